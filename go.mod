@@ -1,0 +1,3 @@
+module github.com/runrig-go/runrig
+
+go 1.26.0
