@@ -134,6 +134,7 @@ func (c *Consumer) Address() string { return c.address }
 // Closing again does nothing.
 func (c *Consumer) Close() error {
 	c.core.mu.Lock()
+	c.core.pruneRetired()
 	msgs, first := c.closeLocked()
 	if first && c.ring != nil {
 		if c.num != 0 {
@@ -177,6 +178,16 @@ func (c *core) unpin(cs ...*Consumer) {
 	}
 }
 
+// pruneRetired forgets closed consumers whose handlers have returned. The
+// caller holds core.mu.
+func (c *core) pruneRetired() {
+	c.retired = slices.DeleteFunc(c.retired, func(cn *Consumer) bool {
+		cn.mu.Lock()
+		defer cn.mu.Unlock()
+		return len(cn.running) == 0
+	})
+}
+
 // closeLocked marks the consumer closed and returns the messages that waited;
 // first says whether it was not closed before. The caller holds core.mu.
 func (c *Consumer) closeLocked() (msgs []*Message, first bool) {
@@ -192,6 +203,9 @@ func (c *Consumer) closeLocked() (msgs []*Message, first bool) {
 	}
 	msgs = c.mailbox.empty()
 	c.doneLocked()
+	if len(c.running) > 0 {
+		c.core.retired = append(c.core.retired, c)
+	}
 	return msgs, true
 }
 

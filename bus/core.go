@@ -20,6 +20,7 @@ type core struct {
 	dir     directory
 	stats   counters
 	pend    pending // requests within this node
+	calls   sync.Pool
 	replies inbound // where their replies come from
 
 	waiting atomic.Int32 // messages in waiting lists
@@ -40,6 +41,7 @@ type core struct {
 	lane      Gossiper
 	consumers []*Consumer // by number, from 1
 	free      []uint32
+	retired   []*Consumer // closed while their handlers ran
 	links     map[*link]struct{}
 	expected  map[uint64]*expectation
 	gossip    gossip

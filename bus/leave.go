@@ -263,14 +263,13 @@ func (c *core) overdue() error {
 
 // cancelRunning ends the contexts of all handlers that run.
 func (c *core) cancelRunning() {
-	for _, r := range c.dir.all() {
-		for _, cn := range *r.mine.Load() {
-			cn.mu.Lock()
-			running := append([]*Message(nil), cn.running...)
-			cn.mu.Unlock()
-			for _, m := range running {
-				m.end(stateCanceled)
-			}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, cn := range c.retired {
+		cn.mu.Lock()
+		for _, m := range cn.running {
+			m.end(stateCanceled)
 		}
+		cn.mu.Unlock()
 	}
 }

@@ -37,19 +37,22 @@ type call struct {
 	msg *Message // the message itself, if its consumer is this node's
 }
 
-var calls = sync.Pool{New: func() any { return &call{ch: make(chan answer, 1)} }}
-
-func newCall(deadline int64) *call {
-	c := calls.Get().(*call)
-	c.deadline = deadline
-	return c
+// newCall returns a call, perhaps one that was used before. The pool is the
+// bus's own: a channel must not leave the bubble of a test with virtual time.
+func (c *core) newCall(deadline int64) *call {
+	k, _ := c.calls.Get().(*call)
+	if k == nil {
+		k = &call{ch: make(chan answer, 1)}
+	}
+	k.deadline = deadline
+	return k
 }
 
-// free gives back a call that has been answered: nobody else knows it.
-func (c *call) free() {
-	c.ended.Store(false)
-	c.in, c.msg = nil, nil
-	calls.Put(c)
+// freeCall gives back a call that has been answered: nobody else knows it.
+func (c *core) freeCall(k *call) {
+	k.ended.Store(false)
+	k.in, k.msg = nil, nil
+	c.calls.Put(k)
 }
 
 // answer ends the request, unless its caller has given up.

@@ -120,7 +120,7 @@ func (c *core) request(ctx context.Context, address string, body any, opts []Cal
 
 // ask sends a request once and waits for its answer.
 func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, error) {
-	call := newCall(o.due(c))
+	call := c.newCall(o.due(c))
 	o.call = call
 	rt, err := c.deliver(ctx, address, o)
 	if err != nil {
@@ -131,13 +131,13 @@ func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, 
 	}
 	select {
 	case a := <-call.ch:
-		call.free()
+		c.freeCall(call)
 		return a.result(address)
 	case <-ctx.Done():
 	}
 	if !call.ended.CompareAndSwap(false, true) { // the answer is there
 		a := <-call.ch
-		call.free()
+		c.freeCall(call)
 		return a.result(address)
 	}
 	call.withdraw()
