@@ -99,9 +99,9 @@ func (eb *EventBus) Done() <-chan struct{} { return eb.core.done }
 
 // Close leaves. It closes all consumers: what they have not handled goes back
 // to its senders, who give it to other consumers. It waits until running
-// handlers have ended and what this node has sent is settled, then says goodbye
-// on all links; from then on calls return [ErrClosed]. Until then handlers, and
-// others, may still send and request; Consume fails from the start.
+// handlers have ended, which may still send and request, and until what this
+// node has sent is settled, then says goodbye on all links. Calls return
+// [ErrClosed] once the handlers have ended, Consume from the start.
 //
 // Close takes no longer than the drain time, 20 s unless [WithDrainTimeout] says
 // otherwise, and two seconds. If something was left, it says what; contexts of

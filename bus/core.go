@@ -25,11 +25,12 @@ type core struct {
 
 	waiting atomic.Int32 // messages in waiting lists
 	active  atomic.Int64 // consumers that have work
-	closed  atomic.Bool  // no call is taken any more
+	refuses atomic.Bool  // no call is taken any more
+	closed  atomic.Bool  // goodbye has been said on all links
 	quits   atomic.Bool  // somebody waits for pokes
 
 	leaving chan struct{} // closed when closing begins
-	ended   chan struct{} // closed when no call is taken any more
+	ended   chan struct{} // closed when goodbye has been said
 	done    chan struct{} // closed when all is over
 	pokes   chan struct{} // of one: what leaving waits for may have come
 	linked  signal        // links, expectations or consumers have changed

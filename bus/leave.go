@@ -164,8 +164,9 @@ func (c *core) inCluster() bool {
 	return c.attached
 }
 
-// goodbye says goodbye on all links and takes no more calls, in one step, if
-// nothing is under way or force says so.
+// goodbye says goodbye on all links in one step, if nothing is under way or
+// force says so. Once no handler runs and no work comes any more it takes no
+// calls: a program that goes on calling could put off the end for ever.
 func (c *core) goodbye(force bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -173,6 +174,10 @@ func (c *core) goodbye(force bool) bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 	}
+	if !force && !c.workEnded() {
+		return false
+	}
+	c.refuses.Store(true)
 	if !force && !c.quiet() {
 		return false
 	}
@@ -187,14 +192,25 @@ func (c *core) goodbye(force bool) bool {
 	return true
 }
 
-// quiet reports whether nothing is under way. The caller holds all locks of
-// links.
+// workEnded reports whether no handler runs and no message comes any more. The
+// caller holds all locks of links.
+func (c *core) workEnded() bool {
+	for l := range c.links {
+		if l.err == nil && !l.left {
+			return false
+		}
+	}
+	return c.active.Load() == 0
+}
+
+// quiet reports whether nothing is under way, once work has ended. The caller
+// holds all locks of links.
 func (c *core) quiet() bool {
-	if c.active.Load() > 0 || c.waiting.Load() > 0 || c.pend.n.Load() > 0 {
+	if c.waiting.Load() > 0 || c.pend.n.Load() > 0 {
 		return false
 	}
 	for l := range c.links {
-		if l.err == nil && (!l.left || l.outside > 0 || l.unsettledIn.Load() > 0 || l.pend.n.Load() > 0) {
+		if l.err == nil && (l.outside > 0 || l.unsettledIn.Load() > 0 || l.pend.n.Load() > 0) {
 			return false
 		}
 	}

@@ -19,7 +19,7 @@ func (c *core) publish(ctx context.Context, address string, body any, opts []Cal
 	if err != nil {
 		return err
 	}
-	if c.closed.Load() {
+	if c.refuses.Load() {
 		return fmt.Errorf("%w: publish to %q", ErrClosed, address)
 	}
 	if set != nil && set.gossip {

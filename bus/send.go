@@ -147,7 +147,7 @@ func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, 
 // deliver posts o to a route, or lets it wait for one.
 func (c *core) deliver(ctx context.Context, address string, o *outgoing) (*route, error) {
 	for {
-		if c.closed.Load() {
+		if c.refuses.Load() {
 			return nil, fmt.Errorf("%w: message to %q", ErrClosed, address)
 		}
 		r := c.dir.get(address)
