@@ -34,6 +34,17 @@ func judge(own, hello *wire.Greeting) wire.Verdict {
 	return wire.OK
 }
 
+// wellFormed says what is wrong with what a HELLO tells of its node.
+func wellFormed(hello *wire.Greeting) error {
+	if hello.Boot == 0 || !nameRule.MatchString(hello.Name) {
+		return fmt.Errorf("%w: name %q, boot id %016x", wire.ErrFormat, hello.Name, hello.Boot)
+	}
+	if _, err := netip.ParseAddrPort(hello.Addr); err != nil {
+		return fmt.Errorf("%w: advertised address: %w", wire.ErrFormat, err)
+	}
+	return nil
+}
+
 // A crossing is what this node knows of its link and dials with one other boot,
 // as far as the handshake's decisions depend on it.
 type crossing struct {

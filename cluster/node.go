@@ -71,8 +71,8 @@ type Node struct {
 	strangers   sometimes
 	refusedOnes atomic.Uint64
 
-	closing  sync.Once
-	closeErr error
+	closing  atomic.Bool // not a sync.Once: those who wait must not hold up virtual time
+	closeErr error       // set before done closes
 
 	mu    sync.Mutex
 	state State
@@ -161,12 +161,21 @@ func (n *Node) Stats() Stats {
 // three seconds; usually it takes less than one. Closing the bus closes the node
 // too. Further calls wait for the first and return the same error.
 func (n *Node) Close() error {
-	n.closing.Do(func() { n.closeErr = n.leave(nil) })
-	<-n.done
+	n.end(nil)
 	return n.closeErr
 }
 
-// leave takes the node down; cause is why, if it was not closed.
+// end takes the node down, or waits until somebody has. cause is why, if it was
+// not closed.
+func (n *Node) end(cause error) {
+	if n.closing.CompareAndSwap(false, true) {
+		n.closeErr = n.leave(cause)
+		close(n.done)
+	}
+	<-n.done
+}
+
+// leave takes the node down.
 func (n *Node) leave(cause error) error {
 	n.setState(StateLeaving, nil)
 	n.stopSeek()
@@ -188,7 +197,6 @@ func (n *Node) leave(cause error) error {
 		n.setState(StateLeft, nil)
 	}
 	n.hub.close()
-	close(n.done)
 	if err := errors.Join(told, drained, down); err != nil {
 		return fmt.Errorf("cluster: close: %w", err)
 	}
@@ -208,12 +216,9 @@ func (n *Node) watch() {
 	select {
 	case <-n.done:
 	case <-n.links.Leaving():
-		_ = n.Close()
+		n.end(nil)
 	case <-n.gossip.ShutdownCh():
-		n.closing.Do(func() {
-			cause := fmt.Errorf("%w: gossip shut itself down", ErrFailed)
-			n.closeErr = n.leave(cause)
-		})
+		n.end(fmt.Errorf("%w: gossip shut itself down", ErrFailed))
 	}
 }
 

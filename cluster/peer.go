@@ -201,6 +201,7 @@ func (p *peer) listen() {
 	p.replaced = p.isReplaced()
 	switch {
 	case p.replaced && p.link != nil:
+		p.set.log.Info("another node lives at a peer's address; its link ends", "peer", p.who.String(), "address", p.who.Addr)
 		p.link.cancel() // no more messages, but what the dead boot sent is read to its end
 	case p.replaced:
 		p.clear()
@@ -414,8 +415,10 @@ func (p *peer) lost(err error) {
 	case err == nil:
 		p.farewell = true
 		p.set.log.Debug("peer said goodbye", "peer", who.String())
-	case p.set.ctx.Err() == nil:
-		p.set.log.Info("link ended", "peer", who.String(), "err", err)
+	case errors.Is(err, net.ErrClosed):
+		p.set.log.Debug("link replaced", "peer", who.String(), "err", err)
+	default:
+		p.set.log.Info("link broke", "peer", who.String(), "err", err)
 	}
 	if !p.armed {
 		p.disarm() // start to forget

@@ -26,8 +26,20 @@ const (
 	gossipTypes = 13   // the last of memberlist's message types that a stream may begin with
 )
 
-// acceptPause is slept after a failed accept: out of descriptors, for one.
-const acceptPause = 10 * time.Millisecond
+// After a failed accept or read the port pauses: the process may be out of
+// descriptors.
+const (
+	pauseLeast = 10 * time.Millisecond
+	pauseMost  = time.Second
+)
+
+// lingerTime bounds how long a stream that was refused stays open for its node to
+// read why.
+const lingerTime = time.Second
+
+// errSilent says that a stranger sent not even one byte, as health checks of load
+// balancers do.
+var errSilent = errors.New("no first byte")
 
 // A caller is a stream whose node has told who it is.
 type caller struct {
@@ -58,6 +70,7 @@ type port struct {
 
 	garbage     atomic.Uint64
 	garbageLine sometimes
+	acceptLine  sometimes
 
 	ctx   context.Context // ends when the port closes
 	close context.CancelFunc
@@ -110,6 +123,7 @@ func (p *port) shutdown() {
 
 func (p *port) accept() {
 	defer p.wg.Done()
+	wait := backoff{least: pauseLeast, most: pauseMost}
 	for {
 		c, err := p.listener.Accept()
 		switch {
@@ -119,14 +133,17 @@ func (p *port) accept() {
 			}
 			return
 		case err != nil:
-			p.log.Debug("accept failed", "err", err)
-			pause(p.ctx, acceptPause)
+			if held, ok := p.acceptLine.pass(); ok {
+				p.log.Warn("cannot accept connections", "err", err, "more", held)
+			}
+			pause(p.ctx, wait.next())
 		case !p.strangers.enter(addrPortOf(c.RemoteAddr()).Addr()):
 			_ = c.Close()
 			p.stranger(c, errors.New("too many connections that have not told who they are"))
 		default:
+			wait.reset()
 			p.wg.Add(1)
-			go p.sort(c) // ends within dialTimeout, or when ctx ends
+			go p.sort(c) // ends within dialTimeout and lingerTime, or when ctx ends
 		}
 	}
 }
@@ -149,8 +166,24 @@ func (p *port) sort(c net.Conn) {
 	defer unhook()
 	_ = c.SetDeadline(time.Now().Add(dialTimeout))
 	if err := p.identify(c); err != nil {
-		_ = c.Close()
 		p.stranger(c, err)
+		if errors.As(err, new(*RefusedError)) {
+			linger(c)
+		}
+		_ = c.Close()
+	}
+}
+
+// linger lets the other end read what was written, before it is reset because
+// there is input that nobody read.
+func linger(c net.Conn) {
+	half, ok := c.(interface{ CloseWrite() error })
+	if !ok {
+		return
+	}
+	_ = c.SetDeadline(time.Now().Add(lingerTime))
+	if half.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, c, 2*wire.MaxSize)
 	}
 }
 
@@ -158,7 +191,7 @@ func (p *port) sort(c net.Conn) {
 func (p *port) identify(c net.Conn) error {
 	var first [1]byte
 	if _, err := io.ReadFull(c, first[:]); err != nil {
-		return fmt.Errorf("first byte: %w", err)
+		return fmt.Errorf("%w: %w", errSilent, err)
 	}
 	if p.tls != nil {
 		return p.identifySecure(c, first[0])
@@ -226,6 +259,9 @@ func (p *port) identifyBus(c net.Conn) error {
 	if err != nil {
 		return typedTLS(fmt.Errorf("hello: %w", err), c.RemoteAddr().String())
 	}
+	if err := wellFormed(hello); err != nil {
+		return err
+	}
 	p.hello(caller{c, hello})
 	return nil
 }
@@ -251,6 +287,10 @@ func (p *port) stranger(c net.Conn, err error) {
 		return
 	}
 	p.garbage.Add(1)
+	if errors.Is(err, errSilent) {
+		p.log.Debug("a connection was closed before it said anything", "address", c.RemoteAddr().String(), "err", err)
+		return
+	}
 	if held, ok := p.garbageLine.pass(); ok {
 		p.log.Warn("closed a connection that is not from a node", "address", c.RemoteAddr().String(), "err", err, "more", held)
 	}
@@ -266,7 +306,7 @@ func (p *port) receive() {
 			return
 		}
 		if err != nil {
-			pause(p.ctx, acceptPause)
+			pause(p.ctx, pauseLeast)
 			continue
 		}
 		if n == 0 {
