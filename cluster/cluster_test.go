@@ -141,3 +141,20 @@ func TestCloseOfTheBus(t *testing.T) {
 		t.Errorf("second close: %v", err)
 	}
 }
+
+func newBus() *bus.EventBus { return bus.New(bus.WithLogger(logger())) }
+
+// slow is a provider that answers when it is let.
+type slow struct {
+	addr string
+	free chan struct{}
+}
+
+func (s slow) Peers(ctx context.Context) ([]string, error) {
+	select {
+	case <-s.free:
+		return []string{s.addr}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}

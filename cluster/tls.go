@@ -9,6 +9,8 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -140,16 +142,19 @@ func (t *tlsSetup) forDial(protocol, addr string) *tls.Config {
 }
 
 // tlsAlerts are the alerts by which the other end says that it refuses this one.
-var tlsAlerts = map[tls.AlertError]bool{
-	40: true, 42: true, 43: true, 44: true, 45: true, 46: true, 48: true, 49: true, 116: true,
+// crypto/tls gives them no exported type, but an Op of their own and these texts.
+var tlsAlerts = []string{
+	"handshake failure", "bad certificate", "unsupported certificate", "revoked certificate", "expired certificate",
+	"unknown certificate", "unknown certificate authority", "access denied", "certificate required",
 }
 
 // refusedTLS reports whether an error of a TLS stream means that one of the two
 // ends refused the other, and by which.
 func refusedTLS(err error) (byPeer, refused bool) {
-	var alert tls.AlertError
-	if errors.As(err, &alert) && tlsAlerts[alert] {
-		return true, true
+	var alert *net.OpError
+	if errors.As(err, &alert) && alert.Op == "remote error" {
+		text := strings.TrimPrefix(alert.Err.Error(), "tls: ")
+		return true, slices.Contains(tlsAlerts, text)
 	}
 	var verify *tls.CertificateVerificationError
 	return false, errors.Is(err, errStranger) || errors.As(err, &verify)
