@@ -41,7 +41,7 @@ func Respond[Req, Resp any](f func(ctx context.Context, req Req) (Resp, error)) 
 		if err != nil || !m.WantsReply() {
 			return err
 		}
-		return m.Reply(ctx, resp)
+		return m.reply(ctx, resp, nil)
 	})
 }
 

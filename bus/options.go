@@ -10,7 +10,7 @@ import (
 type Option interface{ apply(*config) }
 
 type config struct {
-	logger     *slog.Logger
+	log        *slog.Logger
 	drain      time.Duration
 	deadLetter func(DeadLetter)
 }
@@ -22,7 +22,7 @@ func (f optionFunc) apply(c *config) { f(c) }
 // WithLogger sets where the bus logs. The default is [slog.Default] at the
 // time of New.
 func WithLogger(l *slog.Logger) Option {
-	return optionFunc(func(c *config) { c.logger = l })
+	return optionFunc(func(c *config) { c.log = l })
 }
 
 // WithDrainTimeout bounds [EventBus.Close]. The default is 20 s.
