@@ -22,7 +22,7 @@ func claim(v Verticle, id string) error {
 	claims.mu.Lock()
 	defer claims.mu.Unlock()
 	if other, ok := claims.by[v]; ok {
-		return fmt.Errorf("%w: this %T is deployed as %s; undeploy that first, or deploy a value of its own", ErrDeployed, v, other)
+		return fmt.Errorf("%w: this %T is deployed as %s, or something of that still runs; undeploy it first, or deploy another value", ErrDeployed, v, other)
 	}
 	if claims.by == nil {
 		claims.by = map[Verticle]string{}

@@ -173,9 +173,14 @@ func (d *Deployment) awaitKnown(ctx context.Context) {
 	d.mu.Lock()
 	consumers := d.consumers[:len(d.consumers):len(d.consumers)]
 	d.mu.Unlock()
+	var unknown []string
+	var why error
 	for _, c := range consumers {
-		if err := c.Known(ctx); err != nil && !errors.Is(err, bus.ErrClosed) {
-			d.log.Warn("deployed before all linked nodes know a consumer", "address", c.Address(), "err", err)
+		if err := c.Known(ctx); err != nil && !errors.Is(err, bus.ErrClosed) { // it may be closed again
+			unknown, why = append(unknown, c.Address()), err
 		}
+	}
+	if unknown != nil {
+		d.log.Warn("verticle deployed before all linked nodes know its consumers", "address", unknown, "err", why)
 	}
 }

@@ -33,8 +33,10 @@ func (g *group) checkIdle() {
 //
 // If f returns an error, panics, or is nil, the deployment fails: it ends, and
 // [Deployment.Err] has the error. When f returns nil only the goroutine ends. The
-// context's error is no failure once the context has ended. When the goroutines
-// have been told to end f is not called any more, which is logged.
+// context's error is no failure once the context has ended; what else f returns
+// because Stop ended it, as a server that was shut down does, f must make nil.
+// When the goroutines have been told to end f is not called any more, which is
+// logged.
 func (d *Deployment) Go(f func(ctx context.Context) error) {
 	if f == nil {
 		d.fail(d.failed("go", errors.New("nil function")))

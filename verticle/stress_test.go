@@ -17,13 +17,12 @@ import (
 // goroutine and a consumer that is ended in one of several ways, or at any
 // moment.
 type life struct {
-	eb             *bus.EventBus
-	address        string
-	how            int
-	r              *rand.Rand
-	starts, stops  int // by the turn
-	ended          sync.WaitGroup
-	errStart, fail error
+	eb            *bus.EventBus
+	address       string
+	how           int
+	r             *rand.Rand
+	starts, stops int // guarded by the turn
+	ended         sync.WaitGroup
 }
 
 const ways = 6

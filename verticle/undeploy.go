@@ -150,9 +150,9 @@ func (d *Deployment) endChildren() {
 	for _, c := range slices.Backward(children) {
 		d.setStep("wait for child " + c.id)
 		first, _ := c.beginEnd(nil, deadline)
-		keep := context.AfterFunc(d.time, c.cut) // somebody else may have given it more time
+		release := context.AfterFunc(d.time, c.cut) // somebody else may have given it more time
 		<-c.done
-		keep()
+		release()
 		if err := c.Err(); first && err != nil {
 			d.add(d.failed("undeploy a child", err))
 		}
@@ -216,7 +216,7 @@ func (d *Deployment) stopInTurn(ctx context.Context) error {
 		return d.stop(ctx)
 	})
 	if !called {
-		return fmt.Errorf("not called, as a handler kept the turn: %w", err)
+		return fmt.Errorf("not called, as the turn did not come: %w", err)
 	}
 	return err
 }

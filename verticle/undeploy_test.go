@@ -296,6 +296,64 @@ func TestUndeployInStart(t *testing.T) {
 		_, err := verticle.Deploy(t.Context(), eb, v, verticle.WithLogger(quiet))
 		wantErr(t, err, verticle.ErrUndeployed)
 		j.want(t, "stopped")
+
+		// In a child's Start, the parent's.
+		parent := &part{
+			start: func(ctx context.Context, d *verticle.Deployment) error {
+				_, _ = d.Deploy(ctx, &part{ // whether the child's end comes before it is up is open
+					start: func(ctx context.Context, _ *verticle.Deployment) error { return d.Undeploy(ctx) },
+					stop:  func(context.Context) error { j.add("child stopped"); return nil },
+				})
+				return nil
+			},
+			stop: func(context.Context) error { j.add("parent stopped"); return nil },
+		}
+		_, err = verticle.Deploy(t.Context(), eb, parent, verticle.WithLogger(quiet))
+		wantErr(t, err, verticle.ErrUndeployed)
+		j.want(t, "stopped", "child stopped", "parent stopped")
+	})
+}
+
+// TestChildrenByHandlers: a handler may deploy and undeploy children, whose
+// goroutines are not taken for it.
+func TestChildrenByHandlers(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		var j journal
+		child := &part{
+			start: func(_ context.Context, d *verticle.Deployment) error {
+				d.Go(func(ctx context.Context) error {
+					wantConsumer(t, d.EventBus(), "echo") // when its parent's turn is free
+					_, err := bus.Request[string](ctx, d.EventBus(), "echo", "")
+					j.add("asked")
+					return err
+				})
+				return nil
+			},
+			stop: func(context.Context) error { j.add("stopped"); return nil },
+		}
+		var made *verticle.Deployment // guarded by the turn
+		d := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
+			for address, h := range map[string]bus.HandlerFunc{
+				"deploy":   func(ctx context.Context, _ *bus.Message) (err error) { made, err = d.Deploy(ctx, child); return err },
+				"undeploy": func(ctx context.Context, _ *bus.Message) error { return made.Undeploy(ctx) },
+			} {
+				if err := d.Consume(address, h); err != nil {
+					return err
+				}
+			}
+			return d.Consume("echo", echo)
+		}})
+		for range 2 {
+			for _, address := range []string{"deploy", "undeploy"} {
+				if _, err := eb.Request(t.Context(), address, nil); err != nil {
+					t.Error(err)
+				}
+				synctest.Wait()
+			}
+		}
+		j.want(t, "asked", "stopped", "asked", "stopped")
+		undeploy(t, d)
 	})
 }
 
@@ -306,9 +364,10 @@ func TestNothingNewWhileUndeploying(t *testing.T) {
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
 		var j journal
 		var d *verticle.Deployment
+		child := new(part)
 		d = deploy(t, eb, &part{stop: func(ctx context.Context) error {
 			wantErr(t, d.Consume("late", echo), verticle.ErrUndeployed)
-			_, err := d.Deploy(ctx, new(part))
+			_, err := d.Deploy(ctx, child)
 			wantErr(t, err, verticle.ErrUndeployed)
 			d.Go(func(ctx context.Context) error { j.add("helped stop"); <-ctx.Done(); return ctx.Err() })
 			return nil
@@ -318,6 +377,7 @@ func TestNothingNewWhileUndeploying(t *testing.T) {
 		wantErr(t, d.Consume("late", echo), verticle.ErrUndeployed)
 		synctest.Wait()
 		j.want(t, "helped stop")
+		undeploy(t, deploy(t, eb, child)) // which is nobody's
 	})
 }
 

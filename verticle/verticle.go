@@ -49,7 +49,7 @@ func check(v Verticle) error {
 		return errors.New("verticle: nil Verticle")
 	}
 	switch r := reflect.ValueOf(v); r.Kind() {
-	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan, reflect.Slice:
+	case reflect.Pointer, reflect.Func:
 		if r.IsNil() {
 			return fmt.Errorf("verticle: nil %T", v)
 		}
