@@ -22,14 +22,16 @@ var errNoSuchHost = errors.New("cannot assign requested address")
 // 2 ms, packets come in any order, and nothing is lost until one of the methods
 // says so. Its methods may be called concurrently. Make one with [NewNetwork].
 type Network struct {
+	chance sync.Mutex // taken after mu, and by streams that move while mu is held
+	rng    *rand.Rand
+	delay  func(*rand.Rand) time.Duration
+
 	mu        sync.Mutex
-	rng       *rand.Rand
 	hosts     map[netip.Addr]*host
 	blocked   map[direction]bool
 	streams   map[*stream]bool
 	loss      float64
 	duplicate float64
-	delay     func(*rand.Rand) time.Duration
 	changed   chan struct{} // closed and replaced when a host or a block changes
 }
 
@@ -79,8 +81,8 @@ func (n *Network) SetDuplicates(share float64) {
 // the network's source of chance and must do nothing but draw. It is for streams
 // that are opened later too.
 func (n *Network) SetDelay(draw func(*rand.Rand) time.Duration) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.chance.Lock()
+	defer n.chance.Unlock()
 	n.delay = draw
 }
 
@@ -201,8 +203,8 @@ func (n *Network) notify() {
 
 // latency draws a delay.
 func (n *Network) latency() time.Duration {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.chance.Lock()
+	defer n.chance.Unlock()
 	return n.delay(n.rng)
 }
 
@@ -211,6 +213,8 @@ func (n *Network) fate(from, to netip.AddrPort) (at *packets, delays []time.Dura
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	// Draw always: what is blocked must not change the fate of other packets.
+	n.chance.Lock()
+	defer n.chance.Unlock()
 	lost, twice := n.rng.Float64() < n.loss, n.rng.Float64() < n.duplicate
 	delays = append(delays, n.delay(n.rng))
 	if twice {
