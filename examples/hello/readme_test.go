@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,6 +64,27 @@ func TestReadmeIsShort(t *testing.T) {
 	before, _, ok := strings.Cut(readme, "\ngo run ./examples/ecsdemo")
 	if n := strings.Count(before, "\n"); !ok || n >= 40 {
 		t.Errorf("what can be run comes in line %d of the README", n)
+	}
+}
+
+// TestReadmeNamesTestsThatExist: the README says of each promise what shows it.
+func TestReadmeNamesTestsThatExist(t *testing.T) {
+	t.Parallel()
+	named := regexp.MustCompile("`(\\./\\S+) -run (\\w+)`").FindAllStringSubmatch(read(t, "README.md"), -1)
+	if len(named) == 0 {
+		t.Error("the README names no tests")
+	}
+	for _, m := range named {
+		files, err := filepath.Glob(filepath.Join(root, m[1], "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(files, func(file string) bool {
+			text, err := os.ReadFile(file)
+			return err == nil && strings.Contains(string(text), "\nfunc "+m[2])
+		}) {
+			t.Errorf("the README names %s of %s, which is not there", m[2], m[1])
+		}
 	}
 }
 
