@@ -119,22 +119,14 @@ func ExampleWithWindow() {
 func ExampleWithConcurrency() {
 	eb := bus.New()
 	defer eb.Close()
-	meet := make(chan string)
-	eb.Consume("pairs", bus.Receive(func(ctx context.Context, name string) error {
-		select { // two handlers at once
-		case meet <- name:
-		case <-meet:
-			fmt.Println("met")
-		}
-		return nil
-	}), bus.WithConcurrency(2))
-	eb.Send(context.Background(), "pairs", "ada")
-	_, err := eb.Request(context.Background(), "pairs", "bob")
-	eb.Close()
+	square := bus.Respond(func(ctx context.Context, n int) (int, error) { return n * n, nil })
+	_, err := eb.Consume("square", square, bus.WithConcurrency(8)) // up to eight at once
 	fmt.Println(err)
+	n, err := bus.Request[int](context.Background(), eb, "square", 12)
+	fmt.Println(n, err)
 	// Output:
-	// met
 	// <nil>
+	// 144 <nil>
 }
 
 // A message that no consumer has handled, and no other can, is shown to the hook.
