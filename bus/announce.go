@@ -1,0 +1,198 @@
+package bus
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// announcer is what a link has told the peer of this node's consumers, and has
+// yet to tell. Changes for a slow link are a set, not a queue: an addition and
+// the removal of the same consumer cancel each other out. It is guarded by
+// link.mu.
+type announcer struct {
+	ins     []*inbound // by number: live consumers and tombstones
+	dirty   []*inbound // whose addition or removal is to be written
+	whole   bool       // the whole set has been written
+	seq     uint64     // of the last ROUTES
+	unacked []routeChange
+}
+
+// routeChange is a ROUTES that has not been acknowledged.
+type routeChange struct {
+	seq            uint64
+	added, removed []*inbound
+}
+
+// routesFrame bounds the bytes of a ROUTES.
+const routesFrame = 32 << 10
+
+// hasRoutes reports whether a ROUTES is to be written.
+func (l *link) hasRoutes() bool { return !l.leaving && (len(l.dirty) > 0 || !l.whole) }
+
+// announce puts a consumer among those to be told of. The caller holds core.mu.
+func (l *link) announce(c *Consumer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for uint32(len(l.ins)) <= c.num {
+		l.ins = append(l.ins, nil)
+	}
+	in := &inbound{consumer: c, link: l}
+	l.ins[c.num] = in
+	l.dirty = append(l.dirty, in)
+}
+
+// retract takes a closed consumer back: at once if there is room. Until the
+// peer has acknowledged it, its number is pinned. The caller holds core.mu.
+func (l *link) retract(c *Consumer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if uint32(len(l.ins)) <= c.num || l.ins[c.num] == nil || l.ins[c.num].consumer != c || l.err != nil {
+		return
+	}
+	in := l.ins[c.num]
+	in.removing = true
+	if !in.announced { // the peer need never hear of it
+		l.ins[c.num] = nil
+		return
+	}
+	c.pins++
+	l.dirty = append(l.dirty, in)
+	if len(l.buf) < bufferCap && l.state != writeRunning {
+		l.writeRoutesLocked()
+	}
+	l.wakeLocked()
+}
+
+// writeRoutesLocked appends the changes as far as there is room, and after the
+// removal of a route the messages that wait to be sent back on it.
+func (l *link) writeRoutesLocked() {
+	for l.hasRoutes() && len(l.buf) < bufferCap && l.err == nil && !l.bye {
+		l.seq++
+		change := routeChange{seq: l.seq}
+		b := l.encodeRoutes(&change)
+		if len(l.dirty) == 0 && !l.whole {
+			l.whole = true
+			b = append(b, 4<<3, 1) // last
+		}
+		if len(b) == 0 {
+			l.seq--
+			continue
+		}
+		seq := protowire.AppendVarint([]byte{1 << 3}, l.seq)
+		l.buf = protowire.AppendVarint(append(l.buf, frameRoutes<<3|2), uint64(len(seq)+len(b)))
+		l.buf = append(append(l.buf, seq...), b...)
+		l.unacked = append(l.unacked, change)
+		for _, in := range change.removed {
+			held := in.held
+			in.held = nil
+			for _, m := range held {
+				l.bounceLocked(m, nil) // not the last of in: the removal is not acknowledged
+			}
+		}
+	}
+}
+
+// encodeRoutes encodes the fields of a ROUTES and takes what they say out of
+// the dirty set.
+func (l *link) encodeRoutes(change *routeChange) (b []byte) {
+	var removed []byte
+	n := 0
+	for _, in := range l.dirty {
+		if len(b)+len(removed) > routesFrame {
+			break
+		}
+		n++
+		switch c := in.consumer; {
+		case in.removing && in.announced:
+			in.retracted = true
+			removed = protowire.AppendVarint(removed, uint64(c.num))
+			change.removed = append(change.removed, in)
+		case !in.removing:
+			in.announced = true
+			b = appendAdded(b, c)
+			change.added = append(change.added, in)
+		}
+	}
+	l.dirty = append(l.dirty[:0], l.dirty[n:]...)
+	if len(removed) > 0 {
+		b = protowire.AppendBytes(append(b, 3<<3|2), removed)
+	}
+	return b
+}
+
+func appendAdded(b []byte, c *Consumer) []byte {
+	n := 1 + protowire.SizeVarint(uint64(c.num)) + lenField(len(c.address)) + 1 + protowire.SizeVarint(uint64(c.window))
+	b = protowire.AppendVarint(append(b, 2<<3|2), uint64(n))
+	b = protowire.AppendVarint(append(b, 1<<3), uint64(c.num))
+	b = protowire.AppendString(append(b, 2<<3|2), c.address)
+	return protowire.AppendVarint(append(b, 3<<3), uint64(c.window))
+}
+
+func (c *Consumer) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+// gotRoutesAck notes what the peer knows now, and no longer.
+func (l *link) gotRoutesAck(seq uint64) error {
+	l.mu.Lock()
+	var free []*Consumer
+	if len(l.unacked) == 0 || seq < l.unacked[0].seq || seq > l.seq {
+		l.mu.Unlock()
+		return fmt.Errorf("%w: acknowledgement of routes %d, which are not under way", errMalformed, seq)
+	}
+	for len(l.unacked) > 0 && l.unacked[0].seq <= seq {
+		change := l.unacked[0]
+		l.unacked[0] = routeChange{}
+		l.unacked = l.unacked[1:]
+		for _, in := range change.added {
+			in.known = true
+		}
+		for _, in := range change.removed {
+			free = l.goneLocked(in, free)
+		}
+	}
+	l.mu.Unlock()
+	l.soon()
+	l.acks.fire()
+	l.core.unpin(free...)
+	l.core.poke()
+	return nil
+}
+
+// goneLocked notes that no message will come for in any more: whatever came
+// has been sent back or is being handled.
+func (l *link) goneLocked(in *inbound, free []*Consumer) []*Consumer {
+	if in.gone {
+		return free
+	}
+	in.gone = true
+	if !l.leaving { // else one for all
+		l.frameLocked(frameRoutesDone, &head{fRoute: uint64(in.consumer.num)})
+	}
+	return l.freeLocked(in, free)
+}
+
+// knows reports whether the peer has acknowledged the consumer, or will never
+// hear of it.
+func (l *link) knows(c *Consumer) (bool, error) {
+	if c.isClosed() {
+		return false, fmt.Errorf("%w: consumer of %q", ErrClosed, c.address)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.localOnly || l.err != nil || l.leaving {
+		return true, nil
+	}
+	in := l.inLocked(c.num)
+	return in != nil && in.consumer == c && in.known, nil
+}
+
+func (l *link) inLocked(num uint32) *inbound {
+	if num == 0 || num >= uint32(len(l.ins)) {
+		return nil
+	}
+	return l.ins[num]
+}

@@ -1,0 +1,112 @@
+package bus
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// EventBus is an event bus, or a scope of one. Its methods may be called
+// concurrently.
+type EventBus struct {
+	core  *core
+	scope *scope // nil: none
+}
+
+// New returns a bus of this process alone. It has no goroutine and holds no
+// resource until it is used; [EventBus.Close] ends what it has then.
+func New(opts ...Option) *EventBus {
+	c := config{log: slog.Default(), drain: 20 * time.Second}
+	for _, o := range opts {
+		o.apply(&c)
+	}
+	return &EventBus{core: newCore(c)}
+}
+
+// Send sends a message to one consumer of the address, on any node: they take
+// turns, among those that have room. The body is encoded at once and may be
+// reused when Send returns: a []byte as it is, a pointer to a protobuf message
+// as protobuf, nil as nothing, everything else as JSON.
+//
+// Send returns nil when the message is on its way, in order behind what was sent
+// before; that it was handled only a [EventBus.Request] tells. When no consumer
+// has room it waits, until ctx ends or for 30 s, and returns [ErrBusy] then.
+// Without a consumer it returns [ErrNoConsumer] at once, unless the first link
+// to a member is just coming up. Other errors are [ErrTooLarge], [ErrClosed],
+// [ErrDeadlock], and those of the encoding. Options: [WithHeader], [LocalOnly].
+func (eb *EventBus) Send(ctx context.Context, address string, body any, opts ...CallOption) error {
+	return eb.core.send(ctx, address, body, opts)
+}
+
+// Publish sends a message to all consumers of the address on all linked nodes;
+// that there is none is no error. For consumers without room it waits for up
+// to 100 ms; those that have none then miss the message, and the next ones until
+// half of their window is free. [Stats] counts what they miss. Options:
+// [WithHeader], [NoWait], [LocalOnly], [Gossip].
+func (eb *EventBus) Publish(ctx context.Context, address string, body any, opts ...CallOption) error {
+	return eb.core.publish(ctx, address, body, opts)
+}
+
+// Request sends a message to one consumer, as Send does, and waits for its
+// reply, until ctx ends or for 30 s: it then returns an error that matches
+// that of the context, and the handler's context ends. When the consumer says
+// no, the error is a *[ReplyError]. When the link to its node ends, Request
+// returns [ErrLinkLost] at once; with [Idempotent] it tries another consumer.
+// Options: [WithHeader], [LocalOnly], [Idempotent].
+func (eb *EventBus) Request(ctx context.Context, address string, body any, opts ...CallOption) (*Message, error) {
+	return eb.core.request(ctx, address, body, opts)
+}
+
+// Consume registers a handler at an address, here and on all linked nodes; see
+// [Consumer.Known] for when they know. In a scope it takes turns with the
+// scope's other consumers. It is an error if the address is empty or over 255
+// bytes, the handler nil, an option out of range, or the bus closing
+// ([ErrClosed]). Options: [WithWindow], [WithConcurrency], [LocalOnly].
+func (eb *EventBus) Consume(address string, h Handler, opts ...ConsumeOption) (*Consumer, error) {
+	return eb.consume(address, h, opts)
+}
+
+// Scope returns the same bus with a turn of its own: of the consumers that are
+// registered through it one at a time handles a message, so that what only they
+// use needs no lock. A handler that waits holds up the whole scope.
+func (eb *EventBus) Scope() *EventBus {
+	return &EventBus{core: eb.core, scope: &scope{core: eb.core}}
+}
+
+// Do waits for the turn of the scope, until ctx ends, and holds it while f
+// runs. Consumers that f registers through the scope are announced when f has
+// returned nil; if it returns an error, or panics, they are closed and no
+// message ever comes to them. The context of f knows whose turn it holds, so
+// that a request which only the scope itself could answer fails with
+// [ErrDeadlock], as Do in Do does. On a bus that is no scope Do calls f, and that
+// is all.
+func (eb *EventBus) Do(ctx context.Context, f func(ctx context.Context) error) error {
+	if eb.scope == nil {
+		return f(ctx)
+	}
+	return eb.scope.do(ctx, f)
+}
+
+// Peers returns the nodes that are linked and have told all their consumers.
+func (eb *EventBus) Peers() []Peer { return eb.core.peers() }
+
+// Stats returns the counters.
+func (eb *EventBus) Stats() Stats { return eb.core.statistics() }
+
+// Done returns a channel that is closed when the bus is closed and no link is
+// left.
+func (eb *EventBus) Done() <-chan struct{} { return eb.core.done }
+
+// Close leaves. It closes all consumers: what they have not handled goes back
+// to its senders, who give it to other consumers. It waits until running
+// handlers have ended, which may still send and request, and until what this
+// node has sent is settled, then says goodbye on all links. Calls return
+// [ErrClosed] once the handlers have ended, Consume from the start.
+//
+// Close takes no longer than the drain time, 20 s unless [WithDrainTimeout] says
+// otherwise, and two seconds. If something was left, it says what; contexts of
+// handlers that still run have ended then. Messages that were sent back here and
+// have no consumer on any node wait half the drain time for one. Closing again
+// waits for the first Close and returns the same. A handler must not wait for
+// Close, which waits for the handler.
+func (eb *EventBus) Close() error { return eb.core.close() }

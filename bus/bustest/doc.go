@@ -1,0 +1,13 @@
+// Package bustest is what tests of event buses need in place of a network.
+//
+// [Pipe] makes a stream between two ends in memory that behaves as a TCP
+// connection does where that matters to a protocol: each direction holds a
+// bounded number of bytes, an end may close its writing half, and closing an
+// end that has unread input resets the other. On top of it each direction can
+// be made to stall, to lose everything, or to be late.
+//
+// Everything waits on condition variables and timers of package time only, so
+// that it takes part in the virtual time of [testing/synctest]. No goroutine
+// runs but for a moment when a timer fires, and no timer is left once both ends
+// are closed.
+package bustest

@@ -1,0 +1,57 @@
+package bustest
+
+import "time"
+
+// Stall lets nothing that this end sends arrive any more, until Resume: neither
+// bytes nor the end of the stream nor a reset. Writes are still accepted until
+// the direction is full. What had arrived before can be read.
+func (c *Conn) Stall() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out.stalled = true
+	c.out.stopTimer()
+}
+
+// Resume ends Stall: what was held back arrives now, in order, or later where
+// its delay is not over.
+func (c *Conn) Resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out.stalled = false
+	c.out.deliver()
+}
+
+// Cut loses, silently and for good, everything that this end has sent and that
+// has not arrived, and everything that it will send: bytes, the end of the
+// stream, a reset. Writes succeed and never find the direction full for it. The
+// other end may read what had arrived before, then hears nothing.
+func (c *Conn) Cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out.cut = true
+	c.out.dropFlight()
+}
+
+// SetDelay makes what this end sends from now on arrive later, by what delay
+// returns; it is called once for each piece that is written. The order is kept,
+// so that a piece also waits for those before it. Nil, the default, and a
+// duration that is not positive mean no delay. The bytes count against the
+// buffer while they are on their way. delay must not block or use the pipe.
+//
+// In a synctest bubble a stream that is never idle needs a delay: without one
+// its traffic takes no time, and time stands still while it lasts.
+func (c *Conn) SetDelay(delay func() time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out.delay = delay
+}
+
+// Reset breaks the stream at both ends at once, whatever is stalled, cut or
+// delayed: what was not read is lost, and calls return [syscall.ECONNRESET],
+// but after Close still [net.ErrClosed].
+func (c *Conn) Reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.onReset()
+	c.peer.onReset()
+}

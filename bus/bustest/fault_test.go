@@ -1,0 +1,192 @@
+package bustest_test
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/runrig-go/runrig/bus/bustest"
+)
+
+func TestStall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pipe(t, bustest.WithBuffer(10))
+		write(t, a, "be")
+		a.Stall()
+		write(t, a, "fore")
+		read(t, b, "be")
+		silent(t, b)
+
+		a.SetWriteDeadline(time.Now().Add(time.Second))
+		if n, err := a.Write([]byte("0123456789")); n != 6 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("Write = %d, %v, want 6 bytes until it is full", n, err)
+		}
+		write(t, b, "works")
+		read(t, a, "works")
+
+		a.Resume()
+		read(t, b, "fore012345")
+		a.SetWriteDeadline(time.Time{})
+		write(t, a, "on")
+		read(t, b, "on")
+	})
+}
+
+func TestStallHoldsTheEnd(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		unread string
+		want   error
+	}{
+		"end of stream": {"", io.EOF},
+		"reset":         {"unread", syscall.ECONNRESET},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := pipe(t)
+				write(t, b, tt.unread)
+				a.Stall()
+				a.Close()
+				silent(t, b)
+				a.Resume()
+				readFails(t, b, tt.want)
+			})
+		})
+	}
+}
+
+// Input that is held back until after Close is unread input, too.
+func TestResumeToClosedEndResets(t *testing.T) {
+	t.Parallel()
+	a, b := pipe(t)
+	b.Stall()
+	write(t, b, "late")
+	a.Close()
+	readFails(t, b, io.EOF)
+	b.Resume()
+	readFails(t, b, syscall.ECONNRESET)
+}
+
+func TestCut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pipe(t, bustest.WithBuffer(10))
+		write(t, a, "before")
+		a.Stall()
+		write(t, a, "held")
+		a.Cut()
+		a.Resume()
+		write(t, a, "much more than the buffer holds")
+		read(t, b, "before")
+		silent(t, b)
+		write(t, b, "works")
+		read(t, a, "works")
+		a.Close()
+		silent(t, b)
+		write(t, b, "nobody says that nobody is there")
+	})
+}
+
+func TestReset(t *testing.T) {
+	t.Parallel()
+	a, b := pipe(t)
+	write(t, a, "lost")
+	a.Cut()
+	b.Stall()
+	a.Reset()
+	for _, c := range []*bustest.Conn{a, b} {
+		readFails(t, c, syscall.ECONNRESET)
+		writeFails(t, c, syscall.ECONNRESET)
+	}
+}
+
+func TestDelay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pipe(t, bustest.WithBuffer(10))
+		delays := []time.Duration{30 * time.Millisecond, 10 * time.Millisecond, 0, 50 * time.Millisecond}
+		a.SetDelay(func() time.Duration {
+			d := delays[0]
+			delays = delays[1:]
+			return d
+		})
+		start := time.Now()
+		write(t, a, "one")
+		write(t, a, "two") // sooner, but not before one
+		write(t, a, "")    // sends nothing, asks for no delay
+		write(t, a, "six")
+		if err := a.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		write(t, b, "works")
+		read(t, a, "works")
+		if d := time.Since(start); d != 0 {
+			t.Errorf("the other direction took %v", d)
+		}
+		synctest.Wait()
+		time.AfterFunc(30*time.Millisecond, func() {
+			synctest.Wait()
+			read(t, b, "onetwosix")
+		})
+		time.Sleep(31 * time.Millisecond)
+		readFails(t, b, io.EOF)
+		if d := time.Since(start); d != 50*time.Millisecond {
+			t.Errorf("the end came after %v, want 50ms", d)
+		}
+	})
+}
+
+func TestDelayedBytesCountAgainstTheBuffer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pipe(t, bustest.WithBuffer(4))
+		a.SetDelay(func() time.Duration { return time.Second })
+		start := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() { write(t, a, "12345678") })
+		buf := make([]byte, 8)
+		if _, err := io.ReadFull(b, buf); err != nil || string(buf) != "12345678" {
+			t.Fatalf("%q, %v", buf, err)
+		}
+		wg.Wait()
+		if d := time.Since(start); d != 2*time.Second {
+			t.Errorf("it took %v, want 2s: the second half must wait for room", d)
+		}
+	})
+}
+
+// Any mixture of calls ends, and leaves nothing that runs: synctest fails when
+// a goroutine is left.
+func TestStress(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			a, b := pipe(t, bustest.WithBuffer(64))
+			var wg sync.WaitGroup
+			for _, c := range []*bustest.Conn{a, b} {
+				c.SetDelay(func() time.Duration { return time.Millisecond })
+				for range 4 {
+					wg.Go(func() { io.Copy(io.Discard, c) })
+					wg.Go(func() {
+						for err := error(nil); err == nil; {
+							_, err = c.Write(noise(100))
+						}
+					})
+				}
+				wg.Go(func() { c.SetDeadline(time.Now().Add(50 * time.Millisecond)) })
+				wg.Go(func() { c.Stall(); time.Sleep(time.Millisecond); c.Resume() })
+			}
+			time.Sleep(20 * time.Millisecond)
+			wg.Go(func() { a.Close() })
+			wg.Go(func() { b.CloseWrite(); b.Reset() })
+			wg.Wait()
+		})
+	}
+}

@@ -1,0 +1,270 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// Consumer is a handler at an address.
+type Consumer struct {
+	core        *core
+	address     string
+	handler     Handler
+	scope       *scope // nil: none
+	window      int64
+	concurrency int
+	localOnly   bool
+	run         func() // work, made once: starting a goroutine with it allocates nothing
+
+	// Guarded by core.mu.
+	num   uint32 // 0: not announced to other nodes
+	ring  *ring  // nil: not announced at all
+	local *route // for messages from this node
+	pins  int    // links on whose account num may not be used again
+
+	own inbound // for messages from this node
+
+	mu sync.Mutex
+	mailbox
+	closed bool
+	done   chan struct{} // made when asked for
+}
+
+// consume registers a consumer; announced at once unless the scope is in a Do.
+func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*Consumer, error) {
+	if err := checkAddress(address); err != nil {
+		return nil, err
+	}
+	if f, ok := h.(HandlerFunc); h == nil || ok && f == nil {
+		return nil, fmt.Errorf("bus: nil handler for %q", address)
+	}
+	o := consumeOptions{window: defaultWindow, concurrency: 1}
+	for _, opt := range opts {
+		if opt == nil {
+			return nil, fmt.Errorf("bus: nil option of Consume for %q", address)
+		}
+		opt.applyConsume(&o)
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if eb.scope != nil && o.concurrency > 1 {
+		return nil, fmt.Errorf("bus: WithConcurrency(%d) for %q in a scope; its consumers take turns", o.concurrency, address)
+	}
+	c := &Consumer{
+		core: eb.core, address: address, handler: h, scope: eb.scope,
+		window: o.window, concurrency: o.concurrency, localOnly: o.localOnly,
+	}
+	c.own.consumer = c
+	c.run = c.work
+	if eb.scope != nil && eb.scope.stage(c) {
+		return c, eb.core.errIfClosing(address)
+	}
+	return c, eb.core.announce(c)
+}
+
+const defaultWindow = 256 << 10
+
+func (c *core) errIfClosing(address string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return fmt.Errorf("%w: cannot consume %q", ErrClosed, address)
+	}
+	return nil
+}
+
+// announce makes consumers known, here and on all linked nodes.
+func (c *core) announce(cs ...*Consumer) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return fmt.Errorf("%w: cannot consume %q", ErrClosed, cs[0].address)
+	}
+	for _, cn := range cs {
+		c.announceLocked(cn)
+	}
+	for l := range c.links {
+		l.soon()
+	}
+	return nil
+}
+
+func (c *core) announceLocked(cn *Consumer) {
+	cn.mu.Lock()
+	closed := cn.closed
+	cn.mu.Unlock()
+	if closed { // by its maker, before anybody knew it
+		return
+	}
+	r := c.ringOf(cn.address)
+	cn.ring = r
+	cn.local = &route{ring: r, consumer: cn, window: cn.window, credit: cn.window}
+	mine := append(slices.Clone(*r.mine.Load()), cn)
+	r.mine.Store(&mine)
+	c.addRoute(cn.local)
+	if !cn.localOnly {
+		c.numberOf(cn)
+		for l := range c.links {
+			l.announce(cn)
+		}
+	}
+	r.grant() // messages may wait for it
+}
+
+// numberOf gives the consumer a number that no link knows any more.
+func (c *core) numberOf(cn *Consumer) {
+	if n := len(c.free); n > 0 {
+		cn.num, c.free = c.free[n-1], c.free[:n-1]
+		c.consumers[cn.num] = cn
+		return
+	}
+	cn.num = uint32(len(c.consumers))
+	c.consumers = append(c.consumers, cn)
+}
+
+// Address returns the address that the consumer listens on.
+func (c *Consumer) Address() string { return c.address }
+
+// Close ends the consumer: from here on no message is handled that its handler
+// has not begun. It returns at once; a handler that runs goes on, and what waits
+// is sent back to its senders, who give it to another consumer of the address.
+// Closing again does nothing.
+func (c *Consumer) Close() error {
+	c.core.mu.Lock()
+	c.core.pruneRetired()
+	msgs, first := c.closeLocked()
+	if first && c.ring != nil {
+		if c.num != 0 {
+			for l := range c.core.links {
+				l.retract(c)
+			}
+		}
+		c.core.bury(c)
+	}
+	c.core.mu.Unlock()
+	c.core.sendBack(msgs)
+	return nil
+}
+
+// bury forgets a closed consumer that nothing refers to any more. The caller
+// holds core.mu.
+func (c *core) bury(cn *Consumer) {
+	if cn.pins > 0 {
+		return
+	}
+	mine := slices.DeleteFunc(slices.Clone(*cn.ring.mine.Load()), func(o *Consumer) bool { return o == cn })
+	cn.ring.mine.Store(&mine)
+	if cn.num != 0 {
+		c.consumers[cn.num] = nil
+		c.free = append(c.free, cn.num)
+	}
+	c.tidy(cn.ring)
+}
+
+// unpin takes back what links hold of closed consumers.
+func (c *core) unpin(cs ...*Consumer) {
+	if len(cs) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, cn := range cs {
+		if cn.pins--; cn.pins == 0 {
+			c.bury(cn)
+		}
+	}
+}
+
+// pruneRetired forgets closed consumers whose handlers have returned. The
+// caller holds core.mu.
+func (c *core) pruneRetired() {
+	c.retired = slices.DeleteFunc(c.retired, func(cn *Consumer) bool {
+		cn.mu.Lock()
+		defer cn.mu.Unlock()
+		return len(cn.running) == 0
+	})
+}
+
+// closeLocked marks the consumer closed and returns the messages that waited;
+// first says whether it was not closed before. The caller holds core.mu.
+func (c *Consumer) closeLocked() (msgs []*Message, first bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, false
+	}
+	c.closed = true
+	if c.local != nil {
+		c.local.removed = true
+		c.core.dropRoutes([]*route{c.local})
+	}
+	msgs = c.mailbox.empty()
+	c.doneLocked()
+	if len(c.running) > 0 {
+		c.core.retired = append(c.core.retired, c)
+	}
+	return msgs, true
+}
+
+// Done returns a channel that is closed when the consumer is closed and its
+// handlers have returned.
+func (c *Consumer) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		c.doneLocked()
+	}
+	return c.done
+}
+
+// doneLocked closes the channel if the time has come.
+func (c *Consumer) doneLocked() {
+	if c.done == nil || !c.closed || len(c.running) > 0 {
+		return
+	}
+	select {
+	case <-c.done:
+	default:
+		close(c.done)
+	}
+}
+
+// Known waits until all nodes that were linked at the call know the consumer,
+// or their links have ended; it returns at once on a bus without links. It
+// returns the error of ctx, or [ErrClosed] if the consumer is closed meanwhile
+// or not announced yet, as in [EventBus.Do].
+func (c *Consumer) Known(ctx context.Context) error {
+	c.core.mu.Lock()
+	var links []*link
+	for l := range c.core.links {
+		links = append(links, l)
+	}
+	announced := c.ring != nil
+	c.core.mu.Unlock()
+	if !announced {
+		return fmt.Errorf("%w: consumer of %q is not announced", ErrClosed, c.address)
+	}
+	for _, l := range links {
+		for {
+			changed := l.acks.wait()
+			known, err := l.knows(c)
+			if err != nil {
+				return err
+			}
+			if known {
+				break
+			}
+			select {
+			case <-changed:
+			case <-l.down:
+			case <-ctx.Done():
+				return fmt.Errorf("bus: %s does not know the consumer of %q yet: %w", l.peer.Name, c.address, ctx.Err())
+			}
+		}
+	}
+	return nil
+}

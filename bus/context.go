@@ -1,0 +1,112 @@
+package bus
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// handlerContext is a message as the context of its handler. It costs nothing
+// until somebody asks for its Done channel.
+type handlerContext Message
+
+// life is what a handler's context needs once its Done channel was asked for.
+type life struct {
+	done  chan struct{}
+	once  sync.Once
+	timer *time.Timer
+}
+
+func (l *life) end() {
+	l.once.Do(func() {
+		l.timer.Stop()
+		close(l.done)
+	})
+}
+
+// end ends the handler's context, for the first of the reasons given.
+func (m *Message) end(reason uint32) {
+	if !m.set(reason, stateEnded) {
+		return
+	}
+	if l := m.life.Load(); l != nil {
+		l.end()
+	}
+}
+
+func (x *handlerContext) message() *Message { return (*Message)(x) }
+
+// Deadline returns the message's deadline.
+func (x *handlerContext) Deadline() (time.Time, bool) {
+	return x.in.core().timeOf(x.deadline), true
+}
+
+// Done returns a channel that is closed when the context has ended.
+func (x *handlerContext) Done() <-chan struct{} {
+	m := x.message()
+	if l := m.life.Load(); l != nil {
+		return l.done
+	}
+	l := &life{done: make(chan struct{})}
+	l.timer = time.AfterFunc(time.Duration(m.deadline-m.in.core().clock()), func() { m.end(stateExpired) })
+	if !m.life.CompareAndSwap(nil, l) {
+		l.timer.Stop()
+		return m.life.Load().done
+	}
+	if m.state.Load()&stateEnded != 0 { // meanwhile
+		l.end()
+	}
+	return l.done
+}
+
+// Err says why the context has ended.
+func (x *handlerContext) Err() error {
+	m := x.message()
+	s := m.state.Load()
+	if s&stateEnded == 0 && m.in.core().clock() >= m.deadline {
+		m.end(stateExpired)
+		s = m.state.Load()
+	}
+	switch {
+	case s&stateEnded == 0:
+		return nil
+	case s&stateExpired != 0:
+		return context.DeadlineExceeded
+	}
+	return context.Canceled
+}
+
+// turnKey is the key under which a context has the turn that its holder has: a
+// *scope, or the *Consumer whose handler it is.
+type turnKey struct{}
+
+// Value returns the handler's consumer for turnKey.
+func (x *handlerContext) Value(key any) any {
+	if key == (turnKey{}) {
+		return x.in.consumer
+	}
+	return nil
+}
+
+// turn is what the holder of a context holds up; the zero turn is nothing.
+type turn struct {
+	scope    *scope
+	consumer *Consumer
+}
+
+func turnOf(ctx context.Context) turn {
+	switch v := ctx.Value(turnKey{}).(type) {
+	case *scope:
+		return turn{scope: v}
+	case *Consumer:
+		if v.concurrency == 1 {
+			return turn{scope: v.scope, consumer: v}
+		}
+	}
+	return turn{}
+}
+
+// blocks reports whether c cannot handle anything before the turn ends.
+func (t turn) blocks(c *Consumer) bool {
+	return c != nil && (c == t.consumer || t.scope != nil && c.scope == t.scope)
+}

@@ -1,0 +1,54 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors that a caller can act on; test for them with [errors.Is]. The text of
+// what is returned names the address, and the node where there is one.
+var (
+	// ErrNoConsumer says that no consumer of the address is known on any
+	// linked node. The text names members that are alive but not linked.
+	ErrNoConsumer = errors.New("bus: no consumer")
+
+	// ErrLinkLost says that the link to the consumer's node ended while a
+	// request was under way: its handler may or may not have run.
+	ErrLinkLost = errors.New("bus: link lost")
+
+	// ErrBusy says that no consumer of the address had room before the
+	// deadline, or that the gossip lane's budget is spent. Where the context
+	// ended the wait, the error matches the context's error too.
+	ErrBusy = errors.New("bus: busy")
+
+	// ErrClosed says that the bus, or the consumer, is closed or closing.
+	ErrClosed = errors.New("bus: closed")
+
+	// ErrTooLarge says that an address, headers or a body are over the limit.
+	ErrTooLarge = errors.New("bus: too large")
+
+	// ErrDeadlock says that only consumers of the caller's own scope could
+	// take the message, whose turn the caller holds.
+	ErrDeadlock = errors.New("bus: deadlock")
+)
+
+// Codes of the errors that the bus itself answers a request with. They are
+// negative; a handler's own codes are its own business and should not be.
+const (
+	CodeFailed = -1 // the handler returned an error that is not a *ReplyError
+	CodePanic  = -2 // the handler panicked
+	CodeBody   = -3 // the handler's type cannot take the body
+)
+
+// ReplyError is a consumer's "no": what its handler answered a request with.
+// It crosses the wire; nothing that it wraps does. A handler returns one to
+// choose the code.
+type ReplyError struct {
+	Code    int
+	Message string
+}
+
+// Error returns the message with its code.
+func (e *ReplyError) Error() string {
+	return fmt.Sprintf("bus: consumer answered: %s (code %d)", e.Message, e.Code)
+}

@@ -1,0 +1,192 @@
+package bus
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/runrig-go/runrig/bus/internal/wire"
+)
+
+const (
+	maxGossip    = 1 << 10 // bytes of address, headers and body
+	gossipWindow = 512     // sequence numbers in which duplicates are known
+	gossipNodes  = 4096    // nodes of which they are
+	clockSkew    = 5 * time.Second
+)
+
+// gossip is this node's end of the gossip lane. It is guarded by core.mu.
+type gossip struct {
+	seq   uint64
+	heard map[uint64]*heard // by boot
+}
+
+// heard is what has come from one node.
+type heard struct {
+	top  uint64                    // the highest sequence number
+	seen [gossipWindow / 64]uint64 // those up to it, by number modulo gossipWindow
+	at   int64
+}
+
+// mark notes seq. It reports whether it is new, and how many are missing for
+// the first time; missed is negative if one of those has come after all.
+func (h *heard) mark(seq uint64) (isNew bool, missed int64) {
+	bit := func(n uint64) (*uint64, uint64) { return &h.seen[n/64%uint64(len(h.seen))], 1 << (n % 64) }
+	switch {
+	case h.top == 0: // the first that this node hears
+		h.top = seq
+		for i := range h.seen {
+			h.seen[i] = 0
+		}
+	case seq > h.top:
+		missed = int64(seq - h.top - 1)
+		for n := h.top + 1; n < seq && n-h.top <= gossipWindow; n++ {
+			w, b := bit(n)
+			*w &^= b
+		}
+		h.top = seq
+	case h.top-seq >= gossipWindow:
+		return false, 0
+	default:
+		if w, b := bit(seq); *w&b != 0 {
+			return false, 0
+		}
+		missed = -1
+	}
+	w, b := bit(seq)
+	*w |= b
+	return true, missed
+}
+
+// publishGossip publishes over the gossip lane, and to this node's consumers.
+func (c *core) publishGossip(address string, o *outgoing) error {
+	if n := len(address) + o.header.size() + len(o.body); n > maxGossip {
+		return fmt.Errorf("%w: %d bytes of address, headers and body for the gossip lane at %q; the limit is %d", ErrTooLarge, n, address, maxGossip)
+	}
+	c.mu.Lock()
+	lane, self := c.lane, c.self
+	c.gossip.seq++
+	g := &wire.Gossip{
+		Boot: self.Boot, Seq: c.gossip.seq, Sent: uint64(time.Now().UnixMilli()),
+		Address: address, Codec: uint32(o.head[fCodec]), Body: o.body,
+	}
+	c.mu.Unlock()
+	for k, vs := range o.header {
+		for _, v := range vs {
+			g.Headers = append(g.Headers, &wire.Header{Key: k, Value: v})
+		}
+	}
+	if lane != nil {
+		b, err := proto.Marshal(g)
+		if err != nil {
+			return fmt.Errorf("bus: gossip at %q: %w", address, err)
+		}
+		if err := lane.Gossip(b); err != nil {
+			return fmt.Errorf("gossip at %q: %w", address, err)
+		}
+	}
+	c.stats.gossipSent.Add(1)
+	g.Body = slices.Clone(g.Body)
+	c.deliverGossip(g, o.header)
+	return nil
+}
+
+// receiveGossip delivers what came over the lane, once, unless this node is
+// where it came from, or younger.
+func (c *core) receiveGossip(payload []byte) {
+	var g wire.Gossip
+	if err := proto.Unmarshal(payload, &g); err != nil || checkAddress(g.Address) != nil || g.Seq == 0 {
+		c.stats.gossipBad.Add(1)
+		return
+	}
+	if !c.isNews(&g) {
+		return
+	}
+	var header Header
+	for _, h := range g.Headers {
+		if header == nil {
+			header = Header{}
+		}
+		header.Add(h.Key, h.Value)
+	}
+	c.stats.gossipReceived.Add(1)
+	c.deliverGossip(&g, header)
+}
+
+func (c *core) isNews(g *wire.Gossip) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing || g.Boot == c.self.Boot {
+		return false
+	}
+	if int64(g.Sent) < c.self.Since.Add(-clockSkew).UnixMilli() {
+		c.stats.gossipOld.Add(1)
+		return false
+	}
+	h := c.gossip.of(g.Boot)
+	h.at = c.clock()
+	isNew, missed := h.mark(g.Seq)
+	if !isNew {
+		c.stats.gossipDuplicates.Add(1)
+	}
+	c.stats.gossipMissed.Add(uint64(missed)) // two's complement: it may fall
+	return isNew
+}
+
+// of returns what has come from a boot. Of too many the one that was silent
+// longest is forgotten.
+func (g *gossip) of(boot uint64) *heard {
+	if h := g.heard[boot]; h != nil {
+		return h
+	}
+	if g.heard == nil {
+		g.heard = map[uint64]*heard{}
+	}
+	if len(g.heard) >= gossipNodes {
+		var oldest uint64
+		for b, h := range g.heard {
+			if o := g.heard[oldest]; o == nil || h.at < o.at {
+				oldest = b
+			}
+		}
+		delete(g.heard, oldest)
+	}
+	h := &heard{}
+	g.heard[boot] = h
+	return h
+}
+
+// deliverGossip gives a message of the lane to this node's consumers. One that
+// has a window of such messages waiting misses it.
+func (c *core) deliverGossip(g *wire.Gossip, header Header) {
+	r := c.dir.get(g.Address)
+	if r == nil {
+		return
+	}
+	deadline := c.clock() + int64(defaultTimeout)
+	for _, cn := range *r.mine.Load() {
+		ms := make([]Message, 1)
+		m := &ms[0]
+		m.Body, m.header, m.in, m.id = g.Body, header, &cn.own, g.Boot
+		m.kind, m.codec, m.via, m.deadline = kindPublish, uint8(g.Codec), ViaGossip, deadline
+		m.charge = uint32(messageCost + len(g.Body) + header.size())
+		cn.putGossip(ms)
+	}
+}
+
+func (c *Consumer) putGossip(ms []Message) {
+	c.mu.Lock()
+	if c.closed || c.gossiped >= c.window {
+		c.mu.Unlock()
+		c.core.stats.dropped.Add(1)
+		return
+	}
+	c.gossiped += int64(ms[0].charge)
+	start := c.putLocked(ms)
+	c.mu.Unlock()
+	if start {
+		c.start()
+	}
+}

@@ -1,0 +1,291 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// close leaves: it closes all consumers, sends back what they have not handled,
+// waits until everything under way is settled, within the drain time, and says
+// goodbye.
+func (c *core) close() error {
+	c.mu.Lock()
+	first := !c.closing
+	c.closing = true
+	c.mu.Unlock()
+	if !first {
+		<-c.done
+		return c.err
+	}
+	c.quits.Store(true)
+	c.beginLeaving()
+	over := c.awaitQuiet()
+	if over {
+		c.err = c.overdue()
+		c.cancelRunning()
+		c.goodbye(true)
+	}
+	c.awaitLinks()
+	c.pend.end(func(*call) error { return ErrClosed })
+	c.pend.stop()
+	close(c.done)
+	return c.err
+}
+
+// beginLeaving closes all consumers, in one LEAVING per link.
+func (c *core) beginLeaving() {
+	c.mu.Lock()
+	var msgs []*Message
+	var closed []*Consumer
+	for _, r := range c.dir.all() {
+		for _, cn := range *r.mine.Load() {
+			m, first := cn.closeLocked()
+			msgs = append(msgs, m...)
+			if first {
+				closed = append(closed, cn)
+			}
+		}
+	}
+	for l := range c.links {
+		l.mu.Lock()
+		l.leaveLocked()
+		l.mu.Unlock()
+	}
+	for _, cn := range closed {
+		c.bury(cn)
+	}
+	close(c.leaving)
+	c.mu.Unlock()
+	c.sendBack(msgs)
+	c.linked.fire()
+}
+
+// leaveLocked writes LEAVING, which takes all consumers back at once: no change
+// of routes follows. The caller holds core.mu.
+func (l *link) leaveLocked() {
+	if l.leaving || l.err != nil {
+		return
+	}
+	if !l.whole { // the set ends here
+		l.dirty = nil
+		l.writeRoutesLocked()
+	}
+	l.leaving = true
+	l.eager.Store(true)
+	l.frameLocked(frameLeaving, &head{})
+	l.dirty = nil
+	for _, in := range l.ins {
+		if in == nil || in.freed {
+			continue
+		}
+		if !in.removing {
+			in.consumer.pins++
+			in.removing = true
+		}
+		in.retracted = true
+		held := in.held
+		in.held = nil
+		for _, m := range held {
+			l.bounceLocked(m, nil) // not the last of in: LEAVING is not answered
+		}
+	}
+	l.owingLocked()
+	l.wakeLocked()
+}
+
+// owingLocked pays what is owed. Nothing is freed by it before the removal is
+// acknowledged.
+func (l *link) owingLocked() {
+	for _, in := range l.owing {
+		in.listed = false
+		l.payLocked(in, nil)
+	}
+	clear(l.owing)
+	l.owing = l.owing[:0]
+}
+
+// gotLeaving answers a peer that leaves: from here on it gets no message.
+func (l *link) gotLeaving() {
+	l.eager.Store(true)
+	l.dropAllRoutes(func() { l.frameLocked(frameLeavingOK, &head{}) })
+	l.payAll() // wakes the writer too
+	l.core.linked.fire()
+	l.core.log.Debug("peer leaves", "peer", l.peer.String())
+}
+
+// gotLeavingOK knows that no message will come on the link any more.
+func (l *link) gotLeavingOK() {
+	l.mu.Lock()
+	var free []*Consumer
+	if l.leaving {
+		l.left = true
+		for _, in := range l.ins {
+			if in != nil {
+				free = l.goneLocked(in, free)
+			}
+		}
+		l.frameLocked(frameRoutesDone, &head{})
+		l.wakeLocked()
+	}
+	l.mu.Unlock()
+	l.core.unpin(free...)
+	l.core.poke()
+}
+
+// awaitQuiet waits until nothing is under way any more, and says goodbye in the
+// same step. It reports whether the drain time ended first. After half of it
+// messages that were sent back here and have no consumer left are dead.
+func (c *core) awaitQuiet() (over bool) {
+	half, end := time.NewTimer(c.drain/2), time.NewTimer(c.drain)
+	defer half.Stop()
+	defer end.Stop()
+	alone := !c.inCluster()
+	for {
+		if alone {
+			c.buryUnplaced()
+		}
+		if c.goodbye(false) {
+			return false
+		}
+		select {
+		case <-c.pokes:
+		case <-half.C:
+			alone = true
+		case <-end.C:
+			return true
+		}
+	}
+}
+
+func (c *core) inCluster() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.attached
+}
+
+// goodbye says goodbye on all links in one step, if nothing is under way or
+// force says so. Once no handler runs and no work comes any more it takes no
+// calls: a program that goes on calling could put off the end for ever.
+func (c *core) goodbye(force bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for l := range c.links {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+	}
+	if !force && !c.workEnded() {
+		return false
+	}
+	c.refuses.Store(true)
+	if !force && !c.quiet() {
+		return false
+	}
+	c.closed.Store(true)
+	for l := range c.links {
+		l.frameLocked(frameGoodbye, &head{})
+		l.bye = true
+		l.token()
+		l.wakeLocked()
+	}
+	close(c.ended)
+	return true
+}
+
+// workEnded reports whether no handler runs and no message comes any more. The
+// caller holds all locks of links.
+func (c *core) workEnded() bool {
+	for l := range c.links {
+		if l.err == nil && !l.left {
+			return false
+		}
+	}
+	return c.active.Load() == 0
+}
+
+// quiet reports whether nothing is under way, once work has ended. The caller
+// holds all locks of links.
+func (c *core) quiet() bool {
+	if c.waiting.Load() > 0 || c.pend.n.Load() > 0 {
+		return false
+	}
+	for l := range c.links {
+		if l.err == nil && (l.outside > 0 || l.unsettledIn.Load() > 0 || l.pend.n.Load() > 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// open reports whether a new link could still be of use.
+func (c *core) open() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closing {
+		return true
+	}
+	if c.closed.Load() {
+		return false
+	}
+	if c.active.Load() > 0 || c.waiting.Load() > 0 {
+		return true
+	}
+	for l := range c.links {
+		l.mu.Lock()
+		outside := l.outside
+		l.mu.Unlock()
+		if outside > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// awaitLinks waits until all links have ended; one that does not is cut.
+func (c *core) awaitLinks() {
+	end := time.NewTimer(2 * readOut)
+	defer end.Stop()
+	for {
+		changed := c.linked.wait()
+		c.mu.Lock()
+		n := len(c.links)
+		for l := range c.links {
+			_ = l.conn.SetReadDeadline(time.Now().Add(readOut))
+		}
+		c.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-end.C:
+			c.mu.Lock()
+			for l := range c.links {
+				_ = l.conn.Close()
+			}
+			c.mu.Unlock()
+			end.Reset(2 * readOut)
+		}
+	}
+}
+
+var errDrain = errors.New("drain time is over")
+
+// overdue says what was not done in time.
+func (c *core) overdue() error {
+	return fmt.Errorf("bus: %w after %v (WithDrainTimeout): %d consumers still handle messages, %d messages wait for a consumer",
+		errDrain, c.drain, c.active.Load(), c.waiting.Load())
+}
+
+// cancelRunning ends the contexts of all handlers that run.
+func (c *core) cancelRunning() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, cn := range c.retired {
+		cn.mu.Lock()
+		for _, m := range cn.running {
+			m.end(stateCanceled)
+		}
+		cn.mu.Unlock()
+	}
+}

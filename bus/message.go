@@ -1,0 +1,238 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+)
+
+// kinds of messages, as they stand on the wire.
+const (
+	kindSend    = 1
+	kindRequest = 2
+	kindPublish = 3
+)
+
+// Via says which way a message came.
+type Via uint8
+
+// The ways.
+const (
+	ViaLocal  Via = iota // from this node
+	ViaLink              // over the link to the sender's node
+	ViaGossip            // over the gossip lane
+)
+
+// String returns "local", "link" or "gossip".
+func (v Via) String() string {
+	return [...]string{"local", "link", "gossip"}[v]
+}
+
+// Message is a message that was received, or the reply to a request. Its body
+// and headers are read-only, as other consumers may share them, and may be
+// kept. Its methods may be called from several goroutines.
+type Message struct {
+	// Body is the encoded body: see [Message.Decode].
+	Body []byte
+
+	header   Header
+	in       *inbound // which route it came on; of a reply, the link
+	id       uint64   // of a request; of one that came by gossip, the boot that sent it
+	deadline int64    // by the bus's clock
+	life     atomic.Pointer[life]
+	state    atomic.Uint32
+	charge   uint32
+	kind     uint8
+	codec    uint8
+	hops     uint8
+	via      Via
+	local    bool // it must stay on this node
+}
+
+// Bits of a message's state.
+const (
+	stateAnswered = 1 << iota // a reply or an error has been given
+	stateCanceled             // the requester has given up, or the drain time is over
+	stateExpired
+	stateDone // the handler has returned
+
+	stateEnded = stateCanceled | stateExpired | stateDone
+)
+
+// set sets bits and reports whether none of mask were set before.
+func (m *Message) set(bits, mask uint32) bool {
+	for {
+		old := m.state.Load()
+		if old&mask != 0 {
+			return false
+		}
+		if m.state.CompareAndSwap(old, old|bits) {
+			return true
+		}
+	}
+}
+
+// Address returns the address that the message was sent to; "" for a reply.
+func (m *Message) Address() string {
+	if m.in.consumer == nil {
+		return ""
+	}
+	return m.in.consumer.address
+}
+
+// Header returns the headers, which are read-only. It may be nil, whose methods
+// for reading work.
+func (m *Message) Header() Header { return m.header }
+
+// From returns the name of the node that sent the message. On a bus that is
+// not part of a cluster it is empty.
+func (m *Message) From() string {
+	if m.via == ViaGossip {
+		return m.in.core().nameOf(m.id)
+	}
+	return m.in.from()
+}
+
+// Via says which way the message came.
+func (m *Message) Via() Via { return m.via }
+
+// WantsReply reports whether the message is a request that has not been
+// answered.
+func (m *Message) WantsReply() bool {
+	return m.kind == kindRequest && m.state.Load()&stateAnswered == 0
+}
+
+// Rerouted reports whether the message was first at a consumer that closed
+// before it handled it. Such messages are exempt from the order in which their
+// sender sent them.
+func (m *Message) Rerouted() bool { return m.hops > 0 }
+
+// Decode decodes the body into what v points to: a JSON body as
+// [encoding/json.Unmarshal] does, a protobuf body into a [proto.Message], and
+// one of bytes into a *[]byte, which then shares the message's memory. An empty
+// body leaves v as it is. Other pairs are an error.
+//
+// [proto.Message]: https://pkg.go.dev/google.golang.org/protobuf/proto#Message
+func (m *Message) Decode(v any) error { return decodeBody(m.Body, m.codec, v) }
+
+var (
+	errNoRequest = errors.New("bus: the message is not a request")
+	errAnswered  = errors.New("bus: the request has been answered already")
+)
+
+// Reply answers a request. The body is encoded as for [EventBus.Send] and may
+// be reused when Reply returns. Reply may wait, until ctx ends, for room in the
+// buffer of a link whose other side is slow to read. It is an error if the
+// message is no request or has been answered; [ErrLinkLost] says that the
+// requester's node is no longer linked. The only option is [WithHeader].
+func (m *Message) Reply(ctx context.Context, body any, opts ...CallOption) error {
+	if err := m.reply(ctx, body, opts); err != nil {
+		return err
+	}
+	if m.in.link != nil {
+		m.in.link.soon() // the handler may go on for long
+	}
+	return nil
+}
+
+// reply is Reply by a handler that is at its end: who runs it sees to it that
+// the reply is written.
+func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error {
+	if m.kind != kindRequest {
+		return errNoRequest
+	}
+	r := reply{id: m.id}
+	var err error
+	if r.body, r.codec, err = encode(body); err != nil {
+		return err
+	}
+	if len(opts) > 0 {
+		o, err := collect(verbReply, opts)
+		if err != nil {
+			return err
+		}
+		r.header = o.header
+	}
+	if err := checkSize("the reply to a request at", m.in.consumer.address, r.header, r.body); err != nil {
+		return err
+	}
+	if !m.set(stateAnswered, stateAnswered) {
+		return errAnswered
+	}
+	_, r.shared = body.([]byte)
+	err = m.in.reply(ctx, &r)
+	if errors.Is(err, ErrBusy) {
+		m.state.And(^uint32(stateAnswered)) // it may be tried again
+	}
+	return err
+}
+
+// replyEmpty answers a request with an empty body.
+func (m *Message) replyEmpty() {
+	if m.set(stateAnswered, stateAnswered) {
+		_ = m.in.reply(nil, &reply{id: m.id})
+	}
+}
+
+// fail answers a request with an error; it never waits.
+func (m *Message) fail(err error) {
+	if m.kind != kindRequest || !m.set(stateAnswered, stateAnswered) {
+		return
+	}
+	e := new(ReplyError)
+	if !errors.As(err, &e) {
+		e = &ReplyError{Code: CodeFailed, Message: err.Error()}
+	}
+	text := e.Message[:min(len(e.Message), maxErrorText)]
+	_ = m.in.reply(nil, &reply{id: m.id, failed: true, code: e.Code, body: []byte(text)})
+}
+
+// reply is a reply or an error on its way to the requester.
+type reply struct {
+	id     uint64
+	failed bool
+	code   int
+	header Header
+	body   []byte
+	codec  uint8
+	shared bool // the body's memory is the caller's
+}
+
+// Limits of what goes over a link. They bound a frame, and so what a peer can
+// make this node allocate for one.
+const (
+	maxAddress   = 255
+	maxBody      = 64 << 10
+	maxHeader    = 16 << 10 // keys and values of one message
+	maxHeaders   = 1 << 10  // of one message
+	maxErrorText = 4 << 10
+	messageCost  = 128 // bytes that a message is charged on top of its body and headers
+)
+
+func checkAddress(address string) error {
+	if address == "" {
+		return errors.New("bus: empty address")
+	}
+	if len(address) > maxAddress {
+		return fmt.Errorf("%w: address of %d bytes; the limit is %d", ErrTooLarge, len(address), maxAddress)
+	}
+	return nil
+}
+
+func checkSize(what, address string, h Header, body []byte) error {
+	if len(body) > maxBody {
+		return fmt.Errorf("%w: body of %d bytes in %s %q; the limit is %d", ErrTooLarge, len(body), what, address, maxBody)
+	}
+	if h == nil {
+		return nil
+	}
+	values := 0
+	for _, v := range h {
+		values += len(v)
+	}
+	if n := h.size(); n > maxHeader || values > maxHeaders {
+		return fmt.Errorf("%w: %d headers of %d bytes in %s %q; the limits are %d and %d", ErrTooLarge, values, n, what, address, maxHeaders, maxHeader)
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package bus
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Option configures a bus; see [New].
+type Option interface{ apply(*config) }
+
+type config struct {
+	log        *slog.Logger
+	drain      time.Duration
+	deadLetter func(DeadLetter)
+}
+
+type optionFunc func(*config)
+
+func (f optionFunc) apply(c *config) { f(c) }
+
+// WithLogger sets where the bus logs. The default is [slog.Default] at the
+// time of New.
+func WithLogger(l *slog.Logger) Option {
+	return optionFunc(func(c *config) { c.log = l })
+}
+
+// WithDrainTimeout bounds [EventBus.Close]. The default is 20 s.
+func WithDrainTimeout(d time.Duration) Option {
+	return optionFunc(func(c *config) { c.drain = d })
+}
+
+// WithDeadLetter sets a hook that is shown each message that this node sent, or
+// had been sent back, and that could not be placed with any consumer by its
+// deadline. It must not block, and may be called from several goroutines.
+func WithDeadLetter(f func(DeadLetter)) Option {
+	return optionFunc(func(c *config) { c.deadLetter = f })
+}
+
+// CallOption modifies one Send, Publish, Request or Reply. An option that does
+// not fit the verb is an error of the call.
+type CallOption interface{ applyCall(*callOptions) }
+
+// ConsumeOption modifies one Consume.
+type ConsumeOption interface{ applyConsume(*consumeOptions) }
+
+// callOptions collects the options of a call; names is for errors.
+type callOptions struct {
+	header     Header
+	idempotent bool
+	gossip     bool
+	noWait     bool
+	localOnly  bool
+}
+
+// The verbs, for options that do not fit them.
+const (
+	verbSend    = "Send"
+	verbPublish = "Publish"
+	verbRequest = "Request"
+	verbReply   = "Reply"
+)
+
+// check says which option does not fit the verb.
+func (o *callOptions) check(verb string) error {
+	for _, c := range []struct {
+		set   bool
+		name  string
+		verbs string
+		fits  bool
+	}{
+		{o.idempotent, "Idempotent", "Request", verb == verbRequest},
+		{o.gossip, "Gossip", "Publish", verb == verbPublish},
+		{o.noWait, "NoWait", "Publish", verb == verbPublish},
+		{o.localOnly, "LocalOnly", "Send, Publish and Request", verb != verbReply},
+		{o.gossip && o.localOnly, "Gossip with LocalOnly", "nothing", false},
+	} {
+		if c.set && !c.fits {
+			return fmt.Errorf("bus: option %s does not fit %s; it is for %s", c.name, verb, c.verbs)
+		}
+	}
+	return nil
+}
+
+func collect(verb string, opts []CallOption) (*callOptions, error) {
+	o := new(callOptions)
+	for _, opt := range opts {
+		if opt == nil {
+			return nil, fmt.Errorf("bus: nil option of %s", verb)
+		}
+		opt.applyCall(o)
+	}
+	return o, o.check(verb)
+}
+
+type callOption func(*callOptions)
+
+func (f callOption) applyCall(o *callOptions) { f(o) }
+
+// WithHeader adds a header to a message or reply. It may be given several
+// times, with the same key too.
+func WithHeader(key, value string) CallOption {
+	return callOption(func(o *callOptions) {
+		if o.header == nil {
+			o.header = Header{}
+		}
+		o.header.Add(key, value)
+	})
+}
+
+// Idempotent says that the request may be handled twice: when the link to its
+// consumer's node is lost, it goes to another consumer, until its deadline.
+func Idempotent() CallOption { return callOption(func(o *callOptions) { o.idempotent = true }) }
+
+// Gossip publishes over the gossip lane; see the package documentation for
+// what it is good for and its limits. On a bus that is not clustered the
+// message reaches the local consumers.
+func Gossip() CallOption { return callOption(func(o *callOptions) { o.gossip = true }) }
+
+// NoWait makes Publish skip a consumer without room at once. Without it Publish
+// waits for one, for up to 100 ms once per stall.
+func NoWait() CallOption { return callOption(func(o *callOptions) { o.noWait = true }) }
+
+// LocalOption is an option of calls and of consumers.
+type LocalOption struct{}
+
+func (LocalOption) applyCall(o *callOptions)       { o.localOnly = true }
+func (LocalOption) applyConsume(o *consumeOptions) { o.localOnly = true }
+
+// LocalOnly keeps a message on this node, or a consumer unknown to others.
+func LocalOnly() LocalOption { return LocalOption{} }
+
+type consumeOptions struct {
+	window      int64
+	concurrency int
+	localOnly   bool
+}
+
+type consumeOption func(*consumeOptions)
+
+func (f consumeOption) applyConsume(o *consumeOptions) { f(o) }
+
+// WithWindow sets how many bytes each node that sends to the consumer may have
+// unsettled there: sent, but not yet handled. A message counts its body and
+// headers plus 128 bytes, and may start while any of the window is left. The
+// default is 256 KiB; the least is 1 KiB, the most 64 MiB.
+func WithWindow(bytes int) ConsumeOption {
+	return consumeOption(func(o *consumeOptions) { o.window = int64(bytes) })
+}
+
+// WithConcurrency lets the consumer handle up to n messages at once. Their
+// order is then that in which they are started. In a scope it is an error: the
+// consumers of a scope take turns.
+func WithConcurrency(n int) ConsumeOption {
+	return consumeOption(func(o *consumeOptions) { o.concurrency = n })
+}
+
+func (o *consumeOptions) check() error {
+	if o.window < 1<<10 || o.window > 64<<20 {
+		return fmt.Errorf("bus: WithWindow of %d bytes; it must be from 1 KiB to 64 MiB", o.window)
+	}
+	if o.concurrency < 1 {
+		return fmt.Errorf("bus: WithConcurrency of %d; it must be at least 1", o.concurrency)
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// answer is how a request ended.
+type answer struct {
+	m   *Message
+	err error
+}
+
+func (a answer) result(address string) (*Message, error) {
+	if a.err != nil {
+		return nil, fmt.Errorf("request to %q: %w", address, a.err)
+	}
+	return a.m, nil
+}
+
+// call is a request that waits for its answer. It is in at most one table of
+// pending requests or waiting list. Whoever takes it out of the table answers
+// it; who sets ended decides.
+type call struct {
+	ch       chan answer // of one
+	deadline int64
+	ended    atomic.Bool
+
+	mu  sync.Mutex // taken after pending.mu
+	in  *pending   // where it is, if it is in a table
+	id  uint64
+	num uint32
+	msg *Message // the message itself, if its consumer is this node's
+}
+
+// newCall returns a call, perhaps one that was used before. The pool is the
+// bus's own: a channel must not leave the bubble of a test with virtual time.
+func (c *core) newCall(deadline int64) *call {
+	k, _ := c.calls.Get().(*call)
+	if k == nil {
+		k = &call{ch: make(chan answer, 1)}
+	}
+	k.deadline = deadline
+	return k
+}
+
+// freeCall gives back a call that has been answered: nobody else knows it.
+func (c *core) freeCall(k *call) {
+	k.ended.Store(false)
+	k.in, k.msg = nil, nil
+	c.calls.Put(k)
+}
+
+// answer ends the request, unless its caller has given up.
+func (c *call) answer(a answer) bool {
+	if !c.ended.CompareAndSwap(false, true) {
+		return false
+	}
+	c.ch <- a
+	return true
+}
+
+// withdraw tells the consumer that nobody waits any more.
+func (c *call) withdraw() {
+	c.mu.Lock()
+	in, id, num, msg := c.in, c.id, c.num, c.msg
+	c.mu.Unlock()
+	if in == nil || in.take(id) == nil {
+		return
+	}
+	if msg != nil {
+		msg.end(stateCanceled)
+	} else {
+		in.link.frame(frameCancel, &head{fRoute: uint64(num), fID: id})
+		in.link.soon()
+	}
+	in.core.poke()
+}
+
+// pending is the requests under way over a link, or within this node. Ids
+// are not used twice: a slot's number with its generation. One timer serves
+// all deadlines.
+type pending struct {
+	core *core
+	link *link // nil: within this node
+	n    atomic.Int32
+
+	mu    sync.Mutex // after link.mu and Consumer.mu
+	slots []slot
+	free  []uint32
+	next  int64 // when the timer fires
+	timer *time.Timer
+}
+
+type slot struct {
+	call *call
+	gen  uint64
+}
+
+const slotBits = 24
+
+func (p *pending) init(c *core, l *link) {
+	p.core, p.link, p.next = c, l, math.MaxInt64
+}
+
+// add registers a call that goes to consumer num, or to one of this node as m.
+func (p *pending) add(c *call, num uint32, m *Message) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.free) == 0 {
+		p.slots = append(p.slots, slot{gen: 1})
+		p.free = append(p.free, uint32(len(p.slots)-1))
+	}
+	at := p.free[len(p.free)-1]
+	p.free = p.free[:len(p.free)-1]
+	s := &p.slots[at]
+	s.call = c
+	id := s.gen<<slotBits | uint64(at)
+	p.n.Add(1)
+	c.mu.Lock()
+	c.in, c.id, c.num, c.msg = p, id, num, m
+	c.mu.Unlock()
+	if c.deadline < p.next {
+		p.setTimer(c.deadline)
+	}
+	return id
+}
+
+func (p *pending) setTimer(at int64) {
+	p.next = at
+	d := time.Duration(at - p.core.clock())
+	if p.timer == nil {
+		p.timer = time.AfterFunc(d, p.expire)
+	} else {
+		p.timer.Reset(d)
+	}
+}
+
+// take takes the request with this id out of the table; nil if it has ended.
+func (p *pending) take(id uint64) *call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := id & (1<<slotBits - 1)
+	if at >= uint64(len(p.slots)) || p.slots[at].gen != id>>slotBits {
+		return nil
+	}
+	return p.takeLocked(uint32(at))
+}
+
+func (p *pending) takeLocked(at uint32) *call {
+	s := &p.slots[at]
+	c := s.call
+	if c == nil {
+		return nil
+	}
+	s.call = nil
+	s.gen++
+	p.free = append(p.free, at)
+	p.n.Add(-1)
+	return c
+}
+
+// expire answers the requests that are due and sets the timer for the others.
+func (p *pending) expire() {
+	now := p.core.clock()
+	p.end(func(c *call) error {
+		if c.deadline > now {
+			return nil
+		}
+		return fmt.Errorf("bus: no reply in time: %w", context.DeadlineExceeded)
+	})
+}
+
+// end answers the requests for which why has an error with it.
+func (p *pending) end(why func(*call) error) {
+	p.mu.Lock()
+	next := int64(math.MaxInt64)
+	var due []*call
+	var errs []error
+	for at := range p.slots {
+		c := p.slots[at].call
+		if c == nil {
+			continue
+		}
+		if err := why(c); err != nil {
+			due, errs = append(due, p.takeLocked(uint32(at))), append(errs, err)
+		} else {
+			next = min(next, c.deadline)
+		}
+	}
+	if p.next = next; next < math.MaxInt64 {
+		p.setTimer(next)
+	}
+	p.mu.Unlock()
+	for i, c := range due {
+		p.expired(c, errs[i])
+	}
+	p.core.poke()
+}
+
+// expired answers a call that was taken out before its reply came, and ends
+// the handler's context if the handler is this node's.
+func (p *pending) expired(c *call, err error) {
+	msg := c.msg
+	c.answer(answer{err: err})
+	if msg != nil {
+		msg.end(stateExpired)
+	}
+}
+
+// stop ends the timer.
+func (p *pending) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}

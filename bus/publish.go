@@ -1,0 +1,180 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// patience is how long a publish waits for consumers without room, once per
+// stall: then they are skipped until half of their window is free.
+const patience = 100 * time.Millisecond
+
+func (c *core) publish(ctx context.Context, address string, body any, opts []CallOption) error {
+	var o outgoing
+	set, err := c.prepare(ctx, &o, verbPublish, kindPublish, address, body, opts)
+	if err != nil {
+		return err
+	}
+	if c.refuses.Load() {
+		return fmt.Errorf("%w: publish to %q", ErrClosed, address)
+	}
+	if set != nil && set.gossip {
+		return c.publishGossip(address, &o)
+	}
+	r := c.dir.get(address)
+	if r == nil {
+		return nil
+	}
+	p := publishing{ring: r, o: &o}
+	p.targets()
+	if len(p.local) > 0 && !o.owned { // local consumers share one copy
+		o.body, o.owned = slices.Clone(o.body), true
+	}
+	if p.try(set != nil && set.noWait) {
+		return nil
+	}
+	p.wait(ctx)
+	return nil
+}
+
+// publishing is one publish.
+type publishing struct {
+	ring  *ring
+	o     *outgoing
+	links []*link     // that have not got it
+	local []*Consumer // likewise
+}
+
+func (p *publishing) targets() {
+	for _, rt := range *p.ring.routes.Load() {
+		switch {
+		case rt.link == nil:
+			p.local = append(p.local, rt.consumer)
+		case !p.o.local && !slices.Contains(p.links, rt.link):
+			p.links = append(p.links, rt.link)
+		}
+	}
+}
+
+// try posts to those that have room for all of it, or, at last, for what they
+// have room for. It reports whether none is left.
+func (p *publishing) try(last bool) (done bool) {
+	p.local = slices.DeleteFunc(p.local, func(c *Consumer) bool { return c.postPublish(p.o, last) })
+	p.links = slices.DeleteFunc(p.links, func(l *link) bool { return l.postPublish(p.ring, p.o, last) })
+	return len(p.local)+len(p.links) == 0
+}
+
+// wait waits for the laggards, and skips them when the time is over.
+func (p *publishing) wait(ctx context.Context) {
+	r := p.ring
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	for {
+		changed := make(chan struct{})
+		r.mu.Lock()
+		r.publish = append(r.publish, changed)
+		r.waiting.Add(1)
+		r.mu.Unlock()
+		if p.try(false) {
+			return
+		}
+		for _, l := range p.links {
+			l.soon()
+		}
+		select {
+		case <-changed:
+			continue
+		case <-t.C:
+		case <-ctx.Done():
+		case <-r.core.ended:
+		}
+		p.try(true)
+		return
+	}
+}
+
+// postPublish gives a publish to a consumer of this node. It reports false if
+// the consumer has no room and it may yet be waited for.
+func (c *Consumer) postPublish(o *outgoing, last bool) bool {
+	c.mu.Lock()
+	rt := c.local
+	if c.closed || rt.removed {
+		c.mu.Unlock()
+		return true
+	}
+	if rt.credit <= 0 {
+		wait := !rt.stalled && !last
+		rt.stalled = !wait
+		c.mu.Unlock()
+		if !wait {
+			c.core.stats.skipped.Add(1)
+		}
+		return !wait
+	}
+	start := c.putLocked(c.acceptLocked(rt, o))
+	c.mu.Unlock()
+	if start {
+		c.start()
+	}
+	return true
+}
+
+// postPublish appends one frame for all of the peer's consumers of the address,
+// and charges each. It reports false if some have no room and may yet be waited
+// for.
+func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil || l.bye || l.leftBehind {
+		return true
+	}
+	full := len(l.buf) >= bufferCap
+	if full && !last {
+		l.blockedLocked(r)
+		return false
+	}
+	var charged []*route
+	var laggards, skipped []*route
+	for _, rt := range *r.routes.Load() { // as the peer knows them: they change under this lock
+		switch {
+		case rt.link != l || rt.removed:
+		case rt.credit > 0 && !full:
+			charged = append(charged, rt)
+		case rt.stalled || last:
+			skipped = append(skipped, rt)
+		default:
+			laggards = append(laggards, rt)
+		}
+	}
+	if len(laggards) > 0 {
+		return false
+	}
+	for _, rt := range skipped {
+		rt.stalled = true
+	}
+	l.core.stats.skipped.Add(uint64(len(skipped)))
+	if len(charged) > 0 {
+		l.appendPublish(o, charged, skipped)
+	}
+	return true
+}
+
+func (l *link) appendPublish(o *outgoing, charged, skipped []*route) {
+	for _, rt := range charged {
+		rt.credit -= o.cost
+		rt.unsettled++
+	}
+	l.outside += int64(len(charged))
+	l.sent += int64(len(charged))
+	o.head[fRoute] = uint64(charged[0].num)
+	var nums []byte
+	for _, rt := range skipped {
+		nums = protowire.AppendVarint(nums, uint64(rt.num))
+	}
+	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, nums, len(o.body)), o.body...)
+	l.wakeLocked()
+}

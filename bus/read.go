@@ -1,0 +1,386 @@
+package bus
+
+import (
+	"fmt"
+	"io"
+)
+
+const (
+	readBuffer = 64 << 10
+	runMax     = 32      // messages that are allocated together
+	blockMax   = 4 << 10 // bytes of small bodies that are
+	smallBody  = 1 << 10
+)
+
+// reader takes frames from the connection. It waits for input and nothing else.
+type reader struct {
+	*link
+	in   []byte
+	r, w int   // in[r:w] is not handled yet
+	now  int64 // when the last read returned
+
+	// A run: messages in sequence for one consumer, which are delivered together.
+	to    *inbound
+	run   [runMax + 1]frame
+	n     int
+	small int // bytes of bodies up to smallBody
+}
+
+// read reads frames until the link ends. It returns nil after GOODBYE.
+func (r *reader) read() error {
+	r.in = make([]byte, readBuffer)
+	for {
+		n, err := r.conn.Read(r.in[r.w:])
+		r.w += n
+		r.now = r.core.clock()
+		r.lastRead.Store(r.now)
+		bye, ferr := r.frames()
+		r.deliver() // before what it points to is moved
+		switch {
+		case ferr != nil:
+			return ferr
+		case bye:
+			return nil
+		case err == io.EOF:
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return fmt.Errorf("reading: %w", err)
+		}
+		r.w = copy(r.in, r.in[r.r:r.w])
+		r.r = 0
+		if err := r.grow(); err != nil {
+			return err
+		}
+	}
+}
+
+// grow makes room for a frame that is larger than the buffer.
+func (r *reader) grow() error {
+	_, _, end, err := nextFrame(r.in[:r.w])
+	if err == nil && end > len(r.in) {
+		r.in = append(make([]byte, 0, end), r.in[:r.w]...)[:end]
+	}
+	return err
+}
+
+// frames handles the whole frames that are there.
+func (r *reader) frames() (bye bool, err error) {
+	for {
+		b := r.in[r.r:r.w]
+		kind, begin, end, err := nextFrame(b)
+		if err != nil || end == 0 || end > len(b) {
+			return false, err
+		}
+		if bye, err = r.frame(kind, b[begin:end]); bye || err != nil {
+			return bye, err
+		}
+		r.r += end
+	}
+}
+
+func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
+	if kind == frameMsg {
+		return false, r.message(b)
+	}
+	r.deliver()
+	if kind == frameRoutes {
+		return false, r.gotRoutes(b)
+	}
+	var f frame
+	if err := f.parse(b); err != nil {
+		return false, err
+	}
+	switch kind {
+	case frameReply:
+		r.gotReply(&f)
+	case frameCredit:
+		err = r.gotCredit(&f)
+	case frameRoutesAck:
+		err = r.gotRoutesAck(f.head[fSeq])
+	case frameRoutesDone: // for policies that hold a key until then
+	case frameCancel:
+		r.gotCancel(&f)
+	case frameBounce:
+		err = r.gotBounce(&f)
+	case framePing:
+		r.link.frame(framePong, &head{})
+		r.soon()
+	case framePong: // lastRead says it
+	case frameLeaving:
+		r.gotLeaving()
+	case frameLeavingOK:
+		r.gotLeavingOK()
+	case frameGoodbye:
+		return true, nil
+	default:
+		err = fmt.Errorf("%w: frame of unknown type %d", errMalformed, kind)
+	}
+	return false, err
+}
+
+// message adds one to the run of its consumer.
+func (r *reader) message(b []byte) error {
+	f := &r.run[r.n]
+	if err := f.parse(b); err != nil {
+		return err
+	}
+	if kind := f.head[fKind]; kind < kindSend || kind > kindPublish {
+		return fmt.Errorf("%w: message of kind %d", errMalformed, kind)
+	}
+	if f.head[fKind] == kindPublish {
+		p := *f
+		r.deliver()
+		return r.gotPublish(&p)
+	}
+	if r.n > 0 && (f.head[fRoute] != uint64(r.to.consumer.num) || r.n == runMax || r.small+len(f.body) > blockMax && len(f.body) <= smallBody) {
+		next := *f
+		r.deliver()
+		f = &r.run[0]
+		*f = next
+	}
+	if r.n == 0 {
+		if r.to = r.inbound(f.head[fRoute]); r.to == nil {
+			return fmt.Errorf("%w: message for route %d, which is not there", errMalformed, f.head[fRoute])
+		}
+	}
+	if len(f.body) <= smallBody {
+		r.small += len(f.body)
+	} else {
+		f.body = append([]byte(nil), f.body...)
+	}
+	r.n++
+	return nil
+}
+
+// inbound returns the end of a route, nil if the peer cannot know such a one.
+func (l *link) inbound(num uint64) *inbound {
+	if num > maxRoutes {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	in := l.inLocked(uint32(num))
+	if in == nil || in.gone || !in.announced {
+		return nil
+	}
+	return in
+}
+
+// deliver hands the run over: one allocation for its Messages, one for its small
+// bodies, one lock.
+func (r *reader) deliver() {
+	if r.n == 0 {
+		return
+	}
+	ms := make([]Message, r.n)
+	var block []byte
+	if r.small > 0 {
+		block = make([]byte, 0, r.small)
+	}
+	for i := range ms {
+		f, m := &r.run[i], &ms[i]
+		m.Body = f.body
+		if len(f.body) <= smallBody {
+			n := len(block)
+			block = append(block, f.body...)
+			m.Body = block[n:len(block):len(block)]
+		}
+		r.fill(m, f)
+		f.header, f.body = nil, nil
+	}
+	in, n := r.to, r.n
+	r.n, r.small, r.to = 0, 0, nil
+	in.received += int64(n)
+	r.unsettledIn.Add(int64(n))
+	in.put(ms)
+}
+
+// fill fills in a message but for its body.
+func (r *reader) fill(m *Message, f *frame) {
+	h := &f.head
+	m.header, m.in, m.id, m.via = f.header, r.to, h[fID], ViaLink
+	m.deadline = r.now + int64(min(h[fTimeLeft], 1<<40))*1e6
+	m.charge = uint32(messageCost + len(f.body) + f.header.size())
+	m.kind, m.codec, m.hops = uint8(h[fKind]), uint8(h[fCodec]), uint8(h[fHops])
+}
+
+// put gives messages to the consumer, or sends them back if it is closed.
+func (in *inbound) put(ms []Message) {
+	c := in.consumer
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		for i := range ms {
+			in.link.bounce(&ms[i])
+		}
+		return
+	}
+	start := c.putLocked(ms)
+	c.mu.Unlock()
+	if start {
+		c.start()
+	}
+}
+
+// gotPublish fans a publish out to the routes that the sender has charged:
+// those of the address that it had acknowledged and did not skip.
+func (r *reader) gotPublish(f *frame) error {
+	skip, err := numbers(f.skipped)
+	if err != nil {
+		return err
+	}
+	first := r.inbound(f.head[fRoute])
+	if first == nil {
+		return fmt.Errorf("%w: publish for route %d, which is not there", errMalformed, f.head[fRoute])
+	}
+	body := append([]byte(nil), f.body...)
+	for _, in := range r.charged(first, skip) {
+		ms := make([]Message, 1)
+		r.to = in
+		ms[0].Body = body
+		r.fill(&ms[0], f)
+		in.received++
+		r.unsettledIn.Add(1)
+		in.put(ms)
+	}
+	r.to = nil
+	return nil
+}
+
+// charged returns the routes of an address that the sender of a publish knew.
+func (l *link) charged(first *inbound, skip []uint32) (ins []*inbound) {
+	mine := *first.consumer.ring.mine.Load()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+next:
+	for _, c := range mine {
+		in := l.inLocked(c.num)
+		if in == nil || in.consumer != c || !in.known || in.gone {
+			continue
+		}
+		for _, n := range skip {
+			if n == c.num {
+				continue next
+			}
+		}
+		ins = append(ins, in)
+	}
+	return ins
+}
+
+func (l *link) gotReply(f *frame) {
+	c := l.pend.take(f.head[fID])
+	if c == nil { // it has ended
+		l.core.stats.lateReplies.Add(1)
+		return
+	}
+	r := reply{
+		failed: f.head[fFailed] != 0, code: unzigzag(f.head[fCode]), header: f.header,
+		body: f.body, codec: uint8(f.head[fCodec]), shared: true,
+	}
+	c.answer(l.core.answerOf(&l.replied, &r, ViaLink))
+	l.core.poke()
+}
+
+// answerOf makes a reply a request's answer.
+func (c *core) answerOf(in *inbound, r *reply, via Via) answer {
+	if r.failed {
+		return answer{err: &ReplyError{Code: r.code, Message: string(r.body)}}
+	}
+	m := &Message{Body: r.body, header: r.header, in: in, codec: r.codec, via: via}
+	if r.shared {
+		m.Body = append([]byte(nil), r.body...)
+	}
+	return answer{m: m}
+}
+
+// gotCredit books what the peer's consumer has settled.
+func (l *link) gotCredit(f *frame) error {
+	rt := l.route(f.head[fRoute])
+	if rt == nil {
+		return fmt.Errorf("%w: credit for route %d, which is not there", errMalformed, f.head[fRoute])
+	}
+	if err := l.settled(rt, f.head[fBytes], f.head[fMessages]); err != nil {
+		return err
+	}
+	l.core.stats.settled.Add(f.head[fMessages])
+	rt.ring.grant()
+	l.core.poke()
+	return nil
+}
+
+// settled takes messages back into a route's balance.
+func (l *link) settled(rt *route, bytes, messages uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if messages > uint64(rt.unsettled) || bytes > uint64(rt.window-rt.credit) {
+		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", errMalformed, messages, bytes, rt.num, rt.unsettled, rt.window-rt.credit)
+	}
+	rt.credit += int64(bytes)
+	rt.unsettled -= int64(messages)
+	l.outside -= int64(messages)
+	if rt.credit >= rt.window/2 {
+		rt.stalled = false
+	}
+	return nil
+}
+
+// gotBounce takes a message back and routes it elsewhere.
+func (l *link) gotBounce(f *frame) error {
+	rt := l.route(f.head[fRoute])
+	if rt == nil || f.head[fKind] != kindSend && f.head[fKind] != kindRequest {
+		return fmt.Errorf("%w: bounce of kind %d of route %d", errMalformed, f.head[fKind], f.head[fRoute])
+	}
+	cost := messageCost + len(f.body) + f.header.size()
+	o := outgoing{
+		header: f.header, body: append([]byte(nil), f.body...), owned: true, cost: int64(cost),
+		deadline: l.core.clock() + int64(min(f.head[fTimeLeft], 1<<40))*1e6,
+	}
+	o.head[fKind], o.head[fCodec], o.head[fHops] = f.head[fKind], f.head[fCodec], f.head[fHops]
+	ended := false
+	if f.head[fKind] == kindRequest {
+		o.call = l.pend.take(f.head[fID])
+		ended = o.call == nil
+	}
+	l.core.stats.bounced.Add(1)
+	if !ended { // first placed or waiting, then settled: leaving looks at both
+		l.core.reroute(rt.ring.address, &o)
+	}
+	if err := l.settled(rt, uint64(cost), 1); err != nil {
+		return err
+	}
+	l.core.poke()
+	return nil
+}
+
+// gotCancel ends the context of a request's handler, or its turn in the mailbox.
+func (l *link) gotCancel(f *frame) {
+	l.mu.Lock()
+	in := l.inLocked(uint32(min(f.head[fRoute], maxRoutes)))
+	l.mu.Unlock()
+	if in == nil {
+		return // handled, or sent back
+	}
+	c := in.consumer
+	c.mu.Lock()
+	m := c.find(in, f.head[fID])
+	c.mu.Unlock()
+	if m != nil {
+		m.end(stateCanceled)
+	}
+}
+
+// find finds a request that waits or is being handled.
+func (b *mailbox) find(in *inbound, id uint64) *Message {
+	for _, list := range [][]*Message{b.running, b.in[b.head:]} {
+		for _, m := range list {
+			if m.in == in && m.id == id && m.kind == kindRequest {
+				return m
+			}
+		}
+	}
+	return nil
+}
+
+func zigzag(n int) uint64   { return uint64(int64(n)<<1) ^ uint64(int64(n)>>63) }
+func unzigzag(v uint64) int { return int(int64(v>>1) ^ -int64(v&1)) }

@@ -1,0 +1,209 @@
+package bus
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ring is what this node knows of an address: the routes to its consumers on
+// all nodes, which take turns, and the messages that wait for one of them.
+//
+// Lock order: core.mu, ring.mu, link.mu or Consumer.mu, pending.mu.
+type ring struct {
+	core    *core
+	address string
+
+	routes  atomic.Pointer[[]*route]    // copied on write, under core.mu
+	mine    atomic.Pointer[[]*Consumer] // this node's, closing ones too; likewise
+	next    atomic.Uint32               // whose turn it is
+	waiting atomic.Int32                // messages in back and queue, and publishers
+
+	mu      sync.Mutex
+	back    []*waiter       // messages that were sent back, in that order
+	queue   []*waiter       // others that found no credit, first come first served
+	publish []chan struct{} // publishers that wait for credit
+	gone    bool            // no longer in the directory
+}
+
+func newRing(c *core, address string) *ring {
+	r := &ring{core: c, address: address}
+	r.routes.Store(new([]*route))
+	r.mine.Store(new([]*Consumer))
+	r.next.Store(rand.Uint32())
+	return r
+}
+
+// route is a consumer as a sender sees it, on another node or on this one.
+type route struct {
+	ring     *ring
+	link     *link     // nil: the consumer is this node's
+	consumer *Consumer // nil: it is not
+	num      uint32    // at the node it is on
+	window   int64
+
+	// Guarded by link.mu; for this node's consumers by Consumer.mu.
+	credit    int64 // bytes that may still be sent; a message may start while it is positive
+	unsettled int64 // messages sent that have come back neither as credit nor as a bounce
+	removed   bool
+	stalled   bool // a publish has waited for it in vain
+}
+
+func (rt *route) post(o *outgoing) bool {
+	if rt.link != nil {
+		return rt.link.post(rt, o)
+	}
+	return rt.consumer.post(rt, o)
+}
+
+// waiter is a message that waits for a route.
+type waiter struct {
+	o     outgoing
+	ready chan struct{} // closed when the message has been posted; nil: it was sent back
+	rt    *route        // to which it was posted
+	err   error         // why it was not
+	timer *time.Timer   // of one that was sent back
+}
+
+// try posts o to the next route in turn that takes it. open counts the routes
+// that may take it, now or later.
+func (r *ring) try(o *outgoing) (rt *route, open int) {
+	routes := *r.routes.Load()
+	n := uint32(len(routes))
+	if n == 0 {
+		return nil, 0
+	}
+	at := r.next.Add(1)
+	for i := range n {
+		rt := routes[(at+i)%n]
+		if !o.fits(rt) {
+			continue
+		}
+		open++
+		if rt.post(o) {
+			return rt, open
+		}
+	}
+	return nil, open
+}
+
+// grant places what waits, as far as there is credit. It waits for nothing and
+// writes to no connection, so that readers can call it.
+func (r *ring) grant() {
+	if r.waiting.Load() == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.grantLocked()
+}
+
+func (r *ring) grantLocked() {
+	var stuck bool
+	if r.back, stuck = r.placeLocked(r.back); !stuck {
+		r.queue, _ = r.placeLocked(r.queue)
+	}
+	for _, c := range r.publish {
+		close(c)
+	}
+	r.waiting.Add(-int32(len(r.publish)))
+	r.publish = nil
+}
+
+// placeLocked places the waiters of a list in order and returns those that are
+// left. It is stuck when it meets one that any route could take.
+func (r *ring) placeLocked(ws []*waiter) (left []*waiter, stuck bool) {
+	if len(ws) == 0 {
+		return ws, false
+	}
+	left = ws[:0]
+	for i, w := range ws {
+		if !w.o.ended() {
+			w.rt, _ = r.try(&w.o)
+			if w.rt == nil {
+				left = append(left, w)
+				if w.o.picky() {
+					continue
+				}
+				left = append(left, ws[i+1:]...)
+				stuck = true
+				break
+			}
+		}
+		r.releaseLocked(w)
+	}
+	clear(ws[len(left):])
+	return left, stuck
+}
+
+// releaseLocked ends the waiting of w, which is no longer in a list.
+func (r *ring) releaseLocked(w *waiter) {
+	r.waiting.Add(-1)
+	r.core.waiting.Add(-1)
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	if w.ready != nil {
+		close(w.ready)
+	}
+	r.core.poke()
+}
+
+// remove takes w out of its list; it reports whether it was there.
+func (r *ring) remove(w *waiter) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, list := range []*[]*waiter{&r.back, &r.queue} {
+		if i := slices.Index(*list, w); i >= 0 {
+			*list = slices.Delete(*list, i, i+1)
+			r.releaseLocked(w)
+			return true
+		}
+	}
+	return false
+}
+
+// addRoute adds a route to its ring. The caller holds core.mu.
+func (c *core) addRoute(rt *route) {
+	routes := append(slices.Clone(*rt.ring.routes.Load()), rt)
+	rt.ring.routes.Store(&routes)
+}
+
+// dropRoutes takes routes out of their rings, those of a ring in one step. The
+// caller holds core.mu, and has marked them removed or marks them before it
+// lets go of link.mu.
+func (c *core) dropRoutes(drop []*route) {
+	rings := map[*ring]bool{}
+	gone := make(map[*route]bool, len(drop))
+	for _, rt := range drop {
+		rings[rt.ring], gone[rt] = true, true
+	}
+	for r := range rings {
+		left := slices.DeleteFunc(slices.Clone(*r.routes.Load()), func(rt *route) bool { return gone[rt] })
+		r.routes.Store(&left)
+	}
+}
+
+// ringOf returns the ring of an address and makes it if need be. The caller
+// holds core.mu.
+func (c *core) ringOf(address string) *ring {
+	r := c.dir.get(address)
+	if r == nil {
+		r = newRing(c, address)
+		c.dir.change(address, r)
+	}
+	return r
+}
+
+// tidy forgets a ring of which nothing is left. The caller holds core.mu.
+func (c *core) tidy(r *ring) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone || len(*r.routes.Load()) > 0 || len(*r.mine.Load()) > 0 || r.waiting.Load() > 0 {
+		return
+	}
+	r.gone = true
+	c.dir.change(r.address, nil)
+}

@@ -1,0 +1,121 @@
+package bus
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/runrig-go/runrig/bus/internal/wire"
+)
+
+// maxRoutes bounds the routes that a peer may announce.
+const maxRoutes = 1 << 20
+
+// gotRoutes takes over the peer's consumers. Adding the routes, taking out the
+// removed ones and acknowledging both is one step for whoever posts on the link.
+func (l *link) gotRoutes(b []byte) error {
+	var r wire.Routes
+	if err := proto.Unmarshal(b, &r); err != nil {
+		return fmt.Errorf("%w: routes: %v", errMalformed, err)
+	}
+	c := l.core
+	rings, err := l.changeRoutes(&r)
+	if err != nil {
+		return err
+	}
+	l.soon()
+	for _, ring := range rings {
+		ring.grant()
+	}
+	if r.Last {
+		c.linkUp(l)
+	}
+	return nil
+}
+
+func (l *link) changeRoutes(r *wire.Routes) (rings []*ring, err error) {
+	c := l.core
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	drop := make([]*route, 0, len(r.Removed))
+	for _, num := range r.Removed {
+		rt := l.route(uint64(num))
+		if rt == nil || rt.removed {
+			return nil, fmt.Errorf("%w: removal of route %d, which is not there", errMalformed, num)
+		}
+		rt.removed = true
+		drop = append(drop, rt)
+	}
+	for _, a := range r.Added {
+		rt, err := l.newRoute(a)
+		if err != nil {
+			return nil, err
+		}
+		if l.err == nil && !l.leftBehind {
+			c.addRoute(rt)
+			rings = append(rings, rt.ring)
+		} else {
+			rt.removed = true
+			c.tidy(rt.ring)
+		}
+	}
+	c.dropRoutes(drop)
+	for _, rt := range drop {
+		c.tidy(rt.ring)
+	}
+	l.frameLocked(frameRoutesAck, &head{fSeq: r.Seq})
+	return rings, nil
+}
+
+// newRoute makes the record of a route that the peer has added.
+func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
+	if a.Number == 0 || a.Number > maxRoutes || a.Window == 0 || a.Window > 1<<40 {
+		return nil, fmt.Errorf("%w: route %d with a window of %d", errMalformed, a.Number, a.Window)
+	}
+	if err := checkAddress(a.Address); err != nil {
+		return nil, fmt.Errorf("%w: route %d: %v", errMalformed, a.Number, err)
+	}
+	if old := l.route(uint64(a.Number)); old != nil && (!old.removed || old.unsettled > 0) {
+		return nil, fmt.Errorf("%w: route %d is in use", errMalformed, a.Number)
+	}
+	for uint64(len(l.routes)) <= uint64(a.Number) {
+		l.routes = append(l.routes, nil)
+	}
+	rt := &route{ring: l.core.ringOf(a.Address), link: l, num: a.Number, window: int64(a.Window), credit: int64(a.Window)}
+	l.routes[a.Number] = rt
+	return rt, nil
+}
+
+// route returns the record of a route, which may have been removed.
+func (l *link) route(num uint64) *route {
+	if num >= uint64(len(l.routes)) {
+		return nil
+	}
+	return l.routes[num]
+}
+
+// dropAllRoutes takes all routes of the link out at once; whatever is posted
+// afterwards goes elsewhere. Frames in order after it, as then returns them, are
+// part of the same step.
+func (l *link) dropAllRoutes(then func()) {
+	c := l.core
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var drop []*route
+	for _, rt := range l.routes {
+		if rt != nil && !rt.removed {
+			rt.removed = true
+			drop = append(drop, rt)
+		}
+	}
+	l.leftBehind = true
+	c.dropRoutes(drop)
+	for _, rt := range drop {
+		c.tidy(rt.ring)
+	}
+	then()
+}

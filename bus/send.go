@@ -1,0 +1,280 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// outgoing is a message on its way to a consumer.
+type outgoing struct {
+	head     head
+	header   Header
+	body     []byte
+	owned    bool // the body's memory is nobody else's
+	cost     int64
+	deadline int64 // by the bus's clock; 0: not asked for yet, see due
+	call     *call // of a request
+	turn     turn  // that the sender holds
+	local    bool  // it must stay on this node
+}
+
+// fits reports whether the message may go to rt at all. A request does not go
+// to a consumer whose turn its sender holds.
+func (o *outgoing) fits(rt *route) bool {
+	if o.local && rt.link != nil {
+		return false
+	}
+	return o.call == nil || rt.link != nil || !o.turn.blocks(rt.consumer)
+}
+
+// picky reports whether fits can say no.
+func (o *outgoing) picky() bool { return o.local || o.call != nil && o.turn != (turn{}) }
+
+// ended reports whether nobody waits for the answer any more.
+func (o *outgoing) ended() bool { return o.call != nil && o.call.ended.Load() }
+
+// defaultTimeout is the deadline of calls whose context has none.
+const defaultTimeout = 30 * time.Second
+
+// prepare fills in o for a call. It reports an error for what is wrong with the
+// call's arguments.
+func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint64, address string, body any, opts []CallOption) (*callOptions, error) {
+	var set *callOptions
+	if err := checkAddress(address); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("bus: %s to %q: %w", verb, address, err)
+	}
+	if len(opts) > 0 {
+		var err error
+		if set, err = collect(verb, opts); err != nil {
+			return nil, err
+		}
+		o.header, o.local = set.header, set.localOnly
+	}
+	b, codec, err := encode(body)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSize("a message to", address, o.header, b); err != nil {
+		return nil, err
+	}
+	_, shared := body.([]byte)
+	o.body, o.owned = b, !shared
+	o.cost = int64(messageCost + len(b) + o.header.size())
+	o.head[fKind], o.head[fCodec] = kind, uint64(codec)
+	o.setDeadline(ctx, c)
+	o.turn = turnOf(ctx)
+	return set, nil
+}
+
+// setDeadline takes over the deadline of ctx. Where it has none, the clock is
+// read only if somebody asks.
+func (o *outgoing) setDeadline(ctx context.Context, c *core) {
+	left := defaultTimeout
+	if d, ok := ctx.Deadline(); ok {
+		left = time.Until(d)
+		o.deadline = c.clock() + int64(left)
+	}
+	o.head[fTimeLeft] = uint64(max(1, left.Milliseconds()))
+}
+
+// due returns the deadline.
+func (o *outgoing) due(c *core) int64 {
+	if o.deadline == 0 {
+		o.deadline = c.clock() + int64(defaultTimeout)
+	}
+	return o.deadline
+}
+
+func (c *core) send(ctx context.Context, address string, body any, opts []CallOption) error {
+	var o outgoing
+	if _, err := c.prepare(ctx, &o, verbSend, kindSend, address, body, opts); err != nil {
+		return err
+	}
+	_, err := c.deliver(ctx, address, &o)
+	return err
+}
+
+func (c *core) request(ctx context.Context, address string, body any, opts []CallOption) (*Message, error) {
+	var o outgoing
+	set, err := c.prepare(ctx, &o, verbRequest, kindRequest, address, body, opts)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		m, err := c.ask(ctx, address, &o)
+		if err == nil || set == nil || !set.idempotent || !errors.Is(err, ErrLinkLost) {
+			return m, err
+		}
+		left := o.due(c) - c.clock()
+		if left <= 0 {
+			return nil, err
+		}
+		o.head[fTimeLeft] = uint64(max(1, left/int64(time.Millisecond)))
+	}
+}
+
+// ask sends a request once and waits for its answer.
+func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, error) {
+	call := c.newCall(o.due(c))
+	o.call = call
+	rt, err := c.deliver(ctx, address, o)
+	if err != nil {
+		return nil, err
+	}
+	if rt.link != nil {
+		rt.link.flushRequest()
+	}
+	select {
+	case a := <-call.ch:
+		c.freeCall(call)
+		return a.result(address)
+	case <-ctx.Done():
+	}
+	if !call.ended.CompareAndSwap(false, true) { // the answer is there
+		a := <-call.ch
+		c.freeCall(call)
+		return a.result(address)
+	}
+	call.withdraw()
+	return nil, fmt.Errorf("bus: request to %q: %w", address, ctx.Err())
+}
+
+// deliver posts o to a route, or lets it wait for one.
+func (c *core) deliver(ctx context.Context, address string, o *outgoing) (*route, error) {
+	for {
+		if c.refuses.Load() {
+			return nil, fmt.Errorf("%w: message to %q", ErrClosed, address)
+		}
+		r := c.dir.get(address)
+		if r == nil || len(*r.routes.Load()) == 0 {
+			if !c.awaitLink(ctx.Done(), o.due(c), address) {
+				return nil, c.noConsumer(address)
+			}
+			continue
+		}
+		if r.waiting.Load() == 0 { // else it would overtake
+			rt, open := r.try(o)
+			if rt != nil {
+				return rt, nil
+			}
+			if open == 0 {
+				return nil, r.closedTo(o)
+			}
+		}
+		rt, err := r.wait(ctx, o)
+		if err != errRingGone {
+			return rt, err
+		}
+	}
+}
+
+// closedTo says why no route of the ring may take o.
+func (r *ring) closedTo(o *outgoing) error {
+	for _, rt := range *r.routes.Load() {
+		if (!o.local || rt.link == nil) && o.turn.blocks(rt.consumer) {
+			return fmt.Errorf("%w: only consumers in the caller's own scope listen on %q; they cannot answer before the caller returns", ErrDeadlock, r.address)
+		}
+	}
+	if o.local {
+		return fmt.Errorf("%w of %q on this node (LocalOnly)", ErrNoConsumer, r.address)
+	}
+	return r.core.noConsumer(r.address)
+}
+
+var errRingGone = errors.New("ring gone")
+
+// wait queues o until a route takes it; whoever returns credit posts it.
+func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
+	if r.holdsTurnOfAll(o) {
+		return nil, fmt.Errorf("%w: consumers of %q have no room, and all are in the caller's own scope", ErrDeadlock, r.address)
+	}
+	o.head[fStarved] = 1
+	w := &waiter{o: *o, ready: make(chan struct{})}
+	r.mu.Lock()
+	switch {
+	case r.gone:
+		r.mu.Unlock()
+		return nil, errRingGone
+	case r.core.closed.Load():
+		r.mu.Unlock()
+		return nil, fmt.Errorf("%w: message to %q", ErrClosed, r.address)
+	}
+	r.queue = append(r.queue, w)
+	r.waiting.Add(1)
+	r.core.waiting.Add(1)
+	r.grantLocked() // credit may have come since
+	r.mu.Unlock()
+	r.flush()
+
+	t := time.NewTimer(time.Duration(o.due(r.core) - r.core.clock()))
+	defer t.Stop()
+	select {
+	case <-w.ready:
+		return w.result()
+	case <-ctx.Done():
+	case <-t.C:
+	case <-r.core.ended:
+	}
+	if !r.remove(w) {
+		<-w.ready // it was posted meanwhile
+		return w.result()
+	}
+	return nil, r.busy(ctx)
+}
+
+func (w *waiter) result() (*route, error) {
+	if w.rt == nil && w.err != nil {
+		return nil, w.err
+	}
+	if w.rt == nil {
+		return nil, fmt.Errorf("%w: the request has ended", ErrBusy)
+	}
+	return w.rt, nil
+}
+
+func (r *ring) busy(ctx context.Context) error {
+	if r.core.closed.Load() {
+		return fmt.Errorf("%w while a message waited for room at a consumer of %q", ErrClosed, r.address)
+	}
+	why := ctx.Err()
+	if why == nil {
+		why = context.DeadlineExceeded
+	}
+	return fmt.Errorf("%w: no consumer of %q had room in time: %w", ErrBusy, r.address, why)
+}
+
+// holdsTurnOfAll reports whether the sender holds up all who could take o.
+func (r *ring) holdsTurnOfAll(o *outgoing) bool {
+	if o.turn == (turn{}) {
+		return false
+	}
+	for _, rt := range *r.routes.Load() {
+		if !o.turn.blocks(rt.consumer) && (!o.local || rt.link == nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// flush sends on its way what the links of the ring hold, so that the credit
+// can come for which somebody is about to wait.
+func (r *ring) flush() {
+	for _, rt := range *r.routes.Load() {
+		if rt.link != nil {
+			rt.link.soon()
+		}
+	}
+}
+
+// noConsumer is the error for an address without a consumer.
+func (c *core) noConsumer(address string) error {
+	if names := c.unlinked(); names != "" {
+		return fmt.Errorf("%w of %q (alive, but not linked: %s)", ErrNoConsumer, address, names)
+	}
+	return fmt.Errorf("%w of %q", ErrNoConsumer, address)
+}

@@ -1,0 +1,276 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+const (
+	heartbeat  = 250 * time.Millisecond // how often a link looks
+	pingAfter  = time.Second            // of silence
+	deadAfter  = 4500 * time.Millisecond
+	probeLimit = time.Second
+	readOut    = time.Second // how long a link is read that takes nothing any more
+	overslept  = 4 * heartbeat
+)
+
+// serve speaks the protocol until the link ends.
+func (c *core) serve(ctx context.Context, peer Peer, conn net.Conn, up func()) error {
+	l := c.newLink(peer, conn, up)
+	if err := c.addLink(l); err != nil {
+		_ = conn.Close()
+		return err
+	}
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		l.writer()
+	}()
+	l.soon()
+	stopSupersede := context.AfterFunc(ctx, l.supersede)
+	beat := c.heartbeat(l)
+	err := (&reader{link: l}).read()
+	stopSupersede()
+	beat.stop()
+	err = l.ending(ctx, err, written)
+	l.fail(err)
+	<-written
+	c.removeLink(l, err)
+	if errors.Is(err, errGoodbye) {
+		return nil
+	}
+	return err
+}
+
+var errGoodbye = errors.New("the peer has left")
+
+// addLink makes the link part of the bus. A bus that leaves tells it so first.
+func (c *core) addLink(l *link) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() {
+		return fmt.Errorf("%w: no link to %s", ErrClosed, l.peer.Name)
+	}
+	for o := range c.links {
+		if o.peer.Boot == l.peer.Boot {
+			return fmt.Errorf("bus: there is a link to %s already", l.peer)
+		}
+	}
+	l.peer.Since = time.Now()
+	c.links[l] = struct{}{}
+	if c.closing {
+		l.mu.Lock()
+		l.writeRoutesLocked()
+		l.leaveLocked()
+		l.mu.Unlock()
+		return nil
+	}
+	for _, cn := range c.consumers[1:] {
+		if cn != nil && !cn.isClosed() {
+			l.announce(cn)
+		}
+	}
+	return nil
+}
+
+// linkUp notes that the peer's whole set is in.
+func (c *core) linkUp(l *link) {
+	l.mu.Lock()
+	first := !l.up
+	l.up = true
+	l.mu.Unlock()
+	if !first {
+		return
+	}
+	c.mu.Lock()
+	if e := c.expected[l.peer.Boot]; e != nil {
+		e.until = 0
+	}
+	c.mu.Unlock()
+	c.log.Debug("linked", "peer", l.peer.String(), "addr", l.peer.Addr)
+	if l.ups != nil {
+		l.ups()
+	}
+	c.linked.fire()
+}
+
+func (l *link) isUp() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.up && l.err == nil && !l.leftBehind
+}
+
+// ending lets a link that has been read to its GOODBYE write what is left, and
+// says why the link has ended.
+func (l *link) ending(ctx context.Context, err error, written <-chan struct{}) error {
+	l.mu.Lock()
+	ours := l.bye
+	if err == nil {
+		l.bye = true
+		l.token()
+		l.wakeLocked()
+	}
+	if l.err != nil {
+		err = l.err // why reading failed
+	}
+	l.mu.Unlock()
+	switch {
+	case err == nil:
+		t := time.AfterFunc(readOut, func() { _ = l.conn.Close() })
+		defer t.Stop()
+		<-written
+		_, _ = io.Copy(io.Discard, l.conn) // to its end, so that closing cuts nothing off
+		if ours {
+			return ErrClosed
+		}
+		return errGoodbye
+	case ours:
+		return ErrClosed
+	case ctx.Err() != nil:
+		return fmt.Errorf("bus: link to %s was superseded: %w", l.peer, context.Cause(ctx))
+	}
+	return fmt.Errorf("bus: link to %s broke: %w", l.peer, err)
+}
+
+// supersede makes the link take no more messages and read to its end.
+func (l *link) supersede() {
+	l.dropAllRoutes(func() {})
+	_ = l.conn.SetReadDeadline(time.Now().Add(readOut))
+}
+
+// removeLink takes the link and all that hangs on it out, in one step for
+// whoever posts. What came on it and waits is dropped: its sender has counted
+// it as unknown. What is being handled goes on, without reply or credit.
+func (c *core) removeLink(l *link, err error) {
+	l.dropAllRoutes(func() {})
+	c.mu.Lock()
+	delete(c.links, l)
+	l.mu.Lock()
+	c.stats.unknown.Add(uint64(l.outside))
+	c.stats.linkSent.Add(uint64(l.sent))
+	l.outside, l.sent = 0, 0
+	ins, blocked := l.ins, l.blocked
+	l.ins, l.blocked, l.owing = nil, nil, nil
+	if l.payTimer != nil {
+		l.payTimer.Stop()
+	}
+	wasUp := l.up
+	l.mu.Unlock()
+	for _, in := range ins {
+		if in != nil {
+			c.cutOff(in)
+		}
+	}
+	c.mu.Unlock()
+	l.pend.end(func(*call) error {
+		return fmt.Errorf("%w to %s; the handler may have run", ErrLinkLost, l.peer)
+	})
+	l.pend.stop()
+	close(l.down)
+	release(blocked, nil)
+	c.linked.fire()
+	c.poke()
+	if wasUp {
+		c.log.Debug("link ended", "peer", l.peer.String(), "err", err)
+	}
+}
+
+// cutOff drops what came on a link that has ended. The caller holds core.mu.
+func (c *core) cutOff(in *inbound) {
+	cn := in.consumer
+	cn.mu.Lock()
+	dropped := cn.drop(in)
+	cn.mu.Unlock()
+	c.stats.cutOff.Add(uint64(dropped))
+	if in.removing && !in.freed {
+		in.freed = true
+		if cn.pins--; cn.pins == 0 {
+			c.bury(cn)
+		}
+	}
+}
+
+// drop takes out the messages that came by in.
+func (b *mailbox) drop(in *inbound) (n int) {
+	left := b.in[b.head:b.head]
+	for _, m := range b.in[b.head:] {
+		if m.in == in {
+			n++
+		} else {
+			left = append(left, m)
+		}
+	}
+	clear(b.in[b.head+len(left):])
+	b.in = b.in[:b.head+len(left)]
+	if b.head == len(b.in) {
+		b.in, b.head = b.in[:0], 0
+	}
+	return n
+}
+
+// beats is a link's heartbeat.
+type beats struct {
+	timer *time.Timer
+	last  int64
+}
+
+func (b *beats) stop() { b.timer.Stop() }
+
+// heartbeat pings the peer when it is silent, and ends the link when it does
+// not answer.
+func (c *core) heartbeat(l *link) *beats {
+	b := &beats{last: c.clock()}
+	ready := make(chan struct{})
+	b.timer = time.AfterFunc(heartbeat, func() {
+		<-ready
+		now := c.clock()
+		l.beat(now, now-b.last > int64(heartbeat+overslept))
+		b.last = now
+		b.timer.Reset(heartbeat)
+	})
+	close(ready)
+	return b
+}
+
+// beat looks at the link. One that has overslept, as this process was stopped,
+// gives the peer another chance.
+func (l *link) beat(now int64, overslept bool) {
+	silent, pinged := now-l.lastRead.Load(), now-l.lastPing.Load()
+	switch {
+	case overslept && silent > int64(pingAfter):
+		l.lastRead.Store(now - int64(pingAfter))
+		l.ping(now)
+	case silent >= int64(deadAfter):
+		l.fail(fmt.Errorf("silent for %v", time.Duration(silent).Round(time.Millisecond)))
+	case silent >= int64(pingAfter) && pinged >= int64(pingAfter):
+		l.ping(now)
+	}
+}
+
+func (l *link) ping(now int64) {
+	l.lastPing.Store(now)
+	l.frame(framePing, &head{})
+	l.soon()
+}
+
+// probe makes a link prove itself.
+func (c *core) probe(boot uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for l := range c.links {
+		if l.peer.Boot != boot {
+			continue
+		}
+		now := c.clock()
+		l.ping(now)
+		time.AfterFunc(probeLimit, func() { // outlives the link by a second at most
+			if l.lastRead.Load() < now {
+				l.fail(fmt.Errorf("gossip says that it failed, and it did not answer within %v", probeLimit))
+			}
+		})
+	}
+}

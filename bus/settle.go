@@ -1,0 +1,221 @@
+package bus
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// inbound is the receiving end of a route: what one node sends to a consumer of
+// this one. With a link but no consumer it stands for the replies over the link.
+type inbound struct {
+	consumer *Consumer
+	link     *link // nil: from this node
+
+	owed     atomic.Uint64 // settled, but not yet told: messages<<owedBits | bytes
+	received int64         // messages; of the link's reader
+
+	// Guarded by link.mu.
+	settled   int64      // messages for which credit or a bounce has been written
+	listed    bool       // in link.owing
+	announced bool       // its addition has been written
+	known     bool       // and acknowledged
+	removing  bool       // its consumer is closed
+	retracted bool       // its removal, or LEAVING, has been written
+	gone      bool       // and acknowledged: no message will come any more
+	freed     bool       // it pins its number no longer
+	held      []*Message // to be sent back once the removal is written
+}
+
+const owedBits = 40
+
+func (in *inbound) core() *core {
+	if in.link != nil {
+		return in.link.core
+	}
+	return in.consumer.core
+}
+
+func (in *inbound) from() string {
+	if in.link != nil {
+		return in.link.peer.Name
+	}
+	return in.consumer.core.selfName()
+}
+
+// payDelay is how long settled messages may go untold.
+const payDelay = 20 * time.Millisecond
+
+// settle notes that a message was handled, or will not be. It reports whether
+// it left a frame in the link's buffer.
+func (in *inbound) settle(m *Message) bool {
+	delta := 1<<owedBits | uint64(m.charge)
+	owed := in.owed.Add(delta)
+	switch {
+	case int64(owed&(1<<owedBits-1)) >= in.consumer.window/2 || in.link.eager.Load():
+		in.link.pay(in)
+		return true
+	case owed == delta:
+		in.link.payLater(in)
+	}
+	return false
+}
+
+// payLater sees to it that what in owes is told soon.
+func (l *link) payLater(in *inbound) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if in.listed || l.err != nil {
+		return
+	}
+	in.listed = true
+	if l.owing = append(l.owing, in); len(l.owing) > 1 {
+		return
+	}
+	if l.payTimer == nil {
+		l.payTimer = time.AfterFunc(payDelay, l.payAll)
+	} else {
+		l.payTimer.Reset(payDelay)
+	}
+}
+
+// payAll tells all that is settled.
+func (l *link) payAll() {
+	l.mu.Lock()
+	var free []*Consumer
+	for _, in := range l.owing {
+		in.listed = false
+		free = l.payLocked(in, free)
+	}
+	clear(l.owing)
+	l.owing = l.owing[:0]
+	l.mu.Unlock()
+	l.soon()
+	l.core.unpin(free...)
+	l.core.poke()
+}
+
+// pay tells what in owes.
+func (l *link) pay(in *inbound) {
+	l.mu.Lock()
+	free := l.payLocked(in, nil)
+	l.mu.Unlock()
+	l.core.unpin(free...)
+	l.core.poke()
+}
+
+// payLocked appends the credit of in, and in's consumer to free if that was the
+// last that this link had to do with it.
+func (l *link) payLocked(in *inbound, free []*Consumer) []*Consumer {
+	owed := in.owed.Swap(0)
+	if owed == 0 || l.err != nil {
+		return free
+	}
+	n := owed >> owedBits
+	l.frameLocked(frameCredit, &head{fRoute: uint64(in.consumer.num), fBytes: owed & (1<<owedBits - 1), fMessages: n})
+	in.settled += int64(n)
+	l.unsettledIn.Add(-int64(n))
+	return l.freeLocked(in, free)
+}
+
+// freeLocked appends in's consumer to free if the link holds nothing of it any
+// more: its removal is acknowledged and all that came is settled.
+func (l *link) freeLocked(in *inbound, free []*Consumer) []*Consumer {
+	if !in.gone || in.freed || in.received != in.settled {
+		return free
+	}
+	in.freed = true
+	if num := in.consumer.num; l.ins[num] == in {
+		l.ins[num] = nil
+	}
+	return append(free, in.consumer)
+}
+
+// reply writes a reply on the link of the request, or gives it to the caller on
+// this node. With a ctx it waits for room.
+func (in *inbound) reply(ctx context.Context, r *reply) error {
+	if in.link != nil {
+		return in.link.reply(ctx, r)
+	}
+	c := in.consumer.core
+	call := c.pend.take(r.id)
+	if call == nil {
+		c.stats.lateReplies.Add(1)
+		return nil
+	}
+	defer c.poke()
+	call.answer(c.answerOf(&c.replies, r, ViaLocal))
+	return nil
+}
+
+// sendBack sends messages back to where they came from, unhandled.
+func (c *core) sendBack(msgs []*Message) {
+	for _, m := range msgs {
+		switch {
+		case m.via == ViaGossip:
+			c.stats.dropped.Add(1)
+		case m.in.link != nil:
+			m.in.link.bounce(m)
+		default:
+			c.takeBack(m)
+		}
+	}
+}
+
+// takeBack takes back a message of this node's from a closing consumer of its
+// own.
+func (c *core) takeBack(m *Message) {
+	cn := m.in.consumer
+	cn.mu.Lock()
+	cn.settleLocked(m)
+	cn.mu.Unlock()
+	if m.kind == kindPublish {
+		c.stats.dropped.Add(1)
+		c.stats.settled.Add(1)
+		return
+	}
+	c.stats.bounced.Add(1)
+	o := outgoing{header: m.header, body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, local: m.local}
+	o.head[fKind], o.head[fCodec], o.head[fHops] = uint64(m.kind), uint64(m.codec), uint64(m.hops)+1
+	if m.kind == kindRequest {
+		if o.call = c.pend.take(m.id); o.call == nil {
+			return // it has ended
+		}
+	}
+	c.reroute(cn.address, &o)
+}
+
+// bounce sends a message back over its link: at once if the removal of its
+// route has been written there, else after it.
+func (l *link) bounce(m *Message) {
+	l.mu.Lock()
+	var free []*Consumer
+	if m.in.retracted {
+		free = l.bounceLocked(m, nil)
+	} else {
+		m.in.held = append(m.in.held, m)
+	}
+	l.mu.Unlock()
+	l.soon()
+	l.core.unpin(free...)
+	l.core.poke()
+}
+
+func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
+	if l.err != nil {
+		return free
+	}
+	in, num := m.in, uint64(m.in.consumer.num)
+	switch m.kind {
+	case kindPublish:
+		l.core.stats.dropped.Add(1)
+		l.frameLocked(frameCredit, &head{fRoute: num, fBytes: uint64(m.charge), fMessages: 1})
+	default:
+		left := max(1, (m.deadline-l.core.clock())/int64(time.Millisecond))
+		h := head{fKind: uint64(m.kind), fRoute: num, fID: m.id, fTimeLeft: uint64(left), fCodec: uint64(m.codec), fHops: uint64(m.hops) + 1}
+		l.buf = append(appendFrame(l.buf, frameBounce, &h, m.header, nil, len(m.Body)), m.Body...)
+	}
+	in.settled++
+	l.unsettledIn.Add(-1)
+	return l.freeLocked(in, free)
+}

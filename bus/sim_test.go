@@ -1,0 +1,409 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/bus/bustest"
+)
+
+var (
+	simSeeds = flag.Int("sim.seeds", 20, "how many random runs TestSimulation makes")
+	simSeed  = flag.Uint64("sim.seed", 0, "the only run to make, from 1")
+)
+
+// TestSimulation lets random senders, consumers, faults and leaves loose on a
+// cluster, in virtual time, and checks the promises.
+func TestSimulation(t *testing.T) {
+	for _, faults := range []bool{false, true} {
+		for seed := uint64(1); seed <= uint64(*simSeeds); seed++ {
+			if *simSeed != 0 && seed != *simSeed {
+				continue
+			}
+			t.Run(fmt.Sprintf("faults=%v/seed=%d", faults, seed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { newSim(t, seed, faults).run() })
+			})
+			if t.Failed() {
+				t.Fatalf("again with -run TestSimulation -sim.seed=%d", seed)
+			}
+		}
+	}
+}
+
+const simAddresses = 3
+
+type sim struct {
+	t      *testing.T
+	rng    *rand.Rand
+	faults bool
+	c      *bustest.Cluster
+	check  *checker
+	live   []int // buses that have not left
+	stop   chan struct{}
+	wg     sync.WaitGroup
+
+	consumers []*simConsumer
+}
+
+type simConsumer struct {
+	c       *bus.Consumer
+	at      int
+	address string
+}
+
+// simMessage is what is sent: who, for which address, and which one of them.
+type simMessage struct {
+	Sender  int
+	Address string
+	Seq     int
+	Publish bool
+}
+
+func newSim(t *testing.T, seed uint64, faults bool) *sim {
+	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 0)), faults: faults, stop: make(chan struct{})}
+	s.check = &checker{t: t, handled: map[simMessage]int{}, last: map[string]int{}, accepted: map[simMessage]bool{}}
+	s.c = bustest.NewCluster(t, 3, quiet, bus.WithDeadLetter(s.check.dead))
+	s.live = []int{0, 1, 2}
+	s.delay()
+	return s
+}
+
+func (s *sim) run() {
+	for range 4 {
+		s.open()
+	}
+	for g := range 12 {
+		rng := rand.New(rand.NewPCG(s.rng.Uint64(), uint64(g)))
+		s.wg.Go(func() { s.sender(g, rng) })
+	}
+	for range 80 {
+		time.Sleep(time.Duration(s.rng.IntN(150)) * time.Millisecond)
+		s.act()
+	}
+	close(s.stop)
+	s.wg.Wait()
+	time.Sleep(2 * time.Minute)
+	s.rest()
+}
+
+// act does one random thing.
+func (s *sim) act() {
+	switch k := s.rng.IntN(10); {
+	case k < 3:
+		s.open()
+	case k < 6:
+		s.closeOne()
+	case k == 6 && len(s.live) > 2:
+		s.leave()
+	case k == 7 && len(s.live) < 4:
+		s.live = append(s.live, s.c.Add())
+		s.delay()
+	case k > 7 && s.faults:
+		s.fault()
+	}
+}
+
+// delay makes the links take their time, so that frames cross.
+func (s *sim) delay() {
+	rng := rand.New(rand.NewPCG(s.rng.Uint64(), 1))
+	var mu sync.Mutex
+	for _, i := range s.live {
+		for _, j := range s.live {
+			if i != j {
+				s.c.Conn(i, j).SetDelay(func() time.Duration {
+					mu.Lock()
+					defer mu.Unlock()
+					return time.Duration(rng.IntN(4000)) * time.Microsecond
+				})
+			}
+		}
+	}
+}
+
+func (s *sim) pick() int { return s.live[s.rng.IntN(len(s.live))] }
+
+func (s *sim) open() {
+	at, address := s.pick(), fmt.Sprint("a", s.rng.IntN(simAddresses))
+	id := len(s.consumers)
+	slow := time.Duration(s.rng.IntN(40)) * time.Millisecond
+	c, err := s.c.Bus(at).Consume(address, bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+		return s.check.handle(id, m, slow)
+	}), bus.WithWindow(1<<10<<s.rng.IntN(4)))
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	s.consumers = append(s.consumers, &simConsumer{c, at, address})
+}
+
+// closeOne closes a consumer that is not the last of its address.
+func (s *sim) closeOne() {
+	i := s.rng.IntN(len(s.consumers))
+	if sc := s.consumers[i]; s.others(sc) > 0 {
+		s.consumers[i].c.Close()
+		s.consumers[i].at = -1
+	}
+}
+
+func (s *sim) others(sc *simConsumer) (n int) {
+	for _, o := range s.consumers {
+		if o != sc && o.address == sc.address && slices.Contains(s.live, o.at) {
+			n++
+		}
+	}
+	return n
+}
+
+// leave closes a bus, once others have all its addresses.
+func (s *sim) leave() {
+	at := s.pick()
+	for _, sc := range s.consumers {
+		if sc.at != at {
+			continue
+		}
+		other := &simConsumer{at: -1, address: sc.address}
+		if s.others(other) == 0 || !s.elsewhere(sc) {
+			return
+		}
+	}
+	s.live = slices.DeleteFunc(s.live, func(i int) bool { return i == at })
+	s.wg.Go(func() {
+		if err := s.c.Bus(at).Close(); err != nil && !s.faults {
+			s.t.Errorf("n%d: %v", at, err)
+		}
+	})
+}
+
+// elsewhere reports whether another bus has a consumer of the address.
+func (s *sim) elsewhere(sc *simConsumer) bool {
+	return slices.ContainsFunc(s.consumers, func(o *simConsumer) bool {
+		return o.address == sc.address && o.at != sc.at && slices.Contains(s.live, o.at)
+	})
+}
+
+// fault breaks, stalls or silences a link, and mends it later.
+func (s *sim) fault() {
+	i, j := s.pick(), s.pick()
+	if i == j {
+		return
+	}
+	kind, wait := s.rng.IntN(3), time.Duration(s.rng.IntN(3000))*time.Millisecond
+	conn := s.c.Conn(i, j)
+	s.wg.Go(func() {
+		switch kind {
+		case 0:
+			conn.Reset()
+		case 1:
+			conn.Stall()
+		case 2:
+			conn.Cut()
+			wait += 6 * time.Second
+		}
+		time.Sleep(wait)
+		if kind == 1 {
+			conn.Resume()
+			time.Sleep(6 * time.Second)
+		}
+		s.relink(i, j)
+	})
+}
+
+func (s *sim) relink(i, j int) {
+	for _, p := range s.c.Bus(i).Peers() {
+		if p.Boot == uint64(j+1) {
+			return
+		}
+	}
+	select {
+	case <-s.c.Bus(i).Done():
+	case <-s.c.Bus(j).Done():
+	default:
+		s.c.Link(i, j)
+	}
+}
+
+// sender sends from one bus after the other until the end.
+func (s *sim) sender(id int, rng *rand.Rand) {
+	at := id % 3
+	for seq := 1; ; seq++ {
+		select {
+		case <-s.stop:
+			return
+		case <-time.After(time.Duration(rng.IntN(30)) * time.Millisecond):
+		}
+		m := simMessage{id, fmt.Sprint("a", rng.IntN(simAddresses)), seq, rng.IntN(5) == 0}
+		err := s.one(s.c.Bus(at), m, rng)
+		if errors.Is(err, bus.ErrClosed) {
+			at = (at + 1) % 3
+			id += 100 // another sender, in another order
+		}
+		if err != nil && !s.allowed(err) {
+			s.t.Errorf("%+v: %v", m, err)
+		}
+	}
+}
+
+func (s *sim) allowed(err error) bool {
+	return errors.Is(err, bus.ErrClosed) || errors.Is(err, bus.ErrNoConsumer) || errors.Is(err, bus.ErrBusy) && s.faults ||
+		errors.Is(err, bus.ErrLinkLost) && s.faults || errors.Is(err, context.DeadlineExceeded) && s.faults
+}
+
+func (s *sim) one(eb *bus.EventBus, m simMessage, rng *rand.Rand) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	switch {
+	case m.Publish:
+		return eb.Publish(ctx, m.Address, m)
+	case rng.IntN(2) == 0:
+		err := eb.Send(ctx, m.Address, m)
+		s.check.accept(m, err)
+		return err
+	}
+	begin := time.Now()
+	got, err := bus.Request[simMessage](ctx, eb, m.Address, m)
+	if err == nil && got != m {
+		s.t.Errorf("request %+v got the reply to %+v", m, got)
+	}
+	if took := time.Since(begin); took > 20*time.Second+100*time.Millisecond {
+		s.t.Errorf("request took %v: %v", took, err)
+	}
+	if err == nil || !s.faults {
+		s.check.accept(m, err)
+	}
+	return err
+}
+
+// rest checks what must hold when nothing moves any more.
+func (s *sim) rest() {
+	var unknown, dead, bounced, sent uint64
+	for i := range 100 {
+		eb := s.busOrNil(i)
+		if eb == nil {
+			break
+		}
+		st := eb.Stats()
+		if st.Sent != st.Settled+st.Bounced+st.Unknown {
+			s.t.Errorf("n%d: %+v", i, st)
+		}
+		unknown, dead = unknown+st.Unknown, dead+st.DeadLetters
+		bounced, sent = bounced+st.Bounced, sent+st.Sent
+	}
+	s.t.Logf("%d sent, %d bounced, %d unknown, %d dead, %d buses of which %d are left", sent, bounced, unknown, dead, len(s.c.Bus(s.live[0]).Peers())+1, len(s.live))
+	if !s.faults && unknown+dead > 0 {
+		s.t.Errorf("%d unknown and %d dead without a fault", unknown, dead)
+	}
+	if lost := s.check.lost(); uint64(lost) > unknown+dead {
+		s.t.Errorf("%d messages lost, %d unknown, %d dead", lost, unknown, dead)
+	}
+	s.noGhosts()
+}
+
+func (s *sim) busOrNil(i int) (eb *bus.EventBus) {
+	defer func() { _ = recover() }() // there is no such bus
+	return s.c.Bus(i)
+}
+
+// noGhosts checks that each address with a consumer answers, in turn, and no
+// other does.
+func (s *sim) noGhosts() {
+	for _, i := range s.live {
+		for _, j := range s.live {
+			if i < j && s.faults {
+				s.relink(i, j)
+			}
+		}
+	}
+	for a := range simAddresses {
+		address := fmt.Sprint("a", a)
+		n := s.others(&simConsumer{address: address})
+		for _, i := range s.live {
+			for k := range 2 * n {
+				_, err := s.c.Bus(i).Request(s.t.Context(), address, simMessage{-1 - i, address, s.check.next(), false})
+				if err != nil {
+					s.t.Errorf("n%d, %s, request %d with %d consumers: %v", i, address, k, n, err)
+				}
+			}
+			if n == 0 {
+				if _, err := s.c.Bus(i).Request(s.t.Context(), address, nil); !errors.Is(err, bus.ErrNoConsumer) {
+					s.t.Errorf("n%d, %s, without a consumer: %v", i, address, err)
+				}
+			}
+		}
+	}
+}
+
+// checker sees all messages.
+type checker struct {
+	t  *testing.T
+	mu sync.Mutex
+
+	handled  map[simMessage]int
+	accepted map[simMessage]bool
+	last     map[string]int // by sender, address and consumer
+	seq      int
+}
+
+func (c *checker) next() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seq++
+	return c.seq
+}
+
+func (c *checker) handle(consumer int, bm *bus.Message, slow time.Duration) error {
+	var m simMessage
+	if err := bm.Decode(&m); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	key := fmt.Sprint(m.Sender, m.Address, consumer)
+	if !bm.Rerouted() && m.Sender >= 0 {
+		if c.last[key] >= m.Seq {
+			c.t.Errorf("%+v at consumer %d after %d", m, consumer, c.last[key])
+		}
+		c.last[key] = m.Seq
+	}
+	if c.handled[m]++; c.handled[m] > 1 && !m.Publish {
+		c.t.Errorf("%+v handled %d times", m, c.handled[m])
+	}
+	if bm.Address() != m.Address {
+		c.t.Errorf("%+v at %s", m, bm.Address())
+	}
+	c.mu.Unlock()
+	time.Sleep(slow)
+	if bm.WantsReply() {
+		return bm.Reply(context.Background(), m)
+	}
+	return nil
+}
+
+func (c *checker) accept(m simMessage, err error) {
+	if err != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.accepted[m] = true
+}
+
+func (c *checker) dead(d bus.DeadLetter) {}
+
+func (c *checker) lost() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for m := range c.accepted {
+		if c.handled[m] == 0 {
+			n++
+		}
+	}
+	return n
+}

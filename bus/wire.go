@@ -1,0 +1,266 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// The frames of the hot path are written and read by hand, in place; they are
+// those of internal/wire/bus.proto. A frame is a Frame message that holds one
+// field, so that tag, length and content delimit it.
+
+// Field numbers of Frame.
+const (
+	frameMsg = 1 + iota
+	frameReply
+	frameCredit
+	frameRoutes
+	frameRoutesAck
+	frameRoutesDone
+	frameCancel
+	frameBounce
+	framePing
+	framePong
+	frameLeaving
+	frameLeavingOK
+	frameGoodbye
+)
+
+// head is the numbers of a frame by field, from 1 to 8; zeros are not written.
+type head [9]uint64
+
+// Fields of head. Msg and Reply share them, where they have the same.
+const (
+	fKind     = 1 // of Msg
+	fFailed   = 1 // of Reply
+	fRoute    = 2
+	fID       = 3 // of Msg, Reply, Cancel
+	fBytes    = 3 // of Credit
+	fSeq      = 3 // of RoutesAck
+	fTimeLeft = 4 // of Msg
+	fMessages = 4 // of Credit
+	fCodec    = 5
+	fHops     = 7 // of Msg
+	fCode     = 7 // of Reply
+	fStarved  = 8
+
+	fieldHeaders = 6
+	fieldSkipped = 9
+	fieldBody    = 15
+)
+
+// maxFrame bounds a frame: a body, headers with their own encoding, numbers.
+const maxFrame = maxBody + 2*maxHeader + 16*maxHeaders
+
+// frame is a frame that has been read. Its slices point into the read buffer.
+type frame struct {
+	head
+	header  Header
+	skipped []byte // packed
+	body    []byte
+}
+
+func lenField(n int) int { return 1 + protowire.SizeBytes(n) }
+
+func sizeEntry(key, value string) int { return lenField(len(key)) + lenField(len(value)) }
+
+func (h Header) wireSize() (n int) {
+	for k, vs := range h {
+		for _, v := range vs {
+			n += lenField(sizeEntry(k, v))
+		}
+	}
+	return n
+}
+
+func (h Header) append(b []byte) []byte {
+	for k, vs := range h {
+		for _, v := range vs {
+			b = append(b, fieldHeaders<<3|2)
+			b = protowire.AppendVarint(b, uint64(sizeEntry(k, v)))
+			b = protowire.AppendString(append(b, 1<<3|2), k)
+			b = protowire.AppendString(append(b, 2<<3|2), v)
+		}
+	}
+	return b
+}
+
+// appendFrame appends a frame up to its body, of which only the length is
+// written; the caller appends the body itself.
+func appendFrame(b []byte, kind int, h *head, header Header, skipped []byte, body int) []byte {
+	n := 0
+	for _, v := range h[1:] {
+		if v != 0 {
+			n += 1 + protowire.SizeVarint(v)
+		}
+	}
+	if len(header) > 0 {
+		n += header.wireSize()
+	}
+	if len(skipped) > 0 {
+		n += lenField(len(skipped))
+	}
+	if body > 0 {
+		n += lenField(body)
+	}
+	b = protowire.AppendVarint(append(b, byte(kind<<3|2)), uint64(n))
+	for i := 1; i < fieldHeaders; i++ {
+		if h[i] != 0 {
+			b = protowire.AppendVarint(append(b, byte(i<<3)), h[i])
+		}
+	}
+	if len(header) > 0 {
+		b = header.append(b)
+	}
+	for i := fieldHeaders + 1; i < len(h); i++ {
+		if h[i] != 0 {
+			b = protowire.AppendVarint(append(b, byte(i<<3)), h[i])
+		}
+	}
+	if len(skipped) > 0 {
+		b = protowire.AppendBytes(append(b, fieldSkipped<<3|2), skipped)
+	}
+	if body > 0 {
+		b = protowire.AppendVarint(append(b, fieldBody<<3|2), uint64(body))
+	}
+	return b
+}
+
+var errMalformed = errors.New("malformed frame")
+
+// nextFrame reads the tag and the length of the frame at the start of b: its
+// kind, and where its content begins and ends. If more input is needed, end is
+// 0 or more than len(b).
+func nextFrame(b []byte) (kind, begin, end int, err error) {
+	if len(b) < 2 {
+		return 0, 0, 0, nil
+	}
+	tag, n := consumeVarint(b)
+	if n <= 0 {
+		return 0, 0, 0, incomplete(b)
+	}
+	if tag&7 != 2 || tag>>3 == 0 || tag>>3 > 1<<20 {
+		return 0, 0, 0, fmt.Errorf("%w: tag %d", errMalformed, tag)
+	}
+	size, m := consumeVarint(b[n:])
+	if m <= 0 {
+		return 0, 0, 0, incomplete(b[n:])
+	}
+	if size > maxFrame {
+		return 0, 0, 0, fmt.Errorf("%w: frame %d of %d bytes; the limit is %d", errMalformed, tag>>3, size, maxFrame)
+	}
+	return int(tag >> 3), n + m, n + m + int(size), nil
+}
+
+// incomplete tells a varint that goes on from one that is too long.
+func incomplete(b []byte) error {
+	if len(b) >= 10 {
+		return errMalformed
+	}
+	return nil
+}
+
+func consumeVarint(b []byte) (uint64, int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), 1
+	}
+	return protowire.ConsumeVarint(b)
+}
+
+// parse reads the content of a frame. Unknown fields are skipped.
+func (f *frame) parse(b []byte) error {
+	*f = frame{}
+	for i := 0; i < len(b); {
+		tag, n := consumeVarint(b[i:])
+		if n <= 0 || tag>>3 == 0 {
+			return errMalformed
+		}
+		i += n
+		if tag&7 == 0 {
+			v, n := consumeVarint(b[i:])
+			if n <= 0 {
+				return errMalformed
+			}
+			if i += n; tag>>3 < uint64(len(f.head)) {
+				f.head[tag>>3] = v
+			}
+			continue
+		}
+		if tag&7 != 2 {
+			n := protowire.ConsumeFieldValue(protowire.Number(tag>>3), protowire.Type(tag&7), b[i:])
+			if n < 0 {
+				return errMalformed
+			}
+			i += n
+			continue
+		}
+		size, n := consumeVarint(b[i:])
+		if n <= 0 || size > uint64(len(b)-i-n) {
+			return errMalformed
+		}
+		i += n
+		v := b[i : i+int(size)]
+		i += int(size)
+		switch tag >> 3 {
+		case fieldBody:
+			f.body = v
+		case fieldSkipped:
+			f.skipped = v
+		case fieldHeaders:
+			if err := f.addHeader(v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (f *frame) addHeader(b []byte) error {
+	var key, value string
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return errMalformed
+		}
+		b = b[n:]
+		if typ != protowire.BytesType || num > 2 {
+			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
+				return errMalformed
+			}
+			b = b[n:]
+			continue
+		}
+		v, n := protowire.ConsumeBytes(b)
+		if n < 0 {
+			return errMalformed
+		}
+		b = b[n:]
+		if num == 1 {
+			key = strings.ToLower(string(v))
+		} else {
+			value = string(v)
+		}
+	}
+	if f.header == nil {
+		f.header = Header{}
+	}
+	f.header[key] = append(f.header[key], value)
+	return nil
+}
+
+// numbers reads a packed field.
+func numbers(b []byte) ([]uint32, error) {
+	var ns []uint32
+	for len(b) > 0 {
+		v, n := protowire.ConsumeVarint(b)
+		if n < 0 || v > 1<<32-1 {
+			return nil, errMalformed
+		}
+		ns = append(ns, uint32(v))
+		b = b[n:]
+	}
+	return ns, nil
+}

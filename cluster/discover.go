@@ -1,0 +1,240 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/serf/serf"
+
+	"github.com/runrig-go/runrig/cluster/internal/wire"
+	"github.com/runrig-go/runrig/discovery"
+)
+
+const (
+	seekLeast  = 500 * time.Millisecond // between questions to discovery, while nobody was reached
+	seekMost   = 5 * time.Second
+	seekSlowly = 30 * time.Second // when joined, at least; a second for each member if that is more
+	fewAtOnce  = 3                // nodes to join in one round
+	askAtOnce  = 8                // addresses that are tried at the same time
+)
+
+// A seeker keeps asking discovery, for as long as the node lives, and joins who
+// is found and not among the living.
+type seeker struct {
+	provider discovery.Provider
+	gossip   *serf.Serf
+	port     *port
+	own      wire.Greeting
+	log      *slog.Logger
+	roster   *roster
+	refused  func(*RefusedError)
+	joining  func()             // is told before and after others are joined
+	round    func(settled bool) // is told after each round
+
+	// The goroutine's own.
+	ever   bool                    // joined anybody yet
+	alone  bool                    // said that nobody was reached
+	broken bool                    // said that discovery does not answer
+	mine   map[netip.AddrPort]bool // addresses that turned out to be this node's
+	pause  backoff
+}
+
+// run is the seeker's goroutine; it ends with ctx.
+func (s *seeker) run(ctx context.Context) {
+	s.mine = map[netip.AddrPort]bool{}
+	s.pause = backoff{least: seekLeast, most: seekMost}
+	for ctx.Err() == nil {
+		again := s.seek(ctx)
+		s.round(!again)
+		if again {
+			pause(ctx, s.pause.next())
+			continue
+		}
+		s.pause.reset()
+		members := len(s.roster.living())
+		pause(ctx, jitter(max(seekSlowly, time.Duration(members)*time.Second), 0.2))
+	}
+}
+
+// seek is one round. It reports whether the next one should come soon: discovery
+// failed, or told of others of whom none was reached.
+func (s *seeker) seek(ctx context.Context) (again bool) {
+	found, err := s.peers(ctx)
+	if ctx.Err() != nil {
+		return false
+	}
+	if err != nil {
+		s.couldNotAsk(err)
+		return true
+	}
+	s.broken = false
+	strangers := s.strangers(found)
+	if len(strangers) == 0 {
+		return false
+	}
+	answering, problems := s.tryAll(ctx, strangers)
+	if len(answering) > 0 {
+		s.joining()
+		if err := joinGossip(s.gossip, !s.ever, answering); err != nil {
+			problems = append(problems, err)
+		} else {
+			s.ever = true
+			s.joining()
+		}
+	}
+	s.report(ctx, strangers, problems)
+	return !s.together() && len(s.strangers(found)) > 0
+}
+
+// together reports whether anybody else is among the living.
+func (s *seeker) together() bool { return s.gossip.Memberlist().NumMembers() > 1 }
+
+// peers asks discovery and resolves names.
+func (s *seeker) peers(ctx context.Context) ([]netip.AddrPort, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	list, err := s.provider.Peers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []netip.AddrPort
+	var errs []error
+	for _, addr := range list {
+		got, err := resolve(ctx, addr)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		found = append(found, got...)
+	}
+	if len(found) == 0 {
+		return nil, errors.Join(errs...)
+	}
+	return found, nil
+}
+
+// resolve turns "host:port" into addresses.
+func resolve(ctx context.Context, addr string) ([]netip.AddrPort, error) {
+	if ap, err := netip.ParseAddrPort(addr); err == nil {
+		return []netip.AddrPort{netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())}, nil
+	}
+	host, service, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("discovery told %q, which is not \"host:port\": %w", addr, err)
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
+	if err != nil {
+		return nil, fmt.Errorf("discovery told %q: %w", addr, err)
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, fmt.Errorf("discovery told %q: %w", addr, err)
+	}
+	var all []netip.AddrPort
+	for _, ip := range ips {
+		all = append(all, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
+	}
+	return all, nil
+}
+
+// couldNotAsk logs that discovery failed: at once, then in quiet repeats.
+func (s *seeker) couldNotAsk(err error) {
+	level := slog.LevelDebug
+	if !s.broken {
+		level = slog.LevelWarn
+	}
+	s.broken = true
+	s.log.Log(context.Background(), level, "discovery could not be asked; trying again", "err", err)
+}
+
+// strangers are the addresses that are neither this node's nor of the living.
+// The first round keeps discovery's order, in which established members come
+// first; later ones shuffle, so that dead addresses do not hide others.
+func (s *seeker) strangers(found []netip.AddrPort) []netip.AddrPort {
+	living := s.roster.living()
+	var list []netip.AddrPort
+	seen := map[netip.AddrPort]bool{}
+	for _, a := range found {
+		if !seen[a] && !s.mine[a] && !living[a.String()] {
+			list = append(list, a)
+		}
+		seen[a] = true
+	}
+	if s.ever || s.alone {
+		rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	}
+	return list
+}
+
+// tryAll asks strangers who they are, a few at a time, until enough have
+// answered as nodes of this cluster.
+func (s *seeker) tryAll(ctx context.Context, strangers []netip.AddrPort) (answering []netip.AddrPort, problems []error) {
+	for len(strangers) > 0 && len(answering) < fewAtOnce && ctx.Err() == nil {
+		batch := strangers[:min(askAtOnce, len(strangers))]
+		strangers = strangers[len(batch):]
+		verdicts := make([]error, len(batch))
+		var wg sync.WaitGroup
+		for i, a := range batch {
+			wg.Go(func() { verdicts[i] = s.try(ctx, a) })
+		}
+		wg.Wait()
+		for i, err := range verdicts {
+			switch {
+			case err == nil && len(answering) < fewAtOnce:
+				answering = append(answering, batch[i])
+			case errors.Is(err, ErrSelf):
+				s.mine[batch[i]] = true
+			case err != nil:
+				problems = append(problems, fmt.Errorf("%v: %w", batch[i], err))
+			}
+		}
+	}
+	return answering, problems
+}
+
+// try asks who is at addr, with a HELLO that is only a question. Nil means a
+// node of this cluster.
+func (s *seeker) try(ctx context.Context, addr netip.AddrPort) error {
+	c, _, err := ask(ctx, s.port, addr, s.own)
+	if c != nil {
+		_ = c.Close() // against the protocol
+	}
+	switch refused := new(RefusedError); {
+	case errors.Is(err, ErrStale):
+		return nil // the answer to a question
+	case errors.As(err, &refused) && misconfigured(err):
+		s.refused(refused)
+	}
+	return err
+}
+
+// report says once that discovery told of others but none was reached, and once
+// that this is over.
+func (s *seeker) report(ctx context.Context, strangers []netip.AddrPort, problems []error) {
+	switch {
+	case ctx.Err() != nil:
+	case s.together() || s.ever && len(problems) == 0:
+		s.alone = false
+	case len(problems) == 0: // all were this node itself
+	case !s.alone:
+		s.alone = true
+		s.log.Warn("no other node reached; trying on", "addresses", text(strangers), "err", errors.Join(problems...))
+	default:
+		s.log.Debug("no other node reached; trying on", "err", errors.Join(problems...))
+	}
+}
+
+func text(addrs []netip.AddrPort) string {
+	var list []string
+	for _, a := range addrs {
+		list = append(list, a.String())
+	}
+	return strings.Join(list, " ")
+}

@@ -1,0 +1,197 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/serf/serf"
+
+	"github.com/runrig-go/runrig/bus"
+)
+
+// Limits of the gossip lane.
+const (
+	packetSize    = 1400     // bytes of a gossip packet
+	laneRate      = 4 << 10  // bytes a second that one node may put on the lane, as encoded
+	laneBurst     = 16 << 10 // bytes that it may save up
+	laneQueue     = 1024     // received payloads that the bus has not taken yet; more are dropped
+	eventOverhead = 48       // at most what serf adds to a payload and its name
+	laneName      = 12       // bytes of an event's name
+)
+
+// gossipConfig is the configuration of serf: memberlist's for local networks,
+// faster to notice and to spread.
+func gossipConfig(s *settings, t *transport, boot uint64, events chan serf.Event) *serf.Config {
+	logger := newLogBridge(s.log)
+
+	ml := memberlist.DefaultLANConfig()
+	ml.Transport = t
+	ml.BindAddr = t.bound.Addr().String()
+	ml.BindPort = int(t.bound.Port())
+	ml.Label = s.cluster
+	ml.Keyring = s.keyring
+	ml.Logger = logger
+	ml.LogOutput = nil
+	ml.ProbeInterval = 500 * time.Millisecond
+	ml.ProbeTimeout = 200 * time.Millisecond
+	ml.SuspicionMult = 3
+	ml.SuspicionMaxTimeoutMult = 3
+	ml.GossipInterval = 50 * time.Millisecond
+	ml.GossipNodes = 3
+	ml.RetransmitMult = 6
+	ml.PushPullInterval = 10 * time.Second
+	ml.TCPTimeout = dialTimeout
+	ml.EnableCompression = false
+	ml.UDPBufferSize = packetSize
+	ml.HandoffQueueDepth = 4096
+	ml.DeadNodeReclaimTime = time.Second
+
+	c := serf.DefaultConfig()
+	c.MemberlistConfig = ml
+	c.NodeName = gossipName(s.name, boot)
+	c.Tags = gossipTags(boot, s.tags)
+	c.EventCh = events
+	c.Logger = logger
+	c.LogOutput = nil
+	c.EnableNameConflictResolution = false // names are unique
+	c.DisableCoordinates = true
+	c.ValidateNodeNames = true
+	c.ReconnectInterval = 3 * time.Second
+	c.ReconnectTimeout = time.Hour
+	c.TombstoneTimeout = 30 * time.Minute
+	c.BroadcastTimeout = time.Second
+	c.LeavePropagateDelay = 300 * time.Millisecond
+	c.EventBuffer = 64
+	c.QueueCheckInterval = 5 * time.Second
+	c.UserEventSizeLimit = packetSize
+	return c
+}
+
+// A lane is the gossip lane of the bus.
+type lane struct {
+	serf    atomic.Pointer[serf.Serf]
+	boot    uint64
+	seq     atomic.Uint32
+	room    int // bytes of a payload that fit a packet
+	budget  *bucket
+	dropped atomic.Uint64 // received, but the bus was behind
+}
+
+var _ bus.Gossiper = (*lane)(nil)
+
+func newLane(s *settings, boot uint64) *lane {
+	// What memberlist takes of a packet: compound headers 2+2, a message type,
+	// the label with two bytes, a checksum, and encryption.
+	room := packetSize - 2 - 2 - 1 - (2 + len(s.cluster)) - 5
+	if s.keyring != nil {
+		room -= 1 + 12 + 16 // version, nonce, tag
+	}
+	return &lane{boot: boot, room: room - eventOverhead - laneName, budget: newBucket(laneRate, laneBurst)}
+}
+
+// Gossip queues a payload for all nodes, this one too.
+func (l *lane) Gossip(payload []byte) error {
+	s := l.serf.Load()
+	if s == nil || s.State() != serf.SerfAlive {
+		return fmt.Errorf("gossip lane: %w: the node is not in the cluster", bus.ErrClosed)
+	}
+	if len(payload) > l.room {
+		return fmt.Errorf("gossip lane: %w: %d bytes, encoded, do not fit one packet; the limit is %d", bus.ErrTooLarge, len(payload), l.room)
+	}
+	if !l.budget.take(len(payload) + laneName + eventOverhead) {
+		return fmt.Errorf("gossip lane: %w: a node may send %d bytes a second", bus.ErrBusy, laneRate)
+	}
+	if err := s.UserEvent(l.name(), payload, false); err != nil {
+		return fmt.Errorf("gossip lane: %w", err)
+	}
+	return nil
+}
+
+// name makes equal payloads different, as serf takes events of the same name,
+// payload and logical time for one.
+func (l *lane) name() string {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, laneName), l.boot)
+	return string(binary.BigEndian.AppendUint32(b, l.seq.Add(1)))
+}
+
+// A gossipSink takes what serf tells. Its methods do not block.
+type gossipSink interface {
+	member(serf.EventType, serf.Member)
+	payload([]byte)
+}
+
+// drain takes serf's events as they come, since serf holds its locks while it
+// waits for room, until serf has shut down and the channel is empty.
+func drain(events <-chan serf.Event, down <-chan struct{}, sink gossipSink) {
+	take := func(e serf.Event) {
+		switch e := e.(type) {
+		case serf.MemberEvent:
+			for _, m := range e.Members {
+				sink.member(e.Type, m)
+			}
+		case serf.UserEvent:
+			sink.payload(e.Payload)
+		}
+	}
+	for {
+		select {
+		case e := <-events:
+			take(e)
+		case <-down:
+			for {
+				select {
+				case <-events:
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// startGossip starts serf. Its log lines may come for some seconds after its
+// shutdown.
+func startGossip(s *settings, t *transport, boot uint64, events chan serf.Event) (*serf.Serf, error) {
+	g, err := serf.Create(gossipConfig(s, t, boot, events))
+	if err != nil {
+		return nil, fmt.Errorf("cluster: start gossip: %w", err)
+	}
+	return g, nil
+}
+
+// joinGossip joins the nodes at the given addresses, which answer. Events older
+// than this node are not wanted.
+func joinGossip(g *serf.Serf, first bool, addrs []netip.AddrPort) error {
+	var list []string
+	for _, a := range addrs {
+		list = append(list, a.String())
+	}
+	var err error
+	if first {
+		_, err = g.Join(list, true)
+	} else {
+		_, err = g.Memberlist().Join(list) // Serf.Join would tell all nodes each time
+	}
+	if err != nil {
+		return errors.Join(errors.New("gossip did not join"), err)
+	}
+	return nil
+}
+
+// logMember logs a change of membership.
+func logMember(log *slog.Logger, t EventType, m Member) {
+	switch t {
+	case Joined:
+		log.Info("member joined", "peer", m.String(), "address", m.Addr)
+	case Left:
+		log.Info("member left", "peer", m.String())
+	case Failed:
+		log.Warn("member failed", "peer", m.String(), "address", m.Addr)
+	}
+}

@@ -1,0 +1,163 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/hashicorp/serf/serf"
+
+	"github.com/runrig-go/runrig/bus"
+)
+
+// linkPatience is how long Join waits for the links with the members found.
+const linkPatience = 2 * time.Second
+
+// Join makes the bus part of a cluster and starts a node that keeps it so until
+// [Node.Close]. A bus can join once.
+//
+// Join asks discovery once, tries who is found, and waits up to two seconds until
+// the members are linked and have told their consumers; who is missing then is
+// logged, and linked later. If discovery fails or nobody answers the node runs
+// all the same, says so in the log once, and tries on: [Node.State] tells. ctx
+// bounds the call, not the life of the node; if it ends first, Join returns the
+// node as far as it has come. An error is about the Config, whose field it
+// names, or about the bus; no node is left then.
+func Join(ctx context.Context, eb *bus.EventBus, c Config) (*Node, error) {
+	if eb == nil {
+		return nil, errors.New("cluster: Join of a nil bus")
+	}
+	s, err := c.settle(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l, udp, err := s.listen(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n, err := newNode(eb, s, l, udp)
+	if err != nil {
+		_ = l.Close()
+		_ = udp.Close()
+		return nil, err
+	}
+	n.awaitFirst(ctx)
+	return n, nil
+}
+
+// newNode starts a node on listeners that are open. If it fails they are still
+// to be closed.
+func newNode(eb *bus.EventBus, s *settings, l net.Listener, udp PacketConn) (*Node, error) {
+	p := newPort(s.network, l, udp, s.tls, s.log)
+	advertise, err := s.advertised(p.bound)
+	if err != nil {
+		return nil, err
+	}
+	boot, err := newBoot()
+	if err != nil {
+		return nil, err
+	}
+	self := bus.Peer{Name: s.name, Boot: boot, Addr: advertise.String(), Tags: s.tags, Since: time.Now()}
+	n := &Node{
+		eb:         eb,
+		log:        s.log,
+		self:       Member{Peer: self},
+		port:       p,
+		lane:       newLane(s, boot),
+		roster:     newRoster(),
+		payloads:   make(chan []byte, laneQueue),
+		firstRound: make(chan struct{}),
+		done:       make(chan struct{}),
+	}
+	n.hub = newHub()
+	n.roster.set(n.self)
+	if n.links, err = eb.Attach(self, n.lane); err != nil {
+		return nil, fmt.Errorf("cluster: join: %w", err)
+	}
+	n.wire(s)
+	return n, n.start(s, &transport{port: p, advertise: advertise})
+}
+
+// wire connects the parts of the node.
+func (n *Node) wire(s *settings) {
+	n.peers = &peers{
+		own:      greeting(s, n.self.Peer),
+		links:    n.links,
+		port:     n.port,
+		log:      s.log,
+		eager:    n.eager,
+		linked:   n.linked,
+		unlinked: n.unlinked,
+		refused:  n.refused,
+	}
+	n.peers.start()
+	n.port.own = n.peers.own
+	n.port.hello = n.peers.greet
+	n.port.strangers.known = n.peers.knows
+	n.port.refused = n.refused
+}
+
+// start starts gossip and the node's goroutines. leave stops and awaits them,
+// but for watch, which ends with the node.
+func (n *Node) start(s *settings, t *transport) error {
+	events := make(chan serf.Event, 4096)
+	g, err := startGossip(s, t, n.self.Boot, events)
+	if err != nil {
+		n.peers.close()
+		return err
+	}
+	n.gossip = g
+	n.lane.serf.Store(g)
+	n.port.serve()
+	var ctx context.Context
+	ctx, n.stopSeek = context.WithCancel(context.Background())
+	n.wg.Go(func() { drain(events, g.ShutdownCh(), n) })
+	n.wg.Go(func() { n.deliver(ctx) })
+	if s.provider == nil {
+		n.roundDone(true)
+	} else {
+		n.wg.Go(func() { n.seeker(s).run(ctx) })
+	}
+	go n.watch()
+	s.log.Info("node is up", "node", n.self.String(), "cluster", s.cluster, "bound", n.port.bound.String(),
+		"address", n.self.Addr, "secured", s.tls != nil)
+	return nil
+}
+
+func (n *Node) seeker(s *settings) *seeker {
+	return &seeker{
+		provider: s.provider,
+		gossip:   n.gossip,
+		port:     n.port,
+		own:      n.peers.own,
+		log:      s.log,
+		roster:   n.roster,
+		refused:  n.refused,
+		joining:  n.eagerly,
+		round:    n.roundDone,
+	}
+}
+
+// awaitFirst waits for the first attempt to reach others, and then for links.
+func (n *Node) awaitFirst(ctx context.Context) {
+	select {
+	case <-n.firstRound:
+		n.awaitLinks(ctx, linkPatience)
+	case <-n.done:
+	case <-ctx.Done():
+		n.log.Warn("join is not finished; going on in the background", "err", ctx.Err())
+	}
+}
+
+// newBoot draws a boot id; it is never 0.
+func newBoot() (uint64, error) {
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return 0, fmt.Errorf("cluster: boot id: %w", err)
+	}
+	return max(binary.BigEndian.Uint64(b[:]), 1), nil
+}

@@ -1,0 +1,426 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/cluster/internal/wire"
+)
+
+const (
+	redialLeast = 100 * time.Millisecond // the first pause after a link broke
+	redialMost  = 5 * time.Second        // the longest
+	firstTurn   = 200 * time.Millisecond // what a newcomer gets to dial before it is dialled
+	forgetAfter = time.Minute            // how long a boot without a link that gossip does not know is remembered
+	steadyAfter = 5 * time.Second        // a link that lived so long is redialled at once when it breaks
+)
+
+// An offer is an accepted stream whose HELLO is to be decided on, once the links
+// of the boots that lived at the same address are down.
+type offer struct {
+	caller
+	after []<-chan struct{}
+}
+
+// A peer owns all that this node has to do with one boot of another: at most one
+// link, and at most one dial. One goroutine does it, so that links never
+// overlap: Serve of the old one has returned before that of the new one begins.
+type peer struct {
+	set   *peers
+	inbox chan offer
+	news  chan struct{} // something below changed
+
+	mu         sync.Mutex
+	who        bus.Peer
+	living     bool // gossip says so
+	up         time.Time
+	superseded chan struct{} // not nil: another boot lives at the address; closed when the link is down
+
+	// The goroutine's own.
+	crossing
+	link     *link
+	dialled  chan dialResult
+	cancel   context.CancelFunc // of the dial
+	timer    *time.Timer
+	armed    bool // the timer is for a dial
+	farewell bool // the peer said goodbye
+	expected bool
+	forget   func()
+	pause    backoff
+}
+
+type link struct {
+	conn   net.Conn
+	cancel context.CancelFunc
+	ended  chan error
+	began  time.Time
+}
+
+type dialResult struct {
+	conn    net.Conn
+	welcome *wire.Greeting
+	err     error
+}
+
+func newPeer(s *peers, who bus.Peer) *peer {
+	return &peer{
+		set:      s,
+		inbox:    make(chan offer, 4),
+		news:     make(chan struct{}, 1),
+		who:      who,
+		crossing: crossing{own: s.own.Boot, peer: who.Boot},
+		dialled:  make(chan dialResult, 1),
+		pause:    backoff{least: redialLeast, most: redialMost},
+		forget:   func() {},
+	}
+}
+
+// tell brings news from gossip.
+func (p *peer) tell(living bool) {
+	p.mu.Lock()
+	p.living = living
+	p.mu.Unlock()
+	p.wake()
+}
+
+// supersede says that another boot lives at the peer's address. The channel is
+// closed when the link is down.
+func (p *peer) supersede() <-chan struct{} {
+	p.mu.Lock()
+	if p.superseded == nil {
+		p.superseded = make(chan struct{})
+	}
+	done := p.superseded
+	p.mu.Unlock()
+	p.wake()
+	return done
+}
+
+func (p *peer) wake() {
+	select {
+	case p.news <- struct{}{}:
+	default:
+	}
+}
+
+func (p *peer) addr() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.who.Addr
+}
+
+func (p *peer) upSince() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.up
+}
+
+// run is the peer's goroutine.
+func (p *peer) run() {
+	defer p.set.wg.Done()
+	p.timer = time.NewTimer(forgetAfter)
+	defer p.timer.Stop()
+	defer p.end()
+	for {
+		var ended chan error
+		if p.link != nil {
+			ended = p.link.ended
+		}
+		select {
+		case o := <-p.inbox:
+			p.consider(o)
+		case <-p.news:
+			p.listen()
+		case r := <-p.dialled:
+			p.settle(r)
+		case err := <-ended:
+			p.lost(err)
+		case <-p.timer.C:
+			if p.ring() {
+				return
+			}
+		case <-p.set.ctx.Done():
+			return
+		}
+		p.plan()
+	}
+}
+
+// end closes what is open and waits for it.
+func (p *peer) end() {
+	p.forget()
+	if p.dialling {
+		p.cancel()
+		if r := <-p.dialled; r.conn != nil {
+			_ = r.conn.Close()
+		}
+	}
+	p.drop()
+	p.clear()
+	for {
+		select {
+		case o := <-p.inbox:
+			_ = o.Close()
+		default:
+			return
+		}
+	}
+}
+
+// clear tells those who superseded this boot that its link is down.
+func (p *peer) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.superseded == nil {
+		return
+	}
+	select {
+	case <-p.superseded:
+	default:
+		close(p.superseded)
+	}
+}
+
+func (p *peer) isReplaced() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.superseded != nil
+}
+
+// listen takes in what changed.
+func (p *peer) listen() {
+	p.mu.Lock()
+	living := p.living
+	p.mu.Unlock()
+	p.replaced = p.isReplaced()
+	switch {
+	case p.replaced && p.link != nil:
+		p.set.log.Info("another node lives at a peer's address; its link ends", "peer", p.who.String(), "address", p.who.Addr)
+		p.link.cancel() // no more messages, but what the dead boot sent is read to its end
+	case p.replaced:
+		p.clear()
+	}
+	switch {
+	case living && !p.expected:
+		p.expected = true
+		p.forget = p.set.links.Expect(p.who)
+		p.pause.reset()
+		p.arm(p.turn())
+	case !living && p.expected:
+		p.expected = false
+		p.forget()
+		p.forget = func() {}
+		p.disarm()
+	}
+}
+
+// turn is how long the peer is given to dial first.
+func (p *peer) turn() time.Duration {
+	if p.set.eager() {
+		return 0
+	}
+	return jitter(firstTurn, 0.2)
+}
+
+// plan sees to it that a peer that should be linked is dialled some time.
+func (p *peer) plan() {
+	if p.wanted() && !p.armed {
+		p.arm(p.pause.next())
+	}
+}
+
+func (p *peer) wanted() bool {
+	return p.expected && p.link == nil && !p.dialling && !p.farewell
+}
+
+func (p *peer) arm(d time.Duration) {
+	p.armed = true
+	p.timer.Reset(d)
+}
+
+func (p *peer) disarm() {
+	p.armed = false
+	p.timer.Reset(forgetAfter)
+}
+
+// ring acts on the timer: it dials, or retires, of which it tells.
+func (p *peer) ring() (retired bool) {
+	wasDial := p.armed
+	p.disarm()
+	switch {
+	case wasDial && p.wanted() && !p.set.hushed():
+		p.dial()
+	case !p.expected && p.link == nil && !p.dialling:
+		return p.set.retire(p)
+	}
+	return false
+}
+
+// dial begins a dial.
+func (p *peer) dial() {
+	addr, err := netip.ParseAddrPort(p.addr())
+	if err != nil {
+		p.set.log.Warn("peer advertises no address", "peer", p.who.String(), "err", err)
+		return
+	}
+	hello := p.set.own
+	hello.Attempt = p.set.attempts.Add(1)
+	hello.Target = p.who.Boot
+	ctx, cancel := context.WithCancel(p.set.ctx)
+	p.dialling, p.cancel = true, cancel
+	go func() { // ends within dialTimeout or with ctx; run or end receive the result
+		var r dialResult
+		r.conn, r.welcome, r.err = ask(ctx, p.set.port, addr, hello)
+		p.dialled <- r
+	}()
+}
+
+// settle acts on the result of a dial.
+func (p *peer) settle(r dialResult) {
+	p.dialling = false
+	p.cancel()
+	var after []<-chan struct{}
+	if r.welcome != nil && r.welcome.Boot != 0 {
+		after = p.set.answered(peerOf(r.welcome))
+	}
+	if r.err == nil && r.welcome.Boot != p.who.Boot {
+		_ = r.conn.Close()
+		r.err = fmt.Errorf("answered by %v", peerOf(r.welcome))
+	}
+	if r.err != nil {
+		p.failed(r.err)
+		return
+	}
+	p.mu.Lock()
+	superseded := p.superseded
+	p.superseded = nil // by a boot that is older, as this answer shows
+	p.mu.Unlock()
+	p.welcome(r.welcome.Attempt)
+	p.makeWay(after, superseded)
+	if p.isReplaced() {
+		_ = r.conn.Close()
+		return
+	}
+	p.serve(r.conn, peerOf(r.welcome))
+}
+
+// makeWay waits until no link is up that must not overlap with a new one: the
+// own one, and those of boots that lived at the address. It takes the own one
+// down first, so that no two peers wait for each other.
+func (p *peer) makeWay(after []<-chan struct{}, superseded chan struct{}) {
+	p.drop()
+	p.clear()
+	if superseded != nil {
+		select {
+		case <-superseded:
+		default:
+			close(superseded)
+		}
+	}
+	for _, down := range after {
+		<-down // at most the second for which Serve reads on
+	}
+}
+
+// failed acts on a dial that brought no link.
+func (p *peer) failed(err error) {
+	p.set.log.Debug("dial failed", "peer", p.who.String(), "address", p.who.Addr, "err", err)
+	refused := new(RefusedError)
+	switch {
+	case errors.Is(err, ErrLeaving):
+		p.farewell = true
+	case errors.As(err, &refused) && misconfigured(err):
+		p.set.refused(refused)
+	}
+}
+
+// consider decides on an offer.
+func (p *peer) consider(o offer) {
+	p.replaced = p.isReplaced()
+	verdict := p.hello(o.caller.hello.Attempt, p.set.links.Open())
+	if verdict != wire.OK {
+		_ = answer(o.caller, p.set.own, verdict, p.set.attempts.Load())
+		_ = o.Close()
+		p.set.log.Debug("refused a dial", "peer", p.who.String(), "err", reasons[verdict])
+		return
+	}
+	p.makeWay(o.after, nil)
+	if p.isReplaced() {
+		_ = o.Close()
+		return
+	}
+	if err := answer(o.caller, p.set.own, wire.OK, p.set.attempts.Load()); err != nil {
+		_ = o.Close()
+		p.set.log.Debug("dial given up", "peer", p.who.String(), "err", err)
+		return
+	}
+	_ = o.SetDeadline(time.Time{})
+	p.serve(o.Conn, peerOf(o.caller.hello))
+}
+
+// serve begins a link. There is none.
+func (p *peer) serve(c net.Conn, who bus.Peer) {
+	p.mu.Lock()
+	p.who = who
+	p.mu.Unlock()
+	who.Since = time.Now()
+	ctx, cancel := context.WithCancel(p.set.ctx)
+	l := &link{conn: c, cancel: cancel, ended: make(chan error, 1), began: who.Since}
+	p.link, p.linked, p.farewell = l, true, false
+	go func() { // ends when conn closes or soon after ctx; run or drop receive the result
+		l.ended <- p.set.links.Serve(ctx, who, c, func() { p.rise(who) })
+	}()
+}
+
+// rise notes that the peer's set of routes is in. The bus calls it.
+func (p *peer) rise(who bus.Peer) {
+	p.mu.Lock()
+	p.up = who.Since
+	p.mu.Unlock()
+	p.set.linked(who)
+}
+
+// drop breaks the link, if there is one, and waits until it is down.
+func (p *peer) drop() {
+	if p.link != nil {
+		_ = p.link.conn.Close()
+		p.lost(<-p.link.ended)
+	}
+}
+
+// lost notes that the link has ended.
+func (p *peer) lost(err error) {
+	l := p.link
+	l.cancel()
+	p.link, p.linked = nil, false
+	p.mu.Lock()
+	wasUp := !p.up.IsZero()
+	p.up = time.Time{}
+	who := p.who
+	p.mu.Unlock()
+	p.clear()
+	if wasUp {
+		p.set.unlinked(who)
+	}
+	if time.Since(l.began) >= steadyAfter {
+		p.pause.reset()
+	}
+	switch {
+	case err == nil:
+		p.farewell = true
+		p.set.log.Debug("peer said goodbye", "peer", who.String())
+	case errors.Is(err, net.ErrClosed):
+		p.set.log.Debug("link replaced", "peer", who.String(), "err", err)
+	default:
+		p.set.log.Info("link broke", "peer", who.String(), "err", err)
+	}
+	if !p.armed {
+		p.disarm() // start to forget
+	}
+}

@@ -1,0 +1,382 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/runrig-go/runrig/cluster/internal/wire"
+)
+
+// The first bytes of a stream.
+const (
+	busMagic    = 0xB5 // a bus stream in plain text; far from memberlist's types, which grow upwards
+	tlsRecord   = 0x16 // a TLS handshake
+	gossipLabel = 244  // memberlist's label header
+	gossipTypes = 13   // the last of memberlist's message types that a stream may begin with
+)
+
+// After a failed accept or read the port pauses: the process may be out of
+// descriptors.
+const (
+	pauseLeast = 10 * time.Millisecond
+	pauseMost  = time.Second
+)
+
+// lingerTime bounds how long a stream that was refused stays open for its node to
+// read why.
+const lingerTime = time.Second
+
+// errSilent says that a stranger sent not even one byte, as health checks of load
+// balancers do.
+var errSilent = errors.New("no first byte")
+
+// A caller is a stream whose node has told who it is.
+type caller struct {
+	net.Conn
+	hello *wire.Greeting
+}
+
+// A port owns a node's one port, streams and packets. It tells gossip from bus
+// streams, and hands on nobody who has not been authenticated, if there is a
+// secret.
+type port struct {
+	network Network
+	tls     *tlsSetup // nil: plain text
+	log     *slog.Logger
+	hello   func(caller)        // takes a bus stream; must not block
+	refused func(*RefusedError) // is told of strangers that were refused with a reason; must not block
+	own     wire.Greeting       // tells a plain caller why a node with a secret refuses it
+
+	listener net.Listener
+	udp      PacketConn
+	bound    netip.AddrPort
+
+	strangers  admission
+	handshakes chan struct{}
+	streams    chan struct{} // places for gossip streams without a secret
+	gossip     chan net.Conn
+	packets    chan *memberlist.Packet
+
+	garbage     atomic.Uint64
+	garbageLine sometimes
+	acceptLine  sometimes
+
+	ctx   context.Context // ends when the port closes
+	close context.CancelFunc
+	wg    sync.WaitGroup
+}
+
+// newPort makes a port of listeners that are open. serve starts it.
+func newPort(network Network, l net.Listener, udp PacketConn, setup *tlsSetup, log *slog.Logger) *port {
+	p := &port{
+		network:    network,
+		tls:        setup,
+		log:        log,
+		listener:   l,
+		udp:        udp,
+		bound:      addrPortOf(l.Addr()),
+		handshakes: make(chan struct{}, maxHandshakes),
+		streams:    make(chan struct{}, maxGossip),
+		gossip:     make(chan net.Conn),
+		packets:    make(chan *memberlist.Packet, 64),
+	}
+	p.ctx, p.close = context.WithCancel(context.Background())
+	return p
+}
+
+// addrPortOf returns the address of a TCP address, IPv4 in four bytes.
+func addrPortOf(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := t.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// serve accepts until shutdown, which waits for its goroutines.
+func (p *port) serve() {
+	p.wg.Add(2)
+	go p.accept()
+	go p.receive()
+}
+
+// shutdown closes the port and waits for its goroutines. Streams that were
+// handed on are not its own any more. It may be called again.
+func (p *port) shutdown() {
+	p.close()
+	_ = p.listener.Close()
+	_ = p.udp.Close()
+	p.wg.Wait()
+}
+
+func (p *port) accept() {
+	defer p.wg.Done()
+	wait := backoff{least: pauseLeast, most: pauseMost}
+	for {
+		c, err := p.listener.Accept()
+		switch {
+		case p.ctx.Err() != nil:
+			if err == nil {
+				_ = c.Close()
+			}
+			return
+		case err != nil:
+			if held, ok := p.acceptLine.pass(); ok {
+				p.log.Warn("cannot accept connections", "err", err, "more", held)
+			}
+			pause(p.ctx, wait.next())
+		case !p.strangers.enter(addrPortOf(c.RemoteAddr()).Addr()):
+			_ = c.Close()
+			p.stranger(c, errors.New("too many connections that have not told who they are"))
+		default:
+			wait.reset()
+			p.wg.Add(1)
+			go p.sort(c) // ends within dialTimeout and lingerTime, or when ctx ends
+		}
+	}
+}
+
+// pause waits until d is over or ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// sort finds out what an accepted stream is and hands it on.
+func (p *port) sort(c net.Conn) {
+	defer p.wg.Done()
+	defer p.strangers.leave()
+	unhook := context.AfterFunc(p.ctx, func() { _ = c.Close() })
+	defer unhook()
+	_ = c.SetDeadline(time.Now().Add(dialTimeout))
+	if err := p.identify(c); err != nil {
+		p.stranger(c, err)
+		if errors.As(err, new(*RefusedError)) {
+			linger(c)
+		}
+		_ = c.Close()
+	}
+}
+
+// linger lets the other end read what was written, before it is reset because
+// there is input that nobody read.
+func linger(c net.Conn) {
+	half, ok := c.(interface{ CloseWrite() error })
+	if !ok {
+		return
+	}
+	_ = c.SetDeadline(time.Now().Add(lingerTime))
+	if half.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, c, 2*wire.MaxSize)
+	}
+}
+
+// identify hands a stream on, or says why it is to be closed.
+func (p *port) identify(c net.Conn) error {
+	var first [1]byte
+	if _, err := io.ReadFull(c, first[:]); err != nil {
+		return fmt.Errorf("%w: %w", errSilent, err)
+	}
+	if p.tls != nil {
+		return p.identifySecure(c, first[0])
+	}
+	return p.identifyPlain(c, first[0])
+}
+
+func (p *port) identifyPlain(c net.Conn, first byte) error {
+	switch {
+	case first == busMagic:
+		return p.identifyBus(c)
+	case first <= gossipTypes || first == gossipLabel:
+		select {
+		case p.streams <- struct{}{}:
+			free := sync.OnceFunc(func() { <-p.streams })
+			p.handGossip(&counted{Conn: &peeked{Conn: c, first: first}, free: free})
+			return nil
+		default:
+			return errors.New("too many gossip streams")
+		}
+	case first == tlsRecord:
+		refuseTLS(c)
+		return &RefusedError{Reason: ErrSecret, Peer: c.RemoteAddr().String(), Detail: "it uses TLS, this node has no secret"}
+	}
+	return fmt.Errorf("%w: first byte %#x", wire.ErrFormat, first)
+}
+
+func (p *port) identifySecure(c net.Conn, first byte) error {
+	switch first {
+	case tlsRecord:
+	case busMagic:
+		answer := p.own
+		answer.Verdict = wire.Secret
+		_ = wire.Write(c, &answer)
+		return &RefusedError{Reason: ErrSecret, Peer: c.RemoteAddr().String(), Detail: "it speaks plain text, this node has a secret"}
+	default:
+		return fmt.Errorf("%w: first byte %#x, not TLS", wire.ErrFormat, first)
+	}
+	s, err := p.handshake(&peeked{Conn: c, first: first})
+	if err != nil {
+		return typedTLS(err, c.RemoteAddr().String())
+	}
+	if s.ConnectionState().NegotiatedProtocol == alpnGossip {
+		p.handGossip(s)
+		return nil
+	}
+	return p.identifyBus(s)
+}
+
+// handshake is the server's side of TLS.
+func (p *port) handshake(c net.Conn) (*tls.Conn, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
+	defer cancel()
+	gate := &gated{Conn: c, places: p.handshakes}
+	defer gate.leave()
+	conf := p.tls.server.Clone()
+	conf.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, gate.enter(ctx) }
+	s := tls.Server(gate, conf)
+	return s, s.HandshakeContext(ctx)
+}
+
+// identifyBus reads the HELLO of a bus stream.
+func (p *port) identifyBus(c net.Conn) error {
+	hello, err := wire.Read(c)
+	if err != nil {
+		return typedTLS(fmt.Errorf("hello: %w", err), c.RemoteAddr().String())
+	}
+	if err := wellFormed(hello); err != nil {
+		return err
+	}
+	p.hello(caller{c, hello})
+	return nil
+}
+
+// handGossip gives a stream to memberlist, which sets its own deadlines.
+func (p *port) handGossip(c net.Conn) {
+	_ = c.SetDeadline(time.Time{})
+	select {
+	case p.gossip <- c:
+	case <-p.ctx.Done():
+		_ = c.Close()
+	}
+}
+
+// stranger counts and logs a stream that was closed before its node told who it
+// is.
+func (p *port) stranger(c net.Conn, err error) {
+	if p.ctx.Err() != nil {
+		return
+	}
+	if refused := new(RefusedError); errors.As(err, &refused) {
+		p.refused(refused)
+		return
+	}
+	p.garbage.Add(1)
+	if errors.Is(err, errSilent) {
+		p.log.Debug("a connection was closed before it said anything", "address", c.RemoteAddr().String(), "err", err)
+		return
+	}
+	if held, ok := p.garbageLine.pass(); ok {
+		p.log.Warn("closed a connection that is not from a node", "address", c.RemoteAddr().String(), "err", err, "more", held)
+	}
+}
+
+// receive copies packets out of one scratch buffer.
+func (p *port) receive() {
+	defer p.wg.Done()
+	scratch := make([]byte, 64<<10)
+	for {
+		n, from, err := p.udp.ReadFromUDPAddrPort(scratch)
+		if p.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			pause(p.ctx, pauseLeast)
+			continue
+		}
+		if n == 0 {
+			continue
+		}
+		packet := &memberlist.Packet{
+			Buf:       append([]byte(nil), scratch[:n]...),
+			From:      net.UDPAddrFromAddrPort(netip.AddrPortFrom(from.Addr().Unmap(), from.Port())),
+			Timestamp: time.Now(),
+		}
+		select {
+		case p.packets <- packet:
+		case <-p.ctx.Done():
+			return
+		}
+	}
+}
+
+// dial opens a stream of the given protocol to addr, encrypted if there is a
+// secret. It waits until ctx ends, or dialTimeout.
+func (p *port) dial(ctx context.Context, protocol string, addr netip.AddrPort) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	c, err := p.network.Dial(ctx, p.bound.Addr(), addr)
+	if err != nil {
+		return nil, err
+	}
+	if p.tls != nil {
+		s := tls.Client(c, p.tls.forDial(protocol, addr.String()))
+		if err := s.HandshakeContext(ctx); err != nil {
+			_ = c.Close()
+			return nil, typedTLS(err, addr.String())
+		}
+		return s, nil
+	}
+	if protocol == alpnBus {
+		_ = c.SetWriteDeadline(time.Now().Add(dialTimeout))
+		if _, err := c.Write([]byte{busMagic}); err != nil {
+			_ = c.Close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// peeked gives back the byte that was read to tell what a stream is.
+type peeked struct {
+	net.Conn
+	first byte
+	read  bool
+}
+
+// Read returns the first byte alone, then reads on.
+func (p *peeked) Read(b []byte) (int, error) {
+	if p.read || len(b) == 0 {
+		return p.Conn.Read(b)
+	}
+	p.read = true
+	b[0] = p.first
+	return 1, nil
+}
+
+// counted gives a place back when it is closed.
+type counted struct {
+	net.Conn
+	free func()
+}
+
+// Close closes the stream.
+func (c *counted) Close() error {
+	defer c.free()
+	return c.Conn.Close()
+}

@@ -1,0 +1,186 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/runrig-go/runrig/cluster"
+)
+
+// refusedBy waits until a node tells of a refusal.
+func refusedBy(t *testing.T, n *cluster.Node, events <-chan cluster.Event) *cluster.RefusedError {
+	t.Helper()
+	late := time.After(10 * time.Second)
+	for {
+		select {
+		case e := <-events:
+			var refused *cluster.RefusedError
+			if e.Type == cluster.Refused && errors.As(e.Err, &refused) {
+				return refused
+			}
+		case <-late:
+			t.Fatalf("%v told of no refusal", n.Self())
+		}
+	}
+}
+
+// Nodes that must not be together refuse each other, and both say why.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	one, two := cluster.NewSecrets(secret), cluster.NewSecrets("another secret of thirty-two byte")
+	for what, c := range map[string]struct {
+		there, here cluster.Config
+		reason      error
+	}{
+		"cluster name":              {cluster.Config{}, cluster.Config{Cluster: "other"}, cluster.ErrCluster},
+		"cluster name, with secret": {cluster.Config{Secrets: one}, cluster.Config{Secrets: one, Cluster: "other"}, cluster.ErrCluster},
+		"wrong secret":              {cluster.Config{Secrets: one}, cluster.Config{Secrets: two}, cluster.ErrSecret},
+		"no secret here":            {cluster.Config{Secrets: one}, cluster.Config{}, cluster.ErrSecret},
+		"no secret there":           {cluster.Config{}, cluster.Config{Secrets: one}, cluster.ErrSecret},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			there, _ := join(t, c.there)
+			thereEvents := there.Events(t.Context())
+			here, _ := join(t, c.here, there.Self().Addr)
+			hereEvents := here.Events(t.Context())
+			for n, events := range map[*cluster.Node]<-chan cluster.Event{there: thereEvents, here: hereEvents} {
+				refused := refusedBy(t, n, events)
+				t.Log(refused)
+				if !errors.Is(refused, c.reason) || refused.Peer == "" {
+					t.Errorf("%v: %v, want %v", n.Self(), refused, c.reason)
+				}
+			}
+			if got := here.State(); got != cluster.StateJoining {
+				t.Errorf("state %v, want joining: discovery told of another", got)
+			}
+			if len(here.Members()) != 1 || len(there.Members()) != 1 {
+				t.Errorf("members %v and %v", here.Members(), there.Members())
+			}
+			if there.Stats().Refused == 0 || here.Stats().Refused == 0 {
+				t.Errorf("refusals not counted: %+v, %+v", there.Stats(), here.Stats())
+			}
+		})
+	}
+}
+
+// Rotation: nodes that share any secret are together.
+func TestSecretRotation(t *testing.T) {
+	t.Parallel()
+	const next = "the next secret, of thirty-two b"
+	a, _ := join(t, cluster.Config{Secrets: cluster.NewSecrets(secret, next)})
+	b, _ := join(t, cluster.Config{Secrets: cluster.NewSecrets(next, secret)}, a.Self().Addr)
+	eventually(t, "both are linked", func() bool { return linked(a) == 1 && linked(b) == 1 })
+	c, _ := join(t, cluster.Config{Secrets: cluster.NewSecrets(next, secret)}, a.Self().Addr)
+	eventually(t, "three are linked", func() bool { return linked(a) == 2 && linked(b) == 2 && linked(c) == 2 })
+}
+
+// Garbage is closed and counted, and members do not notice.
+func TestGarbage(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]cluster.Config{"plain": {}, "secret": {Secrets: cluster.NewSecrets(secret)}} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			n, _ := join(t, c)
+			var sent uint64
+			for _, garbage := range []string{
+				"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+				"\xb5\xff\xff\xff\xff",
+				"\xb5\x02\x0a\x09",
+				"\xb5\x0d\x0a\x06runrig\x12\x03a b", // a name that is none
+				"\x20\x01\x02",
+				"\xff",
+			} {
+				conn, err := net.Dial("tcp", n.Self().Addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				fmt.Fprint(conn, garbage)
+				_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+				for err == nil {
+					_, err = conn.Read(make([]byte, 512))
+				}
+				if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
+					t.Errorf("%q was not closed", garbage)
+				}
+				_ = conn.Close()
+				sent++
+			}
+			eventually(t, "all are counted", func() bool {
+				s := n.Stats()
+				return s.Garbage+s.Refused == sent
+			})
+			m, _ := join(t, c, n.Self().Addr)
+			eventually(t, "a member still gets in", func() bool { return linked(m) == 1 })
+		})
+	}
+}
+
+// Silent connections get three seconds, and leave room for members.
+func TestSilentStrangers(t *testing.T) {
+	t.Parallel()
+	n, _ := join(t, cluster.Config{Secrets: cluster.NewSecrets(secret)})
+	began := time.Now()
+	var conns []net.Conn
+	for range 100 {
+		c, err := net.Dial("tcp", n.Self().Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		conns = append(conns, c)
+	}
+	for _, c := range conns {
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_, _ = c.Read(make([]byte, 1))
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("silent connections were closed after %v, want 3 s", took)
+	}
+	if got := n.Stats().Garbage; got != 100 {
+		t.Errorf("%d counted, want 100", got)
+	}
+}
+
+// A node starts although nobody answers, and joins when somebody does.
+func TestNobodyAnswersAtFirst(t *testing.T) {
+	t.Parallel()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	_ = free.Close()
+	early, _ := join(t, cluster.Config{Name: "early"}, addr)
+	if got := early.State(); got != cluster.StateJoining {
+		t.Errorf("state %v, want joining", got)
+	}
+	late, _ := join(t, cluster.Config{Name: "late", Bind: addr})
+	eventually(t, "the nodes are linked", func() bool { return linked(early) == 1 && linked(late) == 1 })
+	if got := early.State(); got != cluster.StateReady {
+		t.Errorf("state %v, want ready", got)
+	}
+}
+
+// Join's context bounds the call only.
+func TestJoinContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	a, _ := join(t, cluster.Config{})
+	c := cluster.Config{Bind: "127.0.0.1:0", Logger: logger(), Discovery: slow{a.Self().Addr, make(chan struct{})}}
+	time.AfterFunc(20*time.Millisecond, cancel)
+	n, err := cluster.Join(ctx, newBus(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	if got := n.State(); got != cluster.StateJoining {
+		t.Errorf("state %v, want joining", got)
+	}
+	close(c.Discovery.(slow).free)
+	eventually(t, "the node is linked", func() bool { return linked(n) == 1 })
+}

@@ -1,0 +1,122 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"log"
+	"log/slog"
+	"strings"
+	"sync"
+)
+
+// levels are the prefixes of serf's and memberlist's log lines.
+var levels = map[string]slog.Level{
+	"DEBUG": slog.LevelDebug,
+	"INFO":  slog.LevelInfo,
+	"WARN":  slog.LevelWarn,
+	"ERR":   slog.LevelError,
+	"ERROR": slog.LevelError,
+}
+
+// quieter are lines that serf or memberlist log above their worth: they belong
+// to the life of a healthy cluster, or are told by this package in better words.
+var quieter = []string{
+	"Refuting a suspect message",
+	"Refuting a dead message",
+	"Got ping for unexpected node",
+	"EventMemberJoin", "EventMemberLeave", "EventMemberFailed", "EventMemberReap", "EventMemberUpdate",
+	"Marking", "Suspect", "attempting reconnect",
+	"Was able to connect to",
+	"timeout while waiting for graceful leave",
+	"timeout waiting for leave broadcast",
+}
+
+// noisy are lines that may come by the thousand.
+var noisy = []string{
+	"handler queue full",
+	"received old event",
+	"received old query",
+	"Queue depth",
+	"Decrypt packet failed",
+	"failed to receive and remove the stream label header",
+	"discarding packet with unacceptable label",
+	"discarding stream with unacceptable label",
+	"Failed to decode",
+	"Failed to send",
+	"Failed fallback",
+	"Push/Pull with",
+	"Stream connection",
+	"failed to receive",
+	"msg type",
+}
+
+// A logBridge takes the lines that serf and memberlist log.
+type logBridge struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	lines map[string]*sometimes // of noisy
+}
+
+// newLogBridge returns a logger for serf and memberlist.
+func newLogBridge(l *slog.Logger) *log.Logger {
+	return log.New(&logBridge{log: l, lines: map[string]*sometimes{}}, "", 0)
+}
+
+// Write takes one line such as "[WARN] memberlist: text".
+func (b *logBridge) Write(line []byte) (int, error) {
+	level, rest := splitLevel(bytes.TrimSpace(line))
+	if !b.log.Enabled(context.Background(), level) {
+		return len(line), nil
+	}
+	from, text, ok := strings.Cut(string(rest), ": ")
+	if !ok {
+		from, text = "gossip", string(rest)
+	}
+	if level > slog.LevelDebug && matches(quieter, text) != "" {
+		level = slog.LevelDebug
+	}
+	if level == slog.LevelError {
+		level = slog.LevelWarn // gossip heals by itself; what does not is this package's to say
+	}
+	args := []any{"from", from, "text", text}
+	if kind := matches(noisy, text); kind != "" {
+		held, pass := b.limit(kind).pass()
+		if !pass {
+			return len(line), nil
+		}
+		args = append(args, "more", held)
+	}
+	b.log.Log(context.Background(), level, "gossip", args...)
+	return len(line), nil
+}
+
+func (b *logBridge) limit(kind string) *sometimes {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.lines[kind] == nil {
+		b.lines[kind] = new(sometimes)
+	}
+	return b.lines[kind]
+}
+
+// splitLevel reads the level in brackets. A line without one is a warning:
+// memberlist has a few.
+func splitLevel(line []byte) (slog.Level, []byte) {
+	if name, rest, ok := bytes.Cut(line, []byte("] ")); ok && bytes.HasPrefix(name, []byte("[")) {
+		if level, known := levels[string(name[1:])]; known {
+			return level, rest
+		}
+	}
+	return slog.LevelWarn, line
+}
+
+// matches returns the first of the texts that line contains.
+func matches(texts []string, line string) string {
+	for _, t := range texts {
+		if strings.Contains(line, t) {
+			return t
+		}
+	}
+	return ""
+}

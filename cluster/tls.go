@@ -1,0 +1,175 @@
+package cluster
+
+import (
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The protocols that a TLS stream negotiates.
+const (
+	alpnGossip = "runrig-gossip/1"
+	alpnBus    = "runrig-bus/1"
+)
+
+// errStranger is the verdict on a peer whose key comes from no secret that this
+// node accepts.
+var errStranger = errors.New("the peer's key does not come from an accepted secret")
+
+// A tlsSetup is the TLS of both ends of all streams.
+type tlsSetup struct {
+	server *tls.Config
+	client *tls.Config // NextProtos and ServerName are set per dial
+	pinned bool        // identity by secret, not by a certificate authority
+}
+
+// secretTLS makes the setup that accepts exactly the holders of a secret: every
+// node shows a certificate of the key that the secret yields.
+func secretTLS(all []keys) (*tlsSetup, error) {
+	cert, err := certificate(all[0].link)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: certificate of Config.Secrets: %w", err)
+	}
+	base := &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		Certificates:           []tls.Certificate{cert},
+		SessionTicketsDisabled: true,
+		// The key alone decides, not names, chains or times.
+		InsecureSkipVerify: true,
+		ClientAuth:         tls.RequireAnyClientCert,
+		VerifyConnection:   pinned(all),
+	}
+	server := base.Clone()
+	server.NextProtos = []string{alpnBus, alpnGossip}
+	return &tlsSetup{server: server, client: base, pinned: true}, nil
+}
+
+// pinned accepts the keys of all secrets. It runs on both ends.
+func pinned(all []keys) func(tls.ConnectionState) error {
+	return func(s tls.ConnectionState) error {
+		if err := checkProtocol(s); err != nil {
+			return err
+		}
+		if len(s.PeerCertificates) != 1 {
+			return errStranger
+		}
+		key, ok := s.PeerCertificates[0].PublicKey.(ed25519.PublicKey)
+		if !ok {
+			return errStranger
+		}
+		for _, k := range all {
+			if k.link.Public().(ed25519.PublicKey).Equal(key) {
+				return nil
+			}
+		}
+		return errStranger
+	}
+}
+
+// checkProtocol refuses what crypto/tls lets pass: a client that negotiates no
+// protocol at all.
+func checkProtocol(s tls.ConnectionState) error {
+	if s.NegotiatedProtocol != alpnBus && s.NegotiatedProtocol != alpnGossip {
+		return fmt.Errorf("the peer negotiated protocol %q", s.NegotiatedProtocol)
+	}
+	return nil
+}
+
+// certificate is self-signed, and valid at any time: the clocks of nodes differ.
+func certificate(key ed25519.PrivateKey) (tls.Certificate, error) {
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotBefore:    time.Unix(0, 0),
+		NotAfter:     time.Unix(1<<33, 0),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(nil, template, template, key.Public(), key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+}
+
+// ownTLS makes the setup of a user's own authority. Both ends verify, whatever
+// the configuration says about clients.
+func ownTLS(c *tls.Config) (*tlsSetup, error) {
+	switch {
+	case len(c.Certificates) == 0 && (c.GetCertificate == nil || c.GetClientCertificate == nil):
+		return nil, errors.New("cluster: Config.TLS has no certificate: set Certificates, or both GetCertificate and GetClientCertificate")
+	case c.GetConfigForClient != nil:
+		return nil, errors.New("cluster: Config.TLS.GetConfigForClient is set; it would go past the checks of this package")
+	case c.InsecureSkipVerify && c.VerifyConnection == nil && c.VerifyPeerCertificate == nil:
+		return nil, errors.New("cluster: Config.TLS.InsecureSkipVerify is set without VerifyConnection: anybody could join")
+	}
+	base := c.Clone()
+	base.MinVersion = tls.VersionTLS13
+	base.SessionTicketsDisabled = true
+	base.VerifyConnection = func(s tls.ConnectionState) error {
+		if err := checkProtocol(s); err != nil || c.VerifyConnection == nil {
+			return err
+		}
+		return c.VerifyConnection(s)
+	}
+	server := base.Clone()
+	server.NextProtos = []string{alpnBus, alpnGossip}
+	server.ClientAuth = tls.RequireAndVerifyClientCert
+	if c.InsecureSkipVerify {
+		server.ClientAuth = tls.RequireAnyClientCert // the user's own functions verify
+	}
+	if server.ClientCAs == nil {
+		server.ClientCAs = c.RootCAs
+	}
+	return &tlsSetup{server: server, client: base}, nil
+}
+
+// forDial returns the configuration for a stream to addr.
+func (t *tlsSetup) forDial(protocol, addr string) *tls.Config {
+	c := t.client.Clone()
+	c.NextProtos = []string{protocol}
+	if c.ServerName == "" && !t.pinned {
+		c.ServerName, _, _ = net.SplitHostPort(addr)
+	}
+	return c
+}
+
+// tlsAlerts are the alerts by which the other end says that it refuses this one.
+// crypto/tls gives them no exported type, but an Op of their own and these texts.
+var tlsAlerts = []string{
+	"handshake failure", "bad certificate", "unsupported certificate", "revoked certificate", "expired certificate",
+	"unknown certificate", "unknown certificate authority", "access denied", "certificate required",
+}
+
+// refusedTLS reports whether an error of a TLS stream means that one of the two
+// ends refused the other, and by which.
+func refusedTLS(err error) (byPeer, refused bool) {
+	var alert *net.OpError
+	if errors.As(err, &alert) && alert.Op == "remote error" {
+		text := strings.TrimPrefix(alert.Err.Error(), "tls: ")
+		return true, slices.Contains(tlsAlerts, text)
+	}
+	var verify *tls.CertificateVerificationError
+	return false, errors.Is(err, errStranger) || errors.As(err, &verify)
+}
+
+// typedTLS turns an error of a TLS stream into a RefusedError if it means one.
+// err may come from the handshake or from the first read after it: a client
+// learns only there that the server refused it.
+func typedTLS(err error, peer string) error {
+	if byPeer, refused := refusedTLS(err); refused {
+		return &RefusedError{Reason: ErrSecret, Peer: peer, ByPeer: byPeer, Detail: err.Error()}
+	}
+	return err
+}
+
+// refuseTLS answers a TLS client in the name of a node that has no secret: the
+// alert "bad certificate" tells it why.
+func refuseTLS(w io.Writer) { _, _ = w.Write([]byte{0x15, 3, 3, 0, 2, 2, 42}) }

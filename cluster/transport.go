@@ -1,0 +1,68 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// transport is the port as memberlist sees it.
+type transport struct {
+	*port
+	advertise netip.AddrPort
+}
+
+var _ memberlist.NodeAwareTransport = (*transport)(nil)
+
+// FinalAdvertiseAddr returns the advertised address. memberlist wants IPv4 in
+// four bytes, or addresses compare unequal.
+func (t *transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
+	return t.advertise.Addr().AsSlice(), int(t.advertise.Port()), nil
+}
+
+// WriteTo sends a packet to addr, an IP address and port.
+func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
+	to, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("send a packet: %w", err)
+	}
+	_, err = t.udp.WriteToUDPAddrPort(b, to)
+	return time.Now(), err
+}
+
+// WriteToAddress sends a packet.
+func (t *transport) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
+	return t.WriteTo(b, a.Addr)
+}
+
+// PacketCh delivers received packets.
+func (t *transport) PacketCh() <-chan *memberlist.Packet { return t.packets }
+
+// StreamCh delivers accepted gossip streams.
+func (t *transport) StreamCh() <-chan net.Conn { return t.gossip }
+
+// DialTimeout opens a gossip stream. It gives up when the port closes.
+func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	to, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("dial: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(t.ctx, timeout)
+	defer cancel()
+	return t.dial(ctx, alpnGossip, to)
+}
+
+// DialAddressTimeout opens a gossip stream.
+func (t *transport) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	return t.DialTimeout(a.Addr, timeout)
+}
+
+// Shutdown closes the port. memberlist calls it first when it shuts down.
+func (t *transport) Shutdown() error {
+	t.shutdown()
+	return nil
+}
