@@ -20,7 +20,7 @@ var measure = flag.Bool("measure", false, "measure the gossip lane on the loopba
 
 // TestMeasureGossipLane fills the table of the package documentation:
 //
-//	go test -run MeasureGossipLane -measure -timeout 20m -v ./cluster
+//	go test ./cluster -run MeasureGossipLane -measure -timeout 20m -v
 //
 // Nodes are real ones on the loopback, without their budget on the lane.
 func TestMeasureGossipLane(t *testing.T) {
