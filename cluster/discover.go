@@ -45,6 +45,13 @@ type seeker struct {
 	broken bool                    // said that discovery does not answer
 	mine   map[netip.AddrPort]bool // addresses that turned out to be this node's
 	pause  backoff
+	asked  chan answered // a question to discovery that has not been answered yet
+}
+
+// answered is discovery's answer.
+type answered struct {
+	list []string
+	err  error
 }
 
 // run is the seeker's goroutine; it ends with ctx.
@@ -101,7 +108,7 @@ func (s *seeker) together() bool { return s.gossip.Memberlist().NumMembers() > 1
 func (s *seeker) peers(ctx context.Context) ([]netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	list, err := s.provider.Peers(ctx)
+	list, err := s.ask(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +125,25 @@ func (s *seeker) peers(ctx context.Context) ([]netip.AddrPort, error) {
 		return nil, errors.Join(errs...)
 	}
 	return found, nil
+}
+
+// ask asks discovery, one question at a time.
+func (s *seeker) ask(ctx context.Context) ([]string, error) {
+	if s.asked == nil {
+		done := make(chan answered, 1)
+		s.asked = done
+		go func() { // ends when Peers returns, as it must soon after ctx; a provider that does not holds up nobody
+			list, err := s.provider.Peers(ctx)
+			done <- answered{list, err}
+		}()
+	}
+	select {
+	case a := <-s.asked:
+		s.asked = nil
+		return a.list, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("no answer within %v: %w", askTimeout, ctx.Err())
+	}
 }
 
 // resolve turns "host:port" into addresses.

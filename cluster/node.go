@@ -207,7 +207,7 @@ func (n *Node) setState(s State, err error) {
 	n.mu.Lock()
 	n.state, n.err = s, err
 	n.mu.Unlock()
-	n.log.Info("node is "+s.String(), "node", n.self.String())
+	n.log.Info("node changed state", "node", n.self.String(), "state", s.String(), "err", err)
 }
 
 // watch closes the node if its bus is closed or if gossip ends by itself. It

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -389,9 +390,18 @@ func (p *peer) rise(who bus.Peer) {
 // drop breaks the link, if there is one, and waits until it is down.
 func (p *peer) drop() {
 	if p.link != nil {
-		_ = p.link.conn.Close()
+		sever(p.link.conn)
 		p.lost(<-p.link.ended)
 	}
+}
+
+// sever closes a stream without the farewell of TLS, which could take seconds
+// where nobody reads.
+func sever(c net.Conn) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	_ = c.Close()
 }
 
 // lost notes that the link has ended.
