@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -151,4 +152,26 @@ func TestCloseByMany(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A peer that said goodbye is not dialled again, though gossip, here deaf, counts
+// it among the living for a while.
+func TestNoDialAfterGoodbye(t *testing.T) {
+	t.Parallel()
+	j := new(journal)
+	log := slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	clustertest.Run(t, 3, func(t *testing.T, c *clustertest.Cluster) {
+		c.Network().SetLoss(1)
+		if err := c.Node(2).Close(); err != nil {
+			t.Error(err)
+		}
+		c.Await("gossip gave it up", 10*time.Second, func() bool { return c.Linked(0, 1) })
+		if j.count("peer said goodbye") != 1 || j.count("dial failed") != 0 {
+			t.Errorf("goodbyes %d, dials %d", j.count("peer said goodbye"), j.count("dial failed"))
+		}
+	}, clustertest.WithConfig(func(i int, c *cluster.Config) {
+		if i == 0 {
+			c.Logger = log
+		}
+	}))
 }

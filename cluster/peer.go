@@ -425,8 +425,8 @@ func (p *peer) lost(err error) {
 	case err == nil:
 		p.farewell = true
 		p.set.log.Debug("peer said goodbye", "peer", who.String())
-	case errors.Is(err, net.ErrClosed):
-		p.set.log.Debug("link replaced", "peer", who.String(), "err", err)
+	case errors.Is(err, net.ErrClosed), errors.Is(err, bus.ErrClosed):
+		p.set.log.Debug("link ended", "peer", who.String(), "err", err)
 	default:
 		p.set.log.Info("link broke", "peer", who.String(), "err", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -189,5 +190,50 @@ func TestOwnAuthority(t *testing.T) {
 	_, _, err := ask(context.Background(), n.port, m.port.bound, n.peers.own)
 	if !errors.Is(err, ErrSecret) {
 		t.Errorf("a server with another address in its certificate: %v", err)
+	}
+}
+
+// Each single refusal reaches both ends: it is not lost with the connection.
+func TestRefusalIsRead(t *testing.T) {
+	t.Parallel()
+	plain := started(t, Config{})
+	secured := started(t, Config{Secrets: NewSecrets(testSecret)})
+	for range 50 {
+		for from, to := range map[*Node]*Node{plain: secured, secured: plain} {
+			if _, _, err := ask(t.Context(), from.port, to.port.bound, from.peers.own); !errors.Is(err, ErrSecret) {
+				t.Fatalf("%v asks %v: %v, want %v", from.Self(), to.Self(), err, ErrSecret)
+			}
+		}
+	}
+}
+
+// Strangers that fill their half of the places keep no member out.
+func TestMembersKeepHalf(t *testing.T) {
+	t.Parallel()
+	n := started(t, Config{Secrets: NewSecrets(testSecret)})
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 77)}}
+	member := Config{Logger: quiet(), Secrets: NewSecrets(testSecret), Bind: "127.0.0.78:0", Discovery: discovery.Static(n.Self().Addr)}
+	m, err := Join(t.Context(), bus.New(bus.WithLogger(quiet())), member)
+	if err != nil {
+		t.Skip("needs the whole of 127/8 on the loopback:", err)
+	}
+	defer func() { _ = m.Close() }()
+	var strangers []net.Conn
+	for range maxStrangers {
+		c, err := from.Dial("tcp", n.Self().Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		strangers = append(strangers, c)
+	}
+	for _, c := range strangers[maxStrangers/2:] { // the surplus is closed at once
+		_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+		if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("a stranger over the limit was let wait")
+		}
+	}
+	if _, _, err := ask(t.Context(), m.port, n.port.bound, m.peers.own); !errors.Is(err, ErrStale) {
+		t.Errorf("a member's question: %v, want its answer, %v", err, ErrStale)
 	}
 }
