@@ -442,3 +442,64 @@ func TestExpect(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// What waits for a handler on a link that ends is dropped: its sender has
+// counted it as unknown, and a window comes anew with the next link.
+func TestCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := bustest.NewCluster(t, 2, quiet)
+		block := make(chan struct{})
+		var handled atomic.Int32
+		consume(t, c, 1, "a", func(context.Context, *bus.Message) error { <-block; handled.Add(1); return nil })
+		for i := range 10 {
+			if err := c.Bus(0).Send(t.Context(), "a", i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		c.Break(0, 1)
+		close(block)
+		synctest.Wait()
+		if h, s := handled.Load(), c.Bus(1).Stats(); h != 1 || s.CutOff != 9 || c.Bus(0).Stats().Unknown != 10 {
+			t.Errorf("%d handled, %d cut off, %d unknown", h, s.CutOff, c.Bus(0).Stats().Unknown)
+		}
+	})
+}
+
+// A removal that has to wait for room on its link is written before what is
+// sent back: the sender would choose the same consumer again.
+func TestRemovalBeforeBounce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := bustest.NewCluster(t, 2, quiet)
+		consume(t, c, 0, "sink", nothing, bus.WithWindow(64<<20))
+		block := make(chan struct{})
+		closing := consume(t, c, 1, "a", func(context.Context, *bus.Message) error { <-block; return nil })
+		for i := range 10 {
+			if err := c.Bus(0).Send(t.Context(), "a", i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		c.Conn(1, 0).Stall()
+		for range 40 { // 2.5 MB: more than the stream and the buffer hold
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			_ = c.Bus(1).Send(ctx, "sink", make([]byte, 64<<10))
+			cancel()
+		}
+		closing.Close()
+		synctest.Wait()
+		c.Conn(1, 0).Resume()
+		close(block)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		if s := c.Bus(0).Stats(); s.Bounced != 9 || s.DeadLetters > 0 {
+			t.Errorf("9 messages came back %d times, %d died", s.Bounced, s.DeadLetters)
+		}
+		var got atomic.Int32
+		consume(t, c, 1, "a", func(context.Context, *bus.Message) error { got.Add(1); return nil })
+		synctest.Wait()
+		if got.Load() != 9 {
+			t.Errorf("the next consumer got %d", got.Load())
+		}
+	})
+}

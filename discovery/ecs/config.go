@@ -1,0 +1,71 @@
+package ecs
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+)
+
+// DefaultPort is the port at which peers are expected when Config.Port is 0.
+const DefaultPort = 7946
+
+// Config says what to look for. The zero value is right inside a task whose service is the whole
+// cluster of nodes: everything is taken from the task itself.
+type Config struct {
+	// Cluster is the name or ARN of the ECS cluster to look in; "" means the task's own.
+	Cluster string
+	// Services are the names or ARNs of the services whose tasks are peers. When both Services and
+	// Families are empty, it is the task's own service, or, for a task that belongs to no
+	// service, its own family.
+	Services []string
+	// Families are task definition families whose tasks are peers too, in a service or not.
+	Families []string
+	// Region is the AWS region to ask. "" means AWS_REGION, else AWS_DEFAULT_REGION, else the region
+	// of the task's own ARN, else what the AWS configuration says.
+	Region string
+	// Port is the port of the peers, 1 to 65535; 0 means DefaultPort. It is the port inside the
+	// container; in bridge mode the host port it is mapped to is found and used.
+	Port int
+	// HostIP gives the address of a container instance (an EC2 host), for tasks in bridge or host
+	// mode, which have none of their own. It is given the ARN of the instance, may wait until ctx
+	// ends, and is called by one goroutine at a time; an answer is kept for as long as tasks of
+	// that instance are listed. An error fails the call of Peers or Self. Nil means the instance's
+	// attribute "private-ip", as ECS_INSTANCE_ATTRIBUTES={"private-ip":"10.0.1.9"} in
+	// /etc/ecs/ecs.config sets it, read by ecs:DescribeContainerInstances.
+	HostIP func(ctx context.Context, containerInstanceARN string) (netip.Addr, error)
+	// MetadataURL is the task metadata endpoint; "" means to look for it in the environment. A URL
+	// that ends in /v2/metadata is one of version 2, any other the container's own of version 3 or 4.
+	MetadataURL string
+	// AWS is a configuration of the AWS SDK to use, for a role in another account, say. Nil means the
+	// SDK's own default: inside a task, the task role. It is copied. A Region or Config.Region in
+	// it or beside it is needed no more than otherwise.
+	AWS *aws.Config
+	// Logger gets a line at debug level for each task that is left out, with the reason, and
+	// warnings about what needs somebody's attention. Nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// withDefaults returns a copy with defaults filled in, or says which field is wrong.
+func (c Config) withDefaults() (Config, error) {
+	if c.Port == 0 {
+		c.Port = DefaultPort
+	}
+	if c.Port < 1 || c.Port > 65535 {
+		return c, fmt.Errorf("ecs: Config.Port is %d, want 1 to 65535 (0 means %d)", c.Port, DefaultPort)
+	}
+	if slices.Contains(c.Services, "") {
+		return c, fmt.Errorf("ecs: Config.Services has an empty name: %q", c.Services)
+	}
+	if slices.Contains(c.Families, "") {
+		return c, fmt.Errorf("ecs: Config.Families has an empty name: %q", c.Families)
+	}
+	c.Services, c.Families = slices.Clone(c.Services), slices.Clone(c.Families)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c, nil
+}

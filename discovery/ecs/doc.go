@@ -1,0 +1,60 @@
+// Package ecs finds the other tasks of an Amazon ECS service, and the place of the own one.
+//
+// Inside a task nothing needs to be configured:
+//
+//	p, err := ecs.New(ctx, ecs.Config{})
+//	peers, err := p.Peers(ctx) // "10.0.1.7:7946", …
+//	self, err := p.Self(ctx)   // the task's id, its address, its availability zone
+//
+// The cluster, the own id, address and zone come from the task metadata endpoint (version 4, else
+// 3, else 2); the service from there or from the task's own description; the peers from
+// ecs:ListTasks and ecs:DescribeTasks. A [Provider] is a discovery.Provider and a
+// discovery.Identifier.
+//
+// # What a task needs
+//
+// A task role (taskRoleArn of the task definition; not the execution role) that allows
+// ecs:ListTasks and ecs:DescribeTasks; the exact policy is logged when AWS denies access. A way to
+// the API: a NAT gateway, a public IP or the interface endpoint com.amazonaws.REGION.ecs. A
+// security group that admits the port from itself, by tcp and by udp.
+//
+// # Which tasks are peers
+//
+// All tasks of the service that ECS wants to run, in whatever deployment, but for the own one:
+//
+//   - RUNNING and ACTIVATING ones, the oldest first.
+//   - After them, PENDING ones that have an address: when all tasks start together there is nobody
+//     else to ask, and an address where nobody answers yet does no harm.
+//   - Not those that are stopping, and not those without an address as yet.
+//
+// Health is not looked at: a node that becomes healthy only when it has found others would never
+// be found. The reason why a task is left out is logged at debug level. If there are other tasks
+// that run but none of them can be reached, that is an error and not an empty list.
+//
+// # Network modes
+//
+// awsvpc (Fargate, and the recommended one on EC2): the address of the task's network interface,
+// never a link-local one and never that of another attachment. IPv4 is taken before IPv6.
+//
+// host: the address of the container instance, with the port as it is.
+//
+// bridge: the address of the container instance, with the host port to which the port is mapped.
+// It must be the same for tcp and udp, and so static (hostPort in both port mappings); dynamic
+// host ports are refused with ErrHostPort, since gossip advertises only one port.
+//
+// The address of a container instance comes from Config.HostIP, or from the instance's attribute
+// "private-ip", which needs ecs:DescribeContainerInstances as well; for the own instance also from
+// the container metadata file, where it is enabled.
+//
+// A loopback address is accepted only from a metadata endpoint that is itself on loopback, as that
+// of package ecstest is and that of a real task never.
+//
+// # Numbers
+//
+// A call of Peers costs one call of the API when the tasks are the same as before and all run,
+// else one more for each hundred new ones, and one for each further hundred listed. AWS allows an account and region 20 such
+// calls a second, with bursts of 100. Each call of Peers or Self ends after ten seconds at the
+// latest. The SDK tries each call three times. At most 10,000 tasks are listed.
+// The metadata endpoint is tried three times, for 1.5 seconds each, and asked only by New (and by
+// Self, when it did not know the address yet).
+package ecs

@@ -1,0 +1,158 @@
+package ecstest
+
+import (
+	"net/netip"
+	"time"
+)
+
+// describe is the task as DescribeTasks shows it. fake.mu is held.
+func (t *Task) describe() map[string]any {
+	doc := map[string]any{
+		"attachments":          t.attachments(),
+		"attributes":           []any{map[string]any{"name": "ecs.cpu-architecture", "value": "x86_64"}},
+		"availabilityZone":     t.cfg.Zone,
+		"clusterArn":           t.fake.arn("cluster/" + t.cluster.name),
+		"connectivity":         "CONNECTED",
+		"containers":           t.containers(),
+		"cpu":                  "256",
+		"createdAt":            epoch(t.created),
+		"desiredStatus":        t.desired,
+		"enableExecuteCommand": false,
+		"group":                t.group(),
+		"healthStatus":         "UNKNOWN",
+		"lastStatus":           t.status,
+		"launchType":           t.cfg.LaunchType,
+		"memory":               "512",
+		"overrides":            map[string]any{"containerOverrides": []any{}},
+		"tags":                 []any{},
+		"taskArn":              t.ARN(),
+		"taskDefinitionArn":    t.fake.arn("task-definition/" + t.cfg.Family + ":1"),
+		"version":              1,
+	}
+	if t.cfg.StartedBy != "" {
+		doc["startedBy"] = t.cfg.StartedBy
+	}
+	if !t.started.IsZero() {
+		doc["startedAt"] = epoch(t.started)
+	}
+	if t.instance != nil {
+		doc["containerInstanceArn"] = t.instance.arn
+	}
+	if t.cfg.EditTask != nil {
+		t.cfg.EditTask(doc)
+	}
+	return doc
+}
+
+// epoch is a time as AWS JSON has it: seconds.
+func epoch(at time.Time) float64 { return float64(at.UnixMilli()) / 1000 }
+
+func (t *Task) group() string {
+	if t.cfg.Service != "" {
+		return "service:" + t.cfg.Service
+	}
+	return "family:" + t.cfg.Family
+}
+
+// addressed says whether the network interface has its address already.
+func (t *Task) addressed() bool { return t.status != "PROVISIONING" }
+
+// runs says whether the containers have been started.
+func (t *Task) runs() bool { return t.status != "PROVISIONING" && t.status != "PENDING" }
+
+func (t *Task) isIPv6() bool {
+	ip, err := netip.ParseAddr(t.cfg.Address)
+	return err == nil && ip.Is6()
+}
+
+func (t *Task) attachments() []any {
+	if t.cfg.NetworkMode != "awsvpc" {
+		return []any{}
+	}
+	if !t.addressed() {
+		return []any{map[string]any{
+			"id": t.eni, "type": "ElasticNetworkInterface", "status": "PRECREATED",
+			"details": []any{detail("subnetId", "subnet-0a1b2c3d4e5f60718")},
+		}}
+	}
+	name := "privateIPv4Address"
+	if t.isIPv6() {
+		name = "privateIPv6Address"
+	}
+	return []any{map[string]any{
+		"id": t.eni, "type": "ElasticNetworkInterface", "status": "ATTACHED",
+		"details": []any{
+			detail("subnetId", "subnet-0a1b2c3d4e5f60718"),
+			detail("networkInterfaceId", "eni-"+t.eni[:17]),
+			detail("macAddress", "0e:9f:3a:bc:de:01"),
+			detail(name, t.cfg.Address),
+		},
+	}}
+}
+
+func detail(name, value string) map[string]any { return map[string]any{"name": name, "value": value} }
+
+func (t *Task) containers() []any {
+	var all []any
+	for _, name := range append(append([]string{}, t.cfg.Sidecars...), t.cfg.Container) {
+		c := map[string]any{
+			"containerArn":      t.fake.arn("container/" + t.cluster.name + "/" + t.id + "/" + name),
+			"cpu":               "0",
+			"healthStatus":      "UNKNOWN",
+			"image":             "example/" + name + ":1",
+			"lastStatus":        t.status,
+			"name":              name,
+			"networkInterfaces": t.interfaces(),
+			"taskArn":           t.ARN(),
+		}
+		if t.runs() {
+			c["runtimeId"] = t.id + "-" + name
+			if name == t.cfg.Container {
+				c["networkBindings"] = t.bindings()
+			}
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+func (t *Task) interfaces() []any {
+	if t.cfg.NetworkMode != "awsvpc" || !t.addressed() {
+		return []any{}
+	}
+	name := "privateIpv4Address" // spelt unlike in attachments
+	if t.isIPv6() {
+		name = "ipv6Address"
+	}
+	return []any{map[string]any{"attachmentId": t.eni, name: t.cfg.Address}}
+}
+
+func (t *Task) bindings() []any {
+	bindings := []any{}
+	if t.cfg.NetworkMode == "awsvpc" {
+		return bindings
+	}
+	for _, m := range t.bothProtocols() {
+		bindings = append(bindings, map[string]any{
+			"bindIP": "0.0.0.0", "containerPort": m.ContainerPort, "hostPort": m.HostPort, "protocol": m.Protocol,
+		})
+	}
+	return bindings
+}
+
+// describe is the container instance as DescribeContainerInstances shows it.
+func (i *instance) describe() map[string]any {
+	attributes := []any{map[string]any{"name": "ecs.os-type", "value": "linux"}}
+	for name, value := range i.attributes {
+		attributes = append(attributes, map[string]any{"name": name, "value": value})
+	}
+	return map[string]any{
+		"agentConnected":       true,
+		"attachments":          []any{},
+		"attributes":           attributes,
+		"containerInstanceArn": i.arn,
+		"ec2InstanceId":        i.ec2ID,
+		"status":               "ACTIVE",
+		"version":              1,
+	}
+}

@@ -1,0 +1,9 @@
+package ecs
+
+import "context"
+
+// NewWithEnv is New with another environment than the process's own, for tests that run in parallel.
+// The AWS SDK still reads the process's, so that cfg.AWS should be set.
+func NewWithEnv(ctx context.Context, cfg Config, env map[string]string) (*Provider, error) {
+	return newProvider(ctx, cfg, func(name string) string { return env[name] })
+}

@@ -1,0 +1,187 @@
+package ecs_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runrig-go/runrig/discovery/ecs"
+	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
+)
+
+func TestNotOnECSIsSaidAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, env := range []map[string]string{nil, {"AWS_EXECUTION_ENV": "AWS_Lambda_go1.x", "AWS_REGION": "eu-central-1"}} {
+		start := time.Now()
+		p, err := ecs.NewWithEnv(t.Context(), ecs.Config{}, env)
+		if p != nil {
+			t.Error("New gave a provider")
+		}
+		wantOnly(t, err, ecs.ErrNotOnECS)
+		wantText(t, err, "ECS_CONTAINER_METADATA_URI_V4", "discovery.Static")
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("New took %v", took)
+		}
+	}
+}
+
+func TestMetadataVersions(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[int]ecs.Task{
+		4: {LaunchType: "FARGATE", Container: "app"},
+		3: {Container: "app"},
+		2: {},
+	} {
+		fake := newFake(t, ecstest.Config{})
+		cfg := web("127.0.0.1") // the caller's own address, by which version 2 finds the task
+		cfg.MetadataVersion = version
+		own := addTask(t, fake, cfg)
+		addTask(t, fake, web("127.0.0.2"))
+		p := newProvider(t, own, nil)
+		want.ID, want.ARN, want.Cluster = own.ID(), own.ARN(), "arn:aws:ecs:eu-central-1:123456789012:cluster/prod"
+		want.Family, want.Zone, want.NetworkMode = "web", "eu-central-1a", "awsvpc"
+		if got := p.Task(); got != want {
+			t.Errorf("version %d: Task gave\n%+v, want\n%+v", version, got, want)
+		}
+		if self := selfOf(t, p); self.Addr != "127.0.0.1" || self.Name != own.ID() {
+			t.Errorf("version %d: Self gave %+v", version, self)
+		}
+		wantPeers(t, p, "127.0.0.2:7946")
+	}
+}
+
+func TestMetadataIsTriedThreeTimes(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]ecstest.Fault{
+		"status 500": {Action: ecstest.Metadata, Status: 500, Body: "not yet"},
+		"status 404": {Action: ecstest.Metadata, Status: 404, Body: "not yet"},
+		"no JSON":    {Action: ecstest.Metadata, Status: 200, Body: "<html>not yet"},
+		"empty":      {Action: ecstest.Metadata, Status: 200, Body: ""},
+		"wrong type": {Action: ecstest.Metadata, Status: 200, Body: `{"TaskARN":["not yet"]}`},
+		"no ARN":     {Action: ecstest.Metadata, Status: 200, Body: `{}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fake := newFake(t, ecstest.Config{})
+			own := addTask(t, fake, web("10.0.0.1"))
+			fault.Times = 2
+			fake.Inject(fault)
+			newProvider(t, own, nil)
+			wantCalls(t, fake, "Metadata=4") // three for the task, one for the container
+
+			fault.Times = 0
+			fake.Inject(fault)
+			_, err := ecs.New(t.Context(), own.Config())
+			wantOnly(t, err, ecs.ErrTemporary)
+			wantText(t, err, own.Config().MetadataURL, "Config.MetadataURL", "failed 3 times")
+			wantCalls(t, fake, "Metadata=7")
+		})
+	}
+}
+
+func TestHangingMetadata(t *testing.T) {
+	t.Parallel()
+	fake := newFake(t, ecstest.Config{})
+	own := addTask(t, fake, web("10.0.0.1"))
+	fake.Inject(ecstest.Hang(ecstest.Metadata))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := ecs.New(ctx, own.Config()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("New: error is %v, want the context's", err)
+	}
+	fake.ClearFaults()
+	fake.Inject(ecstest.Fault{Action: ecstest.Metadata, Hang: true, Times: 1})
+	newProvider(t, own, nil) // the second try is answered
+}
+
+func TestHugeMetadata(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		line := []byte(strings.Repeat(" ", 1<<16))
+		for {
+			if _, err := w.Write(line); err != nil {
+				return // the client has had enough
+			}
+		}
+	}))
+	t.Cleanup(server.Close)
+	_, err := ecs.New(t.Context(), ecs.Config{MetadataURL: server.URL})
+	wantOnly(t, err, ecs.ErrTemporary)
+	wantText(t, err, "larger than")
+}
+
+func TestOwnAddressOfAwsvpc(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		networks []any
+		want     string // "" for ErrNoAddress
+	}{
+		"first usable":   {[]any{network("awsvpc", "169.254.172.2", "", "10.0.0.9", "10.0.0.8")}, "10.0.0.9"},
+		"second network": {[]any{network("awsvpc", "169.254.172.2"), network("awsvpc", "10.0.0.9")}, "10.0.0.9"},
+		"link-local":     {[]any{network("awsvpc", "169.254.172.2")}, ""},
+		"unspecified":    {[]any{network("awsvpc", "0.0.0.0")}, ""},
+		"no network":     {[]any{}, ""},
+		"no mode":        {[]any{network("", "10.0.0.9")}, ""},
+		"mode none":      {[]any{network("none")}, ""},
+		"nonsense":       {[]any{network("awsvpc", "10.0.0", "::gg")}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fake := newFake(t, ecstest.Config{})
+			cfg := web("10.0.0.1")
+			cfg.EditMetadata = func(_ string, doc map[string]any) { editNetworks(doc, tt.networks) }
+			p := newProvider(t, addTask(t, fake, cfg), nil)
+			self, err := p.Self(t.Context())
+			if tt.want == "" {
+				wantOnly(t, err, ecs.ErrNoAddress)
+			} else if err != nil || self.Addr != tt.want {
+				t.Errorf("Self gave %+v, %v; want address %q", self, err, tt.want)
+			}
+		})
+	}
+}
+
+func network(mode string, ips ...string) any {
+	return map[string]any{"NetworkMode": mode, "IPv4Addresses": ips}
+}
+
+func editNetworks(doc map[string]any, networks []any) {
+	if _, ok := doc["Networks"]; ok {
+		doc["Networks"] = networks
+	}
+	containers, _ := doc["Containers"].([]any)
+	for _, c := range containers {
+		c.(map[string]any)["Networks"] = networks
+	}
+}
+
+// A metadata endpoint that is not on loopback, as every real one, must not make a task advertise or dial loopback.
+func TestLoopbackIsRefusedOffLoopback(t *testing.T) {
+	t.Parallel()
+	var host net.IP
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() && !n.IP.IsLinkLocalUnicast() {
+			host = n.IP
+		}
+	}
+	if host == nil {
+		t.Skip("this machine has no address but loopback")
+	}
+	fake := newFake(t, ecstest.Config{Listen: net.JoinHostPort(host.String(), "0")})
+	own := addTask(t, fake, web("127.0.0.2"))
+	addTask(t, fake, web("127.0.0.3"))
+	p := newProvider(t, own, nil)
+	_, err = p.Self(t.Context())
+	wantOnly(t, err, ecs.ErrNoAddress)
+	wantText(t, err, "127.0.0.2")
+	wantPeers(t, p)
+}

@@ -1,0 +1,96 @@
+package ecs
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync/atomic"
+
+	"github.com/runrig-go/runrig/discovery"
+)
+
+// Provider finds the tasks of one or more ECS services. Its methods may be called concurrently;
+// they take turns. It has nothing to close and starts no goroutine.
+type Provider struct {
+	cfg      Config
+	env      func(string) string
+	task     Task
+	rule     addressRule
+	endpoint metadataClient
+	api      api
+	cluster  string // to look in
+
+	policyShown atomic.Bool
+
+	turn chan struct{} // holds one token; whoever took it may use what follows
+	meta metadata
+	self *discovery.Self       // once known
+	own  *ownTask              // once described
+	want []selection           // once known
+	seen map[string]peer       // by task id: what the last good poll found
+	host map[string]netip.Addr // by ARN of the container instance
+}
+
+var (
+	_ discovery.Provider   = (*Provider)(nil)
+	_ discovery.Identifier = (*Provider)(nil)
+)
+
+// New makes a Provider for the task this process runs in. It reads the task's metadata, for which
+// it waits until ctx ends at most (usually some milliseconds, about ten seconds when the endpoint
+// does not answer), and makes no call of the ECS API. ctx does not bound the life of the Provider.
+//
+// The error is ErrNotOnECS, at once, outside of ECS; ErrTemporary when the metadata endpoint
+// failed, so that it is worth trying again; ErrNoRegion or ErrNoCredentials when the AWS
+// configuration cannot be used; else it names the field of cfg that is wrong.
+func New(ctx context.Context, cfg Config) (*Provider, error) {
+	return newProvider(ctx, cfg, os.Getenv)
+}
+
+func newProvider(ctx context.Context, cfg Config, env func(string) string) (*Provider, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	at, err := findEndpoint(cfg.MetadataURL, env)
+	if err != nil {
+		return nil, err
+	}
+	p := &Provider{
+		cfg:      cfg,
+		env:      env,
+		rule:     addressRule{loopback: at.onLoopback()},
+		endpoint: newMetadataClient(at),
+		turn:     make(chan struct{}, 1),
+		seen:     map[string]peer{},
+		host:     map[string]netip.Addr{},
+	}
+	p.turn <- struct{}{}
+	if p.meta, err = p.endpoint.fetch(ctx); err != nil {
+		return nil, err
+	}
+	if p.task, err = p.meta.identity(); err != nil {
+		return nil, err
+	}
+	if p.cluster = cfg.Cluster; p.cluster == "" {
+		p.cluster = p.task.Cluster
+	}
+	if p.api, err = newAPI(ctx, cfg, env, p.task); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Task returns what the metadata said about the task this process runs in.
+func (p *Provider) Task() Task { return p.task }
+
+// take waits for the turn and returns how to give it back.
+func (p *Provider) take(ctx context.Context) (giveBack func(), err error) {
+	select {
+	case <-p.turn:
+		return func() { p.turn <- struct{}{} }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("ecs: waiting for another call to end: %w", context.Cause(ctx))
+	}
+}
