@@ -153,3 +153,28 @@ func TestNobodyReached(t *testing.T) {
 		}
 	})
 }
+
+// Silent addresses do not hold up a node that another one answers.
+func TestSilentAddresses(t *testing.T) {
+	t.Parallel()
+	clustertest.Run(t, 1, func(t *testing.T, c *clustertest.Cluster) {
+		ip := netip.MustParseAddr("10.1.0.1")
+		peers := []string{c.Node(0).Self().Addr}
+		for _, dead := range []string{"10.2.0.1", "10.2.0.2", "10.2.0.3", "10.2.0.4"} {
+			c.Network().Block(ip, netip.MustParseAddr(dead))
+			peers = append(peers, dead+":7946")
+		}
+		log := slog.New(slog.DiscardHandler)
+		began := time.Now()
+		n, err := cluster.Join(t.Context(), bus.New(bus.WithLogger(log)), cluster.Config{
+			Network: c.Network().Host(ip), Insecure: true, Discovery: discovery.Static(peers...), Logger: log,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = n.Close() }()
+		if took := time.Since(began); took > 500*time.Millisecond || linked(n) != 1 {
+			t.Errorf("linked with %d nodes after %v", linked(n), took)
+		}
+	})
+}

@@ -207,7 +207,11 @@ func (n *Node) setState(s State, err error) {
 	n.mu.Lock()
 	n.state, n.err = s, err
 	n.mu.Unlock()
-	n.log.Info("node changed state", "node", n.self.String(), "state", s.String(), "err", err)
+	args := []any{"node", n.self.String(), "state", s.String()}
+	if err != nil {
+		args = append(args, "err", err)
+	}
+	n.log.Info("node changed state", args...)
 }
 
 // watch closes the node if its bus is closed or if gossip ends by itself. It

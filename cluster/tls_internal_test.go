@@ -237,3 +237,22 @@ func TestMembersKeepHalf(t *testing.T) {
 		t.Errorf("a member's question: %v, want its answer, %v", err, ErrStale)
 	}
 }
+
+// A node whose gossip ends by itself is down, and says why.
+func TestFailedNode(t *testing.T) {
+	t.Parallel()
+	n := started(t, Config{})
+	events := n.Events(t.Context())
+	if err := n.gossip.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	<-n.Done()
+	if n.State() != StateFailed || !errors.Is(n.Err(), ErrFailed) {
+		t.Errorf("state %v, error %v", n.State(), n.Err())
+	}
+	for range events { // is closed
+	}
+	if _, open := <-n.Events(t.Context()); open {
+		t.Error("events of a node that is down")
+	}
+}
