@@ -50,6 +50,7 @@ func TestProtocolErrors(t *testing.T) {
 		"bounce of a publish":       {frames: []*wire.Frame{bounceFrame(&wire.Msg{Kind: 3, Route: 1})}, want: "bounce of kind 3 of route 1"},
 		"removal of no route":       {frames: []*wire.Frame{routesFrame(2, false, []uint32{2})}, want: "removal of route 2"},
 		"removal of route 0":        {frames: []*wire.Frame{routesFrame(2, false, []uint32{0})}, want: "removal of route 0"},
+		"removal of a removed one":  {frames: []*wire.Frame{routesFrame(2, false, []uint32{1}), routesFrame(3, false, []uint32{1})}, want: "removal of route 1"},
 		"route 0":                   {frames: []*wire.Frame{routesFrame(2, false, nil, out(0, "x", 1024))}, want: "route 0"},
 		"route over the limit":      {frames: []*wire.Frame{routesFrame(2, false, nil, out(1<<20+1, "x", 1024))}, want: "route 1048577"},
 		"route in use":              {frames: []*wire.Frame{routesFrame(2, false, nil, out(1, "x", 1024))}, want: "route 1 is in use"},
