@@ -25,7 +25,8 @@ type gossip struct {
 
 // heard is what has come from one node.
 type heard struct {
-	top  uint64                    // the highest sequence number
+	from uint64                    // the first sequence number that came
+	top  uint64                    // the highest
 	seen [gossipWindow / 64]uint64 // those up to it, by number modulo gossipWindow
 	at   int64
 }
@@ -36,10 +37,7 @@ func (h *heard) mark(seq uint64) (isNew bool, missed int64) {
 	bit := func(n uint64) (*uint64, uint64) { return &h.seen[n/64%uint64(len(h.seen))], 1 << (n % 64) }
 	switch {
 	case h.top == 0: // the first that this node hears
-		h.top = seq
-		for i := range h.seen {
-			h.seen[i] = 0
-		}
+		h.from, h.top = seq, seq
 	case seq > h.top:
 		missed = int64(seq - h.top - 1)
 		for n := h.top + 1; n < seq && n-h.top <= gossipWindow; n++ {
@@ -53,7 +51,9 @@ func (h *heard) mark(seq uint64) (isNew bool, missed int64) {
 		if w, b := bit(seq); *w&b != 0 {
 			return false, 0
 		}
-		missed = -1
+		if seq > h.from { // else it was never missed
+			missed = -1
+		}
 	}
 	w, b := bit(seq)
 	*w |= b

@@ -79,11 +79,12 @@ func (c *Consumer) putLocked(ms []Message) (start bool) {
 	for i := range ms {
 		c.in = append(c.in, &ms[i])
 	}
-	if c.workers > 0 { // it starts others as need be
+	if c.workers == c.concurrency || len(c.running) < c.workers { // one is about to look
 		return false
 	}
-	c.workers = 1
-	c.core.active.Add(1)
+	if c.workers++; c.workers == 1 {
+		c.core.active.Add(1)
+	}
 	return true
 }
 
@@ -231,8 +232,10 @@ func (c *Consumer) call(m *Message) {
 			m.fail(&ReplyError{Code: CodePanic, Message: "the handler panicked"})
 		}
 	}()
-	err := c.handler.Handle((*handlerContext)(m), m)
+	ctx := (*handlerContext)(m)
+	err := c.handler.Handle(ctx, m)
 	switch {
+	case err != nil && m.kind == kindRequest && ctx.Err() != nil: // so has the requester's call, for the better reason
 	case err != nil && m.kind == kindRequest:
 		m.fail(err)
 	case err != nil:

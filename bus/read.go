@@ -127,6 +127,9 @@ func (r *reader) message(b []byte) error {
 	if kind := f.head[fKind]; kind < kindSend || kind > kindPublish {
 		return fmt.Errorf("%w: message of kind %d", errMalformed, kind)
 	}
+	if err := checkSize("a message that came for a route of", "", f.header, f.body); err != nil {
+		return fmt.Errorf("%w: %w", errMalformed, err)
+	}
 	if f.head[fKind] == kindPublish {
 		p := *f
 		r.deliver()
@@ -311,16 +314,26 @@ func (l *link) gotCredit(f *frame) error {
 
 // settled takes messages back into a route's balance.
 func (l *link) settled(rt *route, bytes, messages uint64) error {
+	if err := l.owes(rt, bytes, messages); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if messages > uint64(rt.unsettled) || bytes > uint64(rt.window-rt.credit) {
-		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", errMalformed, messages, bytes, rt.num, rt.unsettled, rt.window-rt.credit)
-	}
 	rt.credit += int64(bytes)
 	rt.unsettled -= int64(messages)
 	l.outside -= int64(messages)
 	if rt.credit >= rt.window/2 {
 		rt.stalled = false
+	}
+	return nil
+}
+
+// owes checks that so much is under way on a route.
+func (l *link) owes(rt *route, bytes, messages uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if messages > uint64(rt.unsettled) || bytes > uint64(rt.window-rt.credit) {
+		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", errMalformed, messages, bytes, rt.num, rt.unsettled, rt.window-rt.credit)
 	}
 	return nil
 }
@@ -332,6 +345,9 @@ func (l *link) gotBounce(f *frame) error {
 		return fmt.Errorf("%w: bounce of kind %d of route %d", errMalformed, f.head[fKind], f.head[fRoute])
 	}
 	cost := messageCost + len(f.body) + f.header.size()
+	if err := l.owes(rt, uint64(cost), 1); err != nil {
+		return err
+	}
 	o := outgoing{
 		header: f.header, body: append([]byte(nil), f.body...), owned: true, cost: int64(cost),
 		deadline: l.core.clock() + int64(min(f.head[fTimeLeft], 1<<40))*1e6,

@@ -29,7 +29,7 @@ func (c *core) reroute(address string, o *outgoing) {
 		return
 	}
 	left := o.due(c) - c.clock()
-	o.head[fTimeLeft] = uint64(max(1, left/int64(time.Millisecond)))
+	o.head[fTimeLeft] = wholeMs(left)
 	c.mu.Lock()
 	r := c.ringOf(address)
 	r.mu.Lock() // before core.mu is let go of: nobody forgets the ring meanwhile

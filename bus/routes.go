@@ -40,6 +40,12 @@ func (l *link) changeRoutes(r *wire.Routes) (rings []*ring, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	drop := make([]*route, 0, len(r.Removed))
+	defer func() { // also when the frame is wrong further on
+		c.dropRoutes(drop)
+		for _, rt := range drop {
+			c.tidy(rt.ring)
+		}
+	}()
 	for _, num := range r.Removed {
 		rt := l.route(uint64(num))
 		if rt == nil || rt.removed {
@@ -60,10 +66,6 @@ func (l *link) changeRoutes(r *wire.Routes) (rings []*ring, err error) {
 			rt.removed = true
 			c.tidy(rt.ring)
 		}
-	}
-	c.dropRoutes(drop)
-	for _, rt := range drop {
-		c.tidy(rt.ring)
 	}
 	l.frameLocked(frameRoutesAck, &head{fSeq: r.Seq})
 	return rings, nil

@@ -79,8 +79,12 @@ func (o *outgoing) setDeadline(ctx context.Context, c *core) {
 		left = time.Until(d)
 		o.deadline = c.clock() + int64(left)
 	}
-	o.head[fTimeLeft] = uint64(max(1, left.Milliseconds()))
+	o.head[fTimeLeft] = wholeMs(int64(left))
 }
+
+// wholeMs returns a time left as it goes over a link: rounded up, so that the
+// handler's end is not before the requester's.
+func wholeMs(left int64) uint64 { return uint64(max(1, (left+1e6-1)/1e6)) }
 
 // due returns the deadline.
 func (o *outgoing) due(c *core) int64 {
@@ -114,7 +118,7 @@ func (c *core) request(ctx context.Context, address string, body any, opts []Cal
 		if left <= 0 {
 			return nil, err
 		}
-		o.head[fTimeLeft] = uint64(max(1, left/int64(time.Millisecond)))
+		o.head[fTimeLeft] = wholeMs(left)
 	}
 }
 

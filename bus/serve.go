@@ -91,7 +91,7 @@ func (c *core) linkUp(l *link) {
 		e.until = 0
 	}
 	c.mu.Unlock()
-	c.log.Info("linked", "peer", l.peer.String(), "addr", l.peer.Addr)
+	c.log.Debug("linked", "peer", l.peer.String(), "addr", l.peer.Addr)
 	if l.ups != nil {
 		l.ups()
 	}
@@ -175,7 +175,7 @@ func (c *core) removeLink(l *link, err error) {
 	c.linked.fire()
 	c.poke()
 	if wasUp {
-		c.log.Info("link ended", "peer", l.peer.String(), "err", err)
+		c.log.Debug("link ended", "peer", l.peer.String(), "err", err)
 	}
 }
 

@@ -211,8 +211,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		l.core.stats.dropped.Add(1)
 		l.frameLocked(frameCredit, &head{fRoute: num, fBytes: uint64(m.charge), fMessages: 1})
 	default:
-		left := max(1, (m.deadline-l.core.clock())/int64(time.Millisecond))
-		h := head{fKind: uint64(m.kind), fRoute: num, fID: m.id, fTimeLeft: uint64(left), fCodec: uint64(m.codec), fHops: uint64(m.hops) + 1}
+		h := head{fKind: uint64(m.kind), fRoute: num, fID: m.id, fTimeLeft: wholeMs(m.deadline - l.core.clock()), fCodec: uint64(m.codec), fHops: uint64(m.hops) + 1}
 		l.buf = append(appendFrame(l.buf, frameBounce, &h, m.header, nil, len(m.Body)), m.Body...)
 	}
 	in.settled++

@@ -3,6 +3,7 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -184,8 +185,12 @@ func (f *frame) parse(b []byte) error {
 			if n <= 0 {
 				return errMalformed
 			}
-			if i += n; tag>>3 < uint64(len(f.head)) {
+			i += n
+			switch {
+			case tag>>3 < uint64(len(f.head)):
 				f.head[tag>>3] = v
+			case tag>>3 == fieldSkipped: // one by one
+				f.skipped = protowire.AppendVarint(slices.Clip(f.skipped), v)
 			}
 			continue
 		}
@@ -208,7 +213,7 @@ func (f *frame) parse(b []byte) error {
 		case fieldBody:
 			f.body = v
 		case fieldSkipped:
-			f.skipped = v
+			f.skipped = append(slices.Clip(f.skipped), v...)
 		case fieldHeaders:
 			if err := f.addHeader(v); err != nil {
 				return err

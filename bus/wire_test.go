@@ -641,3 +641,21 @@ func goldenGossip() *wire.Gossip {
 		Headers: []*wire.Header{{Key: "k", Value: "v"}}, Body: []byte(`"hi"`),
 	}
 }
+
+// Every writing of a repeated number that protobuf allows is read: packed, in
+// several parts, and one by one.
+func TestSkippedUnpacked(t *testing.T) {
+	t.Parallel()
+	for name, b := range map[string][]byte{
+		"one by one": {fieldSkipped << 3, 5, fieldSkipped << 3, 6},
+		"in parts":   protowire.AppendBytes([]byte{fieldSkipped<<3 | 2, 1, 5, fieldSkipped<<3 | 2}, []byte{6}),
+	} {
+		var f frame
+		if err := f.parse(b); err != nil {
+			t.Fatal(err)
+		}
+		if ns, err := numbers(f.skipped); err != nil || !slices.Equal(ns, []uint32{5, 6}) {
+			t.Errorf("%s: %v, %v", name, ns, err)
+		}
+	}
+}

@@ -107,9 +107,11 @@ func (d *Deployment) Err() error {
 // Consume registers a handler at an address until the deployment ends; see
 // [bus.EventBus.Consume] for its parameters and errors. In Start, the consumer
 // is announced when Start has returned nil; later, at once, and then Consume
-// does not wait for other nodes to know it. The handler holds the deployment's
-// turn while it runs, so that bus.WithConcurrency is an error. Consume fails
-// with [ErrUndeployed] once the deployment is to end.
+// does not wait for other nodes to know it. While a function of Go has the turn
+// by Do, a consumer that anybody registers is announced at the end of that Do,
+// and closed if it fails. The handler holds the deployment's turn while it runs,
+// so that [bus.WithConcurrency] is an error. Consume fails with [ErrUndeployed]
+// once the deployment is to end.
 func (d *Deployment) Consume(address string, h bus.Handler, opts ...bus.ConsumeOption) error {
 	d.mu.Lock() // also while registering: what is not in the list when the end begins never is
 	defer d.mu.Unlock()

@@ -51,6 +51,11 @@
 // that is left still gets 200 ms. Stop is the one thing that may fall out: it is
 // not called without the turn, which a handler that does not return still holds.
 //
+// A bus that is closed under its deployments closes their consumers itself, and
+// waits for their handlers; Stop is called, without a bus to use, when it is
+// closed. So undeploy first: then Stop may send and request, a child's also from
+// its parent, whose consumers are still open.
+//
 // A handler's error or panic is answered and logged by the bus, and the
 // deployment goes on. An error or panic of a function of Go ends the deployment;
 // [Deployment.Err] has it. A child that fails takes its parent with it, as a

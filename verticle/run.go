@@ -17,7 +17,9 @@ import (
 // were undeployed without an error. Else it returns the error of the verticle
 // that failed, to start or later, joined with what went wrong afterwards. When
 // the bus is closed under it that is [bus.ErrClosed]: let Run return first, and
-// close the bus then. A nil verticle is an error before anything is deployed.
+// close the bus, or the node, then. Who ends the process by force should allow
+// for both: 10 s here, and the bus's drain time (20 s by default) after it. A nil
+// verticle is an error before anything is deployed.
 //
 // To end a program by a signal, pass the context of [os/signal.NotifyContext].
 func Run(ctx context.Context, eb *bus.EventBus, vs ...Verticle) error {

@@ -86,7 +86,7 @@ func TestUndeployAwaitsHandler(t *testing.T) {
 	})
 }
 
-// TestStopUsesBus: Stop may request, and be patient.
+// TestStopUsesBus: Stop may request, a child's from its parent too.
 func TestStopUsesBus(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
@@ -100,6 +100,18 @@ func TestStopUsesBus(t *testing.T) {
 		}})
 		undeploy(t, d)
 		undeploy(t, other)
+
+		parent := deploy(t, eb, &part{start: func(ctx context.Context, d *verticle.Deployment) error {
+			_, err := d.Deploy(ctx, &part{stop: func(context.Context) error {
+				wantConsumer(t, eb, "parent")
+				return nil
+			}})
+			if err != nil {
+				return err
+			}
+			return d.Consume("parent", echo)
+		}})
+		undeploy(t, parent)
 	})
 }
 
