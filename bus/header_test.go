@@ -90,7 +90,7 @@ func TestHeaderLimits(t *testing.T) {
 			{"1,024 of 16 bytes", several(1024, "12345678", "12345678"), 1024},
 			{"1,024 of 17 bytes", several(1024, "12345678", "123456789"), 0},
 			{"empty", several(2, "", ""), 2},
-			{"bytes that are no text", several(2, "k", "\xff\x00"), 2},
+			{"any text", several(2, "\x00∂", "\n\x00ü"), 2},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				n, err := bus.Request[int](t.Context(), p.from, "a", nil, c.opts...)
@@ -108,6 +108,35 @@ func TestHeaderLimits(t *testing.T) {
 					check(verb, n, err)
 				}
 			})
+		}
+	})
+}
+
+// Headers are text: what is not is refused where it is sent.
+func TestHeadersAreText(t *testing.T) {
+	both(t, func(t *testing.T, p pair) {
+		for name, opt := range map[string]bus.CallOption{"value": bus.WithHeader("k", "v\xff"), "half a rune": bus.WithHeader("k", "\xe2\x82")} {
+			p.consume(t, name, bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+				if len(m.Header()) > 0 {
+					t.Error("handled")
+				}
+				if err := m.Reply(ctx, nil, opt); err == nil || !strings.Contains(err.Error(), "UTF-8") {
+					t.Errorf("%s: Reply: %v", name, err)
+				}
+				return nil
+			}))
+			if _, err := p.from.Request(t.Context(), name, nil); err != nil {
+				t.Error(err)
+			}
+			_, asked := p.from.Request(t.Context(), name, nil, opt)
+			for verb, err := range map[string]error{
+				"Request": asked, "Send": p.from.Send(t.Context(), name, nil, opt), "Publish": p.from.Publish(t.Context(), name, nil, opt),
+				"Gossip": p.from.Publish(t.Context(), name, nil, opt, bus.Gossip()),
+			} {
+				if err == nil || errors.Is(err, bus.ErrTooLarge) || !strings.Contains(err.Error(), "UTF-8") || !strings.Contains(err.Error(), `"k"`) {
+					t.Errorf("%s: %s: %v", name, verb, err)
+				}
+			}
 		}
 	})
 }

@@ -131,7 +131,7 @@ func TestOptionsOfConsume(t *testing.T) {
 	}
 }
 
-// Addresses are of 1 to 255 bytes, whatever else is in them, for all verbs.
+// Addresses are text of 1 to 255 bytes, whatever else is in it, for all verbs.
 func TestAddresses(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
 		for _, c := range []struct {
@@ -142,6 +142,8 @@ func TestAddresses(t *testing.T) {
 			{" ", true, false},
 			{"a b\x00c/∂", true, false},
 			{strings.Repeat("a", 255), true, false},
+			{"\xff", false, false},
+			{"caf\xc3", false, false},
 			{strings.Repeat("a", 256), false, true},
 			{strings.Repeat("é", 128), false, true},
 		} {
