@@ -22,7 +22,7 @@ func TestTwoTerminals(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		hello += ".exe"
 	}
-	if out, err := exec.Command("go", "build", "-o", hello, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", hello, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	first := exec.CommandContext(t.Context(), hello)
