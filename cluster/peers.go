@@ -77,7 +77,7 @@ func (s *peers) greet(c caller) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.find(who, len(s.byBoot) < maxUnknown)
-	if p == nil {
+	if p == nil || s.closed {
 		_ = c.Close()
 		return
 	}
