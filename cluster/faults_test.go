@@ -102,8 +102,8 @@ func TestPartialPartition(t *testing.T) {
 // islands together.
 func TestLongPartition(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("a day of virtual time")
+	if testing.Short() || racing {
+		t.Skip("two hours of virtual time")
 	}
 	clustertest.Run(t, 3, func(t *testing.T, c *clustertest.Cluster) {
 		c.Partition([]int{0})
@@ -118,7 +118,7 @@ func TestLongPartition(t *testing.T) {
 func TestStartTogether(t *testing.T) {
 	t.Parallel()
 	size := 20
-	if testing.Short() {
+	if testing.Short() || racing {
 		size = 7
 	}
 	synctest.Test(t, func(t *testing.T) {
