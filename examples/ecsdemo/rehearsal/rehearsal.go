@@ -60,7 +60,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	defer r.fake.Close()
+	defer func() { _ = r.fake.Close() }()
 	defer r.places.close()
 	r.explain()
 	for range cfg.Tasks {

@@ -138,7 +138,13 @@ func (t *task) check(ctx context.Context, client *http.Client) (h health, err er
 	if resp.StatusCode != http.StatusOK {
 		return h, fmt.Errorf("health check answered %s", resp.Status)
 	}
-	return h, json.NewDecoder(io.LimitReader(resp.Body, 4096)).Decode(&h)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 4096)).Decode(&h); err != nil {
+		return h, err
+	}
+	if h.IP != t.place.name() {
+		return h, fmt.Errorf("the health check of %s was answered by %q", t.place.name(), h.IP)
+	}
+	return h, nil
 }
 
 // stop tells the task to leave: SIGTERM, and SIGKILL when it takes too long.
