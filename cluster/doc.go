@@ -27,9 +27,9 @@
 // With [Config].Secrets nothing that a stranger sends gets further than the TLS
 // handshake: each stream, gossip's too, is mutual TLS 1.3 with a key that only
 // holders of the secret have, and each packet is encrypted with AES-256-GCM. The
-// name of the cluster is authenticated with it. Who holds the secret is trusted
-// fully: it can remove or impersonate any node. Past streams stay secret if the
-// secret is lost later; packets do not.
+// name of the cluster is authenticated with it, but can be read in packets. Who
+// holds the secret is trusted fully: it can remove or impersonate any node. Past
+// streams stay secret if the secret is lost later; packets do not.
 //
 // A node without Secrets listens on the loopback only, unless [Config].Insecure
 // says that the network is trusted.
