@@ -77,7 +77,7 @@
 //	a node loses power: no link to it is left           3-4 s     3.6 s     4.3 s
 //	its cable is plugged in again: linked again         0.2-2.5 s 0.4 s     0.3-4.7 s
 //	a partition of a minute ends: all linked again      0.2-4.3 s 0.2 s     0.4 s
-//	a partition of two hours ends (3 nodes)             1 s
+//	a partition of two hours ends (4 nodes)             1-30 s
 //	a process is killed: gossip agrees (links: at once) 2.5 s
 //	a host that lost power is replaced at its address   1.0 s
 //
