@@ -178,14 +178,17 @@ func (m *Message) replyEmpty() {
 
 // fail answers a request with an error; it never waits.
 func (m *Message) fail(err error) {
-	if m.kind != kindRequest || !m.set(stateAnswered, stateAnswered) {
+	if m.kind != kindRequest {
 		return
 	}
-	e := new(ReplyError)
-	if !errors.As(err, &e) {
-		e = &ReplyError{Code: CodeFailed, Message: err.Error()}
+	var e *ReplyError
+	if !errors.As(err, &e) || e == nil {
+		e = &ReplyError{Code: CodeFailed, Message: err.Error()} // which may panic
 	}
 	text := e.Message[:min(len(e.Message), maxErrorText)]
+	if !m.set(stateAnswered, stateAnswered) {
+		return
+	}
 	_ = m.in.reply(nil, &reply{id: m.id, failed: true, code: e.Code, body: []byte(text)})
 }
 

@@ -127,9 +127,6 @@ func (r *reader) message(b []byte) error {
 	if kind := f.head[fKind]; kind < kindSend || kind > kindPublish {
 		return fmt.Errorf("%w: message of kind %d", errMalformed, kind)
 	}
-	if err := checkSize("a message that came for a route of", "", f.header, f.body); err != nil {
-		return fmt.Errorf("%w: %w", errMalformed, err)
-	}
 	if f.head[fKind] == kindPublish {
 		p := *f
 		r.deliver()
@@ -146,12 +143,31 @@ func (r *reader) message(b []byte) error {
 			return fmt.Errorf("%w: message for route %d, which is not there", errMalformed, f.head[fRoute])
 		}
 	}
+	if err := r.to.take(f); err != nil {
+		return err
+	}
 	if len(f.body) <= smallBody {
 		r.small += len(f.body)
 	} else {
 		f.body = append([]byte(nil), f.body...)
 	}
 	r.n++
+	return nil
+}
+
+// take notes that a message has come, and checks that its sender had credit for
+// it. Credit that is on its way to the sender counts: it has less.
+func (in *inbound) take(f *frame) error {
+	if in.taken-in.paid >= in.consumer.window {
+		in.link.mu.Lock()
+		in.paid = in.returned
+		in.link.mu.Unlock()
+		if in.taken-in.paid >= in.consumer.window {
+			return fmt.Errorf("%w: message for route %d, whose window of %d bytes is used up", errMalformed, in.consumer.num, in.consumer.window)
+		}
+	}
+	in.received++
+	in.taken += int64(messageCost + len(f.body) + f.header.size())
 	return nil
 }
 
@@ -193,7 +209,6 @@ func (r *reader) deliver() {
 	}
 	in, n := r.to, r.n
 	r.n, r.small, r.to = 0, 0, nil
-	in.received += int64(n)
 	r.unsettledIn.Add(int64(n))
 	in.put(ms)
 }
@@ -242,7 +257,9 @@ func (r *reader) gotPublish(f *frame) error {
 		r.to = in
 		ms[0].Body = body
 		r.fill(&ms[0], f)
-		in.received++
+		if err := in.take(f); err != nil {
+			return err
+		}
 		r.unsettledIn.Add(1)
 		in.put(ms)
 	}

@@ -65,7 +65,7 @@ func (c *core) addLink(l *link) error {
 	if c.closing {
 		l.mu.Lock()
 		l.writeRoutesLocked()
-		l.leaveLocked()
+		l.leaveLocked(nil)
 		l.mu.Unlock()
 		return nil
 	}
@@ -120,7 +120,7 @@ func (l *link) ending(ctx context.Context, err error, written <-chan struct{}) e
 	l.mu.Unlock()
 	switch {
 	case err == nil:
-		t := time.AfterFunc(readOut, func() { _ = l.conn.Close() })
+		t := time.AfterFunc(readOut, func() { l.fail(errors.New("not read to its end after GOODBYE")) })
 		defer t.Stop()
 		<-written
 		_, _ = io.Copy(io.Discard, l.conn) // to its end, so that closing cuts nothing off
@@ -227,6 +227,11 @@ func (c *core) heartbeat(l *link) *beats {
 	ready := make(chan struct{})
 	b.timer = time.AfterFunc(heartbeat, func() {
 		<-ready
+		select {
+		case <-l.down:
+			return
+		default:
+		}
 		now := c.clock()
 		l.beat(now, now-b.last > int64(heartbeat+overslept))
 		b.last = now

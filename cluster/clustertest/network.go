@@ -161,15 +161,30 @@ func (n *Network) Cut(from, to netip.Addr) {
 }
 
 // Kill ends a host as the end of a process does: its ports are closed and its
-// streams reset. The address can be used again.
+// streams reset. The address can be used again, by another Host.
 func (n *Network) Kill(ip netip.Addr) {
+	for _, s := range n.remove(ip) {
+		s.near.Reset()
+	}
+}
+
+// PowerOff ends a host as a loss of power does: nothing of it is heard any more,
+// and nobody is told. The address can be used again, by another Host.
+func (n *Network) PowerOff(ip netip.Addr) {
+	for _, s := range n.remove(ip) {
+		s.near.Cut()
+		s.far.Cut()
+	}
+}
+
+// remove forgets a host, closes its ports and returns its streams.
+func (n *Network) remove(ip netip.Addr) (its []*stream) {
 	n.mu.Lock()
 	h := n.hosts[ip]
 	delete(n.hosts, ip)
-	var mine []*stream
 	for s := range n.streams {
 		if s.a == ip || s.b == ip {
-			mine = append(mine, s)
+			its = append(its, s)
 		}
 	}
 	n.notify()
@@ -177,9 +192,7 @@ func (n *Network) Kill(ip netip.Addr) {
 	if h != nil {
 		h.close()
 	}
-	for _, s := range mine {
-		s.near.Reset()
-	}
+	return its
 }
 
 // between returns the streams between two hosts, whoever opened them.
