@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -18,10 +20,11 @@ type benchCase struct {
 	size      int
 	callers   int
 	timeout   bool
-	slices    int // a round is split into so many turns; 0 is 1
-	maxRounds int // 0: no limit
-	fresh     bool // each run has new processes
-	bare      bool // without the sender, which the run starts
+	slices    int                                                     // a round is split into so many turns; 0 is 1
+	maxRounds int                                                     // 0: no limit
+	weight    int                                                     // how long a run takes beside others'; 0 is 1
+	fresh     bool                                                    // each run has new processes
+	bare      bool                                                    // without the sender, which the run starts
 	prepare   func(ctx context.Context, f *fleet, c *benchCase) error // of new processes
 	run       func(ctx context.Context, f *fleet, c *benchCase, d time.Duration) (sample, error)
 }
@@ -117,33 +120,41 @@ func mixedCases() []*benchCase {
 	return []*benchCase{alone, &bulk}
 }
 
-// selectCases returns the cases whose names match one of the patterns, in the
-// syntax of path.Match, or begin with it: "send" is all of them.
+// selectCases returns the cases that the patterns name, in their usual order.
 func selectCases(cs []*benchCase, patterns []string) ([]*benchCase, error) {
 	if len(patterns) == 0 {
 		return cs, nil
 	}
 	wanted := make(map[*benchCase]bool)
 	for _, p := range patterns {
-		found := false
-		for _, c := range cs {
-			ok, err := path.Match(p, c.name)
-			if err != nil {
-				return nil, fmt.Errorf("-cases: %q: %w", p, err)
-			}
-			if ok || c.name == p || path.Dir(c.name) == p {
-				wanted[c], found = true, true
-			}
+		some, err := matching(cs, p)
+		if err != nil {
+			return nil, err
 		}
-		if !found {
-			return nil, fmt.Errorf("-cases: no case matches %q", p)
+		for _, c := range some {
+			wanted[c] = true
 		}
 	}
-	var some []*benchCase
+	return slices.DeleteFunc(slices.Clone(cs), func(c *benchCase) bool { return !wanted[c] }), nil
+}
+
+// matching returns the case of that name, or those whose names match in the
+// syntax of path.Match or begin with it: "send" is all ways of sending.
+func matching(cs []*benchCase, pattern string) (some []*benchCase, err error) {
 	for _, c := range cs {
-		if wanted[c] {
+		if c.name == pattern {
+			return []*benchCase{c}, nil
+		}
+		ok, err := path.Match(pattern, c.name)
+		if err != nil {
+			return nil, fmt.Errorf("-cases: %q: %w", pattern, err)
+		}
+		if ok || strings.HasPrefix(c.name, pattern+"/") {
 			some = append(some, c)
 		}
+	}
+	if len(some) == 0 {
+		return nil, fmt.Errorf("-cases: no case matches %q", pattern)
 	}
 	return some, nil
 }

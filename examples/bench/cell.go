@@ -1,9 +1,6 @@
 package main
 
-import (
-	"cmp"
-	"slices"
-)
+import "slices"
 
 // cell is a case of one system, and what was measured of it.
 type cell struct {
@@ -62,10 +59,11 @@ func (c *cell) ratio(o *cell, m metric) float64 {
 }
 
 // median returns 0 of nothing.
-func median[T cmp.Ordered](vs []T) (m T) {
+func median(vs []float64) float64 {
 	if len(vs) == 0 {
-		return m
+		return 0
 	}
 	vs = slices.Sorted(slices.Values(vs))
-	return vs[len(vs)/2]
+	n := len(vs)
+	return (vs[(n-1)/2] + vs[n/2]) / 2
 }

@@ -14,8 +14,6 @@ const channelCap = 1024
 type channels struct {
 	mu    sync.RWMutex
 	boxes map[string]chan job
-	done  chan struct{}
-	wg    sync.WaitGroup
 }
 
 type job struct {
@@ -26,7 +24,7 @@ type job struct {
 var replyChannels = sync.Pool{New: func() any { return make(chan []byte, 1) }}
 
 func newChannels() *channels {
-	return &channels{boxes: make(map[string]chan job), done: make(chan struct{})}
+	return &channels{boxes: make(map[string]chan job)}
 }
 
 func (c *channels) Addr() string { return "" }
@@ -40,18 +38,13 @@ func (c *channels) Answer(address string, f func(body []byte) []byte) error {
 	c.mu.Lock()
 	c.boxes[address] = box
 	c.mu.Unlock()
-	c.wg.Go(func() {
-		for {
-			select {
-			case j := <-box:
-				if b := f(j.body); j.reply != nil {
-					j.reply <- b
-				}
-			case <-c.done:
-				return
+	go func() { // ends with the process
+		for j := range box {
+			if b := f(j.body); j.reply != nil {
+				j.reply <- b
 			}
 		}
-	})
+	}()
 	return nil
 }
 
@@ -85,9 +78,3 @@ func (c *channels) Request(_ context.Context, address string, body []byte) ([]by
 }
 
 func (c *channels) Flush() error { return nil }
-
-func (c *channels) Close() error {
-	close(c.done)
-	c.wg.Wait()
-	return nil
-}

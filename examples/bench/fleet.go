@@ -68,7 +68,11 @@ func (f *fleet) setup(role string) Setup {
 
 // spawn starts a process that has no part in the system yet.
 func (f *fleet) spawn(role string) (*process, error) {
-	p, err := startProcess(fmt.Sprintf("%s-%s%d", f.system, role, len(f.all)))
+	name := fmt.Sprintf("%s-%s%d", f.system, role, len(f.all))
+	if f.keys != nil {
+		name += "-tls"
+	}
+	p, err := startProcess(name)
 	if err == nil {
 		f.all = append(f.all, p)
 	}

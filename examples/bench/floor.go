@@ -18,13 +18,11 @@ import (
 // Receivers listen, and the sender dials each.
 type floor struct {
 	ln net.Listener // of a receiver
-	wg sync.WaitGroup
 
 	boxMu sync.RWMutex
 	boxes map[string]*floorBox // by address
 
-	mu    sync.Mutex
-	links []*floorLink
+	links []*floorLink // of the sender
 
 	ids     atomic.Uint64
 	pendMu  sync.Mutex
@@ -39,9 +37,9 @@ func newFloor(s Setup) (transport, error) {
 	for _, addr := range s.Addrs {
 		conn, err := dialFloor(addr, s.Keys)
 		if err != nil {
-			return nil, errors.Join(err, f.Close())
+			return nil, err
 		}
-		f.serve(conn)
+		f.links = append(f.links, f.serve(conn))
 	}
 	return f, nil
 }
@@ -68,26 +66,24 @@ func (f *floor) listen(k *Keys) (err error) {
 		}
 		f.ln = tls.NewListener(f.ln, c)
 	}
-	f.wg.Go(func() {
+	go func() { // ends with the process
 		for {
 			conn, err := f.ln.Accept()
 			if err != nil {
-				return // closed
+				return
 			}
 			f.serve(conn)
 		}
-	})
+	}()
 	return nil
 }
 
-// serve starts the two goroutines of a connection. Close ends them.
-func (f *floor) serve(conn net.Conn) {
+// serve starts the two goroutines of a connection, which end with it.
+func (f *floor) serve(conn net.Conn) *floorLink {
 	l := newFloorLink(f, conn)
-	f.mu.Lock()
-	f.links = append(f.links, l)
-	f.mu.Unlock()
-	f.wg.Go(l.writer)
-	f.wg.Go(l.reader)
+	go l.writer()
+	go l.reader()
+	return l
 }
 
 func (f *floor) Addr() string {
@@ -156,19 +152,6 @@ func (f *floor) answer(id uint64, body []byte) {
 }
 
 func (f *floor) Flush() error { return nil }
-
-func (f *floor) Close() error {
-	if f.ln != nil {
-		_ = f.ln.Close()
-	}
-	f.mu.Lock()
-	for _, l := range f.links {
-		l.fail(net.ErrClosed)
-	}
-	f.mu.Unlock()
-	f.wg.Wait()
-	return nil
-}
 
 // box returns the consumer of an address.
 func (f *floor) box(address []byte) *floorBox {

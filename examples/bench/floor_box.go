@@ -6,14 +6,15 @@ import "sync"
 // waits: without credit there is no other way to hold up the sender.
 const floorBoxCap = 1 << 20
 
-// floorBox is a consumer: a mailbox, and a goroutine while there is something in it.
+// floorBox is a consumer: a mailbox, and a goroutine while there is something
+// in it. The goroutine takes the whole slice and leaves none, so that a consumer
+// that is idle holds nothing.
 type floorBox struct {
 	handle func(body []byte) []byte
 
 	mu      sync.Mutex
 	room    sync.Cond
 	in      []floorItem
-	spare   []floorItem
 	bytes   int
 	running bool
 }
@@ -78,8 +79,7 @@ func (b *floorBox) swap(rest bool) []floorItem {
 		return nil
 	}
 	items := b.in
-	clear(b.spare)
-	b.in, b.spare, b.bytes = b.spare[:0], items, 0
+	b.in, b.bytes = nil, 0
 	b.room.Broadcast()
 	return items
 }

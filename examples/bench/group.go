@@ -49,6 +49,13 @@ func groups(cs []*benchCase) (gs []*group) {
 	return gs
 }
 
+func (g *group) weight() (n int) {
+	for _, c := range g.cells {
+		n += max(1, c.c.weight)
+	}
+	return n
+}
+
 // run measures a group until a time, but for one round at least.
 func (b *bench) run(ctx context.Context, g *group, until time.Time) error {
 	fleets := b.warmUp(ctx, g)

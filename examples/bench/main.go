@@ -127,11 +127,11 @@ func measure(ctx context.Context, o options, gs []*group, stdout, stderr io.Writ
 
 // share returns when the first of the groups should end, so that all do by then.
 func share(gs []*group, end time.Time) time.Time {
-	n := 0
+	total := 0
 	for _, g := range gs {
-		n += len(g.cells)
+		total += g.weight()
 	}
-	return time.Now().Add(time.Until(end) * time.Duration(len(gs[0].cells)) / time.Duration(n))
+	return time.Now().Add(time.Until(end) * time.Duration(gs[0].weight()) / time.Duration(total))
 }
 
 // conclude tells what was reached and what went wrong.

@@ -38,7 +38,7 @@ func newHub(s Setup) (transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	go srv.Start() // Close ends it
+	go srv.Start() // ends with the process
 	if !srv.ReadyForConnections(callTimeout) {
 		return nil, errors.New("nats: the server does not start")
 	}
@@ -46,12 +46,6 @@ func newHub(s Setup) (transport, error) {
 }
 
 func (h *hub) Addr() string { return h.srv.ClientURL() }
-
-func (h *hub) Close() error {
-	h.srv.Shutdown()
-	h.srv.WaitForShutdown()
-	return nil
-}
 
 // natsClient is a client of a NATS server.
 type natsClient struct {
@@ -139,9 +133,4 @@ func (n *natsClient) Flush() error {
 	err := n.err
 	n.mu.Unlock()
 	return errors.Join(err, n.conn.FlushTimeout(time.Minute))
-}
-
-func (n *natsClient) Close() error {
-	n.conn.Close()
-	return nil
 }

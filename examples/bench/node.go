@@ -59,14 +59,6 @@ func (n *Node) Start(s Setup, addr *string) (err error) {
 	return nil
 }
 
-// Stop ends it.
-func (n *Node) Stop(None, *None) error {
-	if n.t == nil {
-		return nil
-	}
-	return n.t.Close()
-}
-
 // Usage tells what the process has used.
 func (n *Node) Usage(_ None, u *Usage) error {
 	*u = usage()

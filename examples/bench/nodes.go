@@ -14,7 +14,7 @@ func nodesCase(nodes int) *benchCase {
 	return &benchCase{
 		name: fmt.Sprintf("nodes/%d", nodes), group: "nodes",
 		what:    fmt.Sprintf("%d nodes in one process until all links and routes are up", nodes),
-		systems: onlyOurs, maxRounds: 3, fresh: true, bare: true,
+		systems: onlyOurs, maxRounds: 3, weight: 10, fresh: true, bare: true,
 		run: func(ctx context.Context, f *fleet, _ *benchCase, _ time.Duration) (sample, error) {
 			return runNodes(ctx, f, nodes)
 		},
@@ -39,10 +39,9 @@ func runNodes(ctx context.Context, f *fleet, nodes int) (s sample, err error) {
 
 // Mesh starts nodes, each with a consumer, and waits until each knows those of
 // all others.
-func (n *Node) Mesh(count int, m *Made) (err error) {
+func (n *Node) Mesh(count int, m *Made) error {
 	before, start := memory(), time.Now()
 	nodes := make(mesh, count)
-	defer func() { err = errors.Join(err, nodes.close()) }()
 	if err := nodes.start(0, nil); err != nil {
 		return err
 	}
@@ -99,13 +98,4 @@ func (m mesh) known(i int) error {
 func (m mesh) ask(i int) error {
 	_, err := m[i].Request(context.Background(), nodeAddress((i+1)%len(m)), newBody(16))
 	return err
-}
-
-func (m mesh) close() error {
-	return m.each(func(i int) error {
-		if m[i] == nil {
-			return nil
-		}
-		return m[i].Close()
-	})
 }

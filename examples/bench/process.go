@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/rpc"
@@ -66,17 +65,16 @@ func (p *process) call(ctx context.Context, method string, args, reply any) erro
 // stopAfter bounds how long a process may take to end.
 const stopAfter = 5 * time.Second
 
-// stop lets the process leave its system, and ends it.
+// stop ends the process, by closing its input.
 func (p *process) stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopAfter)
-	defer cancel()
-	err := p.call(ctx, "Stop", None{}, &None{})
-	_ = p.client.Close() // and with it the process's input
+	_ = p.client.Close()
 	kill := time.AfterFunc(stopAfter, func() { _ = p.cmd.Process.Kill() })
 	defer kill.Stop()
-	err = errors.Join(err, p.cmd.Wait())
-	if said := strings.TrimSpace(p.stderr.String()); said != "" && err != nil {
-		err = fmt.Errorf("%w\n%s said:\n%s", err, p.name, said)
+	if err := p.cmd.Wait(); err != nil {
+		return fmt.Errorf("%s ended: %w\n%s", p.name, err, p.said())
 	}
-	return err
+	return nil
 }
+
+// said is what the process wrote to its standard error. It must have ended.
+func (p *process) said() string { return strings.TrimSpace(p.stderr.String()) }

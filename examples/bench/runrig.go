@@ -38,10 +38,7 @@ func newRunrig(ctx context.Context, s Setup) (transport, error) {
 	}
 	r := &runrig{eb: eb, node: node}
 	if len(eb.Peers()) < len(s.Addrs) {
-		if err := r.awaitLinks(ctx, len(s.Addrs)); err != nil {
-			_ = node.Close()
-			return nil, err
-		}
+		return r, r.awaitLinks(ctx, len(s.Addrs))
 	}
 	return r, nil
 }
@@ -108,5 +105,3 @@ func notYet(err error) error {
 }
 
 func (r *runrig) Flush() error { return nil }
-
-func (r *runrig) Close() error { return r.node.Close() }

@@ -21,7 +21,8 @@ var errNotYet = errors.New("not yet")
 const callTimeout = 30 * time.Second
 
 // A transport is what a process uses of the system that is measured. Every
-// system is used as its own documentation advises.
+// system is used as its own documentation advises. It ends with the process:
+// how a system leaves is measured elsewhere.
 type transport interface {
 	// Addr is where processes that start later find this one; "" if they do not.
 	Addr() string
@@ -45,8 +46,6 @@ type transport interface {
 
 	// Flush sees to it that what was sent is on its way.
 	Flush() error
-
-	Close() error
 }
 
 // Roles of the processes of a system.
