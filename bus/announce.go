@@ -42,9 +42,10 @@ func (l *link) announce(c *Consumer) {
 	l.dirty = append(l.dirty, in)
 }
 
-// retract takes a closed consumer back: at once if there is room. Until the
-// peer has acknowledged it, its number is pinned. The caller holds core.mu.
-func (l *link) retract(c *Consumer) {
+// retract takes a closed consumer back: at once if there is room, and then the
+// messages that came on the link and waited. Until the peer has acknowledged it,
+// its number is pinned. The caller holds core.mu.
+func (l *link) retract(c *Consumer, waited []*Message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if uint32(len(l.ins)) <= c.num || l.ins[c.num] == nil || l.ins[c.num].consumer != c || l.err != nil {
@@ -57,11 +58,21 @@ func (l *link) retract(c *Consumer) {
 		return
 	}
 	c.pins++
+	in.hold(waited)
 	l.dirty = append(l.dirty, in)
 	if len(l.buf) < bufferCap && l.state != writeRunning {
 		l.writeRoutesLocked()
 	}
 	l.wakeLocked()
+}
+
+// hold keeps the messages of in until its removal is written.
+func (in *inbound) hold(waited []*Message) {
+	for _, m := range waited {
+		if m.in == in {
+			in.held = append(in.held, m)
+		}
+	}
 }
 
 // writeRoutesLocked appends the changes as far as there is room, and after the

@@ -83,6 +83,9 @@ func (c *core) announce(cs ...*Consumer) error {
 	if c.closing {
 		return fmt.Errorf("%w: cannot consume %q", ErrClosed, cs[0].address)
 	}
+	if len(c.consumers)-len(c.free)+len(cs) > maxRoutes {
+		return fmt.Errorf("%w: cannot consume %q: other nodes know at most %d consumers of this one; use LocalOnly for others", ErrTooLarge, cs[0].address, maxRoutes)
+	}
 	for _, cn := range cs {
 		c.announceLocked(cn)
 	}
@@ -112,6 +115,7 @@ func (c *core) announceLocked(cn *Consumer) {
 		}
 	}
 	r.grant() // messages may wait for it
+	c.linked.fire()
 }
 
 // numberOf gives the consumer a number that no link knows any more.
@@ -139,7 +143,7 @@ func (c *Consumer) Close() error {
 	if first && c.ring != nil {
 		if c.num != 0 {
 			for l := range c.core.links {
-				l.retract(c)
+				l.retract(c, msgs)
 			}
 		}
 		c.core.bury(c)

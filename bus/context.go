@@ -77,12 +77,12 @@ func (x *handlerContext) Err() error {
 }
 
 // turnKey is the key under which a context has the turn that its holder has: a
-// *scope, or the *Consumer whose handler it is.
+// *heldTurn, or the *Consumer whose handler it is.
 type turnKey struct{}
 
 // Value returns the handler's consumer for turnKey.
 func (x *handlerContext) Value(key any) any {
-	if key == (turnKey{}) {
+	if key == (turnKey{}) && x.message().state.Load()&stateDone == 0 {
 		return x.in.consumer
 	}
 	return nil
@@ -96,8 +96,10 @@ type turn struct {
 
 func turnOf(ctx context.Context) turn {
 	switch v := ctx.Value(turnKey{}).(type) {
-	case *scope:
-		return turn{scope: v}
+	case *heldTurn:
+		if !v.over.Load() {
+			return turn{scope: v.scope}
+		}
 	case *Consumer:
 		if v.concurrency == 1 {
 			return turn{scope: v.scope, consumer: v}

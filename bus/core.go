@@ -21,6 +21,7 @@ type core struct {
 	stats   counters
 	pend    pending // requests within this node
 	calls   sync.Pool
+	sparse  sparse
 	replies inbound // where their replies come from
 
 	waiting atomic.Int32 // messages in waiting lists
@@ -142,6 +143,11 @@ func (c *core) expect(peer Peer) (forget func()) {
 	e := &expectation{peer, c.clock() + int64(linkPatience)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for l := range c.links {
+		if l.peer.Boot == peer.Boot && l.isUp() {
+			e.until = 0
+		}
+	}
 	c.expected[peer.Boot] = e
 	return func() {
 		c.mu.Lock()

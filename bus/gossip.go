@@ -3,6 +3,7 @@ package bus
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -17,15 +18,18 @@ const (
 	clockSkew    = 5 * time.Second
 )
 
-// gossip is this node's end of the gossip lane. It is guarded by core.mu.
+// gossip is this node's end of the gossip lane.
 type gossip struct {
-	seq   uint64
-	heard map[uint64]*heard // by boot
+	sending sync.Mutex
+	seq     uint64 // of the last that was sent
+
+	heard map[uint64]*heard // by boot; guarded by core.mu
 }
 
 // heard is what has come from one node.
 type heard struct {
-	top  uint64                    // the highest sequence number
+	from uint64                    // the first sequence number that came
+	top  uint64                    // the highest
 	seen [gossipWindow / 64]uint64 // those up to it, by number modulo gossipWindow
 	at   int64
 }
@@ -36,10 +40,7 @@ func (h *heard) mark(seq uint64) (isNew bool, missed int64) {
 	bit := func(n uint64) (*uint64, uint64) { return &h.seen[n/64%uint64(len(h.seen))], 1 << (n % 64) }
 	switch {
 	case h.top == 0: // the first that this node hears
-		h.top = seq
-		for i := range h.seen {
-			h.seen[i] = 0
-		}
+		h.from, h.top = seq, seq
 	case seq > h.top:
 		missed = int64(seq - h.top - 1)
 		for n := h.top + 1; n < seq && n-h.top <= gossipWindow; n++ {
@@ -53,7 +54,9 @@ func (h *heard) mark(seq uint64) (isNew bool, missed int64) {
 		if w, b := bit(seq); *w&b != 0 {
 			return false, 0
 		}
-		missed = -1
+		if seq > h.from { // else it was never missed
+			missed = -1
+		}
 	}
 	w, b := bit(seq)
 	*w |= b
@@ -65,32 +68,41 @@ func (c *core) publishGossip(address string, o *outgoing) error {
 	if n := len(address) + o.header.size() + len(o.body); n > maxGossip {
 		return fmt.Errorf("%w: %d bytes of address, headers and body for the gossip lane at %q; the limit is %d", ErrTooLarge, n, address, maxGossip)
 	}
-	c.mu.Lock()
-	lane, self := c.lane, c.self
-	c.gossip.seq++
-	g := &wire.Gossip{
-		Boot: self.Boot, Seq: c.gossip.seq, Sent: uint64(time.Now().UnixMilli()),
-		Address: address, Codec: uint32(o.head[fCodec]), Body: o.body,
-	}
-	c.mu.Unlock()
+	g := &wire.Gossip{Sent: uint64(time.Now().UnixMilli()), Address: address, Codec: uint32(o.head[fCodec]), Body: o.body}
 	for k, vs := range o.header {
 		for _, v := range vs {
 			g.Headers = append(g.Headers, &wire.Header{Key: k, Value: v})
 		}
 	}
-	if lane != nil {
-		b, err := proto.Marshal(g)
-		if err != nil {
-			return fmt.Errorf("bus: gossip at %q: %w", address, err)
-		}
-		if err := lane.Gossip(b); err != nil {
-			return fmt.Errorf("gossip at %q: %w", address, err)
-		}
+	if err := c.toLane(g); err != nil {
+		return fmt.Errorf("gossip at %q: %w", address, err)
 	}
 	c.stats.gossipSent.Add(1)
 	g.Body = slices.Clone(g.Body)
-	c.deliverGossip(g, o.header)
+	c.deliverGossip(g, o.header, false)
 	return nil
+}
+
+// toLane gives a publish to the lane, with the next number: one that the lane
+// does not take has none, or others would miss it.
+func (c *core) toLane(g *wire.Gossip) error {
+	c.gossip.sending.Lock()
+	defer c.gossip.sending.Unlock()
+	c.mu.Lock()
+	lane := c.lane
+	g.Boot, g.Seq = c.self.Boot, c.gossip.seq+1
+	c.mu.Unlock()
+	if lane == nil {
+		return nil
+	}
+	b, err := proto.Marshal(g)
+	if err == nil {
+		err = lane.Gossip(b)
+	}
+	if err == nil {
+		c.gossip.seq++
+	}
+	return err
 }
 
 // receiveGossip delivers what came over the lane, once, unless this node is
@@ -112,7 +124,7 @@ func (c *core) receiveGossip(payload []byte) {
 		header.Add(h.Key, h.Value)
 	}
 	c.stats.gossipReceived.Add(1)
-	c.deliverGossip(&g, header)
+	c.deliverGossip(&g, header, true)
 }
 
 func (c *core) isNews(g *wire.Gossip) bool {
@@ -160,13 +172,16 @@ func (g *gossip) of(boot uint64) *heard {
 
 // deliverGossip gives a message of the lane to this node's consumers. One that
 // has a window of such messages waiting misses it.
-func (c *core) deliverGossip(g *wire.Gossip, header Header) {
+func (c *core) deliverGossip(g *wire.Gossip, header Header, remote bool) {
 	r := c.dir.get(g.Address)
 	if r == nil {
 		return
 	}
 	deadline := c.clock() + int64(defaultTimeout)
 	for _, cn := range *r.mine.Load() {
+		if remote && cn.localOnly {
+			continue
+		}
 		ms := make([]Message, 1)
 		m := &ms[0]
 		m.Body, m.header, m.in, m.id = g.Body, header, &cn.own, g.Boot

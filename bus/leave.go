@@ -25,6 +25,7 @@ func (c *core) close() error {
 		c.err = c.overdue()
 		c.cancelRunning()
 		c.goodbye(true)
+		c.endWaiting(func(r *ring) error { return fmt.Errorf("%w before %q had a consumer for it", ErrClosed, r.address) })
 	}
 	c.awaitLinks()
 	c.pend.end(func(*call) error { return ErrClosed })
@@ -49,7 +50,7 @@ func (c *core) beginLeaving() {
 	}
 	for l := range c.links {
 		l.mu.Lock()
-		l.leaveLocked()
+		l.leaveLocked(msgs)
 		l.mu.Unlock()
 	}
 	for _, cn := range closed {
@@ -62,8 +63,9 @@ func (c *core) beginLeaving() {
 }
 
 // leaveLocked writes LEAVING, which takes all consumers back at once: no change
-// of routes follows. The caller holds core.mu.
-func (l *link) leaveLocked() {
+// of routes follows. What came on the link and waited goes back behind it. The
+// caller holds core.mu.
+func (l *link) leaveLocked(waited []*Message) {
 	if l.leaving || l.err != nil {
 		return
 	}
@@ -75,6 +77,11 @@ func (l *link) leaveLocked() {
 	l.eager.Store(true)
 	l.frameLocked(frameLeaving, &head{})
 	l.dirty = nil
+	for _, m := range waited {
+		if m.in.link == l {
+			m.in.held = append(m.in.held, m)
+		}
+	}
 	for _, in := range l.ins {
 		if in == nil || in.freed {
 			continue
@@ -143,7 +150,12 @@ func (c *core) awaitQuiet() (over bool) {
 	alone := !c.inCluster()
 	for {
 		if alone {
-			c.buryUnplaced()
+			c.endWaiting(func(r *ring) error {
+				if len(*r.routes.Load()) > 0 {
+					return nil
+				}
+				return fmt.Errorf("%w of %q: %w", ErrNoConsumer, r.address, errNobodyLeft)
+			})
 		}
 		if c.goodbye(false) {
 			return false

@@ -19,10 +19,9 @@ const (
 )
 
 const (
-	bufferCap   = 1 << 20          // bytes not yet written from which on calls wait
-	inlineMax   = 32 << 10         // more is left to the writer
-	inlineTurns = 2                // a caller writes at most so often
-	writeLimit  = 10 * time.Second // of one write
+	bufferCap   = 1 << 20  // bytes not yet written from which on calls wait
+	inlineMax   = 32 << 10 // more is left to the writer
+	inlineTurns = 2        // a caller writes at most so often
 )
 
 // link is the one connection to another node, final when it ends.
@@ -50,6 +49,7 @@ type link struct {
 	flushed    bool            // the writer has ended
 	err        error           // why the link takes nothing any more
 	blocked    []*ring         // of messages for which there was no room
+	stalled    bool            // a publish has waited for room in vain
 	room       []chan struct{} // replies for which there was none
 	replies    int             // in buf
 	sent       int64           // messages
@@ -115,7 +115,7 @@ func (l *link) post(rt *route, o *outgoing) bool {
 		o.head[fID] = l.pend.add(o.call, rt.num, nil)
 	}
 	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, nil, len(o.body)), o.body...)
-	if o.call == nil || o.head[fStarved] != 0 || l.raw == nil {
+	if !o.flushes || l.raw == nil {
 		l.wakeLocked()
 	}
 	return true
@@ -168,7 +168,6 @@ func (l *link) writer() {
 			l.writeLocked(0)
 		}
 		end := l.err != nil || l.bye && l.state == writeIdle && len(l.buf) == 0
-		l.flushed = end
 		l.mu.Unlock()
 		if end {
 			closeWrite(l.conn)
@@ -201,7 +200,7 @@ func (l *link) writeLocked(turns int) {
 		b := l.buf
 		l.buf, l.spare, l.replies = l.spare[:0], nil, 0
 		blocked, room := l.blocked, l.room
-		l.blocked, l.room = nil, nil
+		l.blocked, l.room, l.stalled = nil, nil, false
 		l.mu.Unlock()
 		release(blocked, room)
 		n, err := l.write(b, turns > 0)
@@ -217,16 +216,20 @@ func (l *link) writeLocked(turns int) {
 			l.spare = b[:0]
 		}
 		if err != nil {
-			l.failLocked(fmt.Errorf("writing: %w", err))
+			l.mu.Unlock()
+			l.fail(fmt.Errorf("writing: %w", err))
+			l.mu.Lock()
 		}
 	}
 	l.state = writeIdle
+	if l.bye || l.err != nil { // the writer waits for this
+		l.token()
+	}
 }
 
 func (l *link) write(b []byte, now bool) (n int, err error) {
 	if !now {
-		_ = l.conn.SetWriteDeadline(time.Now().Add(writeLimit))
-		return l.conn.Write(b)
+		return l.conn.Write(b) // the heartbeat bounds it
 	}
 	l.part, l.wrote = b, 0
 	err = l.raw.Write(l.tryOnce)
@@ -321,11 +324,16 @@ func (l *link) reply(ctx context.Context, r *reply) error {
 	return nil
 }
 
-// fail ends the link for a reason.
+// fail ends the link for a reason. It closes the connection without a lock, as
+// closing TLS may take its time.
 func (l *link) fail(err error) {
 	l.mu.Lock()
+	first := l.err == nil
 	l.failLocked(err)
 	l.mu.Unlock()
+	if first {
+		_ = l.conn.Close()
+	}
 }
 
 // failLocked ends the link. The writer is told in any state: one that was
@@ -333,7 +341,6 @@ func (l *link) fail(err error) {
 func (l *link) failLocked(err error) {
 	if l.err == nil {
 		l.err = err
-		_ = l.conn.Close()
 	}
 	for _, c := range l.room {
 		close(c)

@@ -9,6 +9,7 @@ import (
 // mailbox is the messages that wait for a consumer and those that it handles.
 // It is guarded by Consumer.mu.
 type mailbox struct {
+	box     *[]*Message // what in came in
 	in      []*Message
 	head    int        // in[head:] waits
 	running []*Message // being handled
@@ -26,7 +27,8 @@ func (b *mailbox) len() int { return len(b.in) - b.head }
 // when half of the slice has been handled.
 func (b *mailbox) room(n int) {
 	if b.in == nil {
-		b.in = (*boxes.Get().(*[]*Message))[:0]
+		b.box = boxes.Get().(*[]*Message)
+		b.in = (*b.box)[:0]
 	}
 	if b.head > 0 && len(b.in)+n > cap(b.in) && b.head >= len(b.in)/2 {
 		k := copy(b.in, b.in[b.head:])
@@ -66,10 +68,10 @@ func (b *mailbox) empty() []*Message {
 // rest gives the slice back when the consumer becomes idle.
 func (b *mailbox) rest() {
 	if b.in != nil && cap(b.in) <= 4096 {
-		in := b.in[:0]
-		boxes.Put(&in)
+		*b.box = b.in[:0]
+		boxes.Put(b.box)
 	}
-	b.in = nil
+	b.in, b.box = nil, nil
 }
 
 // putLocked appends messages and reports whether a worker should start.
@@ -79,11 +81,12 @@ func (c *Consumer) putLocked(ms []Message) (start bool) {
 	for i := range ms {
 		c.in = append(c.in, &ms[i])
 	}
-	if c.workers > 0 { // it starts others as need be
+	if c.workers == c.concurrency || len(c.running) < c.workers { // one is about to look
 		return false
 	}
-	c.workers = 1
-	c.core.active.Add(1)
+	if c.workers++; c.workers == 1 {
+		c.core.active.Add(1)
+	}
 	return true
 }
 
@@ -98,14 +101,17 @@ func (c *Consumer) start() {
 }
 
 // work handles what is there.
-func (c *Consumer) work() { c.drain(-1) }
+func (c *Consumer) work() { c.drain(nil, -1) }
 
-// drain handles up to n messages, all if n is negative, and reports whether
-// there is more. Frames that it left unwritten go out when the mailbox is
-// empty, by itself, or before the next handler runs, by the link's writer.
-func (c *Consumer) drain(n int) (more bool) {
+// drain ends the handling of last, if it is not nil, and handles up to n
+// messages, all if n is negative. It reports whether there is more. Frames that
+// it left unwritten go out when the mailbox is empty, by itself, or before the
+// next handler runs, by the link's writer.
+func (c *Consumer) drain(last *Message, n int) (more bool) {
 	var dirty *link
-	var last *Message
+	if last != nil {
+		dirty = c.handled(last)
+	}
 	for ; ; n-- {
 		m, busy := c.next(last, n == 0, &dirty)
 		if last = m; m == nil {
@@ -210,10 +216,15 @@ func (c *Consumer) handle(m *Message) (dirty *link) {
 		core.stats.expired.Add(1)
 	default:
 		c.call(m)
-		core.stats.handled.Add(1)
-		if m.kind == kindRequest {
-			dirty = m.in.link
-		}
+	}
+	return c.handled(m)
+}
+
+// handled settles a message; it returns the link in whose buffer a frame was
+// left.
+func (c *Consumer) handled(m *Message) (dirty *link) {
+	if m.kind == kindRequest {
+		dirty = m.in.link
 	}
 	m.end(stateDone)
 	if m.in != &c.own && m.in.settle(m) {
@@ -222,25 +233,48 @@ func (c *Consumer) handle(m *Message) (dirty *link) {
 	return dirty
 }
 
-// call calls the handler and answers a request that it has not.
+// call calls the handler and answers a request that it has not. A handler that
+// ends its goroutine (runtime.Goexit, as t.FailNow does) ends the worker too;
+// another one goes on.
 func (c *Consumer) call(m *Message) {
+	returned := false
 	defer func() {
-		if p := recover(); p != nil { // a handler's panic does not end the process
+		switch p := recover(); { // a handler's panic does not end the process
+		case p != nil:
 			c.core.stats.panics.Add(1)
 			c.core.log.Error("handler panicked", "address", c.address, "peer", m.From(), "err", p, "stack", string(debug.Stack()))
 			m.fail(&ReplyError{Code: CodePanic, Message: "the handler panicked"})
+		case !returned:
+			m.fail(&ReplyError{Code: CodePanic, Message: "the handler ended its goroutine"})
+			go c.goOn(m) // in place of this one
 		}
 	}()
-	err := c.handler.Handle((*handlerContext)(m), m)
+	c.core.stats.handled.Add(1)
+	ctx := (*handlerContext)(m)
+	err := c.handler.Handle(ctx, m)
 	switch {
+	case err != nil && m.kind == kindRequest && ctx.Err() != nil: // so has the requester's call, for the better reason
 	case err != nil && m.kind == kindRequest:
 		m.fail(err)
 	case err != nil:
 		c.core.stats.failed.Add(1)
-		c.core.log.Warn("handler failed", "address", c.address, "peer", m.From(), "err", err)
+		c.core.sparse.warn(c.core.log, "handler failed", "address", c.address, "peer", m.From(), "err", err)
 	case m.WantsReply():
 		m.replyEmpty()
 	}
+	returned = true
+}
+
+// goOn goes on after a handler that ended its goroutine.
+func (c *Consumer) goOn(last *Message) {
+	if c.scope == nil {
+		c.drain(last, -1)
+		return
+	}
+	if c.drain(last, turnLength) {
+		c.scope.push(c)
+	}
+	c.scope.work()
 }
 
 // post gives a message of this node's to the consumer, if there is credit.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"unicode/utf8"
 )
 
 // kinds of messages, as they stand on the wire.
@@ -177,14 +178,17 @@ func (m *Message) replyEmpty() {
 
 // fail answers a request with an error; it never waits.
 func (m *Message) fail(err error) {
-	if m.kind != kindRequest || !m.set(stateAnswered, stateAnswered) {
+	if m.kind != kindRequest {
 		return
 	}
-	e := new(ReplyError)
-	if !errors.As(err, &e) {
-		e = &ReplyError{Code: CodeFailed, Message: err.Error()}
+	var e *ReplyError
+	if !errors.As(err, &e) || e == nil {
+		e = &ReplyError{Code: CodeFailed, Message: err.Error()} // which may panic
 	}
 	text := e.Message[:min(len(e.Message), maxErrorText)]
+	if !m.set(stateAnswered, stateAnswered) {
+		return
+	}
 	_ = m.in.reply(nil, &reply{id: m.id, failed: true, code: e.Code, body: []byte(text)})
 }
 
@@ -214,6 +218,9 @@ func checkAddress(address string) error {
 	if address == "" {
 		return errors.New("bus: empty address")
 	}
+	if !utf8.ValidString(address) {
+		return fmt.Errorf("bus: address %q is not UTF-8", address)
+	}
 	if len(address) > maxAddress {
 		return fmt.Errorf("%w: address of %d bytes; the limit is %d", ErrTooLarge, len(address), maxAddress)
 	}
@@ -228,8 +235,13 @@ func checkSize(what, address string, h Header, body []byte) error {
 		return nil
 	}
 	values := 0
-	for _, v := range h {
-		values += len(v)
+	for k, vs := range h {
+		values += len(vs)
+		for _, v := range vs {
+			if !utf8.ValidString(k) || !utf8.ValidString(v) {
+				return fmt.Errorf("bus: header %q of %s %q is not UTF-8", k, what, address)
+			}
+		}
 	}
 	if n := h.size(); n > maxHeader || values > maxHeaders {
 		return fmt.Errorf("%w: %d headers of %d bytes in %s %q; the limits are %d and %d", ErrTooLarge, values, n, what, address, maxHeaders, maxHeader)

@@ -19,9 +19,12 @@ type optionFunc func(*config)
 
 func (f optionFunc) apply(c *config) { f(c) }
 
-// WithLogger sets where the bus logs. The default is [slog.Default] at the
-// time of New.
+// WithLogger sets where the bus logs; nil means nowhere. The default is
+// [slog.Default] at the time of New.
 func WithLogger(l *slog.Logger) Option {
+	if l == nil {
+		l = slog.New(slog.DiscardHandler)
+	}
 	return optionFunc(func(c *config) { c.log = l })
 }
 

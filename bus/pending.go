@@ -29,12 +29,15 @@ type call struct {
 	ch       chan answer // of one
 	deadline int64
 	ended    atomic.Bool
+	turn     turn // that the caller holds
 
-	mu  sync.Mutex // taken after pending.mu
-	in  *pending   // where it is, if it is in a table
-	id  uint64
-	num uint32
-	msg *Message // the message itself, if its consumer is this node's
+	mu   sync.Mutex // taken after pending.mu
+	in   *pending   // where it is, if it is in a table
+	id   uint64
+	num  uint32
+	msg  *Message // the message itself, if its consumer is this node's
+	ring *ring    // in whose waiting list it is, since it was sent back
+	w    *waiter
 }
 
 // newCall returns a call, perhaps one that was used before. The pool is the
@@ -51,7 +54,7 @@ func (c *core) newCall(deadline int64) *call {
 // freeCall gives back a call that has been answered: nobody else knows it.
 func (c *core) freeCall(k *call) {
 	k.ended.Store(false)
-	k.in, k.msg = nil, nil
+	k.in, k.msg, k.ring, k.w, k.turn = nil, nil, nil, nil, turn{}
 	c.calls.Put(k)
 }
 
@@ -67,8 +70,12 @@ func (c *call) answer(a answer) bool {
 // withdraw tells the consumer that nobody waits any more.
 func (c *call) withdraw() {
 	c.mu.Lock()
-	in, id, num, msg := c.in, c.id, c.num, c.msg
+	in, id, num, msg, r, w := c.in, c.id, c.num, c.msg, c.ring, c.w
 	c.mu.Unlock()
+	if r != nil && r.remove(w, context.Canceled) {
+		r.core.forget(r)
+		return
+	}
 	if in == nil || in.take(id) == nil {
 		return
 	}
@@ -122,7 +129,7 @@ func (p *pending) add(c *call, num uint32, m *Message) uint64 {
 	id := s.gen<<slotBits | uint64(at)
 	p.n.Add(1)
 	c.mu.Lock()
-	c.in, c.id, c.num, c.msg = p, id, num, m
+	c.in, c.id, c.num, c.msg, c.ring, c.w = p, id, num, m, nil, nil
 	c.mu.Unlock()
 	if c.deadline < p.next {
 		p.setTimer(c.deadline)

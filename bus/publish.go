@@ -80,6 +80,7 @@ func (p *publishing) wait(ctx context.Context) {
 		r.waiting.Add(1)
 		r.mu.Unlock()
 		if p.try(false) {
+			r.noPublisher(changed)
 			return
 		}
 		for _, l := range p.links {
@@ -93,8 +94,20 @@ func (p *publishing) wait(ctx context.Context) {
 		case <-r.core.ended:
 		}
 		p.try(true)
+		r.noPublisher(changed)
 		return
 	}
+}
+
+// noPublisher takes back that a publisher waits.
+func (r *ring) noPublisher(c chan struct{}) {
+	r.mu.Lock()
+	if i := slices.Index(r.publish, c); i >= 0 {
+		r.publish = slices.Delete(r.publish, i, i+1)
+		r.waiting.Add(-1)
+	}
+	r.mu.Unlock()
+	r.core.forget(r)
 }
 
 // postPublish gives a publish to a consumer of this node. It reports false if
@@ -106,7 +119,7 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 		c.mu.Unlock()
 		return true
 	}
-	if rt.credit <= 0 {
+	if rt.credit <= 0 || rt.stalled {
 		wait := !rt.stalled && !last
 		rt.stalled = !wait
 		c.mu.Unlock()
@@ -133,7 +146,8 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 		return true
 	}
 	full := len(l.buf) >= bufferCap
-	if full && !last {
+	l.stalled = full && (l.stalled || last)
+	if full && !l.stalled {
 		l.blockedLocked(r)
 		return false
 	}
@@ -142,9 +156,9 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 	for _, rt := range *r.routes.Load() { // as the peer knows them: they change under this lock
 		switch {
 		case rt.link != l || rt.removed:
-		case rt.credit > 0 && !full:
+		case rt.credit > 0 && !rt.stalled && !full:
 			charged = append(charged, rt)
-		case rt.stalled || last:
+		case rt.stalled || last || full:
 			skipped = append(skipped, rt)
 		default:
 			laggards = append(laggards, rt)
@@ -154,7 +168,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 		return false
 	}
 	for _, rt := range skipped {
-		rt.stalled = true
+		rt.stalled = rt.stalled || !full
 	}
 	l.core.stats.skipped.Add(uint64(len(skipped)))
 	if len(charged) > 0 {
@@ -164,6 +178,14 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 }
 
 func (l *link) appendPublish(o *outgoing, charged, skipped []*route) {
+	var nums []byte
+	for _, rt := range skipped {
+		nums = protowire.AppendVarint(nums, uint64(rt.num))
+	}
+	if len(nums) > maxSkipped { // more than a frame holds: the others must do without it
+		l.core.stats.skipped.Add(uint64(len(charged)))
+		return
+	}
 	for _, rt := range charged {
 		rt.credit -= o.cost
 		rt.unsettled++
@@ -171,10 +193,6 @@ func (l *link) appendPublish(o *outgoing, charged, skipped []*route) {
 	l.outside += int64(len(charged))
 	l.sent += int64(len(charged))
 	o.head[fRoute] = uint64(charged[0].num)
-	var nums []byte
-	for _, rt := range skipped {
-		nums = protowire.AppendVarint(nums, uint64(rt.num))
-	}
 	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, nums, len(o.body)), o.body...)
 	l.wakeLocked()
 }

@@ -143,12 +143,31 @@ func (r *reader) message(b []byte) error {
 			return fmt.Errorf("%w: message for route %d, which is not there", errMalformed, f.head[fRoute])
 		}
 	}
+	if err := r.to.take(f); err != nil {
+		return err
+	}
 	if len(f.body) <= smallBody {
 		r.small += len(f.body)
 	} else {
 		f.body = append([]byte(nil), f.body...)
 	}
 	r.n++
+	return nil
+}
+
+// take notes that a message has come, and checks that its sender had credit for
+// it. Credit that is on its way to the sender counts: it has less.
+func (in *inbound) take(f *frame) error {
+	if in.taken-in.paid >= in.consumer.window {
+		in.link.mu.Lock()
+		in.paid = in.returned
+		in.link.mu.Unlock()
+		if in.taken-in.paid >= in.consumer.window {
+			return fmt.Errorf("%w: message for route %d, whose window of %d bytes is used up", errMalformed, in.consumer.num, in.consumer.window)
+		}
+	}
+	in.received++
+	in.taken += int64(messageCost + len(f.body) + f.header.size())
 	return nil
 }
 
@@ -190,7 +209,6 @@ func (r *reader) deliver() {
 	}
 	in, n := r.to, r.n
 	r.n, r.small, r.to = 0, 0, nil
-	in.received += int64(n)
 	r.unsettledIn.Add(int64(n))
 	in.put(ms)
 }
@@ -239,7 +257,9 @@ func (r *reader) gotPublish(f *frame) error {
 		r.to = in
 		ms[0].Body = body
 		r.fill(&ms[0], f)
-		in.received++
+		if err := in.take(f); err != nil {
+			return err
+		}
 		r.unsettledIn.Add(1)
 		in.put(ms)
 	}
@@ -311,16 +331,26 @@ func (l *link) gotCredit(f *frame) error {
 
 // settled takes messages back into a route's balance.
 func (l *link) settled(rt *route, bytes, messages uint64) error {
+	if err := l.owes(rt, bytes, messages); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if messages > uint64(rt.unsettled) || bytes > uint64(rt.window-rt.credit) {
-		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", errMalformed, messages, bytes, rt.num, rt.unsettled, rt.window-rt.credit)
-	}
 	rt.credit += int64(bytes)
 	rt.unsettled -= int64(messages)
 	l.outside -= int64(messages)
 	if rt.credit >= rt.window/2 {
 		rt.stalled = false
+	}
+	return nil
+}
+
+// owes checks that so much is under way on a route.
+func (l *link) owes(rt *route, bytes, messages uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if messages > uint64(rt.unsettled) || bytes > uint64(rt.window-rt.credit) {
+		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", errMalformed, messages, bytes, rt.num, rt.unsettled, rt.window-rt.credit)
 	}
 	return nil
 }
@@ -332,6 +362,9 @@ func (l *link) gotBounce(f *frame) error {
 		return fmt.Errorf("%w: bounce of kind %d of route %d", errMalformed, f.head[fKind], f.head[fRoute])
 	}
 	cost := messageCost + len(f.body) + f.header.size()
+	if err := l.owes(rt, uint64(cost), 1); err != nil {
+		return err
+	}
 	o := outgoing{
 		header: f.header, body: append([]byte(nil), f.body...), owned: true, cost: int64(cost),
 		deadline: l.core.clock() + int64(min(f.head[fTimeLeft], 1<<40))*1e6,

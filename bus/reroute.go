@@ -29,27 +29,52 @@ func (c *core) reroute(address string, o *outgoing) {
 		return
 	}
 	left := o.due(c) - c.clock()
-	o.head[fTimeLeft] = uint64(max(1, left/int64(time.Millisecond)))
+	o.head[fTimeLeft] = wholeMs(left)
 	c.mu.Lock()
 	r := c.ringOf(address)
 	r.mu.Lock() // before core.mu is let go of: nobody forgets the ring meanwhile
 	c.mu.Unlock()
-	defer r.mu.Unlock()
-	if c.closed.Load() {
-		c.dead(address, o, fmt.Errorf("%w before %q had a consumer for it", ErrClosed, address))
-		return
+	reason := r.takeBackLocked(o, time.Duration(left))
+	r.mu.Unlock()
+	if reason != nil {
+		c.dead(address, o, reason)
+		c.forget(r)
+	}
+}
+
+// takeBackLocked lets a message that was sent back wait at the head of the
+// line. It returns an error if there is nothing to wait for.
+func (r *ring) takeBackLocked(o *outgoing, left time.Duration) error {
+	if r.core.closed.Load() {
+		return fmt.Errorf("%w before %q had a consumer for it", ErrClosed, r.address)
 	}
 	w := &waiter{o: *o}
-	w.timer = time.AfterFunc(time.Duration(left), func() {
-		if r.remove(w) {
-			c.dead(address, &w.o, fmt.Errorf("%w: no consumer of %q took it in time", ErrNoConsumer, address))
-			c.forget(r)
+	if call := o.call; call != nil {
+		w.o.turn = call.turn
+		if len(*r.routes.Load()) > 0 && !r.open(&w.o) {
+			return r.closedTo(&w.o)
+		}
+		call.waits(r, w)
+	}
+	w.timer = time.AfterFunc(left, func() {
+		reason := fmt.Errorf("%w: no consumer of %q took it in time", ErrNoConsumer, r.address)
+		if r.remove(w, reason) {
+			r.core.dead(r.address, &w.o, reason)
+			r.core.forget(r)
 		}
 	})
 	r.back = append(r.back, w)
 	r.waiting.Add(1)
-	c.waiting.Add(1)
+	r.core.waiting.Add(1)
 	r.grantLocked()
+	return nil
+}
+
+// waits notes in which waiting list the message is.
+func (c *call) waits(r *ring, w *waiter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.in, c.ring, c.w = nil, r, w
 }
 
 // dead counts a message that cannot be placed, tells the hook, and answers the
@@ -59,7 +84,7 @@ func (c *core) dead(address string, o *outgoing, reason error) {
 	if o.call != nil {
 		o.call.answer(answer{err: reason})
 	}
-	c.log.Warn("dead letter", "address", address, "err", reason)
+	c.sparse.warn(c.log, "dead letter", "address", address, "err", reason)
 	if c.deadLetter != nil {
 		c.deadLetter(DeadLetter{Address: address, Header: o.header, Body: o.body, Request: o.head[fKind] == kindRequest, Reason: reason})
 	}
@@ -73,21 +98,19 @@ func (c *core) forget(r *ring) {
 
 var errNobodyLeft = errors.New("the bus is closing and no consumer is left")
 
-// buryUnplaced ends the waiting of messages whose address has no consumer left.
-func (c *core) buryUnplaced() {
+// endWaiting ends the waiting of all messages in the rings for which why has
+// an error.
+func (c *core) endWaiting(why func(*ring) error) {
 	for _, r := range c.dir.all() {
-		if len(*r.routes.Load()) > 0 {
+		reason := why(r)
+		if reason == nil {
 			continue
 		}
 		r.mu.Lock()
 		ws := append(append([]*waiter(nil), r.back...), r.queue...)
 		r.mu.Unlock()
 		for _, w := range ws {
-			reason := fmt.Errorf("%w of %q: %w", ErrNoConsumer, r.address, errNobodyLeft)
-			if w.ready != nil {
-				w.err = reason
-			}
-			if r.remove(w) && w.ready == nil {
+			if r.remove(w, reason) && w.ready == nil {
 				c.dead(r.address, &w.o, reason)
 			}
 		}

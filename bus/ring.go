@@ -121,6 +121,7 @@ func (r *ring) placeLocked(ws []*waiter) (left []*waiter, stuck bool) {
 	left = ws[:0]
 	for i, w := range ws {
 		if !w.o.ended() {
+			w.o.head[fTimeLeft] = wholeMs(w.o.deadline - r.core.clock())
 			w.rt, _ = r.try(&w.o)
 			if w.rt == nil {
 				left = append(left, w)
@@ -151,13 +152,15 @@ func (r *ring) releaseLocked(w *waiter) {
 	r.core.poke()
 }
 
-// remove takes w out of its list; it reports whether it was there.
-func (r *ring) remove(w *waiter) bool {
+// remove takes w out of its list, for a reason; it reports whether it was
+// there.
+func (r *ring) remove(w *waiter, reason error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, list := range []*[]*waiter{&r.back, &r.queue} {
 		if i := slices.Index(*list, w); i >= 0 {
 			*list = slices.Delete(*list, i, i+1)
+			w.err = reason
 			r.releaseLocked(w)
 			return true
 		}
@@ -195,6 +198,14 @@ func (c *core) ringOf(address string) *ring {
 		c.dir.change(address, r)
 	}
 	return r
+}
+
+// tidyAll forgets the rings of routes of which nothing is left. The caller
+// holds core.mu.
+func (c *core) tidyAll(rts []*route) {
+	for _, rt := range rts {
+		c.tidy(rt.ring)
+	}
 }
 
 // tidy forgets a ring of which nothing is left. The caller holds core.mu.

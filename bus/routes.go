@@ -27,6 +27,9 @@ func (l *link) gotRoutes(b []byte) error {
 	for _, ring := range rings {
 		ring.grant()
 	}
+	if len(rings) > 0 {
+		c.linked.fire()
+	}
 	if r.Last {
 		c.linkUp(l)
 	}
@@ -37,36 +40,48 @@ func (l *link) changeRoutes(r *wire.Routes) (rings []*ring, err error) {
 	c := l.core
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var touched []*route
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	drop := make([]*route, 0, len(r.Removed))
-	for _, num := range r.Removed {
-		rt := l.route(uint64(num))
-		if rt == nil || rt.removed {
-			return nil, fmt.Errorf("%w: removal of route %d, which is not there", errMalformed, num)
-		}
-		rt.removed = true
-		drop = append(drop, rt)
+	defer func() { // also when the frame is wrong further on
+		l.mu.Unlock()
+		c.tidyAll(touched)
+	}()
+	if touched, err = l.removeLocked(r.Removed); err != nil {
+		return nil, err
 	}
 	for _, a := range r.Added {
 		rt, err := l.newRoute(a)
 		if err != nil {
 			return nil, err
 		}
-		if l.err == nil && !l.leftBehind {
-			c.addRoute(rt)
-			rings = append(rings, rt.ring)
-		} else {
+		if l.err != nil || l.leftBehind {
 			rt.removed = true
-			c.tidy(rt.ring)
+			touched = append(touched, rt)
+			continue
 		}
-	}
-	c.dropRoutes(drop)
-	for _, rt := range drop {
-		c.tidy(rt.ring)
+		c.addRoute(rt)
+		rings = append(rings, rt.ring)
 	}
 	l.frameLocked(frameRoutesAck, &head{fSeq: r.Seq})
 	return rings, nil
+}
+
+// removeLocked takes routes out that the peer has removed, those before one
+// that is wrong too.
+func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
+	for _, num := range nums {
+		rt := l.route(uint64(num))
+		if rt == nil || rt.removed && !l.leftBehind {
+			err = fmt.Errorf("%w: removal of route %d, which is not there", errMalformed, num)
+			break
+		}
+		if !rt.removed {
+			rt.removed = true
+			drop = append(drop, rt)
+		}
+	}
+	l.core.dropRoutes(drop)
+	return drop, err
 }
 
 // newRoute makes the record of a route that the peer has added.
@@ -103,9 +118,8 @@ func (l *link) dropAllRoutes(then func()) {
 	c := l.core
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	var drop []*route
+	l.mu.Lock()
 	for _, rt := range l.routes {
 		if rt != nil && !rt.removed {
 			rt.removed = true
@@ -114,8 +128,7 @@ func (l *link) dropAllRoutes(then func()) {
 	}
 	l.leftBehind = true
 	c.dropRoutes(drop)
-	for _, rt := range drop {
-		c.tidy(rt.ring)
-	}
 	then()
+	l.mu.Unlock()
+	c.tidyAll(drop)
 }

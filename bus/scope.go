@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // scope is a turn that consumers take: at most one of them handles a message.
@@ -15,6 +16,12 @@ type scope struct {
 	queue []turnTaker
 	doing bool        // a Do holds it
 	made  []*Consumer // that the Do has registered
+}
+
+// heldTurn is a turn that a Do holds, until it is over.
+type heldTurn struct {
+	scope *scope
+	over  atomic.Bool
 }
 
 // turnTaker waits for the turn: a consumer with messages, or a Do.
@@ -57,7 +64,7 @@ func (s *scope) work() {
 			close(t.granted) // its Do goes on from here
 			return
 		}
-		if t.consumer.drain(turnLength) {
+		if t.consumer.drain(nil, turnLength) {
 			s.push(t.consumer)
 		}
 	}
@@ -139,7 +146,9 @@ func (s *scope) do(ctx context.Context, f func(context.Context) error) error {
 			}
 		}
 	}()
-	if err := f(context.WithValue(ctx, turnKey{}, s)); err != nil {
+	held := &heldTurn{scope: s}
+	defer held.over.Store(true)
+	if err := f(context.WithValue(ctx, turnKey{}, held)); err != nil {
 		return err
 	}
 	made := s.setDoing(false)

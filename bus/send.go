@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -18,6 +19,7 @@ type outgoing struct {
 	call     *call // of a request
 	turn     turn  // that the sender holds
 	local    bool  // it must stay on this node
+	flushes  bool  // whoever posts it flushes the link
 }
 
 // fits reports whether the message may go to rt at all. A request does not go
@@ -37,6 +39,9 @@ func (o *outgoing) ended() bool { return o.call != nil && o.call.ended.Load() }
 
 // defaultTimeout is the deadline of calls whose context has none.
 const defaultTimeout = 30 * time.Second
+
+// farAway bounds deadlines, so that reckoning with them does not overflow.
+const farAway = 1 << 61
 
 // prepare fills in o for a call. It reports an error for what is wrong with the
 // call's arguments.
@@ -76,11 +81,15 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 func (o *outgoing) setDeadline(ctx context.Context, c *core) {
 	left := defaultTimeout
 	if d, ok := ctx.Deadline(); ok {
-		left = time.Until(d)
+		left = min(time.Until(d), farAway)
 		o.deadline = c.clock() + int64(left)
 	}
-	o.head[fTimeLeft] = uint64(max(1, left.Milliseconds()))
+	o.head[fTimeLeft] = wholeMs(int64(left))
 }
+
+// wholeMs returns a time left as it goes over a link: rounded up, so that the
+// handler's end is not before the requester's.
+func wholeMs(left int64) uint64 { return uint64(max(1, (left+1e6-1)/1e6)) }
 
 // due returns the deadline.
 func (o *outgoing) due(c *core) int64 {
@@ -114,14 +123,15 @@ func (c *core) request(ctx context.Context, address string, body any, opts []Cal
 		if left <= 0 {
 			return nil, err
 		}
-		o.head[fTimeLeft] = uint64(max(1, left/int64(time.Millisecond)))
+		o.head[fTimeLeft] = wholeMs(left)
 	}
 }
 
 // ask sends a request once and waits for its answer.
 func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, error) {
 	call := c.newCall(o.due(c))
-	o.call = call
+	call.turn = o.turn
+	o.call, o.flushes = call, true
 	rt, err := c.deliver(ctx, address, o)
 	if err != nil {
 		return nil, err
@@ -153,7 +163,11 @@ func (c *core) deliver(ctx context.Context, address string, o *outgoing) (*route
 		r := c.dir.get(address)
 		if r == nil || len(*r.routes.Load()) == 0 {
 			if !c.awaitLink(ctx.Done(), o.due(c), address) {
-				return nil, c.noConsumer(address)
+				err := c.noConsumer(address)
+				if ctx.Err() != nil {
+					err = fmt.Errorf("%w: %w", err, ctx.Err())
+				}
+				return nil, err
 			}
 			continue
 		}
@@ -166,11 +180,19 @@ func (c *core) deliver(ctx context.Context, address string, o *outgoing) (*route
 				return nil, r.closedTo(o)
 			}
 		}
+		if o.picky() && !r.open(o) {
+			return nil, r.closedTo(o)
+		}
 		rt, err := r.wait(ctx, o)
 		if err != errRingGone {
 			return rt, err
 		}
 	}
+}
+
+// open reports whether any route may take o, now or later.
+func (r *ring) open(o *outgoing) bool {
+	return slices.ContainsFunc(*r.routes.Load(), o.fits)
 }
 
 // closedTo says why no route of the ring may take o.
@@ -195,6 +217,8 @@ func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 	}
 	o.head[fStarved] = 1
 	w := &waiter{o: *o, ready: make(chan struct{})}
+	w.o.flushes = false
+	w.o.due(r.core)
 	r.mu.Lock()
 	switch {
 	case r.gone:
@@ -220,11 +244,12 @@ func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 	case <-t.C:
 	case <-r.core.ended:
 	}
-	if !r.remove(w) {
-		<-w.ready // it was posted meanwhile
-		return w.result()
+	if reason := r.busy(ctx); r.remove(w, reason) {
+		r.core.forget(r)
+		return nil, reason
 	}
-	return nil, r.busy(ctx)
+	<-w.ready // it was posted meanwhile
+	return w.result()
 }
 
 func (w *waiter) result() (*route, error) {

@@ -65,7 +65,7 @@ func (c *core) addLink(l *link) error {
 	if c.closing {
 		l.mu.Lock()
 		l.writeRoutesLocked()
-		l.leaveLocked()
+		l.leaveLocked(nil)
 		l.mu.Unlock()
 		return nil
 	}
@@ -91,7 +91,7 @@ func (c *core) linkUp(l *link) {
 		e.until = 0
 	}
 	c.mu.Unlock()
-	c.log.Info("linked", "peer", l.peer.String(), "addr", l.peer.Addr)
+	c.log.Debug("linked", "peer", l.peer.String(), "addr", l.peer.Addr)
 	if l.ups != nil {
 		l.ups()
 	}
@@ -120,7 +120,7 @@ func (l *link) ending(ctx context.Context, err error, written <-chan struct{}) e
 	l.mu.Unlock()
 	switch {
 	case err == nil:
-		t := time.AfterFunc(readOut, func() { _ = l.conn.Close() })
+		t := time.AfterFunc(readOut, func() { l.fail(errors.New("not read to its end after GOODBYE")) })
 		defer t.Stop()
 		<-written
 		_, _ = io.Copy(io.Discard, l.conn) // to its end, so that closing cuts nothing off
@@ -175,7 +175,7 @@ func (c *core) removeLink(l *link, err error) {
 	c.linked.fire()
 	c.poke()
 	if wasUp {
-		c.log.Info("link ended", "peer", l.peer.String(), "err", err)
+		c.log.Debug("link ended", "peer", l.peer.String(), "err", err)
 	}
 }
 
@@ -227,6 +227,11 @@ func (c *core) heartbeat(l *link) *beats {
 	ready := make(chan struct{})
 	b.timer = time.AfterFunc(heartbeat, func() {
 		<-ready
+		select {
+		case <-l.down:
+			return
+		default:
+		}
 		now := c.clock()
 		l.beat(now, now-b.last > int64(heartbeat+overslept))
 		b.last = now

@@ -14,9 +14,12 @@ type inbound struct {
 
 	owed     atomic.Uint64 // settled, but not yet told: messages<<owedBits | bytes
 	received int64         // messages; of the link's reader
+	taken    int64         // their bytes
+	paid     int64         // of those, the ones given back when the reader last looked
 
 	// Guarded by link.mu.
 	settled   int64      // messages for which credit or a bounce has been written
+	returned  int64      // their bytes
 	listed    bool       // in link.owing
 	announced bool       // its addition has been written
 	known     bool       // and acknowledged
@@ -114,6 +117,7 @@ func (l *link) payLocked(in *inbound, free []*Consumer) []*Consumer {
 	n := owed >> owedBits
 	l.frameLocked(frameCredit, &head{fRoute: uint64(in.consumer.num), fBytes: owed & (1<<owedBits - 1), fMessages: n})
 	in.settled += int64(n)
+	in.returned += int64(owed & (1<<owedBits - 1))
 	l.unsettledIn.Add(-int64(n))
 	return l.freeLocked(in, free)
 }
@@ -148,15 +152,14 @@ func (in *inbound) reply(ctx context.Context, r *reply) error {
 	return nil
 }
 
-// sendBack sends messages back to where they came from, unhandled.
+// sendBack sends messages that waited at a closed consumer back to where they
+// came from. Those that came on a link are held there already.
 func (c *core) sendBack(msgs []*Message) {
 	for _, m := range msgs {
 		switch {
 		case m.via == ViaGossip:
 			c.stats.dropped.Add(1)
-		case m.in.link != nil:
-			m.in.link.bounce(m)
-		default:
+		case m.in.link == nil:
 			c.takeBack(m)
 		}
 	}
@@ -211,11 +214,11 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		l.core.stats.dropped.Add(1)
 		l.frameLocked(frameCredit, &head{fRoute: num, fBytes: uint64(m.charge), fMessages: 1})
 	default:
-		left := max(1, (m.deadline-l.core.clock())/int64(time.Millisecond))
-		h := head{fKind: uint64(m.kind), fRoute: num, fID: m.id, fTimeLeft: uint64(left), fCodec: uint64(m.codec), fHops: uint64(m.hops) + 1}
+		h := head{fKind: uint64(m.kind), fRoute: num, fID: m.id, fTimeLeft: wholeMs(m.deadline - l.core.clock()), fCodec: uint64(m.codec), fHops: uint64(m.hops) + 1}
 		l.buf = append(appendFrame(l.buf, frameBounce, &h, m.header, nil, len(m.Body)), m.Body...)
 	}
 	in.settled++
+	in.returned += int64(m.charge)
 	l.unsettledIn.Add(-1)
 	return l.freeLocked(in, free)
 }

@@ -3,6 +3,7 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -53,7 +54,10 @@ const (
 )
 
 // maxFrame bounds a frame: a body, headers with their own encoding, numbers.
-const maxFrame = maxBody + 2*maxHeader + 16*maxHeaders
+const maxFrame = maxBody + 2*maxHeader + 16*maxHeaders + maxSkipped
+
+// maxSkipped bounds the bytes of the numbers that a publish skips.
+const maxSkipped = 64 << 10
 
 // frame is a frame that has been read. Its slices point into the read buffer.
 type frame struct {
@@ -61,6 +65,8 @@ type frame struct {
 	header  Header
 	skipped []byte // packed
 	body    []byte
+
+	headers, headerBytes int
 }
 
 func lenField(n int) int { return 1 + protowire.SizeBytes(n) }
@@ -184,8 +190,12 @@ func (f *frame) parse(b []byte) error {
 			if n <= 0 {
 				return errMalformed
 			}
-			if i += n; tag>>3 < uint64(len(f.head)) {
+			i += n
+			switch {
+			case tag>>3 < uint64(len(f.head)):
 				f.head[tag>>3] = v
+			case tag>>3 == fieldSkipped: // one by one
+				f.skipped = protowire.AppendVarint(slices.Clip(f.skipped), v)
 			}
 			continue
 		}
@@ -206,8 +216,14 @@ func (f *frame) parse(b []byte) error {
 		i += int(size)
 		switch tag >> 3 {
 		case fieldBody:
+			if len(v) > maxBody {
+				return fmt.Errorf("%w: body of %d bytes; the limit is %d", errMalformed, len(v), maxBody)
+			}
 			f.body = v
 		case fieldSkipped:
+			if f.skipped != nil { // in parts
+				v = slices.Concat(f.skipped, v)
+			}
 			f.skipped = v
 		case fieldHeaders:
 			if err := f.addHeader(v); err != nil {
@@ -243,6 +259,11 @@ func (f *frame) addHeader(b []byte) error {
 		} else {
 			value = string(v)
 		}
+	}
+	f.headers++
+	f.headerBytes += len(key) + len(value)
+	if f.headers > maxHeaders || f.headerBytes > maxHeader {
+		return fmt.Errorf("%w: more than %d headers or %d bytes of them", errMalformed, maxHeaders, maxHeader)
 	}
 	if f.header == nil {
 		f.header = Header{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -157,4 +158,43 @@ func (s slow) Peers(ctx context.Context) ([]string, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// Nodes on IPv6, and nodes that are bound to all addresses.
+func TestAddresses(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]cluster.Config{
+		"IPv6":          {Bind: "[::1]:0"},
+		"all addresses": {Bind: ":0", Secrets: cluster.NewSecrets(secret)},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			c.Logger = logger()
+			c.Discovery = discovery.Static()
+			a, err := cluster.Join(t.Context(), newBus(), c)
+			if err != nil {
+				t.Skip("not possible here:", err)
+			}
+			t.Cleanup(func() { _ = a.Close() })
+			ap, err := netip.ParseAddrPort(a.Self().Addr)
+			if err != nil || ap.Addr().IsUnspecified() || ap.Port() == 0 {
+				t.Fatalf("advertises %s", a.Self().Addr)
+			}
+			c.Discovery = nil
+			b, _ := join(t, c, a.Self().Addr)
+			eventually(t, "the nodes are linked", func() bool { return linked(a) == 1 && linked(b) == 1 })
+		})
+	}
+}
+
+// A bus joins once.
+func TestJoinTwice(t *testing.T) {
+	t.Parallel()
+	_, eb := join(t, cluster.Config{})
+	n, err := cluster.Join(t.Context(), eb, cluster.Config{Bind: "127.0.0.1:0", Logger: logger()})
+	if err == nil {
+		_ = n.Close()
+		t.Fatal("joined again")
+	}
+	t.Log(err)
 }

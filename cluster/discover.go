@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/serf/serf"
@@ -24,6 +23,9 @@ const (
 	seekSlowly = 30 * time.Second // when joined, at least; a second for each member if that is more
 	fewAtOnce  = 3                // nodes to join in one round
 	askAtOnce  = 8                // addresses that are tried at the same time
+
+	// moreAnswers is how long others may take when one address has answered.
+	moreAnswers = 250 * time.Millisecond
 )
 
 // A seeker keeps asking discovery, for as long as the node lives, and joins who
@@ -45,6 +47,13 @@ type seeker struct {
 	broken bool                    // said that discovery does not answer
 	mine   map[netip.AddrPort]bool // addresses that turned out to be this node's
 	pause  backoff
+	asked  chan answered // a question to discovery that has not been answered yet
+}
+
+// answered is discovery's answer.
+type answered struct {
+	list []string
+	err  error
 }
 
 // run is the seeker's goroutine; it ends with ctx.
@@ -101,7 +110,7 @@ func (s *seeker) together() bool { return s.gossip.Memberlist().NumMembers() > 1
 func (s *seeker) peers(ctx context.Context) ([]netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	list, err := s.provider.Peers(ctx)
+	list, err := s.ask(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +127,25 @@ func (s *seeker) peers(ctx context.Context) ([]netip.AddrPort, error) {
 		return nil, errors.Join(errs...)
 	}
 	return found, nil
+}
+
+// ask asks discovery, one question at a time.
+func (s *seeker) ask(ctx context.Context) ([]string, error) {
+	if s.asked == nil {
+		done := make(chan answered, 1)
+		s.asked = done
+		go func() { // ends when Peers returns, as it must soon after ctx; a provider that does not holds up nobody
+			list, err := s.provider.Peers(ctx)
+			done <- answered{list, err}
+		}()
+	}
+	select {
+	case a := <-s.asked:
+		s.asked = nil
+		return a.list, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("no answer within %v: %w", askTimeout, ctx.Err())
+	}
 }
 
 // resolve turns "host:port" into addresses.
@@ -173,27 +201,46 @@ func (s *seeker) strangers(found []netip.AddrPort) []netip.AddrPort {
 	return list
 }
 
-// tryAll asks strangers who they are, a few at a time, until enough have
-// answered as nodes of this cluster.
+// tryAll asks strangers who they are, some at a time, until enough have answered
+// as nodes of this cluster.
 func (s *seeker) tryAll(ctx context.Context, strangers []netip.AddrPort) (answering []netip.AddrPort, problems []error) {
-	for len(strangers) > 0 && len(answering) < fewAtOnce && ctx.Err() == nil {
+	for len(strangers) > 0 && len(answering) == 0 && ctx.Err() == nil {
 		batch := strangers[:min(askAtOnce, len(strangers))]
 		strangers = strangers[len(batch):]
-		verdicts := make([]error, len(batch))
-		var wg sync.WaitGroup
-		for i, a := range batch {
-			wg.Go(func() { verdicts[i] = s.try(ctx, a) })
+		got, failed := s.tryBatch(ctx, batch)
+		answering, problems = append(answering, got...), append(problems, failed...)
+	}
+	return answering, problems
+}
+
+// tried is what became of one address.
+type tried struct {
+	addr netip.AddrPort
+	err  error
+}
+
+// tryBatch asks all of a batch at once. When one has answered it waits for others
+// a moment only: an address that is silent shall not hold up the node.
+func (s *seeker) tryBatch(ctx context.Context, batch []netip.AddrPort) (answering []netip.AddrPort, problems []error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan tried, len(batch))
+	for _, a := range batch {
+		go func() { results <- tried{a, s.try(ctx, a)} }() // ends with ctx; received below
+	}
+	for range batch {
+		r := <-results
+		switch {
+		case r.err == nil && len(answering) < fewAtOnce:
+			answering = append(answering, r.addr)
+			time.AfterFunc(moreAnswers, cancel)
+		case errors.Is(r.err, ErrSelf):
+			s.mine[r.addr] = true
+		case r.err != nil && ctx.Err() == nil:
+			problems = append(problems, fmt.Errorf("%v: %w", r.addr, r.err))
 		}
-		wg.Wait()
-		for i, err := range verdicts {
-			switch {
-			case err == nil && len(answering) < fewAtOnce:
-				answering = append(answering, batch[i])
-			case errors.Is(err, ErrSelf):
-				s.mine[batch[i]] = true
-			case err != nil:
-				problems = append(problems, fmt.Errorf("%v: %w", batch[i], err))
-			}
+		if len(answering) == fewAtOnce {
+			cancel()
 		}
 	}
 	return answering, problems

@@ -22,7 +22,7 @@ const (
 	laneBurst     = 16 << 10 // bytes that it may save up
 	laneQueue     = 1024     // received payloads that the bus has not taken yet; more are dropped
 	eventOverhead = 48       // at most what serf adds to a payload and its name
-	laneName      = 12       // bytes of an event's name
+	laneName      = 8        // bytes of an event's name
 )
 
 // gossipConfig is the configuration of serf: memberlist's for local networks,
@@ -116,7 +116,7 @@ func (l *lane) Gossip(payload []byte) error {
 // name makes equal payloads different, as serf takes events of the same name,
 // payload and logical time for one.
 func (l *lane) name() string {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, laneName), l.boot)
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, laneName), uint32(l.boot))
 	return string(binary.BigEndian.AppendUint32(b, l.seq.Add(1)))
 }
 

@@ -125,6 +125,9 @@ func (n *Node) start(s *settings, t *transport) error {
 	go n.watch()
 	s.log.Info("node is up", "node", n.self.String(), "cluster", s.cluster, "bound", n.port.bound.String(),
 		"address", n.self.Addr, "secured", s.tls != nil)
+	if s.tls == nil && !n.port.bound.Addr().IsLoopback() {
+		s.log.Warn("node has no secret: whoever reaches its port can do anything to the cluster", "node", n.self.String())
+	}
 	return nil
 }
 

@@ -207,7 +207,11 @@ func (n *Node) setState(s State, err error) {
 	n.mu.Lock()
 	n.state, n.err = s, err
 	n.mu.Unlock()
-	n.log.Info("node is "+s.String(), "node", n.self.String())
+	args := []any{"node", n.self.String(), "state", s.String()}
+	if err != nil {
+		args = append(args, "err", err)
+	}
+	n.log.Info("node changed state", args...)
 }
 
 // watch closes the node if its bus is closed or if gossip ends by itself. It
@@ -256,9 +260,11 @@ func (n *Node) member(t serf.EventType, sm serf.Member) {
 		return
 	}
 	old, had := n.roster.set(m)
-	if m.Status == StatusAlive {
+	switch {
+	case n.predecessor(m): // there is nobody to dial
+	case m.Status == StatusAlive:
 		n.peers.alive(m.Peer)
-	} else {
+	default:
 		n.peers.departed(m.Boot, m.Status == StatusFailed)
 	}
 	if had && old.Status == m.Status {
@@ -268,6 +274,10 @@ func (n *Node) member(t serf.EventType, sm serf.Member) {
 	logMember(n.log, e.Type, m)
 	n.hub.publish(e)
 }
+
+// predecessor reports whether a member lived at this node's own address: it is
+// dead, though gossip may not have noticed yet.
+func (n *Node) predecessor(m Member) bool { return m.Addr == n.self.Addr }
 
 func eventOf(s Status) EventType {
 	switch s {
@@ -357,7 +367,7 @@ func (n *Node) awaitLinks(ctx context.Context, d time.Duration) {
 func (n *Node) missing() (names []string) {
 	for _, sm := range n.gossip.Members() {
 		m, err := memberOf(sm)
-		if err == nil && m.Status == StatusAlive && m.Boot != n.self.Boot && n.peers.since(m.Boot).IsZero() {
+		if err == nil && m.Status == StatusAlive && !n.predecessor(m) && n.peers.since(m.Boot).IsZero() {
 			names = append(names, m.String()+" at "+m.Addr)
 		}
 	}

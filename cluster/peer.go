@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -389,9 +390,18 @@ func (p *peer) rise(who bus.Peer) {
 // drop breaks the link, if there is one, and waits until it is down.
 func (p *peer) drop() {
 	if p.link != nil {
-		_ = p.link.conn.Close()
+		sever(p.link.conn)
 		p.lost(<-p.link.ended)
 	}
+}
+
+// sever closes a stream without the farewell of TLS, which could take seconds
+// where nobody reads.
+func sever(c net.Conn) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	_ = c.Close()
 }
 
 // lost notes that the link has ended.
@@ -415,8 +425,8 @@ func (p *peer) lost(err error) {
 	case err == nil:
 		p.farewell = true
 		p.set.log.Debug("peer said goodbye", "peer", who.String())
-	case errors.Is(err, net.ErrClosed):
-		p.set.log.Debug("link replaced", "peer", who.String(), "err", err)
+	case errors.Is(err, net.ErrClosed), errors.Is(err, bus.ErrClosed):
+		p.set.log.Debug("link ended", "peer", who.String(), "err", err)
 	default:
 		p.set.log.Info("link broke", "peer", who.String(), "err", err)
 	}

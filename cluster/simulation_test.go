@@ -1,6 +1,8 @@
 package cluster_test
 
 import (
+	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,7 +33,7 @@ func TestSimulation(t *testing.T) {
 				t.Logf("kill: forgotten after %v", c.AwaitLinked(0, 1, 2, 3))
 
 				c.Silence(3)
-				t.Logf("silent death: noticed after %v", c.Await("the silent node failed at the others", 6*time.Second, func() bool {
+				t.Logf("silent death: noticed after %v", c.Await("the silent node failed at the others", 5*time.Second, func() bool {
 					return c.Linked(0, 1, 2)
 				}))
 				c.Heal()
@@ -57,4 +59,43 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-var _ = synctest.Wait
+// The figures hold for clusters of any size that one machine can simulate.
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	sizes := []int{10, 50}
+	if testing.Short() {
+		sizes = sizes[:1]
+	}
+	for _, size := range sizes {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := clustertest.New(t, 0)
+				began := time.Now()
+				c.StartMany(size)
+				c.AwaitLinked()
+				t.Logf("all linked after %v", time.Since(began))
+				var others, half []int
+				for i := range size {
+					if i > 0 {
+						others = append(others, i)
+					}
+					if i < size/2 {
+						half = append(half, i)
+					}
+				}
+				c.Silence(0)
+				t.Logf("silent death: no link after %v", c.Await("all links to it are down", 5*time.Second, func() bool {
+					return !slices.ContainsFunc(others, func(i int) bool { return hasLink(c.Node(i), c.Node(0).Self().Boot) })
+				}))
+				t.Logf("and not a member after %v more", c.Await("gossip agrees", 10*time.Second, func() bool { return c.Linked(others...) }))
+				c.Heal()
+				t.Logf("back after %v", c.Await("it is back", 15*time.Second, func() bool { return c.Linked(append(others, 0)...) }))
+				c.Partition(half)
+				time.Sleep(time.Minute)
+				c.Heal()
+				t.Logf("partition healed after %v", c.Await("one cluster", 15*time.Second, func() bool { return c.Linked(append(others, 0)...) }))
+			})
+		})
+	}
+}

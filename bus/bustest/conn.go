@@ -76,6 +76,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 // That a Write returns nil says, as for a socket, nothing about whether its
 // bytes arrive. When they arrive at an end that is closed, this end is reset.
 func (c *Conn) Write(b []byte) (n int, err error) {
+	delay := c.drawDelay()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.writing {
@@ -94,7 +95,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 			return n, err
 		}
 		if k := min(c.out.room(), len(b)-n); k > 0 {
-			c.out.send(data, b[n:n+k])
+			c.out.send(data, b[n:n+k], delay)
 			n += k
 		}
 		if n == len(b) {
@@ -126,6 +127,7 @@ func (c *Conn) cannotWrite() error {
 // [net.ErrClosed] after Close and [syscall.ECONNRESET] after a reset; calling
 // it twice is none.
 func (c *Conn) CloseWrite() error {
+	delay := c.drawDelay()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -134,16 +136,16 @@ func (c *Conn) CloseWrite() error {
 	case c.wasReset:
 		return c.fail("close", syscall.ECONNRESET)
 	}
-	c.endStream()
+	c.endStream(delay)
 	return nil
 }
 
-func (c *Conn) endStream() {
+func (c *Conn) endStream(delay time.Duration) {
 	if c.writeClosed {
 		return
 	}
 	c.writeClosed = true
-	c.out.send(endOfStream, nil)
+	c.out.send(endOfStream, nil, delay)
 	c.writable.Broadcast()
 }
 
@@ -156,6 +158,7 @@ func (c *Conn) endStream() {
 //
 // Close always returns nil; calling it again does nothing.
 func (c *Conn) Close() error {
+	delay := c.drawDelay()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -170,9 +173,9 @@ func (c *Conn) Close() error {
 	case c.wasReset:
 	case unread:
 		c.out.dropFlight()
-		c.out.send(reset, nil)
+		c.out.send(reset, nil, delay)
 	default:
-		c.endStream()
+		c.endStream(delay)
 	}
 	if c.peer.closed {
 		c.in.clear()

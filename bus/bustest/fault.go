@@ -33,17 +33,30 @@ func (c *Conn) Cut() {
 }
 
 // SetDelay makes what this end sends from now on arrive later, by what delay
-// returns; it is called once for each piece that is written. The order is kept,
-// so that a piece also waits for those before it. Nil, the default, and a
-// duration that is not positive mean no delay. The bytes count against the
-// buffer while they are on their way. delay must not block or use the pipe.
+// returns. It is called at each Write, CloseWrite and Close, concurrently if
+// these are, and with no lock held: it may take those of its own. The order is
+// kept, so that what is sent also waits for what was sent before it. Nil, the
+// default, and a duration that is not positive mean no delay. Bytes count
+// against the buffer while they are on their way.
 //
 // In a synctest bubble a stream that is never idle needs a delay: without one
 // its traffic takes no time, and time stands still while it lasts.
 func (c *Conn) SetDelay(delay func() time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.out.delay = delay
+	c.out.delay, c.out.drawn = delay, 0
+}
+
+// drawDelay returns how late is what this end sends next. The caller does not
+// hold mu: who calls a pipe's methods may hold a lock that delay takes.
+func (c *Conn) drawDelay() time.Duration {
+	c.mu.Lock()
+	delay := c.out.delay
+	c.mu.Unlock()
+	if delay == nil {
+		return 0
+	}
+	return delay()
 }
 
 // Reset breaks the stream at both ends at once, whatever is stalled, cut or

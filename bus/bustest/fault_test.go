@@ -111,7 +111,7 @@ func TestDelay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pipe(t, bustest.WithBuffer(10))
-		delays := []time.Duration{30 * time.Millisecond, 10 * time.Millisecond, 0, 50 * time.Millisecond}
+		delays := []time.Duration{30 * time.Millisecond, 10 * time.Millisecond, 0, 50 * time.Millisecond, 0}
 		a.SetDelay(func() time.Duration {
 			d := delays[0]
 			delays = delays[1:]
@@ -120,7 +120,6 @@ func TestDelay(t *testing.T) {
 		start := time.Now()
 		write(t, a, "one")
 		write(t, a, "two") // sooner, but not before one
-		write(t, a, "")    // sends nothing, asks for no delay
 		write(t, a, "six")
 		if err := a.CloseWrite(); err != nil {
 			t.Fatal(err)
@@ -140,6 +139,37 @@ func TestDelay(t *testing.T) {
 		if d := time.Since(start); d != 50*time.Millisecond {
 			t.Errorf("the end came after %v, want 50ms", d)
 		}
+	})
+}
+
+// A network that draws its delays under a lock may hold that lock while it
+// stalls and resumes its streams.
+func TestDelayMayTakeALockThatFaultsAreMadeUnder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pipe(t)
+		network := make(chan struct{}, 1) // a mutex that synctest sees
+		delay := func() time.Duration {
+			network <- struct{}{}
+			defer func() { <-network }()
+			return time.Millisecond
+		}
+		a.SetDelay(delay)
+		b.SetDelay(delay)
+		a.Stall()
+		write(t, a, "for a closed end")
+		b.Close()
+		readFails(t, a, io.EOF)
+
+		network <- struct{}{}
+		var wg sync.WaitGroup
+		wg.Go(func() { write(t, a, "more") })
+		synctest.Wait() // it waits for its delay, and for that only
+		a.Resume()
+		<-network
+		wg.Wait()
+		time.Sleep(3 * time.Millisecond) // there, and back as late
+		readFails(t, a, syscall.ECONNRESET)
 	})
 }
 

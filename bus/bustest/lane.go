@@ -19,8 +19,9 @@ type lane struct {
 
 	stalled bool
 	cut     bool
-	delay   func() time.Duration
-	timer   *time.Timer // for the arrival of flight[0]; nil when none is needed
+	delay   func() time.Duration // called without mu; see Conn.drawDelay
+	drawn   time.Duration        // what it returned last
+	timer   *time.Timer          // for the arrival of flight[0]; nil when none is needed
 }
 
 type segmentKind int
@@ -41,12 +42,17 @@ type segment struct {
 // room is how many bytes may be written now.
 func (l *lane) room() int { return l.limit - l.arrived.Len() - l.flying }
 
-// send puts a segment on its way. It does not retain body.
-func (l *lane) send(kind segmentKind, body []byte) {
+// send puts a segment on its way, which takes it at least delay. It does not
+// retain body.
+func (l *lane) send(kind segmentKind, body []byte, delay time.Duration) {
+	l.drawn = delay
 	if l.cut {
 		return
 	}
-	at := l.arrival()
+	var at time.Time
+	if delay > 0 {
+		at = time.Now().Add(delay)
+	}
 	if at.IsZero() && len(l.flight) == 0 && !l.stalled {
 		l.arrive(segment{kind: kind, body: body})
 		return
@@ -54,18 +60,6 @@ func (l *lane) send(kind segmentKind, body []byte) {
 	l.flight = append(l.flight, segment{kind, bytes.Clone(body), at})
 	l.flying += len(body)
 	l.deliver()
-}
-
-// arrival is when what is sent now arrives, but for what is before it.
-func (l *lane) arrival() time.Time {
-	if l.delay == nil {
-		return time.Time{}
-	}
-	d := l.delay()
-	if d <= 0 {
-		return time.Time{}
-	}
-	return time.Now().Add(d)
 }
 
 // deliver lets arrive what is due, in order, and sets the timer for the rest.
@@ -109,7 +103,8 @@ func (l *lane) arrive(s segment) {
 	case s.kind == reset:
 		l.to.onReset()
 	case l.to.closed && s.kind == data:
-		l.to.out.send(reset, nil)
+		answer := l.to.out
+		answer.send(reset, nil, answer.drawn)
 		l.from.writable.Broadcast()
 	case l.to.closed:
 	case s.kind == endOfStream:

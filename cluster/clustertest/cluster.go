@@ -2,7 +2,7 @@ package clustertest
 
 import (
 	"context"
-	"io"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -127,15 +127,46 @@ func (c *Cluster) Start() int {
 	return c.start(address(len(c.nodes)))
 }
 
-// Restart starts a node anew at the address of one that was killed or closed,
+// Restart starts a node anew at the address of one that has ended,
 // with a new boot id, and returns the index of the new one.
 func (c *Cluster) Restart(i int) int {
 	c.t.Helper()
 	return c.start(c.nodes[i].IP)
 }
 
+// StartMany adds n nodes at new addresses, all at the same moment, and returns
+// when the Joins of all have returned.
+func (c *Cluster) StartMany(n int) {
+	c.t.Helper()
+	var joins []func() error
+	for range n {
+		_, join := c.prepare(address(len(c.nodes)))
+		joins = append(joins, join)
+	}
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i, join := range joins {
+		wg.Go(func() { errs[i] = join() })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
 func (c *Cluster) start(ip netip.Addr) int {
 	c.t.Helper()
+	i, join := c.prepare(ip)
+	if err := join(); err != nil {
+		c.t.Fatal(err)
+	}
+	return i
+}
+
+// prepare adds a node that join starts.
+func (c *Cluster) prepare(ip netip.Addr) (index int, join func() error) {
 	i := len(c.nodes)
 	bind := netip.AddrPortFrom(ip, port).String()
 	c.mu.Lock()
@@ -149,7 +180,7 @@ func (c *Cluster) start(ip netip.Addr) int {
 		Network:   c.net.Host(ip),
 		Insecure:  true,
 		Discovery: discovery.ProviderFunc(c.discover),
-		Logger:    slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger:    slog.New(slog.DiscardHandler),
 	}
 	if c.opts.config != nil {
 		c.opts.config(i, &conf)
@@ -158,13 +189,14 @@ func (c *Cluster) start(ip netip.Addr) int {
 	if c.opts.bus != nil {
 		busOpts = append(busOpts, c.opts.bus(i)...)
 	}
-	eb := bus.New(busOpts...)
-	n, err := cluster.Join(c.t.Context(), eb, conf)
-	if err != nil {
-		c.t.Fatalf("clustertest: node %d: %v", i, err)
+	n := &Node{Bus: bus.New(busOpts...), IP: ip}
+	c.nodes = append(c.nodes, n)
+	return i, func() (err error) {
+		if n.Node, err = cluster.Join(c.t.Context(), n.Bus, conf); err != nil {
+			return fmt.Errorf("clustertest: node %d: %w", i, err)
+		}
+		return nil
 	}
-	c.nodes = append(c.nodes, &Node{Node: n, Bus: eb, IP: ip})
-	return i
 }
 
 // discover tells the addresses of all nodes there were.
@@ -175,16 +207,22 @@ func (c *Cluster) discover(context.Context) ([]string, error) {
 }
 
 // Kill ends a node as SIGKILL ends a process: its streams are reset and its port
-// is closed. Nothing of it is heard any more.
-func (c *Cluster) Kill(i int) {
+// is closed.
+func (c *Cluster) Kill(i int) { c.drop(i, c.net.Kill) }
+
+// PowerOff ends a node as a loss of power ends its host: nothing of it is heard
+// any more, and nobody is told.
+func (c *Cluster) PowerOff(i int) { c.drop(i, c.net.PowerOff) }
+
+func (c *Cluster) drop(i int, off func(netip.Addr)) {
 	n := c.nodes[i]
 	n.killed = true
-	c.net.Kill(n.IP)
+	off(n.IP)
 	c.wg.Go(func() { _ = n.Close() }) // awaited by close
 }
 
-// Silence loses all that goes to and from a node, as when its host loses power or
-// its cable is cut; Heal ends it.
+// Silence loses all that goes to and from a node, as when its cable is cut; Heal
+// ends it.
 func (c *Cluster) Silence(i int) {
 	for j := range c.nodes {
 		if j != i {
@@ -284,7 +322,9 @@ func (c *Cluster) sees(i int, boots map[uint64]bool) bool {
 func (c *Cluster) close() {
 	c.net.Heal()
 	for _, n := range c.nodes {
-		c.wg.Go(func() { _ = n.Close() })
+		if n.Node != nil {
+			c.wg.Go(func() { _ = n.Close() })
+		}
 	}
 	c.wg.Wait()
 	if inBubble() {

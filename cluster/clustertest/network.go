@@ -22,15 +22,16 @@ var errNoSuchHost = errors.New("cannot assign requested address")
 // 2 ms, packets come in any order, and nothing is lost until one of the methods
 // says so. Its methods may be called concurrently. Make one with [NewNetwork].
 type Network struct {
-	mu        sync.Mutex
-	rng       *rand.Rand
-	hosts     map[netip.Addr]*host
-	blocked   map[direction]bool
-	streams   map[*stream]bool
-	loss      float64
-	duplicate float64
-	delay     func(*rand.Rand) time.Duration
-	changed   chan struct{} // closed and replaced when a host or a block changes
+	mu      sync.Mutex
+	hosts   map[netip.Addr]*host
+	blocked map[direction]bool
+	streams map[*stream]bool
+	changed chan struct{} // closed and replaced when a host or a block changes
+
+	chance          sync.Mutex // may be taken while mu is held
+	rng             *rand.Rand
+	loss, duplicate float64
+	delay           func(*rand.Rand) time.Duration
 }
 
 type direction struct{ from, to netip.Addr }
@@ -63,15 +64,15 @@ func (n *Network) Host(ip netip.Addr) cluster.Network {
 // SetLoss makes the network lose that share of packets, from 0 to 1. Streams
 // lose nothing.
 func (n *Network) SetLoss(share float64) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.chance.Lock()
+	defer n.chance.Unlock()
 	n.loss = share
 }
 
 // SetDuplicates makes that share of packets, from 0 to 1, arrive twice.
 func (n *Network) SetDuplicates(share float64) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.chance.Lock()
+	defer n.chance.Unlock()
 	n.duplicate = share
 }
 
@@ -79,8 +80,8 @@ func (n *Network) SetDuplicates(share float64) {
 // the network's source of chance and must do nothing but draw. It is for streams
 // that are opened later too.
 func (n *Network) SetDelay(draw func(*rand.Rand) time.Duration) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.chance.Lock()
+	defer n.chance.Unlock()
 	n.delay = draw
 }
 
@@ -160,15 +161,30 @@ func (n *Network) Cut(from, to netip.Addr) {
 }
 
 // Kill ends a host as the end of a process does: its ports are closed and its
-// streams reset. The address can be used again.
+// streams reset. The address can be used again, by another Host.
 func (n *Network) Kill(ip netip.Addr) {
+	for _, s := range n.remove(ip) {
+		s.near.Reset()
+	}
+}
+
+// PowerOff ends a host as a loss of power does: nothing of it is heard any more,
+// and nobody is told. The address can be used again, by another Host.
+func (n *Network) PowerOff(ip netip.Addr) {
+	for _, s := range n.remove(ip) {
+		s.near.Cut()
+		s.far.Cut()
+	}
+}
+
+// remove forgets a host, closes its ports and returns its streams.
+func (n *Network) remove(ip netip.Addr) (its []*stream) {
 	n.mu.Lock()
 	h := n.hosts[ip]
 	delete(n.hosts, ip)
-	var mine []*stream
 	for s := range n.streams {
 		if s.a == ip || s.b == ip {
-			mine = append(mine, s)
+			its = append(its, s)
 		}
 	}
 	n.notify()
@@ -176,9 +192,7 @@ func (n *Network) Kill(ip netip.Addr) {
 	if h != nil {
 		h.close()
 	}
-	for _, s := range mine {
-		s.near.Reset()
-	}
+	return its
 }
 
 // between returns the streams between two hosts, whoever opened them.
@@ -201,26 +215,33 @@ func (n *Network) notify() {
 
 // latency draws a delay.
 func (n *Network) latency() time.Duration {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.chance.Lock()
+	defer n.chance.Unlock()
 	return n.delay(n.rng)
 }
 
 // fate says when the copies of a packet arrive, and where; none if it is lost.
 func (n *Network) fate(from, to netip.AddrPort) (at *packets, delays []time.Duration) {
+	// Draw always: what is blocked must not change the fate of other packets.
+	lost, delays := n.draw()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	// Draw always: what is blocked must not change the fate of other packets.
-	lost, twice := n.rng.Float64() < n.loss, n.rng.Float64() < n.duplicate
-	delays = append(delays, n.delay(n.rng))
-	if twice {
-		delays = append(delays, n.delay(n.rng))
-	}
 	h := n.hosts[to.Addr()]
 	if lost || h == nil || n.blocked[direction{from.Addr(), to.Addr()}] {
 		return nil, nil
 	}
 	return h.packets[to.Port()], delays
+}
+
+func (n *Network) draw() (lost bool, delays []time.Duration) {
+	n.chance.Lock()
+	defer n.chance.Unlock()
+	lost, twice := n.rng.Float64() < n.loss, n.rng.Float64() < n.duplicate
+	delays = append(delays, n.delay(n.rng))
+	if twice {
+		delays = append(delays, n.delay(n.rng))
+	}
+	return lost, delays
 }
 
 // route returns the listener at an address, nil if there is none, or says that

@@ -2,16 +2,19 @@ package ecs_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/runrig-go/runrig/discovery/ecs"
 	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
 )
 
-// childEnv marks a process as the child of TestEnvironmentIsEnough.
+// childEnv marks a process as a child of these tests.
 const childEnv = "ECS_TEST_CHILD"
 
 // A process that has nothing but the environment of a task finds its place and its peers, whatever
@@ -42,15 +45,53 @@ func TestEnvironmentIsEnough(t *testing.T) {
 			}
 			addTask(t, fake, other)
 
-			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$", "-test.v")
-			child.Env = append(misleading(), own.Env()...)
-			out, err := child.CombinedOutput()
-			want := fmt.Sprintf("found: %s %s [%s]\n", own.ID(), tt.self, tt.peer)
-			if err != nil || !strings.Contains(string(out), want) {
-				t.Errorf("the child ended with %v; want it to say %q:\n%s", err, want, out)
+			out := runChild(t, own.Env()...)
+			if want := fmt.Sprintf("found: %s %s [%s]\n", own.ID(), tt.self, tt.peer); !strings.Contains(out, want) {
+				t.Errorf("the child should say %q:\n%s", want, out)
 			}
 		})
 	}
+}
+
+// The SDK's own search for credentials, with what a task without or with a role has.
+func TestCredentialsOfTheEnvironment(t *testing.T) {
+	t.Parallel()
+	fake := newFake(t, ecstest.Config{})
+	own := addTask(t, fake, web("127.0.0.1"))
+	var status atomic.Int32
+	role := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(int(status.Load()))
+	}))
+	t.Cleanup(role.Close)
+	fullURI := "AWS_CONTAINER_CREDENTIALS_FULL_URI=" + role.URL
+	for _, tt := range []struct {
+		name, setting, want string
+		status              int32
+	}{
+		{"no role", "", ecs.ErrNoCredentials.Error(), 0},
+		{"role refused", fullURI, ecs.ErrNoCredentials.Error(), http.StatusForbidden},
+		{"role's endpoint fails", fullURI, ecs.ErrTemporary.Error(), http.StatusServiceUnavailable},
+	} {
+		status.Store(max(tt.status, http.StatusOK))
+		env := append(own.Env(), "AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=")
+		out := runChild(t, append(env, tt.setting)...)
+		if !strings.Contains(out, "failed: "+tt.want) {
+			t.Errorf("%s: the child should say %q:\n%s", tt.name, tt.want, out)
+		}
+	}
+	wantCalls(t, fake, "ListTasks=0")
+}
+
+// runChild runs TestChild in a process with that environment, and returns what it printed.
+func runChild(t *testing.T, env ...string) string {
+	t.Helper()
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$", "-test.v")
+	child.Env = append(misleading(), env...)
+	out, err := child.CombinedOutput()
+	if err != nil {
+		t.Errorf("the child ended with %v:\n%s", err, out)
+	}
+	return string(out)
 }
 
 // misleading is an environment of which anything that is heeded leads away from the fake.
@@ -68,12 +109,17 @@ func misleading() []string {
 // TestChild is the child's part: what a program in a task does.
 func TestChild(t *testing.T) {
 	if os.Getenv(childEnv) == "" {
-		t.Skip("only in the child process that TestEnvironmentIsEnough starts")
+		t.Skip("only in a child process of other tests")
 	}
 	p, err := ecs.New(t.Context(), ecs.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	self := selfOf(t, p)
-	fmt.Printf("found: %s %s %v\n", self.Name, self.Addr, peersOf(t, p))
+	peers, err := p.Peers(t.Context())
+	if err != nil {
+		fmt.Printf("failed: %v\n", err)
+		return
+	}
+	fmt.Printf("found: %s %s %v\n", self.Name, self.Addr, peers)
 }

@@ -41,8 +41,8 @@ type Config struct {
 	// that ends in /v2/metadata is one of version 2, any other the container's own of version 3 or 4.
 	MetadataURL string
 	// AWS is a configuration of the AWS SDK to use, for a role in another account, say. Nil means the
-	// SDK's own default: inside a task, the task role. It is copied. A Region or Config.Region in
-	// it or beside it is needed no more than otherwise.
+	// SDK's own default: inside a task, the task role. It is copied. Its Region counts instead of
+	// AWS_REGION and AWS_DEFAULT_REGION, and may be empty.
 	AWS *aws.Config
 	// Logger gets a line at debug level for each task that is left out, with the reason, and
 	// warnings about what needs somebody's attention. Nil means slog.Default().

@@ -51,10 +51,12 @@
 //
 // # Numbers
 //
-// A call of Peers costs one call of the API when the tasks are the same as before and all run,
-// else one more for each hundred new ones, and one for each further hundred listed. AWS allows an account and region 20 such
-// calls a second, with bursts of 100. Each call of Peers or Self ends after ten seconds at the
-// latest. The SDK tries each call three times. At most 10,000 tasks are listed.
+// A call of Peers costs one call of the API when the tasks are the same as before and all run;
+// one more for each further hundred tasks listed, and for each hundred that are new or only start.
+// AWS allows an account and region 20 such calls a second, with bursts of 100. Each call of Peers
+// or Self ends after ten seconds of asking the API at the latest. The SDK tries each call three
+// times. More than 10,000 tasks are an error.
+//
 // The metadata endpoint is tried three times, for 1.5 seconds each, and asked only by New (and by
 // Self, when it did not know the address yet).
 package ecs

@@ -89,7 +89,7 @@ func (c call) classify(ctx context.Context, err error) error {
 	case cause != nil:
 		return fmt.Errorf("ecs: %v: %w", c, cause)
 	}
-	if kind, what := c.known(err); kind != nil {
+	if what, kind := c.known(err); kind != nil {
 		return fmt.Errorf("%w: %v: %s: %w", kind, c, what, err)
 	}
 	var api interface{ ErrorCode() string } // smithy.APIError, which only answers of the API implement
@@ -102,25 +102,25 @@ func (c call) classify(ctx context.Context, err error) error {
 	return fmt.Errorf("ecs: %v: %w", c, err)
 }
 
-// known returns the sentinel for an error that needs somebody to act, and what to do.
-func (c call) known(err error) (kind error, what string) {
+// known returns what to do about an error that needs somebody to act, and its sentinel.
+func (c call) known(err error) (what string, kind error) {
 	var noCluster *types.ClusterNotFoundException
 	var noService *types.ServiceNotFoundException
 	var api interface{ ErrorCode() string }
 	switch {
 	case errors.As(err, &noCluster):
-		return ErrClusterNotFound, "check Config.Cluster, and the region (Config.Region, AWS_REGION)"
+		return "check Config.Cluster, and the region (Config.Region, AWS_REGION)", ErrClusterNotFound
 	case errors.As(err, &noService):
-		return ErrServiceNotFound, "check Config.Services"
+		return "check Config.Services", ErrServiceNotFound
 	case !errors.As(err, &api):
-		return nil, ""
+		return "", nil
 	case slices.Contains(deniedCodes, api.ErrorCode()):
-		return ErrAccessDenied, fmt.Sprintf("the task role (taskRoleArn of the task definition, not the execution role) must allow %s",
-			strings.Join(neededActions(c.action), " and "))
+		return fmt.Sprintf("the task role (taskRoleArn of the task definition, not the execution role) must allow %s",
+			strings.Join(neededActions(c.action), " and ")), ErrAccessDenied
 	case slices.Contains(credentialCodes, api.ErrorCode()):
-		return ErrNoCredentials, "AWS refused the credentials; give the task definition a task role (taskRoleArn) and set no AWS keys by hand"
+		return "AWS refused the credentials; give the task definition a task role (taskRoleArn) and set no AWS keys by hand", ErrNoCredentials
 	}
-	return nil, ""
+	return "", nil
 }
 
 // neededActions are the actions the task role must allow. Container instances are asked about

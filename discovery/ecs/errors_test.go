@@ -48,6 +48,7 @@ func TestErrorsOfTheAPI(t *testing.T) {
 	}{
 		"throttled":        {ecstest.Throttle(0), ecs.ErrTemporary, []string{"Rate exceeded", `"web"`, "prod"}, 3},
 		"server error":     {ecstest.ServerError(0), ecs.ErrTemporary, []string{"try again later"}, 3},
+		"new kind of 503":  {ecstest.Fault{Status: 503, Type: "SomethingNewException"}, ecs.ErrTemporary, nil, 3},
 		"bad gateway":      {ecstest.Fault{Status: 502, Body: "<html>"}, ecs.ErrTemporary, nil, 3},
 		"too many":         {ecstest.Fault{Status: 429, Body: "{}"}, ecs.ErrTemporary, nil, 0},
 		"access denied":    {ecstest.AccessDenied("ListTasks"), ecs.ErrAccessDenied, []string{"task role", "not the execution role", "ecs:ListTasks and ecs:DescribeTasks", "is not authorized to perform"}, 1},

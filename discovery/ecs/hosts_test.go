@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/runrig-go/runrig/discovery/ecs"
@@ -28,6 +29,9 @@ func TestBridgeWithStaticHostPorts(t *testing.T) {
 	wantPeers(t, p, "10.0.0.2:8002", "10.0.0.2:8003")
 	wantCalls(t, fake, "DescribeContainerInstances=1")
 	wantPeers(t, p, "10.0.0.2:8002", "10.0.0.2:8003")
+	wantCalls(t, fake, "DescribeContainerInstances=1")
+	addTask(t, fake, bridge("10.0.0.2", static(8004))) // on a host that is known
+	wantPeers(t, p, "10.0.0.2:8002", "10.0.0.2:8003", "10.0.0.2:8004")
 	wantCalls(t, fake, "DescribeContainerInstances=1")
 	if self := selfOf(t, p); self.Addr != "10.0.0.1:8001" || self.Name != own.ID() {
 		t.Errorf("Self gave %+v, want the host's address and port", self)
@@ -237,8 +241,9 @@ func TestHostIP(t *testing.T) {
 
 func TestInstanceWithoutAttribute(t *testing.T) {
 	t.Parallel()
+	var late atomic.Bool
 	fake := newFake(t, ecstest.Config{InstanceAttributes: func(address string) map[string]string {
-		if address == "10.0.0.3" {
+		if address == "10.0.0.3" || late.Load() {
 			return map[string]string{"private-ip": address}
 		}
 		return map[string]string{"rack": "7"}
@@ -256,6 +261,22 @@ func TestInstanceWithoutAttribute(t *testing.T) {
 	}
 	addTask(t, fake, bridge("10.0.0.3", static(8003)))
 	wantPeers(t, p, "10.0.0.3:8003")
+	late.Store(true) // somebody sets the attribute
+	wantPeers(t, p, "10.0.0.2:8002", "10.0.0.3:8003")
+}
+
+// What the own description is needed for, service and container instance, costs one call.
+func TestOwnTaskIsDescribedOnce(t *testing.T) {
+	t.Parallel()
+	fake := newFake(t, ecstest.Config{})
+	cfg := bridge("10.0.0.1", static(8001))
+	cfg.MetadataVersion = 3 // has no ServiceName
+	p := newProvider(t, addTask(t, fake, cfg), nil)
+	for range 2 {
+		selfOf(t, p)
+		wantPeers(t, p)
+	}
+	wantCalls(t, fake, "DescribeTasks=1", "ListTasks=2")
 }
 
 func TestMetadataFile(t *testing.T) {

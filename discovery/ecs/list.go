@@ -15,9 +15,6 @@ const (
 	pageLimit = 100 // more pages than any service can have: 5,000 tasks are AWS's own limit
 )
 
-// selection is what one series of ListTasks asks for: exactly one field is set.
-type selection struct{ service, family string }
-
 // list returns the ARNs of the tasks that are to run and that s selects, all pages of them.
 func (p *Provider) list(ctx context.Context, s selection) ([]string, error) {
 	c := call{actionListTasks, p.cluster, s.service, p.api.region}

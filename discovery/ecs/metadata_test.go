@@ -146,6 +146,20 @@ func TestOwnAddressOfAwsvpc(t *testing.T) {
 	}
 }
 
+func TestNetworkOfTheOwnContainerIsPreferred(t *testing.T) {
+	t.Parallel()
+	fake := newFake(t, ecstest.Config{})
+	cfg := web("10.0.0.1")
+	cfg.EditMetadata = func(path string, doc map[string]any) {
+		if strings.HasSuffix(path, "/task") {
+			editNetworks(doc, []any{network("awsvpc", "10.0.0.5")})
+		}
+	}
+	if self := selfOf(t, newProvider(t, addTask(t, fake, cfg), nil)); self.Addr != "10.0.0.1" {
+		t.Errorf("Self.Addr is %q", self.Addr)
+	}
+}
+
 func network(mode string, ips ...string) any {
 	return map[string]any{"NetworkMode": mode, "IPv4Addresses": ips}
 }

@@ -27,8 +27,8 @@ type peer struct {
 // not all nodes ask the same one). The own task is never in the list. A task that has no address
 // as yet, or is stopping, is left out; see the package documentation.
 //
-// It calls the API, for up to ten seconds in all: once when nothing has changed since the last
-// call, else twice for each hundred tasks. It may be called concurrently; calls take turns.
+// It calls the API, for up to ten seconds in all: for up to a hundred tasks once when nothing has
+// changed since the last call, else twice. It may be called concurrently; calls take turns.
 //
 // The error is ErrTemporary for throttling, faults and time-outs; ErrAccessDenied,
 // ErrNoCredentials, ErrClusterNotFound or ErrServiceNotFound; ErrHostPort or ErrNoAddress

@@ -61,6 +61,26 @@ func TestUnchangedListCostsOneCall(t *testing.T) {
 	wantCalls(t, fake, "ListTasks=6", "DescribeTasks=3")
 }
 
+// A task that only starts is looked at again, until it runs.
+func TestStartingTaskIsDescribedUntilItRuns(t *testing.T) {
+	t.Parallel()
+	fake := newFake(t, ecstest.Config{})
+	own := addTask(t, fake, web("10.0.0.1"))
+	cfg := web("10.0.0.2")
+	cfg.Status = "PENDING"
+	other := addTask(t, fake, cfg)
+	p := newProvider(t, own, func(cfg *ecs.Config) { cfg.Services = []string{"web"} })
+	for range 2 {
+		wantPeers(t, p, "10.0.0.2:7946")
+	}
+	wantCalls(t, fake, "DescribeTasks=2")
+	other.SetStatus("RUNNING")
+	for range 2 {
+		wantPeers(t, p, "10.0.0.2:7946")
+	}
+	wantCalls(t, fake, "DescribeTasks=3")
+}
+
 func TestStatesOfATask(t *testing.T) {
 	t.Parallel()
 	fake := newFake(t, ecstest.Config{})
@@ -189,6 +209,21 @@ func TestAddressFromContainersWhenTheAttachmentHasNone(t *testing.T) {
 	wantPeers(t, newProvider(t, own, nil), "10.0.0.2:7946")
 }
 
+// A task with a network interface of its own is never looked for at its host's address.
+func TestInterfaceWithoutAddressIsNotTheHosts(t *testing.T) {
+	t.Parallel()
+	fake := newFake(t, ecstest.Config{})
+	cfg := web("10.0.0.2")
+	cfg.LaunchType = "EC2"
+	cfg.EditTask = func(task map[string]any) {
+		task["attachments"].([]any)[0].(map[string]any)["details"] = []any{}
+		task["containers"] = []any{}
+	}
+	addTask(t, fake, cfg)
+	wantPeers(t, newProvider(t, addTask(t, fake, web("10.0.0.1")), nil))
+	wantCalls(t, fake, "DescribeContainerInstances=0")
+}
+
 // Whatever is missing from a description, nothing panics, and the others are found.
 func TestMissingFields(t *testing.T) {
 	t.Parallel()
@@ -311,11 +346,17 @@ func TestNoPartialList(t *testing.T) {
 	addTask(t, fake2, web("10.0.0.2"))
 	p2 := newProvider(t, own2, nil)
 	wantPeers(t, p2, "10.0.0.2:7946")
-	addTask(t, fake2, web("10.0.0.3"))
+	third := addTask(t, fake2, web("10.0.0.3"))
 	fake2.Inject(ecstest.Fault{Action: "DescribeTasks", Status: http.StatusBadRequest, Type: "ClientException", Message: "no"})
 	if peers, err := p2.Peers(t.Context()); err == nil || peers != nil {
 		t.Fatalf("Peers gave %q, %v; want an error", peers, err)
 	}
 	fake2.ClearFaults()
-	wantPeers(t, p2, "10.0.0.2:7946", "10.0.0.3:7946")
+	addTask(t, fake2, web("10.0.0.4"))
+	fake2.Inject(ecstest.Fault{Action: "DescribeTasks", Status: http.StatusOK, Body: `{"tasks":[{"taskArn":"` + third.ARN() + `"}],"failures":[]}`})
+	if peers, err := p2.Peers(t.Context()); !errors.Is(err, ecs.ErrTemporary) || peers != nil {
+		t.Fatalf("Peers gave %q, %v; want ErrTemporary: one of two tasks was described", peers, err)
+	}
+	fake2.ClearFaults()
+	wantPeers(t, p2, "10.0.0.2:7946", "10.0.0.3:7946", "10.0.0.4:7946")
 }

@@ -38,7 +38,7 @@ var (
 )
 
 // New makes a Provider for the task this process runs in. It reads the task's metadata, for which
-// it waits until ctx ends at most (usually some milliseconds, about ten seconds when the endpoint
+// it waits until ctx ends at most (usually some milliseconds, about five seconds when the endpoint
 // does not answer), and makes no call of the ECS API. ctx does not bound the life of the Provider.
 //
 // The error is ErrNotOnECS, at once, outside of ECS; ErrTemporary when the metadata endpoint

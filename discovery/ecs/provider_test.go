@@ -2,6 +2,7 @@ package ecs_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/runrig-go/runrig/discovery"
@@ -78,7 +79,14 @@ func TestTaskOfNoServiceLooksForItsFamily(t *testing.T) {
 	own := addTask(t, fake, ecstest.TaskConfig{Family: "batch", Address: "10.0.0.1"})
 	addTask(t, fake, ecstest.TaskConfig{Family: "batch", Address: "10.0.0.2"})
 	addTask(t, fake, ecstest.TaskConfig{Family: "other", Address: "10.0.0.3"})
-	wantPeers(t, newProvider(t, own, nil), "10.0.0.2:7946")
+	var log journal
+	p := newProvider(t, own, func(cfg *ecs.Config) { cfg.Logger = log.logger() })
+	for range 2 {
+		wantPeers(t, p, "10.0.0.2:7946")
+	}
+	if n := strings.Count(log.String(), "task belongs to no service"); n != 1 {
+		t.Errorf("it is logged %d times that the family is used, want once:\n%s", n, &log)
+	}
 }
 
 func TestSeveralServicesAndFamilies(t *testing.T) {

@@ -1,6 +1,7 @@
-// Command protogen generates Go code from all .proto files of a git repository:
-// it compiles them, without protoc, and has protoc-gen-go write a .pb.go file
-// beside each. It runs in a module that has protoc-gen-go as a tool.
+// Command protogen generates Go code from the .proto files of a git repository:
+// it compiles all of them, without protoc, and has protoc-gen-go write a .pb.go
+// file beside each that has the option go_package. One without it describes code
+// that is written by hand. It runs in a module that has protoc-gen-go as a tool.
 //
 //	protogen -root DIR [-check]
 package main
@@ -20,6 +21,7 @@ import (
 	"github.com/bufbuild/protocompile/protoutil"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/pluginpb"
 )
 
@@ -39,7 +41,7 @@ func run(ctx context.Context, root string, check bool) error {
 		return err
 	}
 	req, err := compile(ctx, root, files)
-	if err != nil {
+	if err != nil || len(req.FileToGenerate) == 0 {
 		return err
 	}
 	generated, err := plugin(ctx, req)
@@ -88,10 +90,7 @@ func compile(ctx context.Context, root string, files []string) (*pluginpb.CodeGe
 	if err != nil {
 		return nil, err
 	}
-	req := &pluginpb.CodeGeneratorRequest{
-		FileToGenerate: files,
-		Parameter:      proto.String("paths=source_relative"),
-	}
+	req := &pluginpb.CodeGeneratorRequest{Parameter: proto.String("paths=source_relative")}
 	seen := make(map[string]bool)
 	var add func(protoreflect.FileDescriptor)
 	add = func(f protoreflect.FileDescriptor) {
@@ -105,9 +104,17 @@ func compile(ctx context.Context, root string, files []string) (*pluginpb.CodeGe
 		req.ProtoFile = append(req.ProtoFile, protoutil.ProtoFromFileDescriptor(f))
 	}
 	for _, f := range linked {
-		add(f)
+		if hasGoPackage(f) {
+			req.FileToGenerate = append(req.FileToGenerate, f.Path())
+			add(f)
+		}
 	}
 	return req, nil
+}
+
+func hasGoPackage(f protoreflect.FileDescriptor) bool {
+	o, ok := f.Options().(*descriptorpb.FileOptions)
+	return ok && o.GetGoPackage() != ""
 }
 
 // plugin returns the files that protoc-gen-go makes of the request, by name.

@@ -235,7 +235,7 @@ func (f *Fake) describeInstances(in describeInput) (any, error) {
 		for _, i := range c.instances {
 			if lastPart(i.arn) == lastPart(want) {
 				known = true
-				found = append(found, i.describe())
+				found = append(found, i.describe(f.cfg.InstanceAttributes(i.address)))
 			}
 		}
 		if !known {

@@ -31,9 +31,9 @@ type Config struct {
 	Account string
 	// PageSize is the most tasks in one answer of ListTasks, 1 to 100; 0 means 100.
 	PageSize int
-	// InstanceAttributes gives the attributes of the container instance with this address, when
-	// one is made for a task in bridge or host mode. Nil means {"private-ip": address}, the
-	// attribute that package ecs reads.
+	// InstanceAttributes gives the attributes of the container instance with this address, each
+	// time it is described; it must not call methods of the Fake. Nil means
+	// {"private-ip": address}, the attribute that package ecs reads.
 	InstanceAttributes func(address string) map[string]string
 }
 
@@ -64,7 +64,6 @@ type cluster struct {
 // instance is a container instance: a host on which tasks run.
 type instance struct {
 	arn, ec2ID, address string
-	attributes          map[string]string
 }
 
 // New starts a fake that listens until it is closed. It must be closed.
@@ -162,10 +161,9 @@ func (f *Fake) instance(c *cluster, address string) *instance {
 	i, ok := c.instances[address]
 	if !ok {
 		i = &instance{
-			arn:        f.arn("container-instance/" + c.name + "/" + randomID()),
-			ec2ID:      "i-" + randomID()[:17],
-			address:    address,
-			attributes: f.cfg.InstanceAttributes(address),
+			arn:     f.arn("container-instance/" + c.name + "/" + randomID()),
+			ec2ID:   "i-" + randomID()[:17],
+			address: address,
 		}
 		c.instances[address] = i
 	}

@@ -141,9 +141,9 @@ func (t *Task) bindings() []any {
 }
 
 // describe is the container instance as DescribeContainerInstances shows it.
-func (i *instance) describe() map[string]any {
+func (i *instance) describe(custom map[string]string) map[string]any {
 	attributes := []any{map[string]any{"name": "ecs.os-type", "value": "linux"}}
-	for name, value := range i.attributes {
+	for name, value := range custom {
 		attributes = append(attributes, map[string]any{"name": name, "value": value})
 	}
 	return map[string]any{

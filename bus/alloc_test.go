@@ -1,0 +1,131 @@
+package bus
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+)
+
+// allocs checks that a run of f makes no more allocations, its handlers' included.
+func allocs(t *testing.T, most float64, f func()) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("the race detector allocates too")
+	}
+	if got := testing.AllocsPerRun(1000, f); got > most {
+		t.Errorf("%v allocations; the limit is %v", got, most)
+	}
+}
+
+// newQuiet returns a bus that does not log, closed at the end of the test.
+func newQuiet(tb testing.TB) *EventBus {
+	eb := New(WithLogger(slog.New(slog.DiscardHandler)))
+	tb.Cleanup(func() { eb.Close() })
+	return eb
+}
+
+func mustConsume(tb testing.TB, eb *EventBus, address string, h HandlerFunc, opts ...ConsumeOption) *Consumer {
+	tb.Helper()
+	c, err := eb.Consume(address, h, opts...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// A message within the node is its Message and its body; a consumer that has
+// become idle gives its mailbox back, which is one more.
+func TestLocalSendAllocs(t *testing.T) {
+	eb := newQuiet(t)
+	handled := make(chan struct{})
+	mustConsume(t, eb, "a", func(context.Context, *Message) error { handled <- struct{}{}; return nil })
+	ctx, body := context.Background(), make([]byte, 128)
+	var boxed any = body
+	allocs(t, 3, func() {
+		if err := eb.Send(ctx, "a", boxed); err != nil {
+			t.Error(err)
+		}
+		<-handled
+	})
+}
+
+// A request within the node is that, and the reply's Message and body.
+func TestLocalRequestAllocs(t *testing.T) {
+	eb := newQuiet(t)
+	var boxed any = make([]byte, 128)
+	mustConsume(t, eb, "a", func(ctx context.Context, m *Message) error { return m.Reply(ctx, boxed) })
+	ctx := context.Background()
+	allocs(t, 5, func() {
+		if _, err := eb.Request(ctx, "a", boxed); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Writing a frame allocates nothing, with headers or without; nor does reading
+// one without, but for the numbers that a publish skips.
+func TestFrameAllocs(t *testing.T) {
+	buf := make([]byte, 0, 1<<10)
+	h := head{fKind: kindRequest, fRoute: 300, fID: 1 << 30, fTimeLeft: 30000, fCodec: codecJSON}
+	header, body := Header{"k": {"v1", "v2"}, "trace": {"x"}}, make([]byte, 128)
+	var f frame
+	t.Run("append", func(t *testing.T) {
+		allocs(t, 0, func() { buf = append(appendFrame(buf[:0], frameMsg, &h, nil, nil, len(body)), body...) })
+	})
+	t.Run("append headers", func(t *testing.T) {
+		allocs(t, 0, func() { buf = append(appendFrame(buf[:0], frameMsg, &h, header, []byte{1, 2}, len(body)), body...) })
+	})
+	for name, skipped := range map[string][]byte{"parse": nil, "parse skipped": {1, 2}} {
+		t.Run(name, func(t *testing.T) {
+			b := append(appendFrame(nil, frameMsg, &h, nil, skipped, len(body)), body...)
+			allocs(t, float64(min(1, len(skipped))), func() {
+				_, begin, end, err := nextFrame(b)
+				if err != nil || f.parse(b[begin:end]) != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A handler's context costs nothing unless its Done channel is asked for.
+func TestContextAllocs(t *testing.T) {
+	eb := newQuiet(t)
+	handled := make(chan float64)
+	mustConsume(t, eb, "a", func(ctx context.Context, _ *Message) error {
+		handled <- testing.AllocsPerRun(100, func() {
+			_, ok := ctx.Deadline()
+			if ctx.Err() != nil || ctx.Value("key") != nil || !ok || turnOf(ctx).consumer == nil {
+				t.Error("a context that is not the handler's")
+			}
+		})
+		return nil
+	})
+	if err := eb.Send(context.Background(), "a", nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-handled; got != 0 && !raceEnabled {
+		t.Errorf("%v allocations", got)
+	}
+}
+
+func TestDirectoryAllocs(t *testing.T) {
+	eb := newQuiet(t)
+	mustConsume(t, eb, "a", func(context.Context, *Message) error { return nil })
+	allocs(t, 0, func() {
+		if eb.core.dir.get("a") == nil || eb.core.dir.get("b") != nil {
+			t.Error("the directory is wrong")
+		}
+	})
+}
+
+// Looking at headers that are not there allocates nothing.
+func TestHeaderAllocs(t *testing.T) {
+	var none Header
+	h := Header{"k": {"v"}}
+	allocs(t, 0, func() {
+		if none.Get("k") != "" || h.Get("k") != "v" || none.Values("K") != nil {
+			t.Error("the header is wrong")
+		}
+	})
+}

@@ -1,0 +1,193 @@
+package bus
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+)
+
+func benchFrame() (h head, body []byte) {
+	return head{fKind: kindSend, fRoute: 300, fTimeLeft: 30000, fCodec: codecJSON}, make([]byte, 128)
+}
+
+func BenchmarkEncode(b *testing.B) {
+	h, body := benchFrame()
+	buf := make([]byte, 0, 1<<10)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = append(appendFrame(buf[:0], frameMsg, &h, nil, nil, len(body)), body...)
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	h, body := benchFrame()
+	buf := append(appendFrame(nil, frameMsg, &h, nil, nil, len(body)), body...)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	var f frame
+	for b.Loop() {
+		_, begin, end, err := nextFrame(buf)
+		if err != nil || f.parse(buf[begin:end]) != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRoutePick is one pick among ten routes of a link, with credit always
+// there; posting to the link's buffer is part of it.
+func BenchmarkRoutePick(b *testing.B) {
+	l, r := benchRoutes(10)
+	h, body := benchFrame()
+	o := outgoing{head: h, body: body, owned: true, cost: messageCost + 128}
+	b.ReportAllocs()
+	for b.Loop() {
+		rt, _ := r.try(&o)
+		if rt == nil {
+			b.Fatal("no route")
+		}
+		rt.credit += o.cost
+		l.buf = l.buf[:0]
+	}
+}
+
+// benchRoutes returns a ring with n routes of a link that nobody serves.
+func benchRoutes(n int) (*link, *ring) {
+	c := newCore(config{})
+	l := c.newLink(Peer{Boot: 2}, nil, nil)
+	r := newRing(c, "a")
+	for i := range n {
+		c.addRoute(&route{ring: r, link: l, num: uint32(i + 1), window: defaultWindow, credit: defaultWindow})
+	}
+	return l, r
+}
+
+func BenchmarkMailbox(b *testing.B) {
+	c := &Consumer{core: newCore(config{})}
+	ms := make([]Message, 16)
+	c.workers = 1
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		c.mu.Lock()
+		if n%len(ms) == 0 {
+			c.putLocked(ms)
+		}
+		c.ran(c.pop())
+		c.mu.Unlock()
+	}
+}
+
+func BenchmarkLocalSend(b *testing.B) {
+	eb := newQuiet(b)
+	mustConsume(b, eb, "a", func(context.Context, *Message) error { return nil })
+	benchSend(b, eb)
+}
+
+func benchSend(b *testing.B, eb *EventBus) {
+	ctx, body := context.Background(), make([]byte, 128)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := eb.Send(ctx, "a", body); err != nil {
+			b.Fatal(err)
+		}
+	}
+	// The last one is handled when a request behind it is.
+	if _, err := eb.Request(ctx, "a", nil); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func BenchmarkLocalRequest(b *testing.B) {
+	eb := newQuiet(b)
+	mustConsume(b, eb, "a", func(ctx context.Context, m *Message) error { return m.Reply(ctx, m.Body) })
+	benchRequest(b, eb)
+}
+
+func benchRequest(b *testing.B, eb *EventBus) {
+	ctx, body := context.Background(), make([]byte, 128)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := eb.Request(ctx, "a", body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLinkSend(b *testing.B) {
+	from, to := loopback(b)
+	known(b, mustConsume(b, to, "a", func(context.Context, *Message) error { return nil }))
+	benchSend(b, from)
+}
+
+func BenchmarkLinkRequest(b *testing.B) {
+	from, to := loopback(b)
+	known(b, mustConsume(b, to, "a", func(ctx context.Context, m *Message) error { return m.Reply(ctx, m.Body) }))
+	benchRequest(b, from)
+}
+
+// BenchmarkLinkRequest64 is 64 callers over one link.
+func BenchmarkLinkRequest64(b *testing.B) {
+	from, to := loopback(b)
+	known(b, mustConsume(b, to, "a", func(ctx context.Context, m *Message) error { return m.Reply(ctx, m.Body) }))
+	const callers = 64
+	ctx := context.Background()
+	b.ReportAllocs()
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			body := make([]byte, 128)
+			for n := i; n < b.N; n += callers {
+				if _, err := from.Request(ctx, "a", body); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func known(tb testing.TB, c *Consumer) {
+	tb.Helper()
+	if err := c.Known(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// loopback returns two buses that are linked over TCP.
+func loopback(tb testing.TB) (a, b *EventBus) {
+	tb.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer listener.Close()
+	dialled, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	accepted, err := listener.Accept()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var served sync.WaitGroup
+	tb.Cleanup(served.Wait) // after the buses are closed
+	a, b = newQuiet(tb), newQuiet(tb)
+	join := func(eb *EventBus, self, peer Peer, conn net.Conn) <-chan struct{} {
+		links, err := eb.Attach(self, nil)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		up := make(chan struct{})
+		served.Go(func() { _ = links.Serve(context.Background(), peer, conn, func() { close(up) }) })
+		return up
+	}
+	n0, n1 := Peer{Name: "n0", Boot: 1}, Peer{Name: "n1", Boot: 2}
+	upA, upB := join(a, n0, n1, dialled), join(b, n1, n0, accepted)
+	<-upA
+	<-upB
+	return a, b
+}

@@ -1,0 +1,33 @@
+package bus_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A program that uses the bus alone compiles the standard library, protobuf,
+// and nothing else.
+func TestDependencies(t *testing.T) {
+	t.Parallel()
+	goCommand, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("there is no go command:", err)
+	}
+	const bus, protobuf = "github.com/runrig-go/runrig/bus", "google.golang.org/protobuf/"
+	cmd := exec.CommandContext(t.Context(), goCommand, "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", bus)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v", cmd, err)
+	}
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, bus) {
+		t.Fatalf("%v lists %q", cmd, deps)
+	}
+	for _, dep := range deps {
+		if dep != bus && !strings.HasPrefix(dep, bus+"/internal/") && !strings.HasPrefix(dep, protobuf) {
+			t.Errorf("bus depends on %s", dep)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+)
+
+func ExampleReplyError() {
+	eb := bus.New()
+	defer eb.Close()
+	const outOfStock = 7
+	eb.Consume("order", bus.Receive(func(ctx context.Context, what string) error {
+		return &bus.ReplyError{Code: outOfStock, Message: "no " + what + " left"}
+	}))
+	_, err := eb.Request(context.Background(), "order", "pizza")
+	var no *bus.ReplyError
+	if errors.As(err, &no) && no.Code == outOfStock {
+		fmt.Println(no.Message)
+	}
+	// Output: no pizza left
+}
+
+func ExampleErrNoConsumer() {
+	eb := bus.New()
+	defer eb.Close()
+	_, err := eb.Request(context.Background(), "greet", "ada")
+	fmt.Println(errors.Is(err, bus.ErrNoConsumer))
+	fmt.Println(err)
+	// Output:
+	// true
+	// bus: no consumer of "greet"
+}
+
+func ExampleErrBusy() {
+	eb := bus.New()
+	defer eb.Close()
+	release := busy(eb, "slow")
+	defer release()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	err := eb.Send(ctx, "slow", nil)
+	fmt.Println(errors.Is(err, bus.ErrBusy), errors.Is(err, context.DeadlineExceeded))
+	// Output: true true
+}
+
+func ExampleErrTooLarge() {
+	eb := bus.New()
+	defer eb.Close()
+	err := eb.Send(context.Background(), "files", make([]byte, 1<<20))
+	fmt.Println(errors.Is(err, bus.ErrTooLarge))
+	fmt.Println(err)
+	// Output:
+	// true
+	// bus: too large: body of 1048576 bytes in a message to "files"; the limit is 65536
+}
+
+// A handler that asks its own scope would wait for itself.
+func ExampleErrDeadlock() {
+	eb := bus.New()
+	defer eb.Close()
+	scope := eb.Scope()
+	scope.Consume("inner", bus.Receive(func(ctx context.Context, s string) error { return nil }))
+	scope.Consume("outer", bus.Receive(func(ctx context.Context, s string) error {
+		_, err := scope.Request(ctx, "inner", s)
+		fmt.Println(errors.Is(err, bus.ErrDeadlock))
+		return nil
+	}))
+	_, err := eb.Request(context.Background(), "outer", "x")
+	fmt.Println(err)
+	// Output:
+	// true
+	// <nil>
+}
+
+func ExampleErrClosed() {
+	eb := bus.New()
+	eb.Close()
+	err := eb.Send(context.Background(), "greet", "ada")
+	fmt.Println(errors.Is(err, bus.ErrClosed), err)
+	// Output: true bus: closed: message to "greet"
+}

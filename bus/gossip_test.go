@@ -1,0 +1,153 @@
+package bus_test
+
+import (
+	"context"
+	"math"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/bus/internal/wire"
+)
+
+// lane is a bus whose gossip lane a test plays, with a consumer of "news".
+type lane struct {
+	*bus.EventBus
+	links *bus.Links
+	got   chan *bus.Message
+}
+
+func newLane(t *testing.T) *lane {
+	t.Helper()
+	l := &lane{EventBus: bus.New(quiet), got: make(chan *bus.Message, 10_000)}
+	t.Cleanup(func() { l.Close() })
+	var err error
+	if l.links, err = l.Attach(bus.Peer{Name: "n0", Boot: 1}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Consume("news", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error { l.got <- m; return nil }), bus.WithWindow(64<<20)); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// hear hands the bus a notice of a boot.
+func (l *lane) hear(t *testing.T, boot, seq uint64) {
+	t.Helper()
+	l.hearAt(t, boot, seq, time.Now())
+}
+
+func (l *lane) hearAt(t *testing.T, boot, seq uint64, sent time.Time) {
+	t.Helper()
+	b, err := proto.Marshal(&wire.Gossip{Boot: boot, Seq: seq, Sent: uint64(sent.UnixMilli()), Address: "news"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.links.Receive(b)
+}
+
+// Each notice is delivered once, in whatever order and however often it comes.
+func TestGossipNumbers(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		seqs []uint64
+		want bus.GossipStats
+	}{
+		"in order":             {[]uint64{1, 2, 3}, bus.GossipStats{Received: 3}},
+		"first heard late":     {[]uint64{1000, 1001}, bus.GossipStats{Received: 2}},
+		"twice":                {[]uint64{1, 1, 2, 1, 2}, bus.GossipStats{Received: 2, Duplicates: 3}},
+		"a gap":                {[]uint64{1, 5}, bus.GossipStats{Received: 2, Missed: 3}},
+		"a gap that is filled": {[]uint64{1, 4, 2, 3, 2}, bus.GossipStats{Received: 4, Duplicates: 1}},
+		"at the window's edge": {[]uint64{1, 2, 513, 2, 1}, bus.GossipStats{Received: 3, Missed: 510, Duplicates: 2}},
+		"within the window":    {[]uint64{1, 513, 2}, bus.GossipStats{Received: 3, Missed: 510}},
+		"beyond the window":    {[]uint64{1, 514, 2}, bus.GossipStats{Received: 2, Missed: 512, Duplicates: 1}},
+		"a jump":               {[]uint64{1, 100_000, 99_999, 99_999, 99_489}, bus.GossipStats{Received: 4, Missed: 99_996, Duplicates: 1}},
+		"a number of nothing":  {[]uint64{0}, bus.GossipStats{Malformed: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLane(t)
+			for _, seq := range c.seqs {
+				l.hear(t, 2, seq)
+			}
+			if got := l.Stats().Gossip; got != c.want {
+				t.Errorf("%+v, not %+v", got, c.want)
+			}
+			for range c.want.Received {
+				receive(t, l.got)
+			}
+			if len(l.got) > 0 {
+				t.Error("a notice was delivered twice")
+			}
+		})
+	}
+}
+
+// The bus's own notices come back over the lane and are not delivered again;
+// nor is what was published before this node was part of the cluster.
+func TestGossipOwnAndOld(t *testing.T) {
+	t.Parallel()
+	l := newLane(t)
+	l.hear(t, 1, 1)
+	l.hearAt(t, 2, 1, time.Now().Add(-time.Hour))
+	l.hearAt(t, 2, 2, time.Now().Add(-time.Second)) // clocks may differ
+	if got, want := l.Stats().Gossip, (bus.GossipStats{Received: 1, Old: 1}); got != want {
+		t.Errorf("%+v, not %+v", got, want)
+	}
+	receive(t, l.got)
+}
+
+// Of more boots than it keeps the bus forgets those that were silent longest.
+func TestGossipOfManyBoots(t *testing.T) {
+	t.Parallel()
+	l := newLane(t)
+	const n = 4096
+	for boot := range uint64(n) {
+		l.hear(t, 2+boot, 1)
+	}
+	l.hear(t, 2, 2)   // the first is heard of again
+	l.hear(t, 2+n, 1) // one more
+	l.hear(t, 2, 2)   // still known
+	if got, want := l.Stats().Gossip, (bus.GossipStats{Received: n + 2, Duplicates: 1}); got != want {
+		t.Errorf("%+v, not %+v", got, want)
+	}
+}
+
+// A consumer that does not keep up misses notices once a window of them waits;
+// the lane waits for nothing.
+func TestGossipWindow(t *testing.T) {
+	t.Parallel()
+	l := newLane(t)
+	block := make(chan struct{})
+	defer close(block)
+	if _, err := l.Consume("slow", bus.HandlerFunc(func(context.Context, *bus.Message) error { <-block; return nil }), bus.WithWindow(1<<10)); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if err := l.Publish(t.Context(), "slow", nil, bus.Gossip()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := l.Stats(); s.Dropped != 12 || s.Gossip.Sent != 20 { // 8 of 128 bytes fit
+		t.Errorf("%d of %d dropped", s.Dropped, s.Gossip.Sent)
+	}
+}
+
+// Garbage is counted and nothing else.
+func TestGossipGarbage(t *testing.T) {
+	t.Parallel()
+	l := newLane(t)
+	long := &wire.Gossip{Boot: 2, Seq: 1, Sent: math.MaxInt64, Address: string(make([]byte, 256))}
+	b, err := proto.Marshal(long)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, payload := range [][]byte{nil, []byte("garbage"), {0x09, 1, 2, 3}, b} {
+		l.links.Receive(payload)
+	}
+	if got, want := l.Stats().Gossip, (bus.GossipStats{Malformed: 4}); got != want {
+		t.Errorf("%+v, not %+v", got, want)
+	}
+}

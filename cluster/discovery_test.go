@@ -1,0 +1,180 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/cluster"
+	"github.com/runrig-go/runrig/cluster/clustertest"
+	"github.com/runrig-go/runrig/discovery"
+)
+
+// journal is a log that can be searched.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+// count counts the lines at Info and above that contain all the texts.
+func (j *journal) count(texts ...string) (n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for line := range strings.Lines(j.text.String()) {
+		found := true
+		for _, s := range texts {
+			found = found && strings.Contains(line, s)
+		}
+		if found {
+			n++
+		}
+	}
+	return n
+}
+
+// alone starts a node in a bubble, on a network of its own.
+func alone(t *testing.T, p discovery.Provider) (*cluster.Node, *journal, *clustertest.Network) {
+	t.Helper()
+	j := new(journal)
+	network := clustertest.NewNetwork(1)
+	ip := netip.MustParseAddr("10.1.0.1")
+	log := slog.New(slog.NewTextHandler(j, nil))
+	n, err := cluster.Join(t.Context(), bus.New(bus.WithLogger(log)), cluster.Config{
+		Name: "alone", Network: network.Host(ip), Insecure: true, Discovery: p, Logger: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = n.Close()
+		time.Sleep(2 * time.Minute) // of virtual time: gossip's last timers
+	})
+	return n, j, network
+}
+
+// A failure of discovery is never an empty answer: it is logged once with its
+// cause, and asked again until it works.
+func TestDiscoveryFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var broken atomic.Bool
+		var asked atomic.Int32
+		broken.Store(true)
+		n, j, _ := alone(t, discovery.ProviderFunc(func(context.Context) ([]string, error) {
+			asked.Add(1)
+			if broken.Load() {
+				return nil, errors.New("registry on fire")
+			}
+			return nil, nil
+		}))
+		time.Sleep(time.Minute)
+		if got := n.State(); got != cluster.StateJoining {
+			t.Errorf("state %v while discovery fails, want joining", got)
+		}
+		if got := j.count("WARN", "registry on fire"); got != 1 {
+			t.Errorf("the failure was logged %d times, want once", got)
+		}
+		if got := asked.Load(); got < 10 || got > 30 {
+			t.Errorf("asked %d times in a minute", got)
+		}
+		broken.Store(false)
+		time.Sleep(10 * time.Second)
+		if got := n.State(); got != cluster.StateAlone {
+			t.Errorf("state %v when discovery knows nobody, want alone", got)
+		}
+		before := asked.Load()
+		time.Sleep(10 * time.Minute)
+		if got := asked.Load() - before; got < 15 || got > 30 {
+			t.Errorf("asked %d times in ten quiet minutes, want one each 30 s", got)
+		}
+	})
+}
+
+// A provider that never answers holds up neither Join for longer than ten
+// seconds nor Close.
+func TestDiscoveryHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		free := make(chan struct{})
+		var asked atomic.Int32
+		began := time.Now()
+		n, j, _ := alone(t, discovery.ProviderFunc(func(context.Context) ([]string, error) {
+			asked.Add(1)
+			<-free // ignores its context
+			return nil, nil
+		}))
+		if took := time.Since(began); took > 11*time.Second {
+			t.Errorf("Join took %v", took)
+		}
+		time.Sleep(time.Minute)
+		if asked.Load() != 1 || j.count("WARN", "discovery could not be asked") != 1 {
+			t.Errorf("asked %d times at once", asked.Load())
+		}
+		began = time.Now()
+		_ = n.Close()
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("Close took %v", took)
+		}
+		close(free)
+	})
+}
+
+// A node that is told of others but reaches none says so once, with the reasons,
+// and goes on trying.
+func TestNobodyReached(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n, j, network := alone(t, discovery.Static("10.1.0.1:7946", "10.1.0.2:7946", "10.1.0.3:7946")) // itself, refused, silent
+		network.Host(netip.MustParseAddr("10.1.0.2"))
+		network.Block(netip.MustParseAddr("10.1.0.3"), netip.MustParseAddr("10.1.0.1"))
+		time.Sleep(time.Minute)
+		if got := j.count("WARN", "no other node reached", "10.1.0.2:7946", "10.1.0.3:7946"); got != 1 {
+			t.Errorf("said %d times, want once:\n%s", got, j.text.String())
+		}
+		if j.count("10.1.0.1:7946: ") != 0 {
+			t.Error("the node complains about itself")
+		}
+		if got := n.State(); got != cluster.StateJoining {
+			t.Errorf("state %v, want joining", got)
+		}
+	})
+}
+
+// Silent addresses do not hold up a node that another one answers.
+func TestSilentAddresses(t *testing.T) {
+	t.Parallel()
+	clustertest.Run(t, 1, func(t *testing.T, c *clustertest.Cluster) {
+		ip := netip.MustParseAddr("10.1.0.1")
+		peers := []string{c.Node(0).Self().Addr}
+		for _, dead := range []string{"10.2.0.1", "10.2.0.2", "10.2.0.3", "10.2.0.4"} {
+			c.Network().Block(ip, netip.MustParseAddr(dead))
+			peers = append(peers, dead+":7946")
+		}
+		log := slog.New(slog.DiscardHandler)
+		began := time.Now()
+		n, err := cluster.Join(t.Context(), bus.New(bus.WithLogger(log)), cluster.Config{
+			Network: c.Network().Host(ip), Insecure: true, Discovery: discovery.Static(peers...), Logger: log,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = n.Close() }()
+		if took := time.Since(began); took > 500*time.Millisecond || linked(n) != 1 {
+			t.Errorf("linked with %d nodes after %v", linked(n), took)
+		}
+	})
+}

@@ -1,0 +1,177 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/cluster"
+	"github.com/runrig-go/runrig/discovery"
+)
+
+// discard keeps the examples' output to what they print.
+var discard = slog.New(slog.DiscardHandler)
+
+// two returns two nodes that are linked, and their buses.
+func two(ctx context.Context) (a, b *cluster.Node, ebA, ebB *bus.EventBus, err error) {
+	ebA, ebB = bus.New(bus.WithLogger(discard)), bus.New(bus.WithLogger(discard))
+	if a, err = cluster.Join(ctx, ebA, cluster.Config{Name: "a", Bind: "127.0.0.1:0", Logger: discard}); err != nil {
+		return
+	}
+	b, err = cluster.Join(ctx, ebB, cluster.Config{
+		Name: "b", Bind: "127.0.0.1:0", Logger: discard,
+		Discovery: discovery.Static(a.Self().Addr),
+	})
+	return
+}
+
+func ExampleJoin() {
+	ctx := context.Background()
+	a := bus.New(bus.WithLogger(discard))
+	first, err := cluster.Join(ctx, a, cluster.Config{Name: "a", Bind: "127.0.0.1:0", Logger: discard})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = first.Close() }()
+	if _, err := a.Consume("greet", bus.Respond(func(_ context.Context, name string) (string, error) {
+		return "hello, " + name, nil
+	})); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	b := bus.New(bus.WithLogger(discard)) // in another process
+	second, err := cluster.Join(ctx, b, cluster.Config{
+		Name: "b", Bind: "127.0.0.1:0", Logger: discard,
+		Discovery: discovery.Static(first.Self().Addr),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = second.Close() }()
+	fmt.Println(bus.Request[string](ctx, b, "greet", "ada"))
+	// Output: hello, ada <nil>
+}
+
+func ExampleJoin_badConfig() {
+	_, err := cluster.Join(context.Background(), bus.New(), cluster.Config{Bind: "0.0.0.0:7946"})
+	fmt.Println(err)
+	// Output: cluster: Config.Bind is "0.0.0.0:7946", which others can reach, but there is neither Config.Secrets nor Config.Insecure: set Secrets, or bind a loopback address
+}
+
+func ExampleNode_Members() {
+	a, b, _, _, err := two(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _, _ = a.Close(), b.Close() }()
+	for _, m := range b.Members() {
+		fmt.Println(m.Name, m.Status, m.Linked())
+	}
+	fmt.Println(b.Self().Name, b.State())
+	// Output:
+	// a alive true
+	// b alive true
+	// b ready
+}
+
+func ExampleNode_Events() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	a, b, _, _, err := two(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = a.Close() }()
+	events := b.Events(ctx)
+	for range 2 {
+		e := <-events
+		fmt.Println(e.Type, e.Member.Name)
+	}
+	_ = b.Close()
+	for range events { // it ends with the node
+	}
+	fmt.Println(b.State())
+	// Output:
+	// joined a
+	// linked a
+	// left
+}
+
+func ExampleNode_Close() {
+	a, b, _, eb, err := two(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = a.Close() }()
+	fmt.Println(b.Close(), b.State(), b.Err())
+	<-b.Done()
+	fmt.Println(errors.Is(eb.Publish(context.Background(), "x", "y"), bus.ErrClosed))
+	// Output:
+	// <nil> left <nil>
+	// true
+}
+
+func ExampleNode_Stats() {
+	n, err := cluster.Join(context.Background(), bus.New(bus.WithLogger(discard)), cluster.Config{Bind: "127.0.0.1:0", Logger: discard})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = n.Close() }()
+	fmt.Printf("%+v\n", n.Stats())
+	// Output: {Garbage:0 Refused:0 GossipDropped:0}
+}
+
+func ExampleSecretsFromEnv() {
+	_ = os.Setenv("EXAMPLE_SECRET", "0123456789abcdef0123456789abcdef, fedcba9876543210fedcba9876543210")
+	fmt.Println(cluster.SecretsFromEnv("EXAMPLE_SECRET"))
+
+	_, err := cluster.Join(context.Background(), bus.New(), cluster.Config{Secrets: cluster.SecretsFromEnv("EXAMPLE_MISSING")})
+	fmt.Println(err)
+	// Output:
+	// [2 secrets, redacted]
+	// cluster: Config.Secrets: environment variable EXAMPLE_MISSING is not set or empty
+}
+
+func ExampleNewSecrets() {
+	fmt.Println(cluster.NewSecrets("the new one, of thirty-two bytes", "the old one, of thirty-two bytes"))
+
+	_, err := cluster.Join(context.Background(), bus.New(), cluster.Config{Secrets: cluster.NewSecrets("hunter2")})
+	fmt.Println(err)
+	// Output:
+	// [2 secrets, redacted]
+	// cluster: Config.Secrets: secret 1 of 1 has 7 bytes, needed are at least 32 random ones
+}
+
+func ExampleRefusedError() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	a, err := cluster.Join(ctx, bus.New(bus.WithLogger(discard)), cluster.Config{Cluster: "blue", Bind: "127.0.0.1:0", Logger: discard})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = a.Close() }()
+	events := a.Events(ctx)
+	b, err := cluster.Join(ctx, bus.New(bus.WithLogger(discard)), cluster.Config{
+		Cluster: "green", Bind: "127.0.0.1:0", Logger: discard, Discovery: discovery.Static(a.Self().Addr),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = b.Close() }()
+	e := <-events
+	var refused *cluster.RefusedError
+	fmt.Println(e.Type, errors.As(e.Err, &refused), errors.Is(e.Err, cluster.ErrCluster), refused.Detail)
+	// Output: refused true true this node's cluster is "blue", the other's "green"
+}

@@ -1,0 +1,258 @@
+package cluster
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/cluster/internal/wire"
+	"github.com/runrig-go/runrig/discovery"
+)
+
+const testSecret = "0123456789abcdef0123456789abcdef"
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+// started joins a node that is closed at the end of the test.
+func started(t *testing.T, c Config) *Node {
+	t.Helper()
+	if c.Bind == "" {
+		c.Bind = "127.0.0.1:0"
+	}
+	if c.Logger == nil {
+		c.Logger = quiet()
+	}
+	n, err := Join(t.Context(), bus.New(bus.WithLogger(quiet())), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	return n
+}
+
+// secretClient is the client's side of secrets.
+func secretClient(t *testing.T, protocol string, secrets ...string) *tls.Config {
+	t.Helper()
+	all, err := NewSecrets(secrets...).derive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	setup, err := secretTLS(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return setup.forDial(protocol, "127.0.0.1:1")
+}
+
+// greet opens a TLS stream to a node, says HELLO as a question and reads the
+// answer.
+func greet(t *testing.T, n *Node, c *tls.Config) (*wire.Greeting, error) {
+	t.Helper()
+	conn, err := tls.Dial("tcp", n.Self().Addr, c)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	hello := greeting(&settings{cluster: DefaultCluster}, bus.Peer{Name: "x", Boot: 1, Addr: "127.0.0.1:1"})
+	return exchange(conn, &hello)
+}
+
+// Who gets as far as an answer: holders of the secret that speak the protocol.
+func TestWhoIsAnswered(t *testing.T) {
+	t.Parallel()
+	n := started(t, Config{Secrets: NewSecrets(testSecret, "the old one, of thirty-two bytes")})
+	change := func(c *tls.Config, f func(*tls.Config)) *tls.Config { f(c); return c }
+	for _, c := range []struct {
+		what    string
+		client  *tls.Config
+		welcome bool
+	}{
+		{"the secret", secretClient(t, alpnBus, testSecret), true},
+		{"the old secret", secretClient(t, alpnBus, "the old one, of thirty-two bytes", testSecret), true},
+		{"another secret, which checks nothing itself", change(secretClient(t, alpnBus, "something else of thirty-two byt"),
+			func(c *tls.Config) { c.VerifyConnection = nil }), false},
+		{"no certificate", &tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpnBus}}, false},
+		{"a protocol unknown", change(secretClient(t, "h2", testSecret), func(c *tls.Config) { c.VerifyConnection = nil }), false},
+		{"no protocol", change(secretClient(t, alpnBus, testSecret),
+			func(c *tls.Config) { c.VerifyConnection, c.NextProtos = nil, nil }), false},
+		{"TLS 1.2", change(secretClient(t, alpnBus, testSecret),
+			func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 }), false},
+	} {
+		before := n.Stats()
+		w, err := greet(t, n, c.client)
+		if (err == nil) != c.welcome {
+			t.Errorf("%s: %+v, %v; want an answer: %v", c.what, w, err, c.welcome)
+		}
+		if c.welcome {
+			continue
+		}
+		if text := typedTLS(err, "n"); c.what[:3] == "ano" && !errors.Is(text, ErrSecret) {
+			t.Errorf("%s: the client sees %v, want %v", c.what, text, ErrSecret)
+		}
+		deadline := time.Now().Add(5 * time.Second)
+		for n.Stats() == before && time.Now().Before(deadline) {
+			<-time.After(time.Millisecond)
+		}
+		if n.Stats() == before {
+			t.Errorf("%s: not counted", c.what)
+		}
+	}
+}
+
+// authority makes certificates for 127.0.0.1.
+type authority struct {
+	cert *x509.Certificate
+	key  ed25519.PrivateKey
+	pool *x509.CertPool
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{pool: x509.NewCertPool()}
+	a.cert, a.key = issue(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil)
+	a.pool.AddCert(a.cert)
+	return a
+}
+
+func issue(t *testing.T, template *x509.Certificate, by *authority) (*x509.Certificate, ed25519.PrivateKey) {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.SerialNumber = big.NewInt(time.Now().UnixNano())
+	template.NotBefore = time.Now().Add(-2 * time.Hour)
+	if template.NotAfter.IsZero() {
+		template.NotAfter = time.Now().Add(time.Hour)
+	}
+	parent, signer := template, key
+	if by != nil {
+		parent, signer = by.cert, by.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, key
+}
+
+// config is the TLS of a node with a certificate of the authority.
+func (a *authority) config(t *testing.T, ip string, expires time.Time) *tls.Config {
+	cert, key := issue(t, &x509.Certificate{
+		NotAfter: expires, IPAddresses: []net.IP{net.ParseIP(ip)}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}, a)
+	return &tls.Config{RootCAs: a.pool, Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}}
+}
+
+// With a user's own authority both ends verify chain, time and address.
+func TestOwnAuthority(t *testing.T) {
+	t.Parallel()
+	ours, others := newAuthority(t), newAuthority(t)
+	base := Config{Secrets: NewSecrets(testSecret), TLS: ours.config(t, "127.0.0.1", time.Time{})}
+	n := started(t, base)
+	for what, c := range map[string]struct {
+		tls *tls.Config
+		in  bool
+	}{
+		"ours":                {ours.config(t, "127.0.0.1", time.Time{}), true},
+		"another authority's": {others.config(t, "127.0.0.1", time.Time{}), false},
+		"expired":             {ours.config(t, "127.0.0.1", time.Now().Add(-time.Hour)), false},
+		"the secret alone":    {nil, false},
+	} {
+		conf := base
+		conf.TLS = c.tls
+		conf.Discovery = discovery.Static(n.Self().Addr)
+		m := started(t, conf)
+		if linked := len(m.Members()) == 2 && m.Members()[0].Linked() && m.Members()[1].Linked(); linked != c.in {
+			t.Errorf("%s: members %v", what, m.Members())
+		}
+	}
+	wrongName := base
+	wrongName.TLS = ours.config(t, "127.0.0.99", time.Time{}) // not where it is
+	m := started(t, wrongName)
+	_, _, err := ask(context.Background(), n.port, m.port.bound, n.peers.own)
+	if !errors.Is(err, ErrSecret) {
+		t.Errorf("a server with another address in its certificate: %v", err)
+	}
+}
+
+// Each single refusal reaches both ends: it is not lost with the connection.
+func TestRefusalIsRead(t *testing.T) {
+	t.Parallel()
+	plain := started(t, Config{})
+	secured := started(t, Config{Secrets: NewSecrets(testSecret)})
+	for range 50 {
+		for from, to := range map[*Node]*Node{plain: secured, secured: plain} {
+			if _, _, err := ask(t.Context(), from.port, to.port.bound, from.peers.own); !errors.Is(err, ErrSecret) {
+				t.Fatalf("%v asks %v: %v, want %v", from.Self(), to.Self(), err, ErrSecret)
+			}
+		}
+	}
+}
+
+// Strangers that fill their half of the places keep no member out.
+func TestMembersKeepHalf(t *testing.T) {
+	t.Parallel()
+	n := started(t, Config{Secrets: NewSecrets(testSecret)})
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 77)}}
+	member := Config{Logger: quiet(), Secrets: NewSecrets(testSecret), Bind: "127.0.0.78:0", Discovery: discovery.Static(n.Self().Addr)}
+	m, err := Join(t.Context(), bus.New(bus.WithLogger(quiet())), member)
+	if err != nil {
+		t.Skip("needs the whole of 127/8 on the loopback:", err)
+	}
+	defer func() { _ = m.Close() }()
+	var strangers []net.Conn
+	for range maxStrangers {
+		c, err := from.Dial("tcp", n.Self().Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		strangers = append(strangers, c)
+	}
+	for _, c := range strangers[maxStrangers/2:] { // the surplus is closed at once
+		_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+		if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("a stranger over the limit was let wait")
+		}
+	}
+	if _, _, err := ask(t.Context(), m.port, n.port.bound, m.peers.own); !errors.Is(err, ErrStale) {
+		t.Errorf("a member's question: %v, want its answer, %v", err, ErrStale)
+	}
+}
+
+// A node whose gossip ends by itself is down, and says why.
+func TestFailedNode(t *testing.T) {
+	t.Parallel()
+	n := started(t, Config{})
+	events := n.Events(t.Context())
+	if err := n.gossip.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	<-n.Done()
+	if n.State() != StateFailed || !errors.Is(n.Err(), ErrFailed) {
+		t.Errorf("state %v, error %v", n.State(), n.Err())
+	}
+	for range events { // is closed
+	}
+	if _, open := <-n.Events(t.Context()); open {
+		t.Error("events of a node that is down")
+	}
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runrig-go/runrig/cluster"
+	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
+)
+
+// TestRunsAsATask gives the program what ECS gives a container and nothing else:
+// the environment, with the secret that the task definition names, and a
+// metadata endpoint.
+func TestRunsAsATask(t *testing.T) { // not parallel: others have the ports
+	if testing.Short() {
+		t.Skip("it runs a task")
+	}
+	fake := newFake(t)
+	bind, listen := ":7946", ":8080"
+	var args []string // as in a container
+	if !isFree(bind) || !isFree(listen) {
+		bind, listen = "127.0.0.1:0", freeAddr(t)
+		args = []string{"-bind", bind, "-http", listen}
+		t.Logf("ports 7946 and 8080 are not free on all addresses; run with %q", args)
+	}
+	task := newTask(t, fake, "10.77.0.7")
+	p := start(t, append(task.Env(), "RUNRIG_SECRET="+strings.Repeat("0123456789abcdef", 4)), args...)
+	p.await(10*time.Second, "the node is up", contains(`msg="node is up"`))
+
+	check := start(t, nil, append([]string{"healthcheck"}, healthArgs(listen)...)...)
+	if code := check.wait(); code != 0 {
+		t.Errorf("exit code of the health check: %d", code)
+	}
+	p.await(5*time.Second, "both verticles receive the task's IP", func(output string) bool {
+		return strings.Count(output, "local=10.77.0.7") >= 2 && strings.Count(output, "received=10.77.0.7") >= 2
+	})
+	if code := p.stop(os.Interrupt); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if strings.Contains(p.output(), "rehears") {
+		t.Error("it rehearsed")
+	}
+	for _, action := range []string{ecstest.Metadata, "ListTasks", "DescribeTasks"} {
+		if fake.Calls(action) == 0 {
+			t.Errorf("ECS was never asked for %s", action)
+		}
+	}
+}
+
+func healthArgs(listen string) []string {
+	if listen == ":8080" {
+		return nil
+	}
+	return []string{"-http", listen}
+}
+
+func TestRefusesToRunOnECSWithoutASecret(t *testing.T) {
+	t.Parallel()
+	p := start(t, newTask(t, newFake(t), "10.77.0.8").Env())
+	if code := p.wait(); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	if out := p.output(); !strings.Contains(out, "RUNRIG_SECRET is not set") || strings.Contains(out, "rehears") {
+		t.Errorf("it said %q", out)
+	}
+}
+
+// TestDoesNotRehearseOnABrokenECS has the sign of ECS and no metadata: an error,
+// never a rehearsal in production.
+func TestDoesNotRehearseOnABrokenECS(t *testing.T) {
+	heavy(t)
+	p := start(t, []string{"ECS_CONTAINER_METADATA_URI_V4=http://" + freeAddr(t) + "/v4/x"})
+	if code := p.wait(); code != 1 || !strings.Contains(p.output(), "ECS_CONTAINER_METADATA_URI_V4") {
+		t.Errorf("exit code %d", code)
+	}
+	if strings.Contains(p.output(), "rehears") {
+		t.Error("it rehearsed")
+	}
+}
+
+// TestTemplate holds what the template says to what the program needs.
+func TestTemplate(t *testing.T) {
+	t.Parallel()
+	template, err := os.ReadFile("service.cfn.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	docker, err := os.ReadFile("Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	actions := regexp.MustCompile(`ecs:[A-Z]\w+`).FindAllString(string(template), -1)
+	if want := []string{"ecs:ListTasks", "ecs:DescribeTasks"}; !slices.Equal(actions, want) {
+		t.Errorf("the template allows %q, want %q", actions, want)
+	}
+	for _, text := range []string{
+		"Name: " + secretVariable,
+		fmt.Sprintf("{ContainerPort: %d, Protocol: tcp}", cluster.DefaultPort),
+		fmt.Sprintf("{ContainerPort: %d, Protocol: udp}", cluster.DefaultPort),
+		"Command: [CMD, /ecsdemo, healthcheck]",
+		"StartPeriod: 100",
+	} {
+		if !strings.Contains(string(template), text) {
+			t.Errorf("the template lacks %q", text)
+		}
+	}
+	if !strings.Contains(string(docker), `ENTRYPOINT ["/ecsdemo"]`) {
+		t.Error("the image has no /ecsdemo to check its health with")
+	}
+}
+
+func newFake(t *testing.T) *ecstest.Fake {
+	t.Helper()
+	fake, err := ecstest.New(ecstest.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { fake.Close() })
+	return fake
+}
+
+func newTask(t *testing.T, fake *ecstest.Fake, ip string) *ecstest.Task {
+	t.Helper()
+	task, err := fake.AddTask(ecstest.TaskConfig{Cluster: "prod", Service: "ecsdemo", Address: ip})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return task
+}
+
+func isFree(addr string) bool {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
+	}
+	l.Close()
+	c, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+}

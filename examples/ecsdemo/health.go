@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/runrig-go/runrig/verticle"
+)
+
+// checkHealth asks the task that listens at this address on this machine. It is
+// the container's health check: its image has no shell and no curl.
+func checkHealth(ctx context.Context, listen string) error {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return fmt.Errorf("-http %s: %w", listen, err)
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/health", nil)
+	if err != nil {
+		return err
+	}
+	client := http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %s", req.URL, resp.Status)
+	}
+	return nil
+}
+
+// checkOwnHealth is a verticle that does each second what ECS would do.
+func checkOwnHealth(listen string) verticle.Verticle {
+	return verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
+		d.Go(func(ctx context.Context) error {
+			tick := time.NewTicker(time.Second)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+				case <-ctx.Done():
+					return nil
+				}
+				if err := checkHealth(ctx, listen); err != nil && ctx.Err() == nil {
+					slog.Warn("health check failed", "err", err)
+				}
+			}
+		})
+		return nil
+	})
+}

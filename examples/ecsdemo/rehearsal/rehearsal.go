@@ -1,0 +1,379 @@
+// Package rehearsal runs a program as the tasks of an ECS service, on one
+// machine and without AWS: it starts a fake of ECS and the tasks as child
+// processes of the same binary, checks their health, replaces those that end,
+// and counts, from the tasks' own lines, what was sent and what arrived.
+//
+// A task gets its environment from the fake, and nothing of this process's own.
+// Its flags are where to listen (-bind, -http), and -rehearsed, which makes it
+// leave when its standard input ends, so that no task outlives the rehearsal.
+package rehearsal
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
+)
+
+// Config is what may be chosen. All zero but Tasks and Out is the usual run.
+type Config struct {
+	Tasks  int           // how many are kept running
+	For    time.Duration // how long; 0 is until the context ends
+	Kill   time.Duration // SIGKILL the oldest task so long after all are up; 0 is never
+	Stop   time.Duration // the same with SIGTERM
+	Args   []string      // more arguments for the tasks
+	Lossy  bool          // that Publish loses a message is no failure
+	Bridge bool          // all tasks at 127.0.0.1; so it is anyway where the system has no other address
+	Out    io.Writer     // where all lines go
+
+	every time.Duration // between health checks; 0 means healthInterval
+}
+
+const (
+	maxFailedStarts = 3               // in a row, after which the rehearsal ends
+	settleTimeout   = 3 * time.Second // for what is on its way when the health checks end
+)
+
+// Run runs the rehearsal until ctx ends or cfg.For is over, stops all tasks
+// gracefully and prints what was counted. The error says what went wrong: tasks
+// that failed or, in a run in which nobody killed one, messages that were lost
+// or could not be sent.
+func Run(ctx context.Context, cfg Config) error {
+	if cfg.Tasks < 1 {
+		return fmt.Errorf("-tasks is %d; it must be at least 1", cfg.Tasks)
+	}
+	if cfg.For > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, cfg.For)
+		defer cancel()
+	}
+	r, err := newRehearsal(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.fake.Close() }()
+	defer r.places.close()
+	r.explain()
+	for range cfg.Tasks {
+		if err := r.launch(); err != nil {
+			r.fail(err.Error())
+			break
+		}
+	}
+	r.keepRunning(ctx)
+	r.finish()
+	r.tally.print(cfg.Out, r.label)
+	return r.verdict()
+}
+
+// rehearsal belongs to the goroutine of Run. Others hand it events.
+type rehearsal struct {
+	cfg    Config
+	fake   *ecstest.Fake
+	places *places
+	secret string
+	tally  *tally
+	events chan func() // to be called by Run's goroutine
+
+	watching sync.WaitGroup // for the health checks
+	tasks    []*task        // those that run, the oldest first
+	started  int            // tasks so far
+	failures int            // tasks that ended before they were up, in a row
+	killed   []string       // the tasks that ended by a signal
+	problems []string
+	ending   bool              // nothing is replaced any more
+	labels   map[string]string // by the name of the task
+
+	outMu sync.Mutex // guards writes to cfg.Out
+}
+
+func newRehearsal(cfg Config) (*rehearsal, error) {
+	cfg.every = cmp.Or(cfg.every, healthInterval)
+	fake, err := ecstest.New(ecstest.Config{})
+	if err != nil {
+		return nil, err
+	}
+	return &rehearsal{
+		cfg:    cfg,
+		fake:   fake,
+		places: newPlaces(cfg.Bridge),
+		secret: rand.Text() + rand.Text(),
+		tally:  newTally(),
+		events: make(chan func()),
+		labels: map[string]string{},
+	}, nil
+}
+
+func (r *rehearsal) explain() {
+	addresses := "each with an IP of its own"
+	if r.places.shared {
+		addresses = "all at 127.0.0.1 with ports of their own, as in ECS's bridge mode"
+	}
+	fmt.Fprintf(r.cfg.Out, `This process is not an ECS task, so it rehearses: a fake of the ECS API, and tasks (%d)
+as child processes of this program, %s.
+
+Each task's health is checked every second. At each check its HTTPVerticle sends its own
+IP over the bus: to PointVerticle with Send, which one task receives, and to
+BroadcastVerticle with Publish, which all tasks receive. Look for lines whose received= is
+another IP than their local=: those came from another task (via=link).
+
+Try, in another terminal, with a pid from below:  kill -9 PID  (the others go on, and a
+replacement joins),  kill PID  (a graceful leave: nothing lost).  Ctrl-C stops all tasks
+and shows who received what.
+
+`, r.cfg.Tasks, addresses)
+}
+
+// launch starts a new task at a new place.
+func (r *rehearsal) launch() error {
+	at, err := r.places.next()
+	if err != nil {
+		return err
+	}
+	r.started++
+	t := &task{id: r.started, place: at}
+	r.tally.add(at.name())
+	r.labels[at.name()] = fmt.Sprintf("%v %s", t, at.name())
+	if t.ecs, err = r.fake.AddTask(at.ecs()); err != nil {
+		return err
+	}
+	args := append([]string{"-rehearsed", "-bind", at.nodeAddr(), "-http", at.httpAddr()}, r.cfg.Args...)
+	line := func(text string) {
+		r.print(t.String(), text)
+		r.tally.line(text)
+	}
+	done := func() { r.events <- func() { r.exited(t) } }
+	if err := t.start(args, r.environment(t), line, done); err != nil {
+		t.ecs.Stop()
+		return fmt.Errorf("starting %v: %w", t, err)
+	}
+	t.ecs.SetStatus("RUNNING")
+	r.tasks = append(r.tasks, t)
+	r.watch(t)
+	r.say("%v started at %s, pid %d", t, at.name(), t.cmd.Process.Pid)
+	return nil
+}
+
+// environment is what ECS gives a container, the secret that its task
+// definition names, and what the system itself needs; nothing else of this
+// process's own environment, so that no AWS setting of the user reaches a task.
+func (r *rehearsal) environment(t *task) []string {
+	env := append(t.ecs.Env(), "RUNRIG_SECRET="+r.secret)
+	if root, ok := os.LookupEnv("SYSTEMROOT"); ok { // Windows: no network without it
+		env = append(env, "SYSTEMROOT="+root)
+	}
+	return env
+}
+
+// watch starts the health checks of t. They end with the task, or with all
+// others in finish, which waits for them.
+func (r *rehearsal) watch(t *task) {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.unwatch = cancel
+	tell := func(event func()) {
+		select {
+		case r.events <- event:
+		case <-ctx.Done():
+		}
+	}
+	r.watching.Go(func() {
+		t.watch(ctx, r.cfg.every, func(h health) {
+			r.tally.healthy(t.place.name(), h.Sent, time.Now())
+			tell(func() { r.passed(t) })
+		}, func(err error) {
+			tell(func() { r.unhealthy(t, err) })
+		})
+	})
+}
+
+// keepRunning keeps the tasks running until ctx ends.
+func (r *rehearsal) keepRunning(ctx context.Context) {
+	var kill, stop <-chan time.Time
+	armed := false
+	for !r.ending {
+		if !armed && r.allUp() {
+			armed = true
+			kill, stop = after(r.cfg.Kill), after(r.cfg.Stop)
+		}
+		select {
+		case event := <-r.events:
+			event()
+		case <-kill:
+			r.killOldest()
+		case <-stop:
+			r.stopOldest()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// after is time.After, but never for 0.
+func after(d time.Duration) <-chan time.Time {
+	if d == 0 {
+		return nil
+	}
+	return time.After(d)
+}
+
+func (r *rehearsal) allUp() bool {
+	return len(r.tasks) >= r.cfg.Tasks && !slices.ContainsFunc(r.tasks, func(t *task) bool { return !t.up })
+}
+
+func (r *rehearsal) passed(t *task) {
+	t.up, r.failures = true, 0
+}
+
+func (r *rehearsal) unhealthy(t *task, err error) {
+	if t.leaving {
+		return
+	}
+	r.say("%v is unhealthy (%v): it is stopped and replaced", t, err)
+	r.problems = append(r.problems, fmt.Sprintf("%v became unhealthy: %v", t, err))
+	r.retire(t)
+}
+
+func (r *rehearsal) killOldest() {
+	if t := r.oldest(); t != nil {
+		r.say("SIGKILL to %v, pid %d", t, t.cmd.Process.Pid)
+		t.kill()
+	}
+}
+
+func (r *rehearsal) stopOldest() {
+	if t := r.oldest(); t != nil {
+		r.say("SIGTERM to %v, pid %d", t, t.cmd.Process.Pid)
+		r.retire(t)
+	}
+}
+
+func (r *rehearsal) oldest() *task {
+	i := slices.IndexFunc(r.tasks, func(t *task) bool { return !t.leaving })
+	if i < 0 {
+		return nil
+	}
+	return r.tasks[i]
+}
+
+// retire stops t and starts its replacement.
+func (r *rehearsal) retire(t *task) {
+	t.ecs.SetStatus("DEACTIVATING")
+	t.stop()
+	r.replace()
+}
+
+func (r *rehearsal) replace() {
+	if err := r.launch(); err != nil {
+		r.fail(err.Error())
+	}
+}
+
+// exited takes note of the end of t and replaces it, unless that is done.
+func (r *rehearsal) exited(t *task) {
+	t.ecs.Stop()
+	r.tasks = slices.DeleteFunc(r.tasks, func(other *task) bool { return other == t })
+	how, text := t.ended()
+	r.say("%v ended: %s", t, text)
+	switch how {
+	case killed:
+		r.killed = append(r.killed, t.String())
+	case failed:
+		r.problems = append(r.problems, fmt.Sprintf("%v ended: %s", t, text))
+	}
+	if t.leaving || r.ending {
+		return
+	}
+	if !t.up {
+		if r.failures++; r.failures >= maxFailedStarts {
+			r.fail(fmt.Sprintf("%d tasks in a row ended before they were healthy", r.failures))
+			return
+		}
+	}
+	r.replace()
+}
+
+// fail ends the rehearsal.
+func (r *rehearsal) fail(why string) {
+	r.problems = append(r.problems, why)
+	r.ending = true
+}
+
+// finish ends the health checks, waits for what is on its way, and stops all
+// tasks at once, gracefully.
+func (r *rehearsal) finish() {
+	r.ending = true
+	var names []string
+	for _, t := range r.tasks {
+		t.unwatch()
+		if t.up && !t.leaving {
+			names = append(names, t.place.name())
+		}
+	}
+	r.watching.Wait()
+	r.tally.ending(names, time.Now())
+	r.settle()
+	r.say("stopping %d tasks", len(r.tasks))
+	for _, t := range r.tasks {
+		if !t.leaving {
+			t.ecs.SetStatus("DEACTIVATING")
+			t.stop()
+		}
+	}
+	for len(r.tasks) > 0 {
+		(<-r.events)()
+	}
+}
+
+// settle waits until all that was sent is received.
+func (r *rehearsal) settle() {
+	timeout := time.After(settleTimeout)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !r.tally.settled() {
+		select {
+		case <-tick.C:
+		case event := <-r.events:
+			event()
+		case <-timeout:
+			return
+		}
+	}
+}
+
+// verdict is what Run returns. Where a task was killed, what it had taken is
+// lost, and that is no failure.
+func (r *rehearsal) verdict() error {
+	problems, losses := append(r.problems, r.tally.faults()...), r.tally.losses(r.cfg.Lossy)
+	if len(r.killed) == 0 {
+		problems = append(problems, losses...)
+	} else {
+		r.say("killed: %s. Lost with it, which is no failure: %s", strings.Join(r.killed, ", "), cmp.Or(strings.Join(losses, "; "), "nothing"))
+	}
+	if len(problems) > 0 {
+		return errors.New(strings.Join(problems, "; "))
+	}
+	r.say("all that was sent is accounted for")
+	return nil
+}
+
+func (r *rehearsal) say(format string, args ...any) {
+	r.print("rehearsal", fmt.Sprintf(format, args...))
+}
+
+// print writes one line.
+func (r *rehearsal) print(who, text string) {
+	r.outMu.Lock()
+	defer r.outMu.Unlock()
+	fmt.Fprintf(r.cfg.Out, "%-9s | %s\n", who, text)
+}
+
+func (r *rehearsal) label(name string) string { return r.labels[name] }

@@ -1,0 +1,38 @@
+// Hello greets. Run it, and in another terminal run it with the address that it prints.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/cluster"
+	"github.com/runrig-go/runrig/discovery"
+	"github.com/runrig-go/runrig/verticle"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	eb := bus.New()
+	node, err := cluster.Join(ctx, eb, cluster.Config{Discovery: discovery.Static(os.Args[1:]...)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	if len(os.Args) > 1 { // the second terminal asks, the first one answers
+		hi, err := bus.Request[string](ctx, eb, "greet", "ada")
+		fmt.Println(hi, err)
+		return
+	}
+	fmt.Println("now run: go run ./examples/hello", node.Self().Addr)
+	err = verticle.Run(ctx, eb, verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
+		return d.Consume("greet", bus.Respond(func(_ context.Context, name string) (string, error) {
+			return "hello, " + name, nil
+		}))
+	}))
+	fmt.Println("stopped:", err)
+}

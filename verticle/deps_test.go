@@ -1,0 +1,25 @@
+package verticle_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestDependencies: who uses verticles without a cluster compiles none of what
+// clusters need.
+func TestDependencies(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	const module = "github.com/runrig-go/runrig/"
+	for p := range strings.FieldsSeq(string(out)) {
+		own := strings.HasPrefix(p, module+"bus") || p == module+"verticle"
+		std := !strings.Contains(strings.Split(p, "/")[0], ".")
+		if !own && !std && !strings.HasPrefix(p, "google.golang.org/protobuf/") {
+			t.Errorf("verticle depends on %s", p)
+		}
+	}
+}

@@ -1,0 +1,72 @@
+// Package verticle runs the parts of a program: each is deployed and undeployed
+// as a whole, and its handlers take turns.
+//
+// A [Verticle] registers consumers and starts goroutines through its
+// [Deployment], which owns them:
+//
+//	type Greeter struct{ greeted int } // needs no lock
+//
+//	func (g *Greeter) Start(ctx context.Context, d *verticle.Deployment) error {
+//		return d.Consume("greet", bus.Respond(func(ctx context.Context, name string) (string, error) {
+//			g.greeted++
+//			return "hello, " + name, nil
+//		}))
+//	}
+//
+//	func (g *Greeter) Stop(ctx context.Context) error { return nil }
+//
+//	err := verticle.Run(ctx, eb, &Greeter{}) // until ctx ends, or a verticle fails
+//
+// # What runs where
+//
+// Start, Stop and the handlers of one deployment run one at a time, on
+// different goroutines but each after the other: they hold the deployment's
+// turn, and its fields need no lock. Start and Stop hold the turn even where
+// they wait, and so does a handler: what a handler waits for holds up the whole
+// verticle, but nothing else. Work that blocks belongs in [Deployment.Go], whose
+// function runs outside the turn, beside the handlers; it takes the turn for a
+// moment with Do of [Deployment.EventBus].
+//
+// # Life of a deployment
+//
+// The consumers that Start registers are announced when it has returned nil,
+// all together, and no message reaches them before. If Start fails or panics
+// everything that it made is undone, Stop is not called, and the deployment
+// never was. [Deploy] then waits, for at most 1 s in all, until the nodes that
+// are linked know the consumers.
+//
+// A deployment ends by [Deployment.Undeploy], when a function of its Go or one
+// of its children fails, or when the bus is closed. In each case, in this order:
+//
+//  1. its children are undeployed, the last one deployed first; further
+//     consumers, and children, are refused from here
+//  2. its consumers are closed; handlers that run are awaited, what waits goes
+//     back to its senders
+//  3. Stop is called, in the turn
+//  4. the contexts of its goroutines end, and the goroutines are awaited
+//
+// All of this is bounded: by 10 s, or by the deadline of the context that
+// Undeploy was given. What is still running then is left behind, and the error
+// says what it is: a goroutine cannot be killed. When the time is over each step
+// that is left still gets 200 ms. Stop is the one thing that may fall out: it is
+// not called without the turn, which a handler that does not return still holds.
+//
+// A bus that is closed under its deployments closes their consumers itself, and
+// waits for their handlers; Stop is called, without a bus to use, when it is
+// closed. So undeploy first: then Stop may send and request, a child's also from
+// its parent, whose consumers are still open.
+//
+// A handler's error or panic is answered and logged by the bus, and the
+// deployment goes on. An error or panic of a function of Go ends the deployment;
+// [Deployment.Err] has it. A child that fails takes its parent with it, as a
+// verticle runs as a whole or not at all; one that is undeployed does not. What
+// fails to start does not either: its Deploy returned the error to the one who
+// may know better. Nothing is restarted.
+//
+// # Limits
+//
+// A deployment costs one goroutine of its own, and one for each function of Go
+// that runs. Everything here may be called from several goroutines. There are no
+// names to look deployments up by, and the package keeps no state but which
+// verticle values are deployed, so that one cannot be deployed twice at once.
+package verticle

@@ -1,0 +1,52 @@
+package verticle
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors that a caller can act on; test for them with [errors.Is]. The text of
+// what is returned names the deployment.
+var (
+	// ErrUndeployed says that the deployment is being undeployed, or has been.
+	ErrUndeployed = errors.New("verticle: undeployed")
+
+	// ErrDeployed says that the verticle is deployed already. Two deployments
+	// would share its fields, but not a turn: deploy a value for each. The
+	// error is given for pointers, except to what has no fields; other values
+	// are copied, or are the caller's business.
+	ErrDeployed = errors.New("verticle: already deployed")
+
+	// ErrPanic says that Start, Stop or a function of Go panicked. The error
+	// has the value's text, and wraps it if it is an error; the log has the
+	// stack.
+	ErrPanic = errors.New("verticle: panic")
+)
+
+// errGoexit is the error of a function that ended its goroutine.
+var errGoexit = errors.New("runtime.Goexit was called")
+
+// failure is an error with the deployment and the step where it came up.
+type failure struct {
+	id   string
+	step string
+	err  error
+}
+
+// Error leaves out the steps that only pass on a child's failure.
+func (f *failure) Error() string {
+	if inner, ok := f.err.(*failure); ok {
+		return inner.Error()
+	}
+	return fmt.Sprintf("verticle: %s: %s: %v", f.id, f.step, f.err)
+}
+
+func (f *failure) Unwrap() error { return f.err }
+
+// panicError is the error of a panic with value p.
+func panicError(p any) error {
+	if err, ok := p.(error); ok {
+		return fmt.Errorf("%w: %w", ErrPanic, err)
+	}
+	return fmt.Errorf("%w: %v", ErrPanic, p)
+}

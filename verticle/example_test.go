@@ -1,0 +1,201 @@
+package verticle_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/verticle"
+)
+
+// Greeter answers greetings, and counts them. Its field needs no lock.
+type Greeter struct{ greeted int }
+
+func (g *Greeter) Start(ctx context.Context, d *verticle.Deployment) error {
+	return d.Consume("greet", bus.Respond(func(ctx context.Context, name string) (string, error) {
+		g.greeted++
+		return "hello, " + name, nil
+	}))
+}
+
+func (g *Greeter) Stop(ctx context.Context) error {
+	fmt.Println("greeted", g.greeted)
+	return nil
+}
+
+// Guests asks to be greeted. What waits does so outside the turn, in Go.
+type Guests struct {
+	names []string
+	leave context.CancelFunc
+}
+
+func (g *Guests) Start(ctx context.Context, d *verticle.Deployment) error {
+	d.Go(func(ctx context.Context) error {
+		defer g.leave()
+		for _, name := range g.names {
+			greeting, err := bus.Request[string](ctx, d.EventBus(), "greet", name)
+			if err != nil {
+				return err
+			}
+			fmt.Println(greeting)
+		}
+		return nil
+	})
+	return nil
+}
+
+func (g *Guests) Stop(ctx context.Context) error { return nil }
+
+// A program of two verticles, one of which asks the other.
+func Example() {
+	eb := bus.New()
+	defer eb.Close()
+	ctx, cancel := context.WithCancel(context.Background()) // a server's would be signal.NotifyContext's
+	defer cancel()
+	err := verticle.Run(ctx, eb, &Greeter{}, &Guests{names: []string{"ada", "grace"}, leave: cancel})
+	fmt.Println("ended:", err)
+	// Output:
+	// hello, ada
+	// hello, grace
+	// greeted 2
+	// ended: <nil>
+}
+
+func ExampleRun() {
+	eb := bus.New()
+	defer eb.Close()
+	broken := verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
+		return errors.New("no configuration")
+	})
+	err := verticle.Run(context.Background(), eb, &Greeter{}, broken)
+	fmt.Println(strings.Contains(err.Error(), "no configuration"))
+	// Output:
+	// greeted 0
+	// true
+}
+
+func ExampleDeploy() {
+	eb := bus.New()
+	defer eb.Close()
+	ctx := context.Background()
+	d, err := verticle.Deploy(ctx, eb, &Greeter{}, verticle.WithName("front"), verticle.WithLogger(slog.Default()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(strings.HasPrefix(d.ID(), "front-"))
+	fmt.Println(bus.Request[string](ctx, eb, "greet", "ada"))
+	fmt.Println(d.Undeploy(ctx))
+	// Output:
+	// true
+	// hello, ada <nil>
+	// greeted 1
+	// <nil>
+}
+
+func ExampleFunc() {
+	eb := bus.New()
+	defer eb.Close()
+	ctx := context.Background()
+	d, err := verticle.Deploy(ctx, eb, verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
+		return d.Consume("upper", bus.Respond(func(ctx context.Context, s string) (string, error) {
+			return strings.ToUpper(s), nil
+		}))
+	}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(bus.Request[string](ctx, eb, "upper", "quiet"))
+	fmt.Println(d.Undeploy(ctx))
+	// Output:
+	// QUIET <nil>
+	// <nil>
+}
+
+// A periodic task is a function of Go; it takes the turn where it needs the
+// verticle's fields.
+func ExampleDeployment_Go() {
+	eb := bus.New()
+	defer eb.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ticks := 0
+	clock := verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
+		d.Go(func(ctx context.Context) error {
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-tick.C:
+				}
+				err := d.EventBus().Do(ctx, func(ctx context.Context) error {
+					if ticks++; ticks == 3 {
+						cancel()
+					}
+					return nil
+				})
+				if err != nil {
+					return err
+				}
+			}
+		})
+		return nil
+	})
+	fmt.Println(verticle.Run(ctx, eb, clock), ticks >= 3)
+	// Output: <nil> true
+}
+
+// The parts of a verticle are its children: they start after it, stop before
+// it, and fail with it.
+func ExampleDeployment_Deploy() {
+	eb := bus.New()
+	defer eb.Close()
+	ctx := context.Background()
+	house := verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
+		_, err := d.Deploy(ctx, &Greeter{})
+		return err
+	})
+	d, err := verticle.Deploy(ctx, eb, house)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(bus.Request[string](ctx, eb, "greet", "ada"))
+	fmt.Println(d.Undeploy(ctx))
+	// Output:
+	// hello, ada <nil>
+	// greeted 1
+	// <nil>
+}
+
+// A verticle that does what it was told to, and ends.
+func ExampleDeployment_Undeploy() {
+	eb := bus.New()
+	defer eb.Close()
+	ctx := context.Background()
+	d, err := verticle.Deploy(ctx, eb, verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
+		return d.Consume("finish", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+			return d.Undeploy(ctx) // its own: begins when this handler has returned
+		}))
+	}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := eb.Send(ctx, "finish", nil); err != nil {
+		fmt.Println(err)
+	}
+	<-d.Done()
+	fmt.Println(d.Err())
+	fmt.Println(errors.Is(eb.Send(ctx, "finish", nil), bus.ErrNoConsumer))
+	// Output:
+	// <nil>
+	// true
+}

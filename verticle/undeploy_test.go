@@ -1,0 +1,455 @@
+package verticle_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/verticle"
+)
+
+// noting is a verticle that notes its steps, with an echo at its name and a
+// goroutine, and deploys its children.
+func noting(t *testing.T, j *journal, eb *bus.EventBus, name string, children ...verticle.Verticle) verticle.Verticle {
+	return &part{
+		start: func(ctx context.Context, d *verticle.Deployment) error {
+			j.add("start " + name)
+			d.Go(func(ctx context.Context) error {
+				<-ctx.Done()
+				j.add("goroutine of " + name)
+				return ctx.Err()
+			})
+			for _, c := range children {
+				if _, err := d.Deploy(ctx, c); err != nil {
+					return err
+				}
+			}
+			return d.Consume(name, echo)
+		},
+		stop: func(context.Context) error {
+			wantNoConsumer(t, eb, name)
+			j.add("stop " + name)
+			return nil
+		},
+	}
+}
+
+func TestUndeployOrder(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		var j journal
+		d := deploy(t, eb, noting(t, &j, eb, "a",
+			noting(t, &j, eb, "b", noting(t, &j, eb, "c")),
+			noting(t, &j, eb, "d")))
+		for _, a := range []string{"a", "b", "c", "d"} {
+			wantConsumer(t, eb, a)
+		}
+		undeploy(t, d)
+		j.want(t, "start a", "start b", "start c", "start d",
+			"stop d", "goroutine of d", "stop c", "goroutine of c", "stop b", "goroutine of b", "stop a", "goroutine of a")
+	})
+}
+
+// TestUndeployAwaitsHandler: what runs is finished, and Stop comes after it.
+func TestUndeployAwaitsHandler(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		var j journal
+		d := deploy(t, eb, &part{
+			start: func(_ context.Context, d *verticle.Deployment) error {
+				return d.Consume("a", bus.Respond(func(context.Context, string) (string, error) {
+					time.Sleep(5 * time.Second)
+					j.add("handled")
+					return "done", nil
+				}))
+			},
+			stop: func(context.Context) error { j.add("stopped"); return nil },
+		})
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			if s, err := bus.Request[string](t.Context(), eb, "a", ""); s != "done" || err != nil {
+				t.Errorf("%q, %v; want done", s, err)
+			}
+		}()
+		synctest.Wait()
+		undeploy(t, d)
+		j.want(t, "handled", "stopped")
+		<-answered
+	})
+}
+
+// TestStopUsesBus: Stop may request, a child's from its parent too.
+func TestStopUsesBus(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		other := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error { return d.Consume("other", echo) }})
+		d := deploy(t, eb, &part{stop: func(ctx context.Context) error {
+			s, err := bus.Request[string](ctx, eb, "other", "bye")
+			if s != "bye" {
+				t.Errorf("%q, want bye", s)
+			}
+			return err
+		}})
+		undeploy(t, d)
+		undeploy(t, other)
+
+		parent := deploy(t, eb, &part{start: func(ctx context.Context, d *verticle.Deployment) error {
+			_, err := d.Deploy(ctx, &part{stop: func(context.Context) error {
+				wantConsumer(t, eb, "parent")
+				return nil
+			}})
+			if err != nil {
+				return err
+			}
+			return d.Consume("parent", echo)
+		}})
+		undeploy(t, parent)
+	})
+}
+
+func TestUndeployMany(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		stops := 0
+		d := deploy(t, eb, &part{stop: func(context.Context) error {
+			stops++
+			time.Sleep(time.Second)
+			return errTest
+		}})
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() { wantErr(t, d.Undeploy(context.Background()), errTest) })
+		}
+		wg.Wait()
+		wantErr(t, d.Undeploy(context.Background()), errTest)
+		wantErr(t, d.Err(), errTest)
+		if stops != 1 {
+			t.Errorf("Stop was called %d times", stops)
+		}
+	})
+}
+
+// TestErrorsAreJoined: the first one comes first.
+func TestErrorsAreJoined(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		errStop, errChild, errLate := errors.New("of Stop"), errors.New("of the child"), errors.New("late")
+		d := deploy(t, eb, &part{
+			start: func(ctx context.Context, d *verticle.Deployment) error {
+				d.Go(func(ctx context.Context) error { time.Sleep(time.Second); return errTest })
+				d.Go(func(ctx context.Context) error { <-ctx.Done(); return errLate })
+				_, err := d.Deploy(ctx, &part{stop: func(context.Context) error { return errChild }})
+				return err
+			},
+			stop: func(context.Context) error { return errStop },
+		})
+		<-d.Done()
+		for _, is := range []error{errTest, errChild, errStop, errLate} {
+			wantErr(t, d.Err(), is)
+		}
+		if first, _, _ := strings.Cut(d.Err().Error(), "\n"); !strings.HasSuffix(first, ": go: of the test") {
+			t.Errorf("first error %q", first)
+		}
+	})
+}
+
+func TestPanics(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		inGo := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
+			d.Go(func(context.Context) error { time.Sleep(time.Second); panic(errTest) })
+			return nil
+		}})
+		<-inGo.Done()
+		wantErr(t, inGo.Err(), verticle.ErrPanic)
+		wantErr(t, inGo.Err(), errTest)
+
+		inStop := deploy(t, eb, &part{stop: func(context.Context) error { panic("oh") }})
+		wantErr(t, inStop.Undeploy(t.Context()), verticle.ErrPanic)
+
+		inHandler := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
+			return d.Consume("a", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error {
+				if len(m.Body) == 0 {
+					panic("oh")
+				}
+				return nil
+			}))
+		}})
+		_, err := eb.Request(t.Context(), "a", nil)
+		if e := new(bus.ReplyError); !errors.As(err, &e) || e.Code != bus.CodePanic {
+			t.Errorf("%v; want CodePanic", err)
+		}
+		if _, err := eb.Request(t.Context(), "a", "again"); err != nil { // it goes on
+			t.Error(err)
+		}
+		undeploy(t, inHandler)
+	})
+}
+
+// TestGoFails: what is no error of a function still is one of its goroutine.
+func TestGoFails(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]func(context.Context) error{
+		"nil function":   nil,
+		"runtime.Goexit": func(context.Context) error { runtime.Goexit(); return nil },
+		"canceled":       func(context.Context) error { return context.Canceled }, // not by the end
+	} {
+		bubble(t, func(t *testing.T, eb *bus.EventBus) {
+			d := deploy(t, eb, new(part))
+			d.Go(f)
+			<-d.Done()
+			if err := d.Err(); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%v; want an error with %q", err, name)
+			}
+		})
+	}
+}
+
+// TestUndeployFromInside: code of the deployment, or of a child, that undeploys
+// it does not wait for itself.
+func TestUndeployFromInside(t *testing.T) {
+	t.Parallel()
+	request := func(t *testing.T, eb *bus.EventBus, _ *verticle.Deployment) {
+		if _, err := eb.Request(t.Context(), "end", nil); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		part func(end func(context.Context) error) *part // to be the child
+		act  func(t *testing.T, eb *bus.EventBus, d *verticle.Deployment)
+	}{
+		{"handler", func(end func(context.Context) error) *part {
+			return &part{start: func(_ context.Context, d *verticle.Deployment) error {
+				return d.Consume("end", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
+					ctx, cancel := context.WithTimeout(ctx, time.Hour)
+					defer cancel()
+					return end(ctx)
+				}))
+			}}
+		}, request},
+		{"goroutine", func(end func(context.Context) error) *part {
+			return &part{start: func(_ context.Context, d *verticle.Deployment) error {
+				d.Go(func(ctx context.Context) error {
+					time.Sleep(time.Minute)
+					return end(ctx)
+				})
+				return nil
+			}}
+		}, nil},
+		{"turn of a goroutine", func(end func(context.Context) error) *part {
+			return &part{start: func(_ context.Context, d *verticle.Deployment) error {
+				d.Go(func(ctx context.Context) error {
+					time.Sleep(time.Minute)
+					return d.EventBus().Do(ctx, end)
+				})
+				return nil
+			}}
+		}, nil},
+		{"stop", func(end func(context.Context) error) *part {
+			return &part{stop: func(ctx context.Context) error { return end(ctx) }}
+		}, func(t *testing.T, _ *bus.EventBus, d *verticle.Deployment) { undeploy(t, d) }},
+	} {
+		for _, whose := range []string{"own", "parent's"} {
+			t.Run(tt.name+", "+whose, func(t *testing.T) {
+				t.Parallel()
+				bubble(t, func(t *testing.T, eb *bus.EventBus) {
+					var target *verticle.Deployment
+					set := make(chan struct{})
+					calls := 0
+					inner := tt.part(func(ctx context.Context) error {
+						<-set
+						calls++
+						return target.Undeploy(ctx)
+					})
+					outer := deploy(t, eb, &part{start: func(ctx context.Context, d *verticle.Deployment) error {
+						child, err := d.Deploy(ctx, inner)
+						if target = child; whose == "parent's" {
+							target = d
+						}
+						close(set)
+						return err
+					}})
+					if tt.act != nil {
+						tt.act(t, eb, outer)
+					}
+					<-target.Done()
+					undeploy(t, target)
+					if calls != 1 {
+						t.Errorf("%d calls; want 1", calls)
+					}
+					if whose == "own" && tt.name != "stop" && isClosed(outer.Done()) {
+						t.Error("the parent ended with its child's undeployment")
+					}
+					undeploy(t, outer)
+				})
+			})
+		}
+	}
+}
+
+// TestUndeployInStart begins the end of what has not started.
+func TestUndeployInStart(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		var j journal
+		v := &part{
+			start: func(ctx context.Context, d *verticle.Deployment) error { return d.Undeploy(ctx) },
+			stop:  func(context.Context) error { j.add("stopped"); return nil },
+		}
+		_, err := verticle.Deploy(t.Context(), eb, v, verticle.WithLogger(quiet))
+		wantErr(t, err, verticle.ErrUndeployed)
+		j.want(t, "stopped")
+
+		// In a child's Start, the parent's.
+		parent := &part{
+			start: func(ctx context.Context, d *verticle.Deployment) error {
+				_, _ = d.Deploy(ctx, &part{ // whether the child's end comes before it is up is open
+					start: func(ctx context.Context, _ *verticle.Deployment) error { return d.Undeploy(ctx) },
+					stop:  func(context.Context) error { j.add("child stopped"); return nil },
+				})
+				return nil
+			},
+			stop: func(context.Context) error { j.add("parent stopped"); return nil },
+		}
+		_, err = verticle.Deploy(t.Context(), eb, parent, verticle.WithLogger(quiet))
+		wantErr(t, err, verticle.ErrUndeployed)
+		j.want(t, "stopped", "child stopped", "parent stopped")
+	})
+}
+
+// TestChildrenByHandlers: a handler may deploy and undeploy children, whose
+// goroutines are not taken for it.
+func TestChildrenByHandlers(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		var j journal
+		child := &part{
+			start: func(_ context.Context, d *verticle.Deployment) error {
+				d.Go(func(ctx context.Context) error {
+					wantConsumer(t, d.EventBus(), "echo") // when its parent's turn is free
+					_, err := bus.Request[string](ctx, d.EventBus(), "echo", "")
+					j.add("asked")
+					return err
+				})
+				return nil
+			},
+			stop: func(context.Context) error { j.add("stopped"); return nil },
+		}
+		var made *verticle.Deployment // guarded by the turn
+		d := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
+			for address, h := range map[string]bus.HandlerFunc{
+				"deploy":   func(ctx context.Context, _ *bus.Message) (err error) { made, err = d.Deploy(ctx, child); return err },
+				"undeploy": func(ctx context.Context, _ *bus.Message) error { return made.Undeploy(ctx) },
+			} {
+				if err := d.Consume(address, h); err != nil {
+					return err
+				}
+			}
+			return d.Consume("echo", echo)
+		}})
+		for range 2 {
+			for _, address := range []string{"deploy", "undeploy"} {
+				if _, err := eb.Request(t.Context(), address, nil); err != nil {
+					t.Error(err)
+				}
+				synctest.Wait()
+			}
+		}
+		j.want(t, "asked", "stopped", "asked", "stopped")
+		undeploy(t, d)
+	})
+}
+
+// TestNothingNewWhileUndeploying: neither consumers nor children, and no
+// goroutine after the others have been told to end.
+func TestNothingNewWhileUndeploying(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		var j journal
+		var d *verticle.Deployment
+		child := new(part)
+		d = deploy(t, eb, &part{stop: func(ctx context.Context) error {
+			wantErr(t, d.Consume("late", echo), verticle.ErrUndeployed)
+			_, err := d.Deploy(ctx, child)
+			wantErr(t, err, verticle.ErrUndeployed)
+			d.Go(func(ctx context.Context) error { j.add("helped stop"); <-ctx.Done(); return ctx.Err() })
+			return nil
+		}})
+		undeploy(t, d)
+		d.Go(func(context.Context) error { j.add("too late"); return nil })
+		wantErr(t, d.Consume("late", echo), verticle.ErrUndeployed)
+		synctest.Wait()
+		j.want(t, "helped stop")
+		undeploy(t, deploy(t, eb, child)) // which is nobody's
+	})
+}
+
+// TestChildFails: its parents end too, and its siblings, for its reason.
+func TestChildFails(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		var j journal
+		failing := &part{start: func(_ context.Context, d *verticle.Deployment) error {
+			d.Go(func(context.Context) error { time.Sleep(time.Second); return errTest })
+			return nil
+		}}
+		d := deploy(t, eb, noting(t, &j, eb, "a", noting(t, &j, eb, "b", failing), noting(t, &j, eb, "c")))
+		<-d.Done()
+		wantErr(t, d.Err(), errTest)
+		if n := strings.Count(d.Err().Error(), "of the test"); n != 1 {
+			t.Errorf("error %v has its cause %d times", d.Err(), n)
+		}
+		// b has failed too and ends at once, c meanwhile, and a last.
+		if n := len(j.lines); n != 9 || !slices.Equal(j.lines[n-2:], []string{"stop a", "goroutine of a"}) {
+			t.Errorf("happened: %q; want all to end, a last", j.lines)
+		}
+	})
+}
+
+// TestChildUndeployed: that is no failure, even with an error.
+func TestChildUndeployed(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		parent := deploy(t, eb, new(part))
+		child, err := parent.Deploy(t.Context(), &part{stop: func(context.Context) error { return errTest }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantErr(t, child.Undeploy(t.Context()), errTest)
+		undeploy(t, parent)
+	})
+}
+
+// TestBusCloses: the deployments on it end.
+func TestBusCloses(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		var j journal
+		d := deploy(t, eb, &part{
+			start: func(ctx context.Context, d *verticle.Deployment) error {
+				d.Go(func(ctx context.Context) error { <-ctx.Done(); j.add("goroutine"); return ctx.Err() })
+				if _, err := d.Deploy(ctx, &part{stop: func(context.Context) error { j.add("stop child"); return nil }}); err != nil {
+					return err
+				}
+				return d.Consume("a", echo)
+			},
+			stop: func(context.Context) error { j.add("stop"); return nil },
+		})
+		if err := eb.Close(); err != nil {
+			t.Error(err)
+		}
+		<-d.Done()
+		wantErr(t, d.Err(), bus.ErrClosed)
+		wantErr(t, d.Undeploy(t.Context()), bus.ErrClosed)
+		j.want(t, "stop child", "stop", "goroutine")
+	})
+}
