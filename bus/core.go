@@ -22,6 +22,7 @@ type core struct {
 	pend    pending // requests within this node
 	calls   sync.Pool
 	sparse  sparse
+	pool    pool
 	replies inbound // where their replies come from
 
 	waiting atomic.Int32 // messages in waiting lists
@@ -56,6 +57,7 @@ func newCore(c config) *core {
 		links: map[*link]struct{}{}, expected: map[uint64]*expectation{},
 		leaving: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}), pokes: make(chan struct{}, 1),
 	}
+	b.pool.free.Store(c.memory)
 	b.dir.seed = maphash.MakeSeed()
 	b.pend.init(b, nil)
 	b.replies.consumer = &Consumer{core: b}

@@ -235,8 +235,8 @@ func checkDirectory(t *testing.T, c *core, want map[uint32]string) {
 	for _, r := range c.dir.all() {
 		for _, rt := range *r.routes.Load() {
 			n++
-			if want[rt.num] != r.address || rt.removed || rt.credit != rt.window {
-				t.Fatalf("route %d of %q (removed: %v, credit %d of %d), not of %q", rt.num, r.address, rt.removed, rt.credit, rt.window, want[rt.num])
+			if want[rt.num] != r.address || rt.removed || rt.used != 0 {
+				t.Fatalf("route %d of %q (removed: %v, credit %d of %d), not of %q", rt.num, r.address, rt.removed, rt.credit(), rt.window, want[rt.num])
 			}
 		}
 	}

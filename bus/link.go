@@ -46,7 +46,6 @@ type link struct {
 	buf        []byte // frames that are not yet written
 	spare      []byte // the other buffer
 	state      uint8
-	flushed    bool            // the writer has ended
 	err        error           // why the link takes nothing any more
 	blocked    []*ring         // of messages for which there was no room
 	stalled    bool            // a publish has waited for room in vain
@@ -99,15 +98,14 @@ func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 func (l *link) post(rt *route, o *outgoing) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if rt.removed || l.err != nil || l.bye || rt.credit <= 0 {
+	if rt.removed || l.err != nil || l.bye || rt.credit() <= 0 {
 		return false
 	}
 	if len(l.buf) >= bufferCap {
 		l.blockedLocked(rt.ring)
 		return false
 	}
-	rt.credit -= o.cost
-	rt.unsettled++
+	rt.charge(o.cost)
 	l.outside++
 	l.sent++
 	o.head[fRoute] = uint64(rt.num)

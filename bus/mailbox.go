@@ -168,6 +168,7 @@ func (c *Consumer) idleLocked() {
 		return
 	}
 	c.rest()
+	c.shrinkLocked()
 	if cap(c.running) > 4 {
 		c.running = nil
 	}
@@ -195,14 +196,8 @@ func (c *Consumer) ranLocked(m *Message) (grant bool) {
 
 // settleLocked gives back the credit of a message of this node's.
 func (c *Consumer) settleLocked(m *Message) (half bool) {
-	rt := c.local
-	rt.credit += int64(m.charge)
-	rt.unsettled--
-	if rt.credit >= rt.window/2 {
-		rt.stalled = false
-		return true
-	}
-	return false
+	c.local.settle(int64(m.charge), 1)
+	return c.local.credit() >= c.local.window/2
 }
 
 // handle runs the handler and settles the message; it returns the link in
@@ -280,7 +275,7 @@ func (c *Consumer) goOn(last *Message) {
 // post gives a message of this node's to the consumer, if there is credit.
 func (c *Consumer) post(rt *route, o *outgoing) bool {
 	c.mu.Lock()
-	if rt.removed || rt.credit <= 0 || c.core.closed.Load() {
+	if rt.removed || c.core.closed.Load() || rt.credit() <= 0 && !c.growLocked() {
 		c.mu.Unlock()
 		return false
 	}
@@ -294,8 +289,7 @@ func (c *Consumer) post(rt *route, o *outgoing) bool {
 
 // acceptLocked charges the route and makes the message.
 func (c *Consumer) acceptLocked(rt *route, o *outgoing) []Message {
-	rt.credit -= o.cost
-	rt.unsettled++
+	rt.charge(o.cost)
 	c.core.stats.local.Add(1)
 	ms := make([]Message, 1)
 	m := &ms[0]

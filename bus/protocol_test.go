@@ -55,7 +55,6 @@ func TestProtocolErrors(t *testing.T) {
 		"route over the limit":      {frames: []*wire.Frame{routesFrame(2, false, nil, out(1<<20+1, "x", 1024))}, want: "route 1048577"},
 		"route in use":              {frames: []*wire.Frame{routesFrame(2, false, nil, out(1, "x", 1024))}, want: "route 1 is in use"},
 		"route twice":               {frames: []*wire.Frame{routesFrame(2, false, nil, out(2, "x", 1024), out(2, "y", 1024))}, want: "route 2 is in use"},
-		"window of nothing":         {frames: []*wire.Frame{routesFrame(2, false, nil, out(2, "x", 0))}, want: "window of 0"},
 		"window over the limit":     {frames: []*wire.Frame{routesFrame(2, false, nil, out(2, "x", 1<<40+1))}, want: "window of 1099511627777"},
 		"empty address":             {frames: []*wire.Frame{routesFrame(2, false, nil, out(2, "", 1024))}, want: "empty address"},
 		"long address":              {frames: []*wire.Frame{routesFrame(2, false, nil, out(2, strings.Repeat("x", 256), 1024))}, want: "address of 256 bytes"},

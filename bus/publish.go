@@ -119,7 +119,7 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 		c.mu.Unlock()
 		return true
 	}
-	if rt.credit <= 0 || rt.stalled {
+	if rt.stalled || rt.credit() <= 0 && !c.growLocked() {
 		wait := !rt.stalled && !last
 		rt.stalled = !wait
 		c.mu.Unlock()
@@ -156,7 +156,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 	for _, rt := range *r.routes.Load() { // as the peer knows them: they change under this lock
 		switch {
 		case rt.link != l || rt.removed:
-		case rt.credit > 0 && !rt.stalled && !full:
+		case rt.credit() > 0 && !rt.stalled && !full:
 			charged = append(charged, rt)
 		case rt.stalled || last || full:
 			skipped = append(skipped, rt)
@@ -187,8 +187,7 @@ func (l *link) appendPublish(o *outgoing, charged, skipped []*route) {
 		return
 	}
 	for _, rt := range charged {
-		rt.credit -= o.cost
-		rt.unsettled++
+		rt.charge(o.cost)
 	}
 	l.outside += int64(len(charged))
 	l.sent += int64(len(charged))

@@ -158,13 +158,16 @@ func (r *reader) message(b []byte) error {
 // take notes that a message has come, and checks that its sender had credit for
 // it. Credit that is on its way to the sender counts: it has less.
 func (in *inbound) take(f *frame) error {
-	if in.taken-in.paid >= in.consumer.window {
+	if in.taken-in.paid >= in.window.Load() {
 		in.link.mu.Lock()
 		in.paid = in.returned
 		in.link.mu.Unlock()
-		if in.taken-in.paid >= in.consumer.window {
-			return fmt.Errorf("%w: message for route %d, whose window of %d bytes is used up", errMalformed, in.consumer.num, in.consumer.window)
+		if w := in.window.Load(); in.taken-in.paid >= w {
+			return fmt.Errorf("%w: message for route %d, whose window of %d bytes is used up", errMalformed, in.consumer.num, w)
 		}
+	}
+	if f.head[fStarved] != 0 {
+		in.grow()
 	}
 	in.received++
 	in.taken += int64(messageCost + len(f.body) + f.header.size())
@@ -323,9 +326,25 @@ func (l *link) gotCredit(f *frame) error {
 	if err := l.settled(rt, f.head[fBytes], f.head[fMessages]); err != nil {
 		return err
 	}
+	if w := f.head[fWindow]; w > 0 {
+		if err := l.setWindow(rt, w); err != nil {
+			return err
+		}
+	}
 	l.core.stats.settled.Add(f.head[fMessages])
 	rt.ring.grant()
 	l.core.poke()
+	return nil
+}
+
+// setWindow takes over a route's new window.
+func (l *link) setWindow(rt *route, w uint64) error {
+	if w > maxWindow {
+		return fmt.Errorf("%w: window of %d bytes for route %d", errMalformed, w, rt.num)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rt.window = int64(w)
 	return nil
 }
 
@@ -336,12 +355,8 @@ func (l *link) settled(rt *route, bytes, messages uint64) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	rt.credit += int64(bytes)
-	rt.unsettled -= int64(messages)
+	rt.settle(int64(bytes), int64(messages))
 	l.outside -= int64(messages)
-	if rt.credit >= rt.window/2 {
-		rt.stalled = false
-	}
 	return nil
 }
 
@@ -349,8 +364,8 @@ func (l *link) settled(rt *route, bytes, messages uint64) error {
 func (l *link) owes(rt *route, bytes, messages uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if messages > uint64(rt.unsettled) || bytes > uint64(rt.window-rt.credit) {
-		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", errMalformed, messages, bytes, rt.num, rt.unsettled, rt.window-rt.credit)
+	if messages > uint64(rt.unsettled) || bytes > uint64(rt.used) {
+		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", errMalformed, messages, bytes, rt.num, rt.unsettled, rt.used)
 	}
 	return nil
 }

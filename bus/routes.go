@@ -86,7 +86,10 @@ func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
 
 // newRoute makes the record of a route that the peer has added.
 func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
-	if a.Number == 0 || a.Number > maxRoutes || a.Window == 0 || a.Window > 1<<40 {
+	if a.Window == 0 {
+		a.Window = windowFloor
+	}
+	if a.Number == 0 || a.Number > maxRoutes || a.Window > maxWindow {
 		return nil, fmt.Errorf("%w: route %d with a window of %d", errMalformed, a.Number, a.Window)
 	}
 	if err := checkAddress(a.Address); err != nil {
@@ -98,7 +101,7 @@ func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
 	for uint64(len(l.routes)) <= uint64(a.Number) {
 		l.routes = append(l.routes, nil)
 	}
-	rt := &route{ring: l.core.ringOf(a.Address), link: l, num: a.Number, window: int64(a.Window), credit: int64(a.Window)}
+	rt := &route{ring: l.core.ringOf(a.Address), link: l, num: a.Number, window: int64(a.Window)}
 	l.routes[a.Number] = rt
 	return rt, nil
 }

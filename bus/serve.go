@@ -185,6 +185,9 @@ func (c *core) cutOff(in *inbound) {
 	cn.mu.Lock()
 	dropped := cn.drop(in)
 	cn.mu.Unlock()
+	if !in.freed {
+		in.giveBack()
+	}
 	c.stats.cutOff.Add(uint64(dropped))
 	if in.removing && !in.freed {
 		in.freed = true

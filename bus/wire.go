@@ -43,7 +43,8 @@ const (
 	fSeq      = 3 // of RoutesAck
 	fTimeLeft = 4 // of Msg
 	fMessages = 4 // of Credit
-	fCodec    = 5
+	fCodec    = 5 // of Msg, Reply
+	fWindow   = 5 // of Credit
 	fHops     = 7 // of Msg
 	fCode     = 7 // of Reply
 	fStarved  = 8

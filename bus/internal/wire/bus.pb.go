@@ -544,6 +544,7 @@ type Credit struct {
 	Route         uint32                 `protobuf:"varint,2,opt,name=route,proto3" json:"route,omitempty"`
 	Bytes         uint64                 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	Messages      uint64                 `protobuf:"varint,4,opt,name=messages,proto3" json:"messages,omitempty"`
+	Window        uint64                 `protobuf:"varint,5,opt,name=window,proto3" json:"window,omitempty"` // the route's window from here on, if it has changed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -595,6 +596,13 @@ func (x *Credit) GetBytes() uint64 {
 func (x *Credit) GetMessages() uint64 {
 	if x != nil {
 		return x.Messages
+	}
+	return 0
+}
+
+func (x *Credit) GetWindow() uint64 {
+	if x != nil {
+		return x.Window
 	}
 	return 0
 }
@@ -978,7 +986,7 @@ type Routes_Added struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	Window        uint64                 `protobuf:"varint,3,opt,name=window,proto3" json:"window,omitempty"` // bytes that may be unsettled
+	Window        uint64                 `protobuf:"varint,3,opt,name=window,proto3" json:"window,omitempty"` // bytes that may be unsettled at first; 0: 16 KiB
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1078,11 +1086,12 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\x05codec\x18\x05 \x01(\rR\x05codec\x12/\n" +
 	"\aheaders\x18\x06 \x03(\v2\x15.runrig.bus.v1.HeaderR\aheaders\x12\x12\n" +
 	"\x04code\x18\a \x01(\x12R\x04code\x12\x12\n" +
-	"\x04body\x18\x0f \x01(\fR\x04body\"P\n" +
+	"\x04body\x18\x0f \x01(\fR\x04body\"h\n" +
 	"\x06Credit\x12\x14\n" +
 	"\x05route\x18\x02 \x01(\rR\x05route\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x1a\n" +
-	"\bmessages\x18\x04 \x01(\x04R\bmessages\"\xce\x01\n" +
+	"\bmessages\x18\x04 \x01(\x04R\bmessages\x12\x16\n" +
+	"\x06window\x18\x05 \x01(\x04R\x06window\"\xce\x01\n" +
 	"\x06Routes\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x121\n" +
 	"\x05added\x18\x02 \x03(\v2\x1b.runrig.bus.v1.Routes.AddedR\x05added\x12\x18\n" +
