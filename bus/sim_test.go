@@ -47,7 +47,7 @@ type sim struct {
 	rng    *rand.Rand
 	faults bool
 	c      *bustest.Cluster
-	check  *checker
+	ledger *bustest.Ledger
 	live   []int // buses that have not left
 	stop   chan struct{}
 	wg     sync.WaitGroup
@@ -61,19 +61,17 @@ type simConsumer struct {
 	address string
 }
 
-// simMessage is what is sent: who, for which address, and which one of them.
+// simMessage is what is sent: which one, and for which address.
 type simMessage struct {
-	Sender  int
+	bustest.Mark
 	Address string
-	Seq     int
-	Publish bool
-	Pad     string // to make it large; not part of what it is
+	Pad     string // to make it large
 }
 
 func newSim(t *testing.T, seed uint64, faults bool) *sim {
 	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 0)), faults: faults, stop: make(chan struct{})}
-	s.check = &checker{t: t, handled: map[simMessage]int{}, last: map[string]int{}, accepted: map[simMessage]bool{}}
-	s.c = bustest.NewCluster(t, 3, quiet, bus.WithDeadLetter(s.check.dead))
+	s.ledger = bustest.NewLedger()
+	s.c = bustest.NewCluster(t, 3, quiet)
 	s.live = []int{0, 1, 2}
 	s.delay()
 	return s
@@ -138,7 +136,7 @@ func (s *sim) open() {
 	id := len(s.consumers)
 	slow := time.Duration(s.rng.IntN(40)) * time.Millisecond
 	c, err := s.c.Bus(at).Consume(address, bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
-		return s.check.handle(id, m, slow)
+		return s.handle(id, m, slow)
 	}), bus.WithWindow(1<<10<<s.rng.IntN(4)))
 	if err != nil {
 		s.t.Error(err)
@@ -236,20 +234,21 @@ func (s *sim) relink(i, j int) {
 // sender sends from one bus after the other until the end.
 func (s *sim) sender(id int, rng *rand.Rand) {
 	at := id % 3
-	for seq := 1; ; seq++ {
+	for seq := uint64(1); ; seq++ {
 		select {
 		case <-s.stop:
 			return
 		case <-time.After(time.Duration(rng.IntN(30)) * time.Millisecond):
 		}
-		m := simMessage{id, fmt.Sprint("a", rng.IntN(simAddresses)), seq, rng.IntN(5) == 0, ""}
+		m := simMessage{Address: fmt.Sprint("a", rng.IntN(simAddresses))}
+		m.Mark = bustest.Mark{Sender: fmt.Sprint(id), Seq: seq, Publish: rng.IntN(5) == 0}
 		err := s.one(s.c.Bus(at), m, rng)
 		if errors.Is(err, bus.ErrClosed) {
 			at = (at + 1) % 3
 			id += 100 // another sender, in another order
 		}
 		if err != nil && !s.allowed(err) {
-			s.t.Errorf("%+v: %v", m, err)
+			s.t.Errorf("%+v: %v", m.Mark, err)
 		}
 	}
 }
@@ -260,7 +259,8 @@ func (s *sim) allowed(err error) bool {
 }
 
 func (s *sim) one(eb *bus.EventBus, m simMessage, rng *rand.Rand) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	const limit = 20 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	if rng.IntN(40) == 0 {
 		m.Pad = strings.Repeat("x", rng.IntN(200<<10))
@@ -270,21 +270,22 @@ func (s *sim) one(eb *bus.EventBus, m simMessage, rng *rand.Rand) error {
 		return eb.Publish(ctx, m.Address, m)
 	case rng.IntN(2) == 0:
 		err := eb.Send(ctx, m.Address, m)
-		s.check.accept(m, err)
+		if err == nil {
+			s.ledger.Accept(m.Mark)
+		}
 		return err
 	}
-	begin := time.Now()
+	deadline := time.Now().Add(limit)
 	got, err := bus.Request[simMessage](ctx, eb, m.Address, m)
-	if err == nil && got != m {
-		s.t.Errorf("request %+v got the reply to %+v", m, got)
+	s.ledger.End(m.Mark, deadline, 100*time.Millisecond, err)
+	if err != nil {
+		return err
 	}
-	if took := time.Since(begin); took > 20*time.Second+100*time.Millisecond {
-		s.t.Errorf("request took %v: %v", took, err)
+	s.ledger.Answer(m.Mark, got.Mark)
+	if got != m {
+		s.t.Errorf("%+v came back changed", m.Mark)
 	}
-	if err == nil || !s.faults {
-		s.check.accept(m, err)
-	}
-	return err
+	return nil
 }
 
 // rest checks what must hold when nothing moves any more.
@@ -306,10 +307,13 @@ func (s *sim) rest() {
 	if !s.faults && unknown+dead > 0 {
 		s.t.Errorf("%d unknown and %d dead without a fault", unknown, dead)
 	}
-	if lost := s.check.lost(); uint64(lost) > unknown+dead {
-		s.t.Errorf("%d messages lost, %d unknown, %d dead", lost, unknown, dead)
+	if lost := s.ledger.Lost(); uint64(len(lost)) > unknown+dead {
+		s.t.Errorf("%d messages lost, %d unknown, %d dead", len(lost), unknown, dead)
 	}
 	s.noGhosts()
+	for _, text := range s.ledger.Broken() {
+		s.t.Error(text)
+	}
 }
 
 func (s *sim) busOrNil(i int) (eb *bus.EventBus) {
@@ -320,6 +324,7 @@ func (s *sim) busOrNil(i int) (eb *bus.EventBus) {
 // noGhosts checks that each address with a consumer answers, in turn, and no
 // other does.
 func (s *sim) noGhosts() {
+	var seq uint64
 	for _, i := range s.live {
 		for _, j := range s.live {
 			if i < j && s.faults {
@@ -332,7 +337,9 @@ func (s *sim) noGhosts() {
 		n := s.others(&simConsumer{address: address})
 		for _, i := range s.live {
 			for k := range 2 * n {
-				_, err := s.c.Bus(i).Request(s.t.Context(), address, simMessage{-1 - i, address, s.check.next(), false, ""})
+				seq++
+				m := simMessage{Mark: bustest.Mark{Sender: "at rest", Seq: seq}, Address: address}
+				_, err := s.c.Bus(i).Request(s.t.Context(), address, m)
 				if err != nil {
 					s.t.Errorf("n%d, %s, request %d with %d consumers: %v", i, address, k, n, err)
 				}
@@ -346,72 +353,19 @@ func (s *sim) noGhosts() {
 	}
 }
 
-// checker sees all messages.
-type checker struct {
-	t  *testing.T
-	mu sync.Mutex
-
-	handled  map[simMessage]int
-	accepted map[simMessage]bool
-	last     map[string]int // by sender, address and consumer
-	seq      int
-}
-
-func (c *checker) next() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.seq++
-	return c.seq
-}
-
-func (c *checker) handle(consumer int, bm *bus.Message, slow time.Duration) error {
+// handle is what all consumers do: it takes its time and sends the message back.
+func (s *sim) handle(consumer int, bm *bus.Message, slow time.Duration) error {
 	var m simMessage
 	if err := bm.Decode(&m); err != nil {
 		return err
 	}
-	whole := m
-	m.Pad = ""
-	c.mu.Lock()
-	key := fmt.Sprint(m.Sender, m.Address, consumer)
-	if !bm.Rerouted() && m.Sender >= 0 {
-		if c.last[key] >= m.Seq {
-			c.t.Errorf("%+v at consumer %d after %d", m, consumer, c.last[key])
-		}
-		c.last[key] = m.Seq
-	}
-	if c.handled[m]++; c.handled[m] > 1 && !m.Publish {
-		c.t.Errorf("%+v handled %d times", m, c.handled[m])
-	}
+	s.ledger.Handle(fmt.Sprint("c", consumer), m.Mark, bm)
 	if bm.Address() != m.Address {
-		c.t.Errorf("%+v at %s", m, bm.Address())
+		s.t.Errorf("%+v at %s", m.Mark, bm.Address())
 	}
-	c.mu.Unlock()
 	time.Sleep(slow)
 	if bm.WantsReply() {
-		return bm.Reply(context.Background(), whole)
+		return bm.Reply(context.Background(), m)
 	}
 	return nil
-}
-
-func (c *checker) accept(m simMessage, err error) {
-	if err != nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	m.Pad = ""
-	c.accepted[m] = true
-}
-
-func (c *checker) dead(d bus.DeadLetter) {}
-
-func (c *checker) lost() (n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for m := range c.accepted {
-		if c.handled[m] == 0 {
-			n++
-		}
-	}
-	return n
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/bus/bustest"
 	"github.com/runrig-go/runrig/cluster/clustertest"
 )
 
@@ -31,7 +32,7 @@ func TestChaos(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			clustertest.Run(t, 5, func(t *testing.T, c *clustertest.Cluster) {
-				h := &chaos{t: t, c: c, rng: rand.New(rand.NewPCG(seed, 99)), alive: []int{0, 1, 2, 3, 4}}
+				h := &chaos{t: t, c: c, ledger: bustest.NewLedger(), rng: rand.New(rand.NewPCG(seed, 99)), alive: []int{0, 1, 2, 3, 4}}
 				for _, i := range h.alive {
 					h.consume(i)
 				}
@@ -54,6 +55,9 @@ func TestChaos(t *testing.T) {
 					time.Sleep(10 * time.Millisecond)
 				}
 				t.Logf("%v: healed after %v; %d replies, %d errors", h.did, time.Since(began), h.replies.Load(), h.errs.Load())
+				for _, text := range h.ledger.Broken() {
+					t.Error(text)
+				}
 				if h.replies.Load() == 0 {
 					t.Error("not one request was answered")
 				}
@@ -64,12 +68,14 @@ func TestChaos(t *testing.T) {
 
 // chaos does things to a cluster.
 type chaos struct {
-	t     *testing.T
-	c     *clustertest.Cluster
-	rng   *rand.Rand
-	alive []int
-	dead  []int
-	did   []string
+	t      *testing.T
+	c      *clustertest.Cluster
+	ledger *bustest.Ledger
+	rng    *rand.Rand
+	alive  []int
+	dead   []int
+	did    []string
+	asked  uint64
 
 	wg            sync.WaitGroup // requests
 	replies, errs atomic.Int64
@@ -77,31 +83,35 @@ type chaos struct {
 
 // consume makes a node answer requests with what they ask.
 func (h *chaos) consume(i int) {
-	_, err := h.c.Node(i).Bus.Consume("echo", bus.Respond(func(_ context.Context, nonce uint64) (uint64, error) {
-		time.Sleep(time.Duration(nonce%20) * time.Millisecond)
-		return nonce, nil
+	_, err := h.c.Node(i).Bus.Consume("echo", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error {
+		var k bustest.Mark
+		if err := m.Decode(&k); err != nil {
+			return err
+		}
+		h.ledger.Handle(fmt.Sprint("node ", i), k, m)
+		time.Sleep(time.Duration(k.Seq%20) * time.Millisecond)
+		return m.Reply(context.Background(), k)
 	}))
 	if err != nil {
 		h.t.Error(err)
 	}
 }
 
-// request sends one request from a living node, and judges how it ends.
+// request sends one request from a living node, and judges how it ends. Requests
+// overlap, so that each has a sender of its own.
 func (h *chaos) request() {
 	const limit = 2 * time.Second
-	eb, nonce := h.c.Node(h.pick()).Bus, h.rng.Uint64()
+	h.asked++
+	eb, k := h.c.Node(h.pick()).Bus, bustest.Mark{Sender: fmt.Sprint(h.asked), Seq: h.asked}
 	h.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(h.t.Context(), limit)
 		defer cancel()
-		began := time.Now()
-		got, err := bus.Request[uint64](ctx, eb, "echo", nonce)
-		if took := time.Since(began); took > limit+100*time.Millisecond {
-			h.t.Errorf("a request ended after %v: %v", took, err)
-		}
+		deadline := time.Now().Add(limit)
+		got, err := bus.Request[bustest.Mark](ctx, eb, "echo", k)
+		h.ledger.End(k, deadline, 100*time.Millisecond, err)
 		switch {
-		case err == nil && got != nonce:
-			h.t.Errorf("asked %d, answered %d", nonce, got)
 		case err == nil:
+			h.ledger.Answer(k, got)
 			h.replies.Add(1)
 		case errors.Is(err, bus.ErrNoConsumer), errors.Is(err, bus.ErrLinkLost), errors.Is(err, bus.ErrBusy),
 			errors.Is(err, bus.ErrClosed), errors.Is(err, context.DeadlineExceeded):

@@ -10,4 +10,7 @@
 // that it takes part in the virtual time of [testing/synctest]. No goroutine
 // runs but for a moment when a timer fires, and no timer is left once both ends
 // are closed.
+//
+// [Ledger] checks, over any number of buses and processes, what is promised about
+// each message.
 package bustest
