@@ -1,0 +1,297 @@
+package cluster_test
+
+import (
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+)
+
+// long is for those who want the figures:
+//
+//	go test ./cluster -run 'TestProcesses|TestAttack' -long -v -timeout 30m
+var long = flag.Bool("long", false, "let TestProcesses and TestAttack take their time")
+
+// Nodes in processes of their own, on the loopback, keep the promises whatever
+// happens to a process.
+func TestProcesses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("processes take a while")
+	}
+	table := []string{fmt.Sprintf("%-34s %9s %7s %9s %6s  %s", "fault", "requests", "failed", "sends", "lost", "seen")}
+	for _, c := range []struct {
+		name string
+		run  func(t *testing.T) result
+		long bool
+	}{
+		{"kill -9 of a consumer's process", testKill, false},
+		{"stopped for 2 s", func(t *testing.T) result { return testStop(t, 2*time.Second) }, false},
+		{"stopped for 30 s", func(t *testing.T) result { return testStop(t, 30*time.Second) }, true},
+		{"slow reader", testSlowReader, false},
+		{"no descriptors left", testNoFiles, false},
+		{"rolling restart of 5", testRolling, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.long && !*long {
+				t.Skip("with -long")
+			}
+			r := c.run(t)
+			table = append(table, fmt.Sprintf("%-34s %9d %7d %9d %6d  %s", c.name, r.Requests, len(r.Failed), r.Sends, r.lost, r.seen))
+		})
+	}
+	t.Logf("\n%s", strings.Join(table, "\n"))
+}
+
+// A result is a line of the table.
+type result struct {
+	Tally
+	lost int
+	seen string
+}
+
+// atLength returns the time that a phase of a test takes in short and long form.
+func atLength(short, longer time.Duration) time.Duration {
+	if *long {
+		return longer
+	}
+	return short
+}
+
+// fleet starts a process that sends, and n consumers of "work" with which it is
+// linked.
+func fleet(t *testing.T, n int, takes time.Duration) (sender *process, consumers []*process) {
+	t.Helper()
+	sender = spawn(t, "sender", Start{Secret: secret})
+	for i := range n {
+		c := spawn(t, fmt.Sprint("consumer-", i), Start{Secret: secret}, sender)
+		c.consume(Consume{Address: "work", Takes: takes})
+		consumers = append(consumers, c)
+	}
+	sender.awaitLinked(consumers...)
+	return sender, consumers
+}
+
+// kinds counts failures by kind.
+func kinds(fs []Failure) map[string]int {
+	count := map[string]int{}
+	for _, f := range fs {
+		count[f.Kind]++
+	}
+	return count
+}
+
+// allFailed checks that failures are of one kind.
+func allFailed(t *testing.T, tally Tally, kind error) {
+	t.Helper()
+	for k := range kinds(tally.Failed) {
+		if k != kind.Error() {
+			t.Errorf("calls failed with %v; want %v only", kinds(tally.Failed), kind)
+			return
+		}
+	}
+}
+
+// brokenAt returns the end of the link with a process, as another saw it.
+func brokenAt(t *testing.T, tally Tally, peer *process) Break {
+	t.Helper()
+	i := slices.IndexFunc(tally.Breaks, func(b Break) bool { return b.Peer == peer.name })
+	if i < 0 {
+		t.Fatalf("the link with %s did not break: %+v", peer.name, tally.Breaks)
+	}
+	return tally.Breaks[i]
+}
+
+// The requests that the killed process had fail at once, nothing is sent to it any
+// more, and the others serve on.
+func testKill(t *testing.T) result {
+	const limit = 100 * time.Millisecond
+	sender, cs := fleet(t, 3, 5*time.Millisecond)
+	sender.load(Load{Address: "work", Requests: 300, Sends: 100, Timeout: 5 * time.Second})
+	pass(atLength(time.Second, 10*time.Second))
+	killed := time.Now()
+	cs[1].signal(syscall.SIGKILL)
+	pass(atLength(2*time.Second, 20*time.Second))
+	tally := sender.unload()
+	b := brokenAt(t, tally, cs[1])
+	allFailed(t, tally, bus.ErrLinkLost)
+	var latest time.Duration
+	for _, f := range tally.Failed {
+		latest = max(latest, f.At.Sub(b.At))
+	}
+	if latest > limit {
+		t.Errorf("a request failed %v after the link broke, want %v", latest, limit)
+	}
+	if len(tally.Failed) > senders {
+		t.Errorf("%d requests failed, more than were under way", len(tally.Failed))
+	}
+	lost := judge(t, sender, cs[0], cs[2])
+	after := 0
+	for _, k := range lost {
+		if strings.HasSuffix(k.Sender, "send 0") && k.Seq > b.Sent+1 { // one may have been on its way
+			after++
+		}
+	}
+	if after > 0 {
+		t.Errorf("%d sends went to the killed process after its link had broken", after)
+	}
+	return result{tally, after, fmt.Sprintf("link broke %v after the kill, last failure %v later", b.At.Sub(killed).Round(time.Millisecond/10), latest.Round(time.Millisecond/10))}
+}
+
+// A process that stops for a moment keeps its links and loses nothing. One that
+// stops for long loses its links, comes back by itself, and no message or reply
+// from before counts.
+func testStop(t *testing.T, d time.Duration) result {
+	sender, cs := fleet(t, 3, time.Millisecond)
+	keeps := d < 3*time.Second
+	sender.load(Load{Address: "work", Requests: 200, Sends: 50, Timeout: 8 * time.Second})
+	pass(time.Second)
+	stopped := time.Now()
+	cs[1].signal(syscall.SIGSTOP)
+	pass(d)
+	before := cs[1].log.len()
+	cs[1].signal(syscall.SIGCONT)
+	resumed := time.Now()
+	sender.awaitLinked(cs...)
+	cs[1].awaitLinked(sender, cs[0], cs[2])
+	back := time.Since(resumed)
+	pass(time.Second)
+	if n := cs[1].log.len() - before; n > 50 {
+		t.Errorf("it logged %d lines when it went on", n)
+	}
+	tally := sender.unload()
+	lost := judge(t, sender, cs[0], cs[1], cs[2])
+	r := result{tally, len(lost), ""}
+	if keeps {
+		if len(tally.Failed) > 0 || len(lost) > 0 || len(tally.Breaks) > 0 {
+			t.Errorf("failed %v, lost %d, links that broke %+v; want none", kinds(tally.Failed), len(lost), tally.Breaks)
+		}
+		r.seen = "the link held"
+		return r
+	}
+	allFailed(t, tally, bus.ErrLinkLost)
+	b := brokenAt(t, tally, cs[1])
+	noticed := b.At.Sub(stopped)
+	if noticed > 6*time.Second {
+		t.Errorf("noticed after %v", noticed)
+	}
+	for _, f := range tally.Failed {
+		if late := f.At.Sub(b.At); late > overload {
+			t.Errorf("a request failed %v after the link broke", late)
+		}
+	}
+	if s := sender.status().Bus; uint64(len(lost)) > s.Unknown {
+		t.Errorf("%d lost, of %d unknown", len(lost), s.Unknown)
+	}
+	r.seen = fmt.Sprintf("link broke after %v, linked again %v after it went on", noticed.Round(time.Millisecond), back.Round(time.Millisecond))
+	return r
+}
+
+// A consumer that handles nothing holds up who sends to it, within bounds, and
+// nobody else.
+func testSlowReader(t *testing.T) result {
+	sender, cs := fleet(t, 2, 0)
+	flood := spawn(t, "flood", Start{Secret: secret}, sender, cs[0], cs[1])
+	cs[1].consume(Consume{Address: "stuck", Stuck: true})
+	sender.awaitLinked(append(cs, flood)...)
+	rate := func(for_ time.Duration) Tally {
+		sender.load(Load{Address: "work", Requests: 200, Sends: 100, Timeout: 5 * time.Second})
+		pass(for_)
+		return sender.unload()
+	}
+	base := rate(time.Second)
+	empty := cs[1].status().RSS
+	flood.load(Load{Address: "stuck", Sends: 5000, Senders: 50, Timeout: 200 * time.Millisecond, Pad: 8 << 10})
+	pass(time.Second)
+	full := cs[1].status().RSS
+	during := rate(atLength(3*time.Second, 3*time.Minute))
+	later, at := cs[1].status().RSS, flood.status().RSS
+	share := perSecond(during) / perSecond(base)
+	if share < 0.9 || len(during.Failed) > 0 {
+		t.Errorf("others had %.0f%% of their rate, and %v failed; want 90%%, none", 100*share, kinds(during.Failed))
+	}
+	if grown := later - empty; grown > 16<<20 {
+		t.Errorf("the slow reader has grown by %d MiB; its window is 1 MiB", grown>>20)
+	}
+	tally := flood.unload()
+	allFailed(t, tally, bus.ErrBusy)
+	if len(tally.Failed) == 0 {
+		t.Error("the flood was not held up")
+	}
+	call(cs[1], "Release", None{}, new(None))
+	lost := judge(t, sender, cs[0], cs[1], flood)
+	if expired := cs[1].status().Bus.Expired; uint64(len(lost)) != expired {
+		t.Errorf("%d sends were not handled, %d of them as their deadline was over", len(lost), expired)
+	}
+	return result{during, 0, fmt.Sprintf("others at %.0f%%; reader's RSS %.1f -> %.1f -> %.1f MiB, flooder's %.1f, its sends refused busy %d",
+		100*share, mib(empty), mib(full), mib(later), mib(at), len(tally.Failed))}
+}
+
+func mib(n int64) float64 { return float64(n) / (1 << 20) }
+
+// perSecond is the rate of calls that went well.
+func perSecond(t Tally) float64 {
+	return float64(t.Replies+t.Sends) / t.Took.Seconds()
+}
+
+// A process that can open no more files serves those it is linked with, and takes
+// new ones when it can again.
+func testNoFiles(t *testing.T) result {
+	sender, cs := fleet(t, 2, 0)
+	sender.load(Load{Address: "work", Requests: 200, Sends: 100, Timeout: 5 * time.Second})
+	pass(time.Second)
+	call(cs[1], "Exhaust", uint64(256), new(None))
+	before := cs[1].log.len()
+	late := spawn(t, "late", Start{Secret: secret}, cs[1], sender)
+	pass(atLength(3*time.Second, 30*time.Second))
+	if got := late.status().Linked; slices.Contains(got, cs[1].name) {
+		t.Errorf("late is linked with %v; nothing is tested", got)
+	}
+	if n := cs[1].log.len() - before; n > 60 {
+		t.Errorf("it logged %d lines meanwhile", n)
+	}
+	call(cs[1], "Refill", None{}, new(None))
+	began := time.Now()
+	late.awaitLinked(sender, cs[0], cs[1])
+	took := time.Since(began)
+	tally := sender.unload()
+	lost := judge(t, sender, cs[0], cs[1])
+	if len(tally.Failed) > 0 || len(lost) > 0 {
+		t.Errorf("failed %v, lost %d; want none", kinds(tally.Failed), len(lost))
+	}
+	return result{tally, len(lost), fmt.Sprintf("a newcomer linked %v after files were free", took.Round(time.Millisecond))}
+}
+
+// Each of five nodes is replaced under load: nothing fails, nothing is lost.
+func testRolling(t *testing.T) result {
+	requests, sends := 200, 200
+	if *long {
+		requests, sends = 1000, 1000
+	}
+	sender, cs := fleet(t, 5, time.Millisecond)
+	all := append([]*process{sender}, cs...)
+	sender.load(Load{Address: "work", Requests: requests, Sends: sends, Timeout: 20 * time.Second})
+	pass(atLength(time.Second, 5*time.Second))
+	var slowest time.Duration
+	for i := range cs {
+		next := spawn(t, fmt.Sprint("next-", i), Start{Secret: secret}, sender)
+		next.consume(Consume{Address: "work", Takes: time.Millisecond})
+		slowest = max(slowest, cs[i].close())
+		all, cs[i] = append(all, next), next
+		pass(atLength(100*time.Millisecond, 2*time.Second))
+	}
+	tally := sender.unload()
+	sender.awaitLinked(cs...)
+	lost := judge(t, all...)
+	if len(tally.Failed) > 0 || len(lost) > 0 {
+		t.Errorf("failed %v, lost %d; want none", kinds(tally.Failed), len(lost))
+	}
+	if slowest > 10*time.Second {
+		t.Errorf("a node took %v to leave", slowest)
+	}
+	return result{tally, len(lost), fmt.Sprintf("slowest leave %v, slowest call %v", slowest.Round(time.Millisecond), tally.Slowest.Round(time.Millisecond))}
+}
