@@ -31,31 +31,31 @@ var quieter = []string{
 	"timeout waiting for leave broadcast",
 }
 
-// noisy are lines that may come by the thousand.
+// noisy are lines that may come by the thousand and are told apart by what
+// follows, or that come at a level that is not limited otherwise.
 var noisy = []string{
 	"handler queue full",
 	"received old event",
 	"received old query",
 	"Queue depth",
-	"Decrypt packet failed",
-	"failed to receive and remove the stream label header",
-	"discarding packet with unacceptable label",
-	"discarding stream with unacceptable label",
 	"Failed to decode",
 	"Failed to send",
 	"Failed fallback",
 	"Push/Pull with",
 	"Stream connection",
 	"failed to receive",
-	"msg type",
 }
+
+// maxKinds bounds the kinds of lines that are told apart: what is in a line may be
+// a stranger's.
+const maxKinds = 64
 
 // A logBridge takes the lines that serf and memberlist log.
 type logBridge struct {
 	log *slog.Logger
 
 	mu    sync.Mutex
-	lines map[string]*sometimes // of noisy
+	lines map[string]*sometimes // by kind; at most maxKinds, and one for all others
 }
 
 // newLogBridge returns a logger for serf and memberlist.
@@ -80,7 +80,7 @@ func (b *logBridge) Write(line []byte) (int, error) {
 		level = slog.LevelWarn // gossip heals by itself; what does not is this package's to say
 	}
 	args := []any{"from", from, "text", text}
-	if kind := matches(noisy, text); kind != "" {
+	if kind := kindOf(level, text); kind != "" {
 		held, pass := b.limit(kind).pass()
 		if !pass {
 			return len(line), nil
@@ -91,9 +91,24 @@ func (b *logBridge) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+// kindOf says what a line is limited with: those of noisy, and all that is not for
+// debugging by how it begins, since strangers can provoke most. "" means nothing.
+func kindOf(level slog.Level, text string) string {
+	if kind := matches(noisy, text); kind != "" || level <= slog.LevelDebug {
+		return kind
+	}
+	if end := strings.IndexAny(text, ":;,'\"%()[]<>=/0123456789"); end > 0 {
+		return text[:end]
+	}
+	return text
+}
+
 func (b *logBridge) limit(kind string) *sometimes {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.lines[kind] == nil && len(b.lines) >= maxKinds {
+		kind = ""
+	}
 	if b.lines[kind] == nil {
 		b.lines[kind] = new(sometimes)
 	}

@@ -30,14 +30,35 @@ func TestLogBridge(t *testing.T) {
 
 func TestLogBridgeLimitsNoise(t *testing.T) {
 	t.Parallel()
-	var b bytes.Buffer
-	l := newLogBridge(slog.New(slog.NewTextHandler(&b, nil)))
-	for range 1000 {
-		l.Print("[WARN] memberlist: handler queue full, dropping message (3) from=10.0.0.1")
+	for line, want := range map[string]int{
+		"[WARN] memberlist: handler queue full, dropping message (3) from=10.0.0.%d":            1,
+		"[ERR] memberlist: Failed to read remote state: msgpack decode error [pos %d]: timeout": 1,
+		"[ERR] memberlist: Message type (%d) not supported from=10.0.0.1 (packet handler)":      1,
+		"[WARN] memberlist: ignoring alive message for 'x%d': no":                               1,
+		"[ERR] serf: Error decoding relay header: EOF %d":                                       1,
+		"[DEBUG] serf: not enabled %d":                                                          0,
+	} {
+		var b bytes.Buffer
+		l := newLogBridge(slog.New(slog.NewTextHandler(&b, nil)))
+		for i := range 1000 {
+			l.Printf(line, i)
+		}
+		if n := strings.Count(b.String(), "\n"); n != want {
+			t.Errorf("%q: %d lines, want %d:\n%.500s", line, n, want, b.String())
+		}
 	}
-	l.Print("[DEBUG] serf: not enabled")
-	if n := strings.Count(b.String(), "\n"); n != 1 {
-		t.Errorf("%d lines, want 1:\n%s", n, b.String())
+}
+
+// What a stranger puts at the beginning of a line makes no kinds without end.
+func TestLogBridgeBoundsKinds(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	b := &logBridge{log: slog.New(slog.NewTextHandler(&out, nil)), lines: map[string]*sometimes{}}
+	for i := range 1000 {
+		_, _ = b.Write([]byte("[WARN] memberlist: " + strings.Repeat("x", i) + ": is odd"))
+	}
+	if n := strings.Count(out.String(), "\n"); len(b.lines) > maxKinds+1 || n > maxKinds+1 {
+		t.Errorf("%d kinds, %d lines; want %d", len(b.lines), n, maxKinds+1)
 	}
 }
 
