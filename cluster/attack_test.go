@@ -120,17 +120,22 @@ func newAttack(t *testing.T, addr string, secured bool) *attack {
 		"\x16\x03\x01\xff\xff" + string(noise),     // a TLS record that is too large
 		"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + string(noise),
 		"\x17\x03\x03\x00\x10" + string(noise[:16]), // data before a handshake
+		pushPull("runrig", "\xce\x00\x10\x00\x00", "\x00"),
+		pushPull("runrig", "\x00", "\xce\x01\x40\x00\x00"),
+		pushPull("runrig", "\xd2\xff\xff\xff\xff", "\x00"),
+		"\xf4\x06runrig\x09\x82\xa4Algo\x00\xa3Buf\xc6\xff\xff\xff\xff", // compressed, 4 GiB
+		"\xf4\x06runrig\x08\x81\xaaUserMsgLen\xce\x01\x40\x00\x00",
 	}
-	a.gossip = pushPull("runrig")
+	a.gossip = pushPull("runrig", "\x00", "\x00")
 	if secured { // it is garbage then
 		a.said, a.gossip = append(a.said, a.gossip), ""
 	}
 	return a
 }
 
-// pushPull asks for an exchange of gossip's states.
-func pushPull(label string) string {
-	return "\xf4" + string(rune(len(label))) + label + "\x06\x83\xa5Nodes\x00\xacUserStateLen\x00\xa4Join\xc2"
+// pushPull asks for an exchange of gossip's states; the numbers are MessagePack.
+func pushPull(label, nodes, bytes string) string {
+	return "\xf4" + string(rune(len(label))) + label + "\x06\x83\xa5Nodes" + nodes + "\xacUserStateLen" + bytes + "\xa4Join\xc2"
 }
 
 // run attacks, and closes the channel when it is over.

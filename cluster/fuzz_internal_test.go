@@ -38,6 +38,7 @@ func FuzzStranger(f *testing.F) {
 	f.Add([]byte{busMagic})
 	f.Add([]byte{tlsRecord, 3, 1, 0, 5, 1, 0, 0, 1, 0})
 	f.Add([]byte{gossipLabel, 1, 'c'})
+	f.Add([]byte("\xf4\x01c\x06\x83\xa5Nodes\xcd\x01\x00\xacUserStateLen\xd2\x00\x00\x01\x00\xa4Join\xc2"))
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
 	all, err := NewSecrets(testSecret).derive()
 	if err != nil {

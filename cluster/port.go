@@ -204,10 +204,14 @@ func (p *port) identifyPlain(c net.Conn, first byte) error {
 	case first == busMagic:
 		return p.identifyBus(c)
 	case first <= gossipTypes || first == gossipLabel:
+		g, err := checkGossip(&peeked{Conn: c, first: first})
+		if err != nil {
+			return err
+		}
 		select {
 		case p.streams <- struct{}{}:
 			free := sync.OnceFunc(func() { <-p.streams })
-			p.handGossip(&counted{Conn: &peeked{Conn: c, first: first}, free: free})
+			p.handGossip(&counted{Conn: g, free: free})
 			return nil
 		default:
 			return errors.New("too many gossip streams")
