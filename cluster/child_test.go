@@ -76,19 +76,15 @@ type None struct{}
 // Start says how a child's node starts.
 type Start struct {
 	Secret string
+	Bind   string // a free port of the loopback if not set
 	Peers  []string
-	Drain  time.Duration
 }
 
 // Join starts the node and returns its address.
 func (c *Child) Join(a Start, addr *string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("child", c.name)
-	opts := []bus.Option{bus.WithLogger(log)}
-	if a.Drain > 0 {
-		opts = append(opts, bus.WithDrainTimeout(a.Drain))
-	}
-	c.eb = bus.New(opts...)
-	conf := cluster.Config{Name: c.name, Bind: "127.0.0.1:0", Discovery: discovery.Static(a.Peers...), Logger: log}
+	c.eb = bus.New(bus.WithLogger(log))
+	conf := cluster.Config{Name: c.name, Bind: cmp.Or(a.Bind, "127.0.0.1:0"), Discovery: discovery.Static(a.Peers...), Logger: log}
 	if a.Secret != "" {
 		conf.Secrets = cluster.NewSecrets(a.Secret)
 	}

@@ -37,32 +37,47 @@ func spawn(t *testing.T, name string, start Start, others ...*process) *process 
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, name: name, cmd: exec.Command(exe), log: new(lines)}
+	p, in, out := launch(t, name, exec.Command(exe))
+	p.join(in, out, start, others)
+	return p
+}
+
+// launch starts the command that is, or becomes, the process.
+func launch(t *testing.T, name string, cmd *exec.Cmd) (p *process, in io.WriteCloser, out *bufio.Reader) {
+	t.Helper()
+	p = &process{t: t, name: name, cmd: cmd, log: new(lines)}
 	p.cmd.Env = append(os.Environ(), childEnv+"="+name)
 	p.cmd.Stderr = p.log
 	in, err := p.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := p.cmd.StdoutPipe()
+	pipe, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := p.cmd.Start(); err != nil {
 		t.Skip("cannot start processes here:", err)
 	}
-	p.rpc = rpc.NewClient(stdio{bufio.NewReader(out), in})
 	t.Cleanup(p.end)
+	return p, in, bufio.NewReader(pipe)
+}
+
+// join has the process join the others.
+func (p *process) join(in io.WriteCloser, out *bufio.Reader, start Start, others []*process) {
+	p.t.Helper()
+	p.rpc = rpc.NewClient(stdio{out, in})
 	for _, o := range others {
 		start.Peers = append(start.Peers, o.addr)
 	}
 	call(p, "Join", start, &p.addr)
-	return p
 }
 
 // end kills the process, and shows its log if the test has failed.
 func (p *process) end() {
-	_ = p.rpc.Close()
+	if p.rpc != nil {
+		_ = p.rpc.Close()
+	}
 	p.signal(syscall.SIGKILL)
 	_ = p.cmd.Wait()
 	if text := p.log.tail(); p.t.Failed() && text != "" {

@@ -14,8 +14,8 @@ import (
 
 // long is for those who want the figures:
 //
-//	go test ./cluster -run 'TestProcesses|TestAttack' -long -v -timeout 30m
-var long = flag.Bool("long", false, "let TestProcesses and TestAttack take their time")
+//	go test ./cluster -run 'TestProcesses|TestNetworks|TestAttack' -long -v -timeout 30m
+var long = flag.Bool("long", false, "let TestProcesses, TestNetworks and TestAttack take their time")
 
 // Nodes in processes of their own, on the loopback, keep the promises whatever
 // happens to a process.
@@ -23,7 +23,7 @@ func TestProcesses(t *testing.T) {
 	if testing.Short() {
 		t.Skip("processes take a while")
 	}
-	table := []string{fmt.Sprintf("%-34s %9s %7s %9s %6s  %s", "fault", "requests", "failed", "sends", "lost", "seen")}
+	table := []string{tableHead}
 	for _, c := range []struct {
 		name string
 		run  func(t *testing.T) result
@@ -40,8 +40,7 @@ func TestProcesses(t *testing.T) {
 			if c.long && !*long {
 				t.Skip("with -long")
 			}
-			r := c.run(t)
-			table = append(table, fmt.Sprintf("%-34s %9d %7d %9d %6d  %s", c.name, r.Requests, len(r.Failed), r.Sends, r.lost, r.seen))
+			table = append(table, c.run(t).line(c.name))
 		})
 	}
 	t.Logf("\n%s", strings.Join(table, "\n"))
@@ -52,6 +51,12 @@ type result struct {
 	Tally
 	lost int
 	seen string
+}
+
+var tableHead = fmt.Sprintf("%-34s %9s %7s %9s %6s  %s", "fault", "requests", "failed", "sends", "lost", "seen")
+
+func (r result) line(fault string) string {
+	return fmt.Sprintf("%-34s %9d %7d %9d %6d  %s", fault, r.Requests, len(r.Failed), r.Sends, r.lost, r.seen)
 }
 
 // atLength returns the time that a phase of a test takes in short and long form.

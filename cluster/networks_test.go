@@ -1,0 +1,245 @@
+package cluster_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+)
+
+// insideEnv is set in the process that has a network of its own to play with.
+const insideEnv = "RUNRIG_TEST_INSIDE"
+
+// Nodes in processes and network namespaces of their own, joined by a bridge,
+// keep the promises whatever happens to the network. It needs Linux and the right
+// to make namespaces; each fault that the kernel has no means for is skipped, too.
+func TestNetworks(t *testing.T) {
+	if os.Getenv(insideEnv) != "" {
+		testNetworks(t)
+		return
+	}
+	if testing.Short() {
+		t.Skip("networks take a while")
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("it needs Linux's namespaces")
+	}
+	for _, line := range []string{"unshare -Urn ip link add br0 type bridge", "nsenter --version"} {
+		if err := tryRun(line); err != nil {
+			t.Skip(err)
+		}
+	}
+	cmd := exec.Command("unshare", "-Urn", os.Args[0], "-test.run=^TestNetworks$", "-test.v", "-long="+strconv.FormatBool(*long))
+	cmd.Env = append(os.Environ(), insideEnv+"=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v", err)
+	}
+	t.Logf("\n%s", out)
+}
+
+func testNetworks(t *testing.T) {
+	table := []string{tableHead}
+	for _, c := range []struct {
+		name string
+		run  func(t *testing.T, n *bridged) result
+	}{
+		{"a cable is pulled", testCable},
+		{"one direction is lost", testOneWay},
+		{"1 Mbit/s", testNarrow},
+		{"5 % of packets lost", testLoss},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			table = append(table, c.run(t, newBridged(t)).line(c.name))
+		})
+	}
+	t.Logf("\n%s", strings.Join(table, "\n"))
+}
+
+// bridged is a network of a bridge to which processes are plugged, and one to
+// which nobody else is.
+type bridged struct {
+	t     *testing.T
+	count int
+	ports map[*process]string
+}
+
+// networks counts the networks that were made.
+var networks int
+
+func newBridged(t *testing.T) *bridged {
+	networks++
+	for _, br := range []string{"near", "far"} {
+		mustRun(t, fmt.Sprintf("ip link add %s%d type bridge", br, networks))
+		mustRun(t, fmt.Sprintf("ip link set %s%d up", br, networks))
+	}
+	return &bridged{t: t, ports: map[*process]string{}}
+}
+
+// spawn starts a process at an address of its own.
+func (n *bridged) spawn(name string, others ...*process) *process {
+	n.t.Helper()
+	n.count++
+	port, ip := fmt.Sprintf("v%d-%d", networks, n.count), fmt.Sprintf("10.77.%d.%d", networks, n.count)
+	p, in, out := launch(n.t, name, exec.Command("unshare", "-n", "sh", "-c", `echo ready; read go; exec "$0"`, os.Args[0]))
+	if _, err := out.ReadString('\n'); err != nil {
+		n.t.Fatal(err)
+	}
+	pid := strconv.Itoa(p.cmd.Process.Pid)
+	mustRun(n.t, "ip link add "+port+" type veth peer name eth1 netns "+pid)
+	n.ports[p] = port
+	n.plug(p, "near")
+	mustRun(n.t, "nsenter -n -t "+pid+" ip addr add "+ip+"/24 dev eth1")
+	mustRun(n.t, "nsenter -n -t "+pid+" ip link set eth1 up")
+	mustRun(n.t, "nsenter -n -t "+pid+" ip link set lo up")
+	if _, err := in.Write([]byte("\n")); err != nil {
+		n.t.Fatal(err)
+	}
+	p.join(in, out, Start{Secret: secret, Bind: ip + ":7946"}, others)
+	return p
+}
+
+// plug connects a process to one of the bridges.
+func (n *bridged) plug(p *process, bridge string) {
+	n.t.Helper()
+	mustRun(n.t, fmt.Sprintf("ip link set %s master %s%d up", n.ports[p], bridge, networks))
+}
+
+// shape gives a process's port a queueing discipline, or skips.
+func (n *bridged) shape(p *process, discipline string) {
+	n.t.Helper()
+	if err := tryRun("tc qdisc add dev " + n.ports[p] + " root " + discipline); err != nil {
+		n.t.Skip("not possible here:", err)
+	}
+}
+
+// fleet is what fleet of the loopback is.
+func (n *bridged) fleet(count int) (sender *process, cs []*process) {
+	n.t.Helper()
+	sender = n.spawn("sender")
+	for i := range count {
+		c := n.spawn(fmt.Sprint("consumer-", i), sender)
+		c.consume(Consume{Address: "work", Takes: time.Millisecond})
+		cs = append(cs, c)
+	}
+	sender.awaitLinked(cs...)
+	return sender, cs
+}
+
+// silence runs a fault that makes a consumer unheard, and the end of it.
+func (n *bridged) silence(begin, end func(p *process)) result {
+	const noticed, healed = 5 * time.Second, 15 * time.Second
+	t := n.t
+	t.Helper()
+	sender, cs := n.fleet(3)
+	sender.load(Load{Address: "work", Requests: 200, Sends: 50, Timeout: 10 * time.Second})
+	pass(time.Second)
+	cut := time.Now()
+	begin(cs[1])
+	pass(atLength(8*time.Second, time.Minute))
+	mended := time.Now()
+	end(cs[1])
+	sender.awaitLinked(cs...)
+	for _, c := range cs {
+		c.awaitLinked(append([]*process{sender}, cs...)...)
+	}
+	back := time.Since(mended)
+	pass(time.Second)
+	tally := sender.unload()
+	allFailed(t, tally, bus.ErrLinkLost)
+	b := brokenAt(t, tally, cs[1])
+	if took := b.At.Sub(cut); took > noticed {
+		t.Errorf("noticed after %v, want %v", took, noticed)
+	}
+	if back > healed {
+		t.Errorf("linked again after %v, want %v", back, healed)
+	}
+	for _, f := range tally.Failed {
+		if late := f.At.Sub(b.At); late > 100*time.Millisecond && len(tally.Breaks) == 1 {
+			t.Errorf("a request failed %v after the link broke", late)
+		}
+	}
+	lost := judge(t, append(cs, sender)...)
+	if s := sender.status().Bus; uint64(len(lost)) > s.Unknown {
+		t.Errorf("%d lost, of %d unknown", len(lost), s.Unknown)
+	}
+	return result{tally, len(lost), fmt.Sprintf("link broke after %v, linked again %v after the end", b.At.Sub(cut).Round(time.Millisecond), back.Round(time.Millisecond))}
+}
+
+// A node whose cable is pulled is noticed, and is linked again when it is back.
+func testCable(_ *testing.T, n *bridged) result {
+	return n.silence(func(p *process) { n.plug(p, "far") }, func(p *process) { n.plug(p, "near") })
+}
+
+// A node that is heard and does not hear is as good as silent.
+func testOneWay(_ *testing.T, n *bridged) result {
+	set := func(p *process, to string) {
+		mustRun(n.t, strings.ReplaceAll("ip link set "+n.ports[p]+" type bridge_slave learning TO flood TO mcast_flood TO bcast_flood TO fdb_flush", "TO", to))
+	}
+	return n.silence(func(p *process) { set(p, "off") }, func(p *process) { set(p, "on") })
+}
+
+// A link that is full of bulk stays up, and holds up nobody else.
+func testNarrow(t *testing.T, n *bridged) result {
+	sender, cs := n.fleet(2)
+	far := n.spawn("far", sender)
+	far.consume(Consume{Address: "far"})
+	flood := n.spawn("flood", sender, far)
+	flood.awaitLinked(sender, cs[0], cs[1], far)
+	n.shape(far, "tbf rate 1mbit burst 16kb latency 400ms")
+	flood.load(Load{Address: "far", Sends: 1000, Senders: 50, Timeout: time.Second, Pad: 4 << 10})
+	before := flood.status().RSS
+	sender.load(Load{Address: "work", Requests: 200, Sends: 100, Timeout: 5 * time.Second})
+	pass(atLength(8*time.Second, time.Minute))
+	tally, flooded := sender.unload(), flood.unload()
+	allFailed(t, flooded, bus.ErrBusy)
+	if len(flooded.Failed) == 0 {
+		t.Error("the flood was not held up; nothing is tested")
+	}
+	if grown := flood.status().RSS - before; grown > 16<<20 {
+		t.Errorf("the flooder has grown by %d MiB", grown>>20)
+	}
+	if len(flooded.Breaks)+len(tally.Breaks) > 0 || len(tally.Failed) > 0 {
+		t.Errorf("links that broke: %+v, %+v; others' failures: %v", flooded.Breaks, tally.Breaks, kinds(tally.Failed))
+	}
+	return result{tally, 0, fmt.Sprintf("%d sends of 4 KiB passed, %d refused busy; the link held", flooded.Sends-len(flooded.Failed), len(flooded.Failed))}
+}
+
+// Streams make up for packets that are lost.
+func testLoss(t *testing.T, n *bridged) result {
+	sender, cs := n.fleet(3)
+	for _, p := range append(cs, sender) {
+		n.shape(p, "netem loss 5%")
+	}
+	sender.load(Load{Address: "work", Requests: 200, Sends: 100, Timeout: 10 * time.Second})
+	pass(atLength(8*time.Second, time.Minute))
+	tally := sender.unload()
+	lost := judge(t, append(cs, sender)...)
+	if len(tally.Failed) > 0 || len(lost) > 0 {
+		t.Errorf("failed %v, lost %d; want none", kinds(tally.Failed), len(lost))
+	}
+	return result{tally, len(lost), fmt.Sprintf("slowest call %v", tally.Slowest.Round(time.Millisecond))}
+}
+
+func tryRun(line string) error {
+	args := strings.Fields(line)
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", line, err), errors.New(strings.TrimSpace(string(out))))
+	}
+	return nil
+}
+
+func mustRun(t *testing.T, line string) {
+	t.Helper()
+	if err := tryRun(line); err != nil {
+		t.Fatal(err)
+	}
+}
