@@ -120,8 +120,6 @@ func (p *process) load(l Load) { p.t.Helper(); call(p, "Load", l, new(None)) }
 
 func (p *process) unload() (t Tally) { p.t.Helper(); call(p, "Unload", None{}, &t); return t }
 
-func (p *process) tally() (t Tally) { p.t.Helper(); call(p, "Tally", None{}, &t); return t }
-
 func (p *process) status() (s Status) { p.t.Helper(); call(p, "Status", None{}, &s); return s }
 
 func (p *process) close() (took time.Duration) {

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,6 +36,7 @@ func TestProcesses(t *testing.T) {
 		{"slow reader", testSlowReader, false},
 		{"no descriptors left", testNoFiles, false},
 		{"rolling restart of 5", testRolling, false},
+		{"disorder", testDisorder, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.long && !*long {
@@ -49,14 +51,18 @@ func TestProcesses(t *testing.T) {
 // A result is a line of the table.
 type result struct {
 	Tally
-	lost int
+	lost int // -1: what the killed handled is not known
 	seen string
 }
 
 var tableHead = fmt.Sprintf("%-34s %9s %7s %9s %6s  %s", "fault", "requests", "failed", "sends", "lost", "seen")
 
 func (r result) line(fault string) string {
-	return fmt.Sprintf("%-34s %9d %7d %9d %6d  %s", fault, r.Requests, len(r.Failed), r.Sends, r.lost, r.seen)
+	lost := strconv.Itoa(r.lost)
+	if r.lost < 0 {
+		lost = "-"
+	}
+	return fmt.Sprintf("%-34s %9d %7d %9d %6s  %s", fault, r.Requests, len(r.Failed), r.Sends, lost, r.seen)
 }
 
 // atLength returns the time that a phase of a test takes in short and long form.
