@@ -121,7 +121,7 @@ func (b *bench) warmUp(ctx context.Context, g *group) map[shape]*fleet {
 		}
 		c.fleet = fleets[s]
 		warm, err := b.one(ctx, c, min(b.each, warmUpMax))
-		c.err, c.notYet = err, warm.notYet
+		c.err, c.notYet, c.warmLost = err, warm.notYet, warm.lost
 	}
 	if b.profile != "" {
 		for _, f := range fleets {
@@ -134,6 +134,8 @@ func (b *bench) warmUp(ctx context.Context, g *group) map[shape]*fleet {
 }
 
 func (b *bench) start(ctx context.Context, c *cell) (*fleet, error) {
+	ctx, cancel := context.WithTimeout(ctx, oneLimit)
+	defer cancel()
 	f := &fleet{shape: c.c.shape(c.system, b.keys)}
 	err := f.start(ctx, c.c.bare)
 	if err == nil && c.c.prepare != nil {
