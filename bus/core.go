@@ -16,14 +16,15 @@ import (
 // only leaving takes several at once.
 type core struct {
 	config
-	epoch   time.Time
-	dir     directory
-	stats   counters
-	pend    pending // requests within this node
-	calls   sync.Pool
-	sparse  sparse
-	pool    pool
-	replies inbound // where their replies come from
+	epoch    time.Time
+	dir      directory
+	stats    counters
+	pend     pending // requests within this node
+	calls    sync.Pool
+	sparse   sparse
+	pool     pool
+	assembly budget
+	replies  inbound // where their replies come from
 
 	waiting atomic.Int32 // messages in waiting lists
 	active  atomic.Int64 // consumers that have work
@@ -58,6 +59,7 @@ func newCore(c config) *core {
 		leaving: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}), pokes: make(chan struct{}, 1),
 	}
 	b.pool.free.Store(c.memory)
+	b.assembly.free = int64(max(64<<20, 2*c.bodyLimit))
 	b.dir.seed = maphash.MakeSeed()
 	b.pend.init(b, nil)
 	b.replies.consumer = &Consumer{core: b}

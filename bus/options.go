@@ -13,6 +13,7 @@ type config struct {
 	log        *slog.Logger
 	drain      time.Duration
 	memory     int64
+	bodyLimit  int
 	deadLetter func(DeadLetter)
 }
 
@@ -38,6 +39,15 @@ func WithDrainTimeout(d time.Duration) Option {
 // this node grow beyond their first 16 KiB. The default is 64 MiB.
 func WithMemory(bytes int) Option {
 	return optionFunc(func(c *config) { c.memory = int64(max(0, bytes)) })
+}
+
+// WithBodyLimit sets how large a body this node sends and takes, in bytes. The
+// default is 16 MiB; the least is 64 KiB, the most 1 GiB, and others are taken
+// for the nearest of them. A body over the limit of its receiver is ErrTooLarge
+// too. Memory for twice the limit, or 64 MiB if that is more, is set apart for
+// bodies over 64 KiB that are on their way here.
+func WithBodyLimit(bytes int) Option {
+	return optionFunc(func(c *config) { c.bodyLimit = min(max(bytes, chunked), 1<<30) })
 }
 
 // WithDeadLetter sets a hook that is shown each message that this node sent, or

@@ -30,7 +30,7 @@ func TestProtocolErrors(t *testing.T) {
 		"nothing":                   {want: "EOF"},
 		"half a frame":              {raw: "\x0a\x05\x08", want: "EOF"},
 		"text":                      {raw: "GET / HTTP/1.1\r\n\r\n", want: "malformed frame: tag 71"},
-		"unknown frame":             {raw: "\x72\x00", want: "unknown type 14"},
+		"unknown frame":             {raw: "\xf2\x01\x00", want: "unknown type 30"},
 		"too large":                 {raw: "\x0a\xff\xff\xff\x7f", want: "malformed frame: frame 1 of 268435455 bytes"},
 		"broken content":            {raw: "\x0a\x01\x80", want: "malformed frame"},
 		"broken routes":             {raw: "\x22\x02\x12\x05", want: "routes"},

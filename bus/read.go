@@ -3,6 +3,7 @@ package bus
 import (
 	"fmt"
 	"io"
+	"slices"
 )
 
 const (
@@ -24,6 +25,8 @@ type reader struct {
 	run   [runMax + 1]frame
 	n     int
 	small int // bytes of bodies up to smallBody
+
+	bulksIn map[uint64]*bulkIn
 }
 
 // read reads frames until the link ends. It returns nil after GOODBYE.
@@ -92,7 +95,7 @@ func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
 	}
 	switch kind {
 	case frameReply:
-		r.gotReply(&f)
+		r.gotReply(&f, true)
 	case frameCredit:
 		err = r.gotCredit(&f)
 	case frameRoutesAck:
@@ -101,7 +104,7 @@ func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
 	case frameCancel:
 		r.gotCancel(&f)
 	case frameBounce:
-		err = r.gotBounce(&f)
+		err = r.gotBounce(&f, true)
 	case framePing:
 		r.link.frame(framePong, &head{})
 		r.soon()
@@ -112,6 +115,20 @@ func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
 		r.gotLeavingOK()
 	case frameGoodbye:
 		return true, nil
+	case frameBulk:
+		err = r.gotBulk(&f)
+	case frameBulkGo:
+		r.gotBulkGo(&f)
+	case frameChunk:
+		err = r.gotChunk(&f)
+	case frameChunkAck:
+		err = r.gotChunkAck(&f)
+	case frameBulkReset:
+		if f.head[fFrame] != 0 {
+			r.gotBulkRefused(&f)
+		} else {
+			r.gotBulkReset(&f)
+		}
 	default:
 		err = fmt.Errorf("%w: frame of unknown type %d", errMalformed, kind)
 	}
@@ -143,7 +160,7 @@ func (r *reader) message(b []byte) error {
 			return fmt.Errorf("%w: message for route %d, which is not there", errMalformed, f.head[fRoute])
 		}
 	}
-	if err := r.to.take(f); err != nil {
+	if err := r.to.take(int64(messageCost+len(f.body)+f.header.size()), f.head[fStarved] != 0); err != nil {
 		return err
 	}
 	if len(f.body) <= smallBody {
@@ -157,7 +174,7 @@ func (r *reader) message(b []byte) error {
 
 // take notes that a message has come, and checks that its sender had credit for
 // it. Credit that is on its way to the sender counts: it has less.
-func (in *inbound) take(f *frame) error {
+func (in *inbound) take(cost int64, starved bool) error {
 	if in.taken-in.paid >= in.window.Load() {
 		in.link.mu.Lock()
 		in.paid = in.returned
@@ -166,11 +183,11 @@ func (in *inbound) take(f *frame) error {
 			return fmt.Errorf("%w: message for route %d, whose window of %d bytes is used up", errMalformed, in.consumer.num, w)
 		}
 	}
-	if f.head[fStarved] != 0 {
+	if starved {
 		in.grow()
 	}
 	in.received++
-	in.taken += int64(messageCost + len(f.body) + f.header.size())
+	in.taken += cost
 	return nil
 }
 
@@ -260,7 +277,7 @@ func (r *reader) gotPublish(f *frame) error {
 		r.to = in
 		ms[0].Body = body
 		r.fill(&ms[0], f)
-		if err := in.take(f); err != nil {
+		if err := in.take(int64(messageCost+len(f.body)+f.header.size()), f.head[fStarved] != 0); err != nil {
 			return err
 		}
 		r.unsettledIn.Add(1)
@@ -291,7 +308,8 @@ next:
 	return ins
 }
 
-func (l *link) gotReply(f *frame) {
+// gotReply answers a request; shared says that the body is in the read buffer.
+func (l *link) gotReply(f *frame, shared bool) {
 	c := l.pend.take(f.head[fID])
 	if c == nil { // it has ended
 		l.core.stats.lateReplies.Add(1)
@@ -299,7 +317,7 @@ func (l *link) gotReply(f *frame) {
 	}
 	r := reply{
 		failed: f.head[fFailed] != 0, code: unzigzag(f.head[fCode]), header: f.header,
-		body: f.body, codec: uint8(f.head[fCodec]), shared: true,
+		body: f.body, codec: uint8(f.head[fCodec]), shared: shared,
 	}
 	c.answer(l.core.answerOf(&l.replied, &r, ViaLink))
 	l.core.poke()
@@ -370,8 +388,9 @@ func (l *link) owes(rt *route, bytes, messages uint64) error {
 	return nil
 }
 
-// gotBounce takes a message back and routes it elsewhere.
-func (l *link) gotBounce(f *frame) error {
+// gotBounce takes a message back and routes it elsewhere; shared says that the
+// body is in the read buffer.
+func (l *link) gotBounce(f *frame, shared bool) error {
 	rt := l.route(f.head[fRoute])
 	if rt == nil || f.head[fKind] != kindSend && f.head[fKind] != kindRequest {
 		return fmt.Errorf("%w: bounce of kind %d of route %d", errMalformed, f.head[fKind], f.head[fRoute])
@@ -381,8 +400,11 @@ func (l *link) gotBounce(f *frame) error {
 		return err
 	}
 	o := outgoing{
-		header: f.header, body: append([]byte(nil), f.body...), owned: true, cost: int64(cost),
+		header: f.header, body: f.body, owned: true, cost: int64(cost),
 		deadline: l.core.clock() + int64(min(f.head[fTimeLeft], 1<<40))*1e6,
+	}
+	if shared {
+		o.body = slices.Clone(f.body)
 	}
 	o.head[fKind], o.head[fCodec], o.head[fHops] = f.head[fKind], f.head[fCodec], f.head[fHops]
 	ended := false

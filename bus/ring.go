@@ -47,6 +47,7 @@ type route struct {
 	window    int64 // bytes that may be unsettled; a message may start while fewer are
 	used      int64 // bytes sent that have come back neither as credit nor as a bounce
 	unsettled int64 // messages
+	bulks     int   // large messages that are not wholly written: others wait behind them
 	removed   bool
 	stalled   bool // a publish has waited for it in vain
 }

@@ -24,6 +24,7 @@ func (l *link) gotRoutes(b []byte) error {
 		return err
 	}
 	l.soon()
+	l.routeAgain()
 	for _, ring := range rings {
 		ring.grant()
 	}
@@ -80,6 +81,7 @@ func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
 			drop = append(drop, rt)
 		}
 	}
+	l.resetAllLocked(func(b *bulkOut) bool { return b.o.head[fKind] != kindPublish && b.routes[0].removed })
 	l.core.dropRoutes(drop)
 	return drop, err
 }
@@ -118,6 +120,7 @@ func (l *link) route(num uint64) *route {
 // afterwards goes elsewhere. Frames in order after it, as then returns them, are
 // part of the same step.
 func (l *link) dropAllRoutes(then func()) {
+	defer l.routeAgain()
 	c := l.core
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,6 +134,7 @@ func (l *link) dropAllRoutes(then func()) {
 	}
 	l.leftBehind = true
 	c.dropRoutes(drop)
+	l.resetAllLocked(func(*bulkOut) bool { return true })
 	then()
 	l.mu.Unlock()
 	c.tidyAll(drop)

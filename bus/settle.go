@@ -215,17 +215,26 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	if l.err != nil {
 		return free
 	}
-	in, num := m.in, uint64(m.in.consumer.num)
+	num := uint64(m.in.consumer.num)
 	switch m.kind {
 	case kindPublish:
 		l.core.stats.dropped.Add(1)
 		l.frameLocked(frameCredit, &head{fRoute: num, fBytes: uint64(m.charge), fMessages: 1})
 	default:
 		h := head{fKind: uint64(m.kind), fRoute: num, fID: m.id, fTimeLeft: wholeMs(m.deadline - l.core.clock()), fCodec: uint64(m.codec), fHops: uint64(m.hops) + 1}
+		if len(m.Body) > chunked {
+			l.enqueueLocked(&bulkOut{kind: frameBounce, head: h, header: m.header, body: m.Body, m: m})
+			return free // it is settled when it is written
+		}
 		l.buf = append(appendFrame(l.buf, frameBounce, &h, m.header, nil, len(m.Body)), m.Body...)
 	}
-	in.settled++
-	in.returned += int64(m.charge)
+	return l.settledLocked(m, free)
+}
+
+// settledLocked notes that a message has been settled by what was written.
+func (l *link) settledLocked(m *Message, free []*Consumer) []*Consumer {
+	m.in.settled++
+	m.in.returned += int64(m.charge)
 	l.unsettledIn.Add(-1)
-	return l.freeLocked(in, free)
+	return l.freeLocked(m.in, free)
 }

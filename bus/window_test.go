@@ -32,9 +32,16 @@ func fill(t *testing.T, from *bus.EventBus, address string) (n int) {
 func TestWindowGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := bustest.NewCluster(t, 2, quiet, bus.WithMemory(100<<10))
-		gate := make(chan struct{})
-		var handled atomic.Int32
-		slow := func(context.Context, *bus.Message) error { <-gate; handled.Add(1); return nil }
+		gate, again := make(chan struct{}), make(chan struct{})
+		var second atomic.Bool
+		slow := func(context.Context, *bus.Message) error {
+			if second.Load() {
+				<-again
+			} else {
+				<-gate
+			}
+			return nil
+		}
 		consume(t, c, 1, "a", slow)
 		if n := fill(t, c.Bus(0), "a"); n != 16<<10 { // nothing has waited for long enough to be sent
 			t.Errorf("the first window took %d bytes", n)
@@ -65,8 +72,9 @@ func TestWindowGrows(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		gate = make(chan struct{})
-		defer close(gate)
+		time.Sleep(time.Second) // for the last credit
+		second.Store(true)
+		defer close(again)
 		if n := fill(t, c.Bus(0), "a"); n != 16<<10 {
 			t.Errorf("at last the window took %d bytes", n)
 		}

@@ -238,7 +238,7 @@ var wireFrames = []struct {
 	{"many headers", handFrame{kind: frameMsg, head: head{fKind: kindSend, fRoute: 1}, header: Header{"a": {"1", "2", "3"}, "b": {"x"}, "ключ": {"значение"}}}},
 	{"empty headers", handFrame{kind: frameMsg, head: head{fKind: kindSend, fRoute: 1}, header: Header{"": {"v"}, "k": {"", "x"}, "none": {""}}}},
 	{"long header", handFrame{kind: frameMsg, head: head{fKind: kindSend, fRoute: 1}, header: Header{"k": {strings.Repeat("v", maxHeader-1)}}}},
-	{"largest body", handFrame{kind: frameMsg, head: head{fKind: kindSend, fRoute: 1}, body: bytes.Repeat([]byte{0xff}, maxBody)}},
+	{"largest body", handFrame{kind: frameMsg, head: head{fKind: kindSend, fRoute: 1}, body: bytes.Repeat([]byte{0xff}, chunked)}},
 }
 
 func TestFramesEqualProtobuf(t *testing.T) {
@@ -533,14 +533,14 @@ func TestLargestFrame(t *testing.T) {
 		short.Add("k", "v")
 	}
 	for name, h := range map[string]Header{"none": nil, "many": many, "one": one, "short": short} {
-		body := make([]byte, maxBody)
-		if err := checkSize("a message to", "a", h, body); err != nil {
+		body := make([]byte, chunked)
+		if err := newCore(config{bodyLimit: chunked}).checkSize("a message to", "a", h, body); err != nil {
 			t.Fatal(err)
 		}
 		b := append(appendFrame(nil, frameMsg, &most, h, nil, len(body)), body...)
 		kind, inner := content(t, b)
 		var f frame
-		if err := f.parse(inner); err != nil || kind != frameMsg || !sameHeader(f.header, h) || len(f.body) != maxBody {
+		if err := f.parse(inner); err != nil || kind != frameMsg || !sameHeader(f.header, h) || len(f.body) != chunked {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
