@@ -93,6 +93,7 @@ func (c *Consumer) putLocked(ms []Message) (start bool) {
 // start runs a worker, in turn if the consumer is in a scope. It ends when the
 // mailbox is empty; closing the bus waits for it.
 func (c *Consumer) start() {
+	c.core.tick()
 	if c.scope != nil {
 		c.scope.push(c)
 	} else {
@@ -207,7 +208,7 @@ func (c *Consumer) handle(m *Message) (dirty *link) {
 	switch {
 	case m.state.Load()&stateEnded != 0:
 		core.stats.canceled.Add(1)
-	case core.clock() >= m.deadline:
+	case core.expired(m.deadline):
 		core.stats.expired.Add(1)
 	default:
 		c.call(m)

@@ -213,7 +213,7 @@ func (c *core) ringOf(address string) *ring {
 	r := c.dir.get(address)
 	if r == nil {
 		r = newRing(c, address)
-		c.dir.change(address, r)
+		c.dir.add(r)
 	}
 	return r
 }
@@ -234,5 +234,5 @@ func (c *core) tidy(r *ring) {
 		return
 	}
 	r.gone = true
-	c.dir.change(r.address, nil)
+	c.dir.remove(r)
 }

@@ -96,7 +96,7 @@ func wholeMs(left int64) uint64 { return uint64(max(1, (left+1e6-1)/1e6)) }
 // due returns the deadline.
 func (o *outgoing) due(c *core) int64 {
 	if o.deadline == 0 {
-		o.deadline = c.clock() + int64(defaultTimeout)
+		o.deadline = c.roughly() + int64(defaultTimeout)
 	}
 	return o.deadline
 }
