@@ -64,7 +64,7 @@ func (b *bench) run(ctx context.Context, g *group, until time.Time) error {
 // round runs each cell, in a new order, so that what one leaves behind does not
 // always fall to the same.
 func (b *bench) round(ctx context.Context, g *group) {
-	turns := max(1, g.cells[0].c.slices)
+	turns := b.turnsOf(g.cells[0].c)
 	for range turns {
 		for _, i := range rand.Perm(len(g.cells)) {
 			if c := g.cells[i]; c.alive() && ctx.Err() == nil {

@@ -14,7 +14,7 @@ type scale struct {
 
 var (
 	defaultScale = scale{rounds: 9, long: 3, each: 600 * time.Millisecond, budget: 7*time.Minute + 15*time.Second, consumers: 100_000, nodes: 50}
-	quickScale   = scale{rounds: 3, long: 1, each: 150 * time.Millisecond, budget: 40 * time.Second, consumers: 20_000, nodes: 50}
+	quickScale   = scale{rounds: 5, long: 1, each: 80 * time.Millisecond, budget: 40 * time.Second, consumers: 20_000, nodes: 50}
 )
 
 // startCost is what the start and end of the processes of a system take.
@@ -30,6 +30,16 @@ func (s *scale) roundsOf(c *benchCase) int {
 	return s.rounds
 }
 
+// sliceMin is the least turn that a round is split into.
+const sliceMin = 100 * time.Millisecond
+
+func (s *scale) turnsOf(c *benchCase) int {
+	if c.takes == 0 {
+		return max(1, min(c.slices, int(s.each/sliceMin)))
+	}
+	return max(1, c.slices)
+}
+
 // cost is about what a group takes.
 func (s *scale) cost(g *group) (d time.Duration) {
 	started := make(map[shape]bool)
@@ -40,7 +50,7 @@ func (s *scale) cost(g *group) (d time.Duration) {
 		}
 		n := time.Duration(s.roundsOf(c.c))
 		if c.c.fresh {
-			d += n * c.c.takes * time.Duration(max(1, c.c.slices))
+			d += n * c.c.takes * time.Duration(s.turnsOf(c.c))
 		} else {
 			d += n*s.each + min(s.each, warmUpMax)
 		}
