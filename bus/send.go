@@ -81,12 +81,13 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 // setDeadline takes over the deadline of ctx. Where it has none, the clock is
 // read only if somebody asks.
 func (o *outgoing) setDeadline(ctx context.Context, c *core) {
-	left := defaultTimeout
+	left := int64(defaultTimeout)
 	if d, ok := ctx.Deadline(); ok {
-		left = min(time.Until(d), farAway)
-		o.deadline = c.clock() + int64(left)
+		now := c.clock()
+		left = min(int64(d.Sub(c.epoch))-now, farAway)
+		o.deadline = now + left
 	}
-	o.head[fTimeLeft] = wholeMs(int64(left))
+	o.head[fTimeLeft] = wholeMs(left)
 }
 
 // wholeMs returns a time left as it goes over a link: rounded up, so that the
