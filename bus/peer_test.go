@@ -1,0 +1,167 @@
+package bus_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/bus/bustest"
+	"github.com/runrig-go/runrig/bus/internal/wire"
+)
+
+// playedPeer is node n1, which the test plays, and n0, a bus linked with it.
+type playedPeer struct {
+	*bustest.Conn // n1's end of the link
+	t             *testing.T
+	eb            *bus.EventBus
+	links         *bus.Links
+	ended         <-chan error // what n0's Serve returned
+	supersede     func()
+}
+
+// playPeer links a bus with a peer that the test plays, in a bubble. Both are
+// gone when the test ends.
+func playPeer(t *testing.T, opts ...bus.Option) *playedPeer {
+	t.Helper()
+	eb := bus.New(append([]bus.Option{quiet}, opts...)...)
+	t.Cleanup(func() { eb.Close() })
+	links, err := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := bustest.Pipe()
+	t.Cleanup(func() { theirs.Close() })
+	ctx, supersede := context.WithCancel(context.Background())
+	t.Cleanup(supersede)
+	ended := make(chan error, 1)
+	go func() { ended <- links.Serve(ctx, bus.Peer{Name: "n1", Boot: 2}, ours, nil) }() // ends with the pipe
+	synctest.Wait()
+	return &playedPeer{theirs, t, eb, links, ended, supersede}
+}
+
+// say sends frames, and waits until the bus has nothing to do any more.
+func (p *playedPeer) say(frames ...*wire.Frame) {
+	p.t.Helper()
+	if _, err := p.Write(stream(p.t, frames...)); err != nil {
+		p.t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+// out is a consumer of the peer at the address "out".
+func out(number uint32, window uint64) *wire.Routes_Added {
+	return &wire.Routes_Added{Number: number, Address: "out", Window: window}
+}
+
+// A superseded link still brings removals, bounces and GOODBYE.
+func TestSupersededLinkIsReadToItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playPeer(t)
+		p.say(routesFrame(1, true, nil, out(1, 1<<18)))
+		if err := p.eb.Send(t.Context(), "out", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		p.supersede()
+		synctest.Wait()
+		p.say(routesFrame(2, false, []uint32{1}),
+			bounceFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 5000, Hops: 1, Body: []byte("x")}), goodbyeFrame)
+		p.CloseWrite()
+		err := <-p.ended
+		if s := p.eb.Stats(); s.Unknown != 0 || s.Bounced != 1 {
+			t.Errorf("bounced %d, unknown %d: the link was not read to its end: %v", s.Bounced, s.Unknown, err)
+		}
+	})
+}
+
+// A peer that sends more than its credit loses the link.
+func TestCreditOverrun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playPeer(t, bus.WithDrainTimeout(1))
+		p.say(routesFrame(1, true, nil))
+		block := make(chan struct{})
+		defer close(block)
+		if _, err := p.eb.Consume("in", bus.HandlerFunc(func(context.Context, *bus.Message) error { <-block; return nil }), bus.WithWindow(1<<10)); err != nil {
+			t.Fatal(err)
+		}
+		m := msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 1e6, Body: make([]byte, 1<<10)})
+		p.say(m)
+		p.say(m)
+		select {
+		case err := <-p.ended:
+			if err == nil {
+				t.Error("the peer said goodbye")
+			}
+		default:
+			t.Error("2 KiB were taken at a window of 1 KiB")
+		}
+	})
+}
+
+// A bounce of what was never sent is a protocol error that changes nothing.
+func TestForgedBounce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playPeer(t)
+		var handled atomic.Int32
+		if _, err := p.eb.Consume("out", bus.HandlerFunc(func(context.Context, *bus.Message) error { handled.Add(1); return nil })); err != nil {
+			t.Fatal(err)
+		}
+		p.say(routesFrame(1, true, nil, out(1, 1<<10)), bounceFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 1000, Hops: 1}))
+		if err := <-p.ended; err == nil {
+			t.Error("the link went on")
+		}
+		if s := p.eb.Stats(); handled.Load() > 0 || s.Sent != s.Settled+s.Bounced+s.Unknown {
+			t.Errorf("%d handled; %+v", handled.Load(), s)
+		}
+	})
+}
+
+// A message over a limit ends the link that it comes on.
+func TestReceivedTooLarge(t *testing.T) {
+	headers := func(n int, k, v string) (hs []*wire.Header) {
+		for range n {
+			hs = append(hs, &wire.Header{Key: k, Value: v})
+		}
+		return hs
+	}
+	for name, m := range map[string]*wire.Msg{
+		"body":      {Body: make([]byte, 64<<10+1)},
+		"headers":   {Headers: headers(2, "k", string(bytes.Repeat([]byte("v"), 9000)))},
+		"number":    {Headers: headers(1025, "", "")},
+		"very many": {Headers: headers(50_000, "", "")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := playPeer(t)
+				if _, err := p.eb.Consume("in", bus.HandlerFunc(func(context.Context, *bus.Message) error { t.Error("handled"); return nil })); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				m.Kind, m.Route, m.TimeLeft = 1, 1, 1000
+				p.say(msgFrame(m))
+				if err := <-p.ended; err == nil {
+					t.Error("the peer said goodbye")
+				}
+			})
+		})
+	}
+}
+
+// ROUTES that remove a route and then break a rule leave no ghost behind.
+func TestBadRoutesLeaveNoGhost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playPeer(t)
+		p.say(routesFrame(1, true, nil, out(1, 1<<10)),
+			routesFrame(2, false, []uint32{1}, &wire.Routes_Added{Number: 2, Address: "", Window: 1 << 10}))
+		if err := <-p.ended; err == nil {
+			t.Error("the link went on")
+		}
+		if err := p.eb.Send(t.Context(), "out", nil); !errors.Is(err, bus.ErrNoConsumer) {
+			t.Errorf("after the link has ended: %v", err)
+		}
+	})
+}
