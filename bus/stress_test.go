@@ -215,7 +215,12 @@ func TestStressBreaking(t *testing.T) {
 					links.every(func(int) bool { return b.link(links, n, o) })
 				}
 				for g := range 3 {
-					calls.every(func(seq int) bool { b.call(n, 3*i+g+1, seq); return true })
+					calls.every(func(seq int) bool {
+						if err := b.call(n, 3*i+g+1, seq); errors.Is(err, bus.ErrNoConsumer) {
+							calls.upTo(time.Millisecond)
+						}
+						return true
+					})
 				}
 				calls.churn(t, n.EventBus, b.handler)
 				calls.churn(t, n.Scope(), b.handler)
@@ -279,7 +284,7 @@ func (b *breaking) serve(at *node, peer bus.Peer, conn net.Conn) {
 const senderBits = 40
 
 // call calls one address, as a sender that always uses the same.
-func (b *breaking) call(n *node, sender, seq int) {
+func (b *breaking) call(n *node, sender, seq int) (err error) {
 	body := make([]byte, 16+rand.IntN(600))
 	binary.LittleEndian.PutUint64(body, uint64(sender)<<senderBits|uint64(seq))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+rand.IntN(30))*time.Millisecond)
@@ -287,14 +292,15 @@ func (b *breaking) call(n *node, sender, seq int) {
 	switch a := stressAddress(sender); seq % 4 {
 	case 0:
 		body[8] = 1 // not to come twice
-		_ = n.Send(ctx, a, body)
+		err = n.Send(ctx, a, body)
 	case 1:
-		_, _ = n.Request(ctx, a, body)
+		_, err = n.Request(ctx, a, body)
 	case 2:
-		_ = n.Publish(ctx, a, body)
+		err = n.Publish(ctx, a, body)
 	case 3: // may come twice, and late
-		_, _ = n.Request(ctx, a, nil, bus.Idempotent())
+		_, err = n.Request(ctx, a, nil, bus.Idempotent())
 	}
+	return err
 }
 
 // handler returns a handler of a consumer, which checks what comes to it.
