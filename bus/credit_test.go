@@ -102,24 +102,33 @@ func TestRoutesGoWhileOthersWait(t *testing.T) {
 
 // A laggard gets no publish before half of its window is free.
 func TestLaggard(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		eb := bus.New(quiet, bus.WithDrainTimeout(time.Second))
-		defer eb.Close()
-		step := make(chan int)
-		consume(t, eb, "a", func(context.Context, *bus.Message) error { <-step; return nil }, bus.WithWindow(10*1024))
-		for range 11 { // 10 fit
-			eb.Publish(t.Context(), "a", make([]byte, 1024-128))
+	both(t, func(t *testing.T, p pair) {
+		step := make(chan struct{})
+		defer close(step)
+		consume(t, p.to, "a", func(context.Context, *bus.Message) error { <-step; return nil }, bus.WithWindow(10<<10))
+		publish := func(skipped uint64) {
+			t.Helper()
+			if err := p.from.Publish(t.Context(), "a", make([]byte, 1<<10-messageCost)); err != nil {
+				t.Error(err)
+			}
+			if s := p.from.Stats(); s.Skipped != skipped {
+				t.Errorf("skipped %d, not %d", s.Skipped, skipped)
+			}
 		}
-		if s := eb.Stats(); s.Skipped != 1 {
-			t.Fatalf("skipped %d", s.Skipped)
+		handle := func(n int) {
+			for range n {
+				step <- struct{}{}
+			}
+			time.Sleep(time.Second) // for credit that is batched
 		}
-		step <- 1 // a tenth of the window is free
-		synctest.Wait()
-		eb.Publish(t.Context(), "a", make([]byte, 1024-128))
-		if s := eb.Stats(); s.Skipped != 2 {
-			t.Errorf("skipped %d: the laggard got one with a tenth of its window free", s.Skipped)
+		for range 10 {
+			publish(0)
 		}
-		close(step)
+		publish(1)
+		handle(4)
+		publish(2)
+		handle(1)
+		publish(2)
 	})
 }
 
@@ -138,5 +147,44 @@ func TestLocalOnlyDoesNotWait(t *testing.T) {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
 		close(block)
+	})
+}
+
+// messageCost is what a message counts beside its body and headers; see
+// bus.WithWindow.
+const messageCost = 128
+
+// A message waits behind those that wait already, though there is credit: it
+// is given back in larger pieces.
+func TestNobodyOvertakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eb := bus.New(quiet)
+		defer eb.Close()
+		step := make(chan struct{})
+		var got []byte
+		consume(t, eb, "a", func(_ context.Context, m *bus.Message) error {
+			<-step
+			got = append(got, m.Body[0])
+			return nil
+		}, bus.WithWindow(10<<10))
+		send := func(name byte, size int) {
+			if err := eb.Send(t.Context(), "a", append([]byte{name}, make([]byte, size)...)); err != nil {
+				t.Error(err)
+			}
+		}
+		for range 10 {
+			send('.', 1<<10-messageCost-1)
+		}
+		go send('1', 0)
+		synctest.Wait()
+		step <- struct{}{}
+		synctest.Wait()
+		go send('2', 0)
+		synctest.Wait()
+		close(step)
+		synctest.Wait()
+		if want := "..........12"; string(got) != want {
+			t.Errorf("handled in the order %s, not %s", got, want)
+		}
 	})
 }

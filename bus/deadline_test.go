@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,6 +104,41 @@ func TestDeadlineIsTheRequesters(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatalf("request %d: %v", i, err)
 			}
+		}
+	})
+}
+
+// What has expired, or was given up, while it waited is not handled.
+func TestTooLateIsNotHandled(t *testing.T) {
+	both(t, func(t *testing.T, p pair) {
+		block := make(chan struct{})
+		var handled atomic.Int32
+		consume(t, p.to, "a", func(context.Context, *bus.Message) error { <-block; handled.Add(1); return nil })
+		if err := p.from.Send(t.Context(), "a", nil); err != nil {
+			t.Fatal(err)
+		}
+		late, cancelLate := context.WithTimeout(t.Context(), time.Second)
+		defer cancelLate()
+		if err := p.from.Send(late, "a", nil); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		asked := make(chan error, 1)
+		go func() { _, err := p.from.Request(ctx, "a", nil); asked <- err }()
+		synctest.Wait()
+		cancel()
+		if err := receive(t, asked); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		time.Sleep(2 * time.Second)
+		close(block)
+		synctest.Wait()
+		if s := p.to.Stats(); handled.Load() != 1 || s.Expired != 1 || s.Canceled != 1 {
+			t.Errorf("%d handled, %d expired, %d canceled", handled.Load(), s.Expired, s.Canceled)
+		}
+		time.Sleep(time.Second)
+		if s := p.from.Stats(); s.Sent != 3 || s.Settled != 3 {
+			t.Errorf("%d of %d settled", s.Settled, s.Sent)
 		}
 	})
 }

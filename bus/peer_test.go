@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -68,6 +70,9 @@ func TestSupersededLinkIsReadToItsEnd(t *testing.T) {
 		synctest.Wait()
 		p.supersede()
 		synctest.Wait()
+		if err := p.eb.Send(t.Context(), "out", nil); !errors.Is(err, bus.ErrNoConsumer) {
+			t.Errorf("sent over a superseded link: %v", err)
+		}
 		p.say(routesFrame(2, false, []uint32{1}),
 			bounceFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 5000, Hops: 1, Body: []byte("x")}), goodbyeFrame)
 		p.CloseWrite()
@@ -88,13 +93,14 @@ func TestCreditOverrun(t *testing.T) {
 		if _, err := p.eb.Consume("in", bus.HandlerFunc(func(context.Context, *bus.Message) error { <-block; return nil }), bus.WithWindow(1<<10)); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		m := msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 1e6, Body: make([]byte, 1<<10)})
 		p.say(m)
 		p.say(m)
 		select {
 		case err := <-p.ended:
-			if err == nil {
-				t.Error("the peer said goodbye")
+			if err == nil || !strings.Contains(err.Error(), "window of 1024 bytes") {
+				t.Errorf("the link ended with %v", err)
 			}
 		default:
 			t.Error("2 KiB were taken at a window of 1 KiB")
@@ -164,4 +170,61 @@ func TestBadRoutesLeaveNoGhost(t *testing.T) {
 			t.Errorf("after the link has ended: %v", err)
 		}
 	})
+}
+
+// A message that was sent back too often is dead: a fuse.
+func TestHopLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dead []string
+		p := playPeer(t, bus.WithDeadLetter(func(d bus.DeadLetter) { dead = append(dead, d.Reason.Error()) }))
+		p.say(routesFrame(1, true, nil, out(1, 1<<10)))
+		back := &wire.Msg{Kind: 1, Route: 1, TimeLeft: 5000}
+		for hops := uint32(1); hops <= 17; hops++ {
+			if hops == 1 {
+				if err := p.eb.Send(t.Context(), "out", nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait()
+			if len(dead) > 0 {
+				t.Fatalf("dead when sent back %d times: %s", hops-1, dead)
+			}
+			back.Hops = hops
+			p.say(bounceFrame(back))
+		}
+		if len(dead) != 1 || !strings.Contains(dead[0], "16 times") {
+			t.Errorf("dead letters: %q", dead)
+		}
+	})
+}
+
+// A bus that has said goodbye reads on: closing with input unread would take
+// what it has written from the peer, as a reset does.
+func TestGoodbyeCutsNothingOff(t *testing.T) {
+	for name, said := range map[string][]*wire.Frame{
+		"before the peer's": {pingFrame},
+		"after the peer's":  {goodbyeFrame, pingFrame},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := playPeer(t)
+				p.say(routesFrame(1, true, nil))
+				closed := make(chan error, 1)
+				go func() { closed <- p.eb.Close() }()
+				synctest.Wait()
+				p.say(leavingOKFrame) // GOODBYE comes
+				for _, f := range said {
+					p.say(f)
+				}
+				heard, err := io.ReadAll(p)
+				if err != nil || !bytes.HasSuffix(heard, stream(t, goodbyeFrame)) {
+					t.Errorf("the peer reads %x, %v", heard, err)
+				}
+				p.CloseWrite()
+				if err := <-closed; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }

@@ -88,19 +88,55 @@ func TestRemovalBeforeBounce(t *testing.T) {
 			cancel()
 		}
 		closing.Close()
+		for i := range 3 { // these arrive at a consumer that is closed
+			if err := c.Bus(0).Send(t.Context(), "a", i); err != nil {
+				t.Fatal(err)
+			}
+		}
 		synctest.Wait()
 		c.Conn(1, 0).Resume()
 		close(block)
 		synctest.Wait()
 		time.Sleep(time.Second)
-		if s := c.Bus(0).Stats(); s.Bounced != 9 || s.DeadLetters > 0 {
-			t.Errorf("9 messages came back %d times, %d died", s.Bounced, s.DeadLetters)
+		if s := c.Bus(0).Stats(); s.Bounced != 12 || s.DeadLetters > 0 {
+			t.Errorf("12 messages came back %d times, %d died", s.Bounced, s.DeadLetters)
 		}
 		var got atomic.Int32
 		consume(t, c.Bus(1), "a", func(context.Context, *bus.Message) error { got.Add(1); return nil })
 		synctest.Wait()
-		if got.Load() != 9 {
+		if got.Load() != 12 {
 			t.Errorf("the next consumer got %d", got.Load())
+		}
+	})
+}
+
+// What is sent back waits behind what was sent back before it, and ahead of what
+// has never found a consumer.
+func TestSentBackGoesFirst(t *testing.T) {
+	both(t, func(t *testing.T, p pair) {
+		block := make(chan struct{})
+		defer close(block)
+		first := consume(t, p.to, "a", func(context.Context, *bus.Message) error { <-block; return nil }, bus.WithWindow(1<<10))
+		body := func(i byte) []byte { return append(make([]byte, 300), i) } // three start in the window
+		for i := range byte(3) {
+			if err := p.from.Send(t.Context(), "a", body(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waited := make(chan error, 1)
+		go func() { waited <- p.from.Send(t.Context(), "a", body(3)) }()
+		synctest.Wait()
+		first.Close()
+		synctest.Wait()
+		got := make(chan byte, 3)
+		consume(t, p.to, "a", func(_ context.Context, m *bus.Message) error { got <- m.Body[300]; return nil })
+		for want := byte(1); want <= 3; want++ {
+			if i := receive(t, got); i != want {
+				t.Errorf("message %d came in place of %d", i, want)
+			}
+		}
+		if err := receive(t, waited); err != nil {
+			t.Error(err)
 		}
 	})
 }
