@@ -279,3 +279,31 @@ func TestLeaveIsBounded(t *testing.T) {
 		})
 	})
 }
+
+// A bus that leaves before it has told all its consumers tells an end of them:
+// its peer counts it as linked, and answers.
+func TestLeaveBeforeAllIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newNode(t, 0), newNode(t, 1)
+		defer closeAll([]*node{a, b})
+		for i := range 5000 { // 1.3 MB: more than a link's buffer
+			if _, err := a.Consume(fmt.Sprintf("%0255d", i), bus.HandlerFunc(nothing)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ca, cb := bustest.Pipe()
+		a.serving.Go(func() { _ = a.links.Serve(context.Background(), b.peer, ca, nil) })
+		synctest.Wait() // the pipe is full
+		closed := make(chan error, 1)
+		go func() { closed <- a.Close() }()
+		synctest.Wait()
+		up := false
+		err := b.links.Serve(context.Background(), a.peer, cb, func() { up = true })
+		if err != nil || !up {
+			t.Errorf("the link ended with %v; it was up: %v", err, up)
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/bus/bustest"
@@ -227,4 +228,34 @@ func TestGoodbyeCutsNothingOff(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A request that comes back to a bus whose Close has run out of time ends then.
+func TestSentBackAfterForcedGoodbye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playPeer(t, bus.WithDrainTimeout(time.Second))
+		p.say(routesFrame(1, true, nil, out(1, 1<<10)))
+		asked := make(chan error, 1)
+		go func() { _, err := p.eb.Request(context.Background(), "out", nil); asked <- err }()
+		synctest.Wait()
+		closed := make(chan error, 1)
+		go func() { closed <- p.eb.Close() }()
+		synctest.Wait()
+		p.say(leavingOKFrame)
+		time.Sleep(1500 * time.Millisecond)
+		p.say(bounceFrame(&wire.Msg{Kind: 2, Route: 1, Id: 1 << 24, TimeLeft: 30_000, Hops: 1})) // the link's first id
+		select {
+		case err := <-asked:
+			if !errors.Is(err, bus.ErrClosed) {
+				t.Error(err)
+			}
+		default:
+			t.Error("the request has not ended")
+		}
+		p.say(goodbyeFrame)
+		p.CloseWrite()
+		if err := <-closed; err == nil {
+			t.Error("Close says nothing of what was left")
+		}
+	})
 }
