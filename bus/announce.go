@@ -38,6 +38,7 @@ func (l *link) announce(c *Consumer) {
 		l.ins = append(l.ins, nil)
 	}
 	in := &inbound{consumer: c, link: l}
+	in.window.Store(c.firstWindow())
 	l.ins[c.num] = in
 	l.dirty = append(l.dirty, in)
 }
@@ -133,11 +134,18 @@ func (l *link) encodeRoutes(change *routeChange) (b []byte) {
 }
 
 func appendAdded(b []byte, c *Consumer) []byte {
-	n := 1 + protowire.SizeVarint(uint64(c.num)) + lenField(len(c.address)) + 1 + protowire.SizeVarint(uint64(c.window))
+	n := 1 + protowire.SizeVarint(uint64(c.num)) + lenField(len(c.address))
+	window := c.firstWindow()
+	if window != windowFloor { // which need not be said
+		n += 1 + protowire.SizeVarint(uint64(window))
+	}
 	b = protowire.AppendVarint(append(b, 2<<3|2), uint64(n))
 	b = protowire.AppendVarint(append(b, 1<<3), uint64(c.num))
 	b = protowire.AppendString(append(b, 2<<3|2), c.address)
-	return protowire.AppendVarint(append(b, 3<<3), uint64(c.window))
+	if window != windowFloor {
+		b = protowire.AppendVarint(append(b, 3<<3), uint64(window))
+	}
+	return b
 }
 
 func (c *Consumer) isClosed() bool {

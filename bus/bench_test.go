@@ -47,7 +47,7 @@ func BenchmarkRoutePick(b *testing.B) {
 		if rt == nil {
 			b.Fatal("no route")
 		}
-		rt.credit += o.cost
+		rt.settle(o.cost, 1)
 		l.buf = l.buf[:0]
 	}
 }
@@ -58,7 +58,7 @@ func benchRoutes(n int) (*link, *ring) {
 	l := c.newLink(Peer{Boot: 2}, nil, nil)
 	r := newRing(c, "a")
 	for i := range n {
-		c.addRoute(&route{ring: r, link: l, num: uint32(i + 1), window: defaultWindow, credit: defaultWindow})
+		c.addRoute(&route{ring: r, link: l, num: uint32(i + 1), window: defaultWindow})
 	}
 	return l, r
 }

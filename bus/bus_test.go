@@ -63,7 +63,7 @@ func TestErrors(t *testing.T) {
 		if err := p.from.Send(ctx, strings.Repeat("a", 256), nil); !errors.Is(err, bus.ErrTooLarge) {
 			t.Errorf("long address: %v", err)
 		}
-		if err := p.from.Send(ctx, "a", make([]byte, 64<<10+1)); !errors.Is(err, bus.ErrTooLarge) {
+		if err := p.from.Send(ctx, "a", make([]byte, 16<<20+1)); !errors.Is(err, bus.ErrTooLarge) {
 			t.Errorf("long body: %v", err)
 		}
 		if err := p.from.Send(ctx, "a", nil, bus.WithHeader("k", strings.Repeat("v", 17<<10))); !errors.Is(err, bus.ErrTooLarge) {

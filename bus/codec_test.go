@@ -197,7 +197,7 @@ func TestBodyLimits(t *testing.T) {
 			got <- len(m.Body)
 			return nil
 		})
-		for size, ok := range map[int]bool{0: true, 1 << 10: true, 1<<10 + 1: true, 4 << 10: true, 64 << 10: true, 64<<10 + 1: false, 1 << 20: false} {
+		for size, ok := range map[int]bool{0: true, 1 << 10: true, 1<<10 + 1: true, 4 << 10: true, 64 << 10: true, 64<<10 + 1: true, 1 << 20: true, 16 << 20: true, 16<<20 + 1: false} {
 			body := make([]byte, size)
 			m, err := p.from.Request(t.Context(), "a", body)
 			if ok && (err != nil || len(m.Body) != size) || !ok && !errors.Is(err, bus.ErrTooLarge) {
@@ -214,8 +214,8 @@ func TestBodyLimits(t *testing.T) {
 				}
 			}
 		}
-		if err := p.from.Send(t.Context(), "a", strings.Repeat("x", 64<<10-1)); !errors.Is(err, bus.ErrTooLarge) { // and two quotes
-			t.Errorf("JSON of 64 KiB and a byte: %v", err)
+		if err := p.from.Send(t.Context(), "a", strings.Repeat("x", 16<<20-1)); !errors.Is(err, bus.ErrTooLarge) { // and two quotes
+			t.Errorf("JSON of 16 MiB and a byte: %v", err)
 		}
 	})
 }

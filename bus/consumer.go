@@ -65,8 +65,6 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 	return c, eb.core.announce(c)
 }
 
-const defaultWindow = 256 << 10
-
 func (c *core) errIfClosing(address string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,7 +102,7 @@ func (c *core) announceLocked(cn *Consumer) {
 	}
 	r := c.ringOf(cn.address)
 	cn.ring = r
-	cn.local = &route{ring: r, consumer: cn, window: cn.window, credit: cn.window}
+	cn.local = &route{ring: r, consumer: cn, window: cn.firstWindow()}
 	mine := append(slices.Clone(*r.mine.Load()), cn)
 	r.mine.Store(&mine)
 	c.addRoute(cn.local)

@@ -143,8 +143,8 @@ func TestHeadersAreText(t *testing.T) {
 func TestReplyLimits(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
 		bad := map[string]func(ctx context.Context, m *bus.Message) error{
-			"body":    func(ctx context.Context, m *bus.Message) error { return m.Reply(ctx, make([]byte, 64<<10+1)) },
-			"as JSON": func(ctx context.Context, m *bus.Message) error { return m.Reply(ctx, strings.Repeat("x", 64<<10-1)) },
+			"body":    func(ctx context.Context, m *bus.Message) error { return m.Reply(ctx, make([]byte, 16<<20+1)) },
+			"as JSON": func(ctx context.Context, m *bus.Message) error { return m.Reply(ctx, strings.Repeat("x", 16<<20-1)) },
 			"header": func(ctx context.Context, m *bus.Message) error {
 				return m.Reply(ctx, nil, bus.WithHeader("k", strings.Repeat("v", 16<<10)))
 			},

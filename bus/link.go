@@ -46,7 +46,6 @@ type link struct {
 	buf        []byte // frames that are not yet written
 	spare      []byte // the other buffer
 	state      uint8
-	flushed    bool            // the writer has ended
 	err        error           // why the link takes nothing any more
 	blocked    []*ring         // of messages for which there was no room
 	stalled    bool            // a publish has waited for room in vain
@@ -62,6 +61,7 @@ type link struct {
 	owing      []*inbound
 	payTimer   *time.Timer
 	announcer
+	bulks bulks
 
 	// Of whoever has made state writeRunning.
 	part    []byte
@@ -99,21 +99,26 @@ func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 func (l *link) post(rt *route, o *outgoing) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if rt.removed || l.err != nil || l.bye || rt.credit <= 0 {
+	if rt.removed || l.err != nil || l.bye || rt.credit() <= 0 || rt.bulks > 0 {
 		return false
 	}
-	if len(l.buf) >= bufferCap {
+	large := len(o.body) > chunked
+	if len(l.buf) >= bufferCap || large && !l.bulks.takesBulk() {
 		l.blockedLocked(rt.ring)
 		return false
 	}
-	rt.credit -= o.cost
-	rt.unsettled++
+	rt.charge(o.cost)
 	l.outside++
 	l.sent++
 	o.head[fRoute] = uint64(rt.num)
 	if o.call != nil {
 		o.head[fID] = l.pend.add(o.call, rt.num, nil)
 	}
+	if large {
+		l.postBulkLocked(o, []*route{rt}, nil)
+		return true
+	}
+	l.bulks.quiet = 0
 	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, nil, len(o.body)), o.body...)
 	if !o.flushes || l.raw == nil {
 		l.wakeLocked()
@@ -189,6 +194,7 @@ func (l *link) writeLocked(turns int) {
 	l.state = writeRunning
 	for i := 0; l.err == nil; i++ {
 		l.writeRoutesLocked()
+		l.pumpLocked()
 		if len(l.buf) == 0 {
 			break
 		}
@@ -199,10 +205,14 @@ func (l *link) writeLocked(turns int) {
 		}
 		b := l.buf
 		l.buf, l.spare, l.replies = l.spare[:0], nil, 0
-		blocked, room := l.blocked, l.room
-		l.blocked, l.room, l.stalled = nil, nil, false
+		blocked, room, freed := l.blocked, l.room, l.bulks.freed
+		l.blocked, l.room, l.bulks.freed, l.stalled = nil, nil, nil, false
 		l.mu.Unlock()
 		release(blocked, room)
+		if freed != nil {
+			l.core.unpin(freed...)
+			l.core.poke()
+		}
 		n, err := l.write(b, turns > 0)
 		l.mu.Lock()
 		if n < len(b) && err == nil { // the kernel is full: the rest goes first
@@ -293,12 +303,29 @@ func (l *link) frame(kind int, h *head) {
 	l.mu.Unlock()
 }
 
-// reply appends a reply; whoever runs the handler flushes it. Without a ctx it
-// does not wait for room.
+// reply appends a reply; whoever runs the handler flushes it. Unless it is to go
+// now, it waits for room.
 func (l *link) reply(ctx context.Context, r *reply) error {
+	if len(r.body) > chunked {
+		return l.replyBulk(ctx, r)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for ctx != nil && len(l.buf) >= bufferCap && l.err == nil {
+	if err := l.awaitRoomLocked(ctx, func() bool { return r.now || len(l.buf) < bufferCap }); err != nil {
+		return err
+	}
+	h := head{fID: r.id, fCodec: uint64(r.codec)}
+	if r.failed {
+		h[fFailed], h[fCode] = 1, zigzag(r.code)
+	}
+	l.buf = append(appendFrame(l.buf, frameReply, &h, r.header, nil, len(r.body)), r.body...)
+	l.replies++
+	return nil
+}
+
+// awaitRoomLocked waits until there is room for a reply, which room tells.
+func (l *link) awaitRoomLocked(ctx context.Context, room func() bool) error {
+	for l.err == nil && !l.bye && !room() {
 		c := make(chan struct{})
 		l.room = append(l.room, c)
 		l.wakeLocked()
@@ -315,12 +342,6 @@ func (l *link) reply(ctx context.Context, r *reply) error {
 	if l.err != nil || l.bye {
 		return fmt.Errorf("%w: reply to %s: %v", ErrLinkLost, l.peer.Name, l.err)
 	}
-	h := head{fID: r.id, fCodec: uint64(r.codec)}
-	if r.failed {
-		h[fFailed], h[fCode] = 1, zigzag(r.code)
-	}
-	l.buf = append(appendFrame(l.buf, frameReply, &h, r.header, nil, len(r.body)), r.body...)
-	l.replies++
 	return nil
 }
 

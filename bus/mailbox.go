@@ -93,6 +93,7 @@ func (c *Consumer) putLocked(ms []Message) (start bool) {
 // start runs a worker, in turn if the consumer is in a scope. It ends when the
 // mailbox is empty; closing the bus waits for it.
 func (c *Consumer) start() {
+	c.core.tick()
 	if c.scope != nil {
 		c.scope.push(c)
 	} else {
@@ -168,6 +169,7 @@ func (c *Consumer) idleLocked() {
 		return
 	}
 	c.rest()
+	c.shrinkLocked()
 	if cap(c.running) > 4 {
 		c.running = nil
 	}
@@ -195,14 +197,8 @@ func (c *Consumer) ranLocked(m *Message) (grant bool) {
 
 // settleLocked gives back the credit of a message of this node's.
 func (c *Consumer) settleLocked(m *Message) (half bool) {
-	rt := c.local
-	rt.credit += int64(m.charge)
-	rt.unsettled--
-	if rt.credit >= rt.window/2 {
-		rt.stalled = false
-		return true
-	}
-	return false
+	c.local.settle(int64(m.charge), 1)
+	return c.local.credit() >= c.local.window/2
 }
 
 // handle runs the handler and settles the message; it returns the link in
@@ -212,7 +208,7 @@ func (c *Consumer) handle(m *Message) (dirty *link) {
 	switch {
 	case m.state.Load()&stateEnded != 0:
 		core.stats.canceled.Add(1)
-	case core.clock() >= m.deadline:
+	case core.expired(m.deadline):
 		core.stats.expired.Add(1)
 	default:
 		c.call(m)
@@ -280,7 +276,7 @@ func (c *Consumer) goOn(last *Message) {
 // post gives a message of this node's to the consumer, if there is credit.
 func (c *Consumer) post(rt *route, o *outgoing) bool {
 	c.mu.Lock()
-	if rt.removed || rt.credit <= 0 || c.core.closed.Load() {
+	if rt.removed || c.core.closed.Load() || rt.credit() <= 0 && !c.growLocked() {
 		c.mu.Unlock()
 		return false
 	}
@@ -294,8 +290,7 @@ func (c *Consumer) post(rt *route, o *outgoing) bool {
 
 // acceptLocked charges the route and makes the message.
 func (c *Consumer) acceptLocked(rt *route, o *outgoing) []Message {
-	rt.credit -= o.cost
-	rt.unsettled++
+	rt.charge(o.cost)
 	c.core.stats.local.Add(1)
 	ms := make([]Message, 1)
 	m := &ms[0]

@@ -34,11 +34,22 @@ func (c *core) publish(ctx context.Context, address string, body any, opts []Cal
 	if len(p.local) > 0 && !o.owned { // local consumers share one copy
 		o.body, o.owned = slices.Clone(o.body), true
 	}
-	if p.try(set != nil && set.noWait) {
-		return nil
+	if !p.try(set != nil && set.noWait) {
+		p.wait(ctx)
 	}
-	p.wait(ctx)
+	for _, b := range o.bulks {
+		o.done = b.done
+		if err := c.awaitBulk(ctx, b.link, &o, "publish to"); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// bulkRef is a large publish on its way over a link.
+type bulkRef struct {
+	link *link
+	done chan error
 }
 
 // publishing is one publish.
@@ -119,7 +130,7 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 		c.mu.Unlock()
 		return true
 	}
-	if rt.credit <= 0 || rt.stalled {
+	if rt.stalled || rt.credit() <= 0 && !c.growLocked() {
 		wait := !rt.stalled && !last
 		rt.stalled = !wait
 		c.mu.Unlock()
@@ -145,7 +156,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 	if l.err != nil || l.bye || l.leftBehind {
 		return true
 	}
-	full := len(l.buf) >= bufferCap
+	full := len(l.buf) >= bufferCap || len(o.body) > chunked && !l.bulks.takesBulk()
 	l.stalled = full && (l.stalled || last)
 	if full && !l.stalled {
 		l.blockedLocked(r)
@@ -156,7 +167,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 	for _, rt := range *r.routes.Load() { // as the peer knows them: they change under this lock
 		switch {
 		case rt.link != l || rt.removed:
-		case rt.credit > 0 && !rt.stalled && !full:
+		case rt.credit() > 0 && !rt.stalled && !full && rt.bulks == 0:
 			charged = append(charged, rt)
 		case rt.stalled || last || full:
 			skipped = append(skipped, rt)
@@ -187,12 +198,19 @@ func (l *link) appendPublish(o *outgoing, charged, skipped []*route) {
 		return
 	}
 	for _, rt := range charged {
-		rt.credit -= o.cost
-		rt.unsettled++
+		rt.charge(o.cost)
 	}
 	l.outside += int64(len(charged))
 	l.sent += int64(len(charged))
 	o.head[fRoute] = uint64(charged[0].num)
+	if len(o.body) > chunked {
+		bulk := *o
+		bulk.done = make(chan error, 1)
+		l.postBulkLocked(&bulk, charged, nums)
+		o.bulks = append(o.bulks, bulkRef{l, bulk.done})
+		return
+	}
+	l.bulks.quiet = 0
 	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, nums, len(o.body)), o.body...)
 	l.wakeLocked()
 }

@@ -3,6 +3,7 @@ package bus
 import (
 	"fmt"
 	"io"
+	"slices"
 )
 
 const (
@@ -24,6 +25,8 @@ type reader struct {
 	run   [runMax + 1]frame
 	n     int
 	small int // bytes of bodies up to smallBody
+
+	bulksIn map[uint64]*bulkIn
 }
 
 // read reads frames until the link ends. It returns nil after GOODBYE.
@@ -92,7 +95,7 @@ func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
 	}
 	switch kind {
 	case frameReply:
-		r.gotReply(&f)
+		r.gotReply(&f, true)
 	case frameCredit:
 		err = r.gotCredit(&f)
 	case frameRoutesAck:
@@ -101,7 +104,7 @@ func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
 	case frameCancel:
 		r.gotCancel(&f)
 	case frameBounce:
-		err = r.gotBounce(&f)
+		err = r.gotBounce(&f, true)
 	case framePing:
 		r.link.frame(framePong, &head{})
 		r.soon()
@@ -112,6 +115,20 @@ func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
 		r.gotLeavingOK()
 	case frameGoodbye:
 		return true, nil
+	case frameBulk:
+		err = r.gotBulk(&f)
+	case frameBulkGo:
+		r.gotBulkGo(&f)
+	case frameChunk:
+		err = r.gotChunk(&f)
+	case frameChunkAck:
+		err = r.gotChunkAck(&f)
+	case frameBulkReset:
+		if f.head[fFrame] != 0 {
+			r.gotBulkRefused(&f)
+		} else {
+			r.gotBulkReset(&f)
+		}
 	default:
 		err = fmt.Errorf("%w: frame of unknown type %d", errMalformed, kind)
 	}
@@ -143,7 +160,7 @@ func (r *reader) message(b []byte) error {
 			return fmt.Errorf("%w: message for route %d, which is not there", errMalformed, f.head[fRoute])
 		}
 	}
-	if err := r.to.take(f); err != nil {
+	if err := r.to.take(int64(messageCost+len(f.body)+f.header.size()), f.head[fStarved] != 0); err != nil {
 		return err
 	}
 	if len(f.body) <= smallBody {
@@ -157,17 +174,20 @@ func (r *reader) message(b []byte) error {
 
 // take notes that a message has come, and checks that its sender had credit for
 // it. Credit that is on its way to the sender counts: it has less.
-func (in *inbound) take(f *frame) error {
-	if in.taken-in.paid >= in.consumer.window {
+func (in *inbound) take(cost int64, starved bool) error {
+	if in.taken-in.paid >= in.window.Load() {
 		in.link.mu.Lock()
 		in.paid = in.returned
 		in.link.mu.Unlock()
-		if in.taken-in.paid >= in.consumer.window {
-			return fmt.Errorf("%w: message for route %d, whose window of %d bytes is used up", errMalformed, in.consumer.num, in.consumer.window)
+		if w := in.window.Load(); in.taken-in.paid >= w {
+			return fmt.Errorf("%w: message for route %d, whose window of %d bytes is used up", errMalformed, in.consumer.num, w)
 		}
 	}
+	if starved {
+		in.grow()
+	}
 	in.received++
-	in.taken += int64(messageCost + len(f.body) + f.header.size())
+	in.taken += cost
 	return nil
 }
 
@@ -257,7 +277,7 @@ func (r *reader) gotPublish(f *frame) error {
 		r.to = in
 		ms[0].Body = body
 		r.fill(&ms[0], f)
-		if err := in.take(f); err != nil {
+		if err := in.take(int64(messageCost+len(f.body)+f.header.size()), f.head[fStarved] != 0); err != nil {
 			return err
 		}
 		r.unsettledIn.Add(1)
@@ -288,7 +308,8 @@ next:
 	return ins
 }
 
-func (l *link) gotReply(f *frame) {
+// gotReply answers a request; shared says that the body is in the read buffer.
+func (l *link) gotReply(f *frame, shared bool) {
 	c := l.pend.take(f.head[fID])
 	if c == nil { // it has ended
 		l.core.stats.lateReplies.Add(1)
@@ -296,7 +317,7 @@ func (l *link) gotReply(f *frame) {
 	}
 	r := reply{
 		failed: f.head[fFailed] != 0, code: unzigzag(f.head[fCode]), header: f.header,
-		body: f.body, codec: uint8(f.head[fCodec]), shared: true,
+		body: f.body, codec: uint8(f.head[fCodec]), shared: shared,
 	}
 	c.answer(l.core.answerOf(&l.replied, &r, ViaLink))
 	l.core.poke()
@@ -323,9 +344,25 @@ func (l *link) gotCredit(f *frame) error {
 	if err := l.settled(rt, f.head[fBytes], f.head[fMessages]); err != nil {
 		return err
 	}
+	if w := f.head[fWindow]; w > 0 {
+		if err := l.setWindow(rt, w); err != nil {
+			return err
+		}
+	}
 	l.core.stats.settled.Add(f.head[fMessages])
 	rt.ring.grant()
 	l.core.poke()
+	return nil
+}
+
+// setWindow takes over a route's new window.
+func (l *link) setWindow(rt *route, w uint64) error {
+	if w > maxWindow {
+		return fmt.Errorf("%w: window of %d bytes for route %d", errMalformed, w, rt.num)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rt.window = int64(w)
 	return nil
 }
 
@@ -336,12 +373,8 @@ func (l *link) settled(rt *route, bytes, messages uint64) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	rt.credit += int64(bytes)
-	rt.unsettled -= int64(messages)
+	rt.settle(int64(bytes), int64(messages))
 	l.outside -= int64(messages)
-	if rt.credit >= rt.window/2 {
-		rt.stalled = false
-	}
 	return nil
 }
 
@@ -349,14 +382,15 @@ func (l *link) settled(rt *route, bytes, messages uint64) error {
 func (l *link) owes(rt *route, bytes, messages uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if messages > uint64(rt.unsettled) || bytes > uint64(rt.window-rt.credit) {
-		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", errMalformed, messages, bytes, rt.num, rt.unsettled, rt.window-rt.credit)
+	if messages > uint64(rt.unsettled) || bytes > uint64(rt.used) {
+		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", errMalformed, messages, bytes, rt.num, rt.unsettled, rt.used)
 	}
 	return nil
 }
 
-// gotBounce takes a message back and routes it elsewhere.
-func (l *link) gotBounce(f *frame) error {
+// gotBounce takes a message back and routes it elsewhere; shared says that the
+// body is in the read buffer.
+func (l *link) gotBounce(f *frame, shared bool) error {
 	rt := l.route(f.head[fRoute])
 	if rt == nil || f.head[fKind] != kindSend && f.head[fKind] != kindRequest {
 		return fmt.Errorf("%w: bounce of kind %d of route %d", errMalformed, f.head[fKind], f.head[fRoute])
@@ -366,8 +400,11 @@ func (l *link) gotBounce(f *frame) error {
 		return err
 	}
 	o := outgoing{
-		header: f.header, body: append([]byte(nil), f.body...), owned: true, cost: int64(cost),
+		header: f.header, body: f.body, owned: true, cost: int64(cost),
 		deadline: l.core.clock() + int64(min(f.head[fTimeLeft], 1<<40))*1e6,
+	}
+	if shared {
+		o.body = slices.Clone(f.body)
 	}
 	o.head[fKind], o.head[fCodec], o.head[fHops] = f.head[fKind], f.head[fCodec], f.head[fHops]
 	ended := false

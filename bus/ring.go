@@ -42,13 +42,31 @@ type route struct {
 	link     *link     // nil: the consumer is this node's
 	consumer *Consumer // nil: it is not
 	num      uint32    // at the node it is on
-	window   int64
 
 	// Guarded by link.mu; for this node's consumers by Consumer.mu.
-	credit    int64 // bytes that may still be sent; a message may start while it is positive
-	unsettled int64 // messages sent that have come back neither as credit nor as a bounce
+	window    int64 // bytes that may be unsettled; a message may start while fewer are
+	used      int64 // bytes sent that have come back neither as credit nor as a bounce
+	unsettled int64 // messages
+	bulks     int   // large messages that are not wholly written: others wait behind them
 	removed   bool
 	stalled   bool // a publish has waited for it in vain
+}
+
+// credit returns how many bytes may still be sent.
+func (rt *route) credit() int64 { return rt.window - rt.used }
+
+func (rt *route) charge(cost int64) {
+	rt.used += cost
+	rt.unsettled++
+}
+
+// settle takes messages back into the balance.
+func (rt *route) settle(bytes, messages int64) {
+	rt.used -= bytes
+	rt.unsettled -= messages
+	if rt.credit() >= rt.window/2 {
+		rt.stalled = false
+	}
 }
 
 func (rt *route) post(o *outgoing) bool {
@@ -195,7 +213,7 @@ func (c *core) ringOf(address string) *ring {
 	r := c.dir.get(address)
 	if r == nil {
 		r = newRing(c, address)
-		c.dir.change(address, r)
+		c.dir.add(r)
 	}
 	return r
 }
@@ -216,5 +234,5 @@ func (c *core) tidy(r *ring) {
 		return
 	}
 	r.gone = true
-	c.dir.change(r.address, nil)
+	c.dir.remove(r)
 }

@@ -15,11 +15,13 @@ type outgoing struct {
 	body     []byte
 	owned    bool // the body's memory is nobody else's
 	cost     int64
-	deadline int64 // by the bus's clock; 0: not asked for yet, see due
-	call     *call // of a request
-	turn     turn  // that the sender holds
-	local    bool  // it must stay on this node
-	flushes  bool  // whoever posts it flushes the link
+	deadline int64      // by the bus's clock; 0: not asked for yet, see due
+	call     *call      // of a request
+	turn     turn       // that the sender holds
+	local    bool       // it must stay on this node
+	flushes  bool       // whoever posts it flushes the link
+	done     chan error // of a large body: see bulkOut
+	bulks    []bulkRef  // of a large publish
 }
 
 // fits reports whether the message may go to rt at all. A request does not go
@@ -64,7 +66,7 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSize("a message to", address, o.header, b); err != nil {
+	if err := c.checkSize("a message to", address, o.header, b); err != nil {
 		return nil, err
 	}
 	_, shared := body.([]byte)
@@ -94,7 +96,7 @@ func wholeMs(left int64) uint64 { return uint64(max(1, (left+1e6-1)/1e6)) }
 // due returns the deadline.
 func (o *outgoing) due(c *core) int64 {
 	if o.deadline == 0 {
-		o.deadline = c.clock() + int64(defaultTimeout)
+		o.deadline = c.roughly() + int64(defaultTimeout)
 	}
 	return o.deadline
 }
@@ -104,7 +106,7 @@ func (c *core) send(ctx context.Context, address string, body any, opts []CallOp
 	if _, err := c.prepare(ctx, &o, verbSend, kindSend, address, body, opts); err != nil {
 		return err
 	}
-	_, err := c.deliver(ctx, address, &o)
+	_, err := c.post(ctx, address, &o)
 	return err
 }
 
@@ -132,7 +134,7 @@ func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, 
 	call := c.newCall(o.due(c))
 	call.turn = o.turn
 	o.call, o.flushes = call, true
-	rt, err := c.deliver(ctx, address, o)
+	rt, err := c.post(ctx, address, o)
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +154,24 @@ func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, 
 	}
 	call.withdraw()
 	return nil, fmt.Errorf("bus: request to %q: %w", address, ctx.Err())
+}
+
+// post delivers a message and returns when all of it is written, to the link's
+// buffer at least.
+func (c *core) post(ctx context.Context, address string, o *outgoing) (*route, error) {
+	for {
+		if len(o.body) > chunked {
+			o.done = make(chan error, 1)
+		}
+		rt, err := c.deliver(ctx, address, o)
+		if err != nil || rt.link == nil || o.done == nil {
+			return rt, err
+		}
+		if err = c.awaitBulk(ctx, rt.link, o, "message to"); err != errAgain {
+			return rt, err
+		}
+		o.head[fTimeLeft] = wholeMs(o.due(c) - c.clock())
+	}
 }
 
 // deliver posts o to a route, or lets it wait for one.

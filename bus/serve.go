@@ -33,7 +33,9 @@ func (c *core) serve(ctx context.Context, peer Peer, conn net.Conn, up func()) e
 	l.soon()
 	stopSupersede := context.AfterFunc(ctx, l.supersede)
 	beat := c.heartbeat(l)
-	err := (&reader{link: l}).read()
+	r := &reader{link: l}
+	err := r.read()
+	r.endBulks()
 	stopSupersede()
 	beat.stop()
 	err = l.ending(ctx, err, written)
@@ -150,6 +152,7 @@ func (c *core) removeLink(l *link, err error) {
 	c.mu.Lock()
 	delete(c.links, l)
 	l.mu.Lock()
+	l.endBulksLocked()
 	c.stats.unknown.Add(uint64(l.outside))
 	c.stats.linkSent.Add(uint64(l.sent))
 	l.outside, l.sent = 0, 0
@@ -185,6 +188,9 @@ func (c *core) cutOff(in *inbound) {
 	cn.mu.Lock()
 	dropped := cn.drop(in)
 	cn.mu.Unlock()
+	if !in.freed {
+		in.giveBack()
+	}
 	c.stats.cutOff.Add(uint64(dropped))
 	if in.removing && !in.freed {
 		in.freed = true

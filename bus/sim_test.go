@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -98,6 +99,7 @@ type simMessage struct {
 	Address string
 	Seq     int
 	Publish bool
+	Pad     string // to make it large; not part of what it is
 }
 
 func newSim(t *testing.T, seed uint64, faults bool, seen sightings) *sim {
@@ -294,7 +296,7 @@ func (s *sim) sender(id int, rng *rand.Rand) {
 			return
 		case <-time.After(time.Duration(rng.IntN(30)) * time.Millisecond):
 		}
-		m := simMessage{id, fmt.Sprint("a", rng.IntN(simAddresses)), seq, rng.IntN(5) == 0}
+		m := simMessage{id, fmt.Sprint("a", rng.IntN(simAddresses)), seq, rng.IntN(5) == 0, ""}
 		err := s.one(s.net.bus(at), m, rng)
 		if errors.Is(err, bus.ErrClosed) {
 			at = (at + 1) % 3
@@ -314,6 +316,9 @@ func (s *sim) allowed(err error) bool {
 func (s *sim) one(eb *bus.EventBus, m simMessage, rng *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
+	if rng.IntN(40) == 0 {
+		m.Pad = strings.Repeat("x", rng.IntN(200<<10))
+	}
 	switch {
 	case m.Publish:
 		return eb.Publish(ctx, m.Address, m)
@@ -380,7 +385,7 @@ func (s *sim) noGhosts() {
 		n := s.others(&simConsumer{address: address})
 		for _, i := range s.live {
 			for k := range 2 * n {
-				_, err := s.net.bus(i).Request(s.t.Context(), address, simMessage{-1 - i, address, s.check.next(), false})
+				_, err := s.net.bus(i).Request(s.t.Context(), address, simMessage{-1 - i, address, s.check.next(), false, ""})
 				if err != nil {
 					s.t.Errorf("n%d, %s, request %d with %d consumers: %v", i, address, k, n, err)
 				}
@@ -419,6 +424,8 @@ func (c *checker) handle(consumer int, bm *bus.Message, slow time.Duration) erro
 	if err := bm.Decode(&m); err != nil {
 		return err
 	}
+	whole := m
+	m.Pad = ""
 	c.mu.Lock()
 	key := fmt.Sprint(m.Sender, m.Address, consumer)
 	if !bm.Rerouted() && m.Sender >= 0 {
@@ -439,7 +446,7 @@ func (c *checker) handle(consumer int, bm *bus.Message, slow time.Duration) erro
 	c.mu.Unlock()
 	time.Sleep(slow)
 	if bm.WantsReply() {
-		return bm.Reply(context.Background(), m)
+		return bm.Reply(context.Background(), whole)
 	}
 	return nil
 }
@@ -450,6 +457,7 @@ func (c *checker) accept(m simMessage, err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	m.Pad = ""
 	c.accepted[m] = true
 }
 

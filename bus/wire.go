@@ -28,6 +28,11 @@ const (
 	frameLeaving
 	frameLeavingOK
 	frameGoodbye
+	frameChunk
+	frameChunkAck
+	frameBulk
+	frameBulkGo
+	frameBulkReset
 )
 
 // head is the numbers of a frame by field, from 1 to 8; zeros are not written.
@@ -43,10 +48,14 @@ const (
 	fSeq      = 3 // of RoutesAck
 	fTimeLeft = 4 // of Msg
 	fMessages = 4 // of Credit
-	fCodec    = 5
+	fCodec    = 5 // of Msg, Reply
+	fWindow   = 5 // of Credit
 	fHops     = 7 // of Msg
 	fCode     = 7 // of Reply
 	fStarved  = 8
+	fBulk     = 1 // of the frames of large bodies: which
+	fSize     = 2 // of Bulk; of ChunkAck, how much has come; of a refusal, the limit
+	fFrame    = 3 // of Bulk: what it stands for; of BulkReset: that it is a refusal
 
 	fieldHeaders = 6
 	fieldSkipped = 9
@@ -54,7 +63,7 @@ const (
 )
 
 // maxFrame bounds a frame: a body, headers with their own encoding, numbers.
-const maxFrame = maxBody + 2*maxHeader + 16*maxHeaders + maxSkipped
+const maxFrame = chunked + 2*maxHeader + 16*maxHeaders + maxSkipped
 
 // maxSkipped bounds the bytes of the numbers that a publish skips.
 const maxSkipped = 64 << 10
@@ -112,7 +121,20 @@ func appendFrame(b []byte, kind int, h *head, header Header, skipped []byte, bod
 	if body > 0 {
 		n += lenField(body)
 	}
-	b = protowire.AppendVarint(append(b, byte(kind<<3|2)), uint64(n))
+	if kind < 16 {
+		b = append(b, byte(kind<<3|2))
+	} else {
+		b = protowire.AppendVarint(b, uint64(kind)<<3|2)
+	}
+	b = appendFields(protowire.AppendVarint(b, uint64(n)), h, header, skipped)
+	if body > 0 {
+		b = protowire.AppendVarint(append(b, fieldBody<<3|2), uint64(body))
+	}
+	return b
+}
+
+// appendFields appends the content of a frame but for its body.
+func appendFields(b []byte, h *head, header Header, skipped []byte) []byte {
 	for i := 1; i < fieldHeaders; i++ {
 		if h[i] != 0 {
 			b = protowire.AppendVarint(append(b, byte(i<<3)), h[i])
@@ -128,9 +150,6 @@ func appendFrame(b []byte, kind int, h *head, header Header, skipped []byte, bod
 	}
 	if len(skipped) > 0 {
 		b = protowire.AppendBytes(append(b, fieldSkipped<<3|2), skipped)
-	}
-	if body > 0 {
-		b = protowire.AppendVarint(append(b, fieldBody<<3|2), uint64(body))
 	}
 	return b
 }
@@ -216,8 +235,8 @@ func (f *frame) parse(b []byte) error {
 		i += int(size)
 		switch tag >> 3 {
 		case fieldBody:
-			if len(v) > maxBody {
-				return fmt.Errorf("%w: body of %d bytes; the limit is %d", errMalformed, len(v), maxBody)
+			if len(v) > chunked {
+				return fmt.Errorf("%w: body of %d bytes in a frame; the limit is %d", errMalformed, len(v), chunked)
 			}
 			f.body = v
 		case fieldSkipped:

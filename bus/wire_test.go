@@ -54,7 +54,7 @@ func (f *handFrame) message() *wire.Frame {
 			Headers: f.headers(), Code: int64(unzigzag(h[fCode])), Body: f.body,
 		}}}
 	case frameCredit:
-		return &wire.Frame{Kind: &wire.Frame_Credit{Credit: &wire.Credit{Route: uint32(h[fRoute]), Bytes: h[fBytes], Messages: h[fMessages]}}}
+		return &wire.Frame{Kind: &wire.Frame_Credit{Credit: &wire.Credit{Route: uint32(h[fRoute]), Bytes: h[fBytes], Messages: h[fMessages], Window: h[fWindow]}}}
 	case frameRoutesAck:
 		return &wire.Frame{Kind: &wire.Frame_RoutesAck{RoutesAck: &wire.RoutesAck{Seq: h[fSeq]}}}
 	case frameRoutesDone:
@@ -238,7 +238,7 @@ var wireFrames = []struct {
 	{"many headers", handFrame{kind: frameMsg, head: head{fKind: kindSend, fRoute: 1}, header: Header{"a": {"1", "2", "3"}, "b": {"x"}, "ключ": {"значение"}}}},
 	{"empty headers", handFrame{kind: frameMsg, head: head{fKind: kindSend, fRoute: 1}, header: Header{"": {"v"}, "k": {"", "x"}, "none": {""}}}},
 	{"long header", handFrame{kind: frameMsg, head: head{fKind: kindSend, fRoute: 1}, header: Header{"k": {strings.Repeat("v", maxHeader-1)}}}},
-	{"largest body", handFrame{kind: frameMsg, head: head{fKind: kindSend, fRoute: 1}, body: bytes.Repeat([]byte{0xff}, maxBody)}},
+	{"largest body", handFrame{kind: frameMsg, head: head{fKind: kindSend, fRoute: 1}, body: bytes.Repeat([]byte{0xff}, chunked)}},
 }
 
 func TestFramesEqualProtobuf(t *testing.T) {
@@ -277,7 +277,7 @@ func randomFrame(r *rand.Rand) *handFrame {
 	case frameReply:
 		*h = head{fFailed: u32(), fID: u64(), fCodec: u32(), fCode: u64()}
 	case frameCredit:
-		*h = head{fRoute: u32(), fBytes: u64(), fMessages: u64()}
+		*h = head{fRoute: u32(), fBytes: u64(), fMessages: u64(), fWindow: u64()}
 	case frameRoutesAck:
 		h[fSeq] = u64()
 	case frameRoutesDone:
@@ -308,7 +308,11 @@ func TestRoutesEqualProtobuf(t *testing.T) {
 	var added []*wire.Routes_Added
 	for _, c := range cs {
 		l.announce(c)
-		added = append(added, &wire.Routes_Added{Number: c.num, Address: c.address, Window: uint64(c.window)})
+		a := &wire.Routes_Added{Number: c.num, Address: c.address}
+		if c.window < windowFloor { // which need not be said
+			a.Window = uint64(c.window)
+		}
+		added = append(added, a)
 	}
 	checkRoutes(t, l, &wire.Routes{Seq: 1, Added: added, Last: true})
 
@@ -323,7 +327,7 @@ func TestRoutesEqualProtobuf(t *testing.T) {
 	l.announce(more)
 	checkRoutes(t, l, &wire.Routes{
 		Seq: 2, Removed: removed,
-		Added: []*wire.Routes_Added{{Number: 1 << 20, Address: "more", Window: 1 << 26}},
+		Added: []*wire.Routes_Added{{Number: 1 << 20, Address: "more"}},
 	})
 }
 
@@ -529,14 +533,14 @@ func TestLargestFrame(t *testing.T) {
 		short.Add("k", "v")
 	}
 	for name, h := range map[string]Header{"none": nil, "many": many, "one": one, "short": short} {
-		body := make([]byte, maxBody)
-		if err := checkSize("a message to", "a", h, body); err != nil {
+		body := make([]byte, chunked)
+		if err := newCore(config{bodyLimit: chunked}).checkSize("a message to", "a", h, body); err != nil {
 			t.Fatal(err)
 		}
 		b := append(appendFrame(nil, frameMsg, &most, h, nil, len(body)), body...)
 		kind, inner := content(t, b)
 		var f frame
-		if err := f.parse(inner); err != nil || kind != frameMsg || !sameHeader(f.header, h) || len(f.body) != maxBody {
+		if err := f.parse(inner); err != nil || kind != frameMsg || !sameHeader(f.header, h) || len(f.body) != chunked {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

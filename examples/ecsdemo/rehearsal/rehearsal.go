@@ -124,7 +124,7 @@ as child processes of this program, %s.
 Each task's health is checked every second. At each check its HTTPVerticle sends its own
 IP over the bus: to PointVerticle with Send, which one task receives, and to
 BroadcastVerticle with Publish, which all tasks receive. Look for lines whose received= is
-another IP than their local=: those came from another task (via=link).
+another IP than their local=: those came from another task (via=link or via=gossip).
 
 Try, in another terminal, with a pid from below:  kill -9 PID  (the others go on, and a
 replacement joins),  kill PID  (a graceful leave: nothing lost).  Ctrl-C stops all tasks
