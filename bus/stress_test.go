@@ -30,6 +30,14 @@ const stressAddresses = 3
 
 func stressAddress(i int) string { return fmt.Sprint("a", i%stressAddresses) }
 
+// stressSize is that of a small body, or now and then of one that goes in chunks.
+func stressSize() int {
+	if rand.IntN(100) == 0 {
+		return 64<<10 + rand.IntN(256<<10)
+	}
+	return rand.IntN(600)
+}
+
 // load is what runs beside a stress test until it is stopped.
 type load struct {
 	stopped chan struct{}
@@ -136,7 +144,7 @@ func (r *rolling) call(n *node, i int) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	var err error
-	if body := make([]byte, rand.IntN(600)); i%3 == 0 {
+	if body := make([]byte, stressSize()); i%3 == 0 {
 		_, err = n.Request(ctx, stressAddress(i), body)
 	} else {
 		err = n.Send(ctx, stressAddress(i), body)
@@ -285,7 +293,7 @@ const senderBits = 40
 
 // call calls one address, as a sender that always uses the same.
 func (b *breaking) call(n *node, sender, seq int) (err error) {
-	body := make([]byte, 16+rand.IntN(600))
+	body := make([]byte, 16+stressSize())
 	binary.LittleEndian.PutUint64(body, uint64(sender)<<senderBits|uint64(seq))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+rand.IntN(30))*time.Millisecond)
 	defer cancel()
