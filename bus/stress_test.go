@@ -178,13 +178,15 @@ func (r *rolling) roll() {
 		r.join()
 	}
 	wg.Wait()
+	for _, n := range leavers {
+		n.serving.Wait()
+	}
 	r.left, r.nodes = append(r.left, leavers...), r.nodes[count:]
 }
 
 func (r *rolling) leave(n *node) {
 	begin := time.Now()
 	err := n.Close()
-	n.serving.Wait()
 	if took := time.Since(begin); err != nil || took > 5*time.Second {
 		r.t.Errorf("%s left after %v: %v", n.peer.Name, took, err)
 	}
