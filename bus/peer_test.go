@@ -213,11 +213,16 @@ func TestGoodbyeCutsNothingOff(t *testing.T) {
 				closed := make(chan error, 1)
 				go func() { closed <- p.eb.Close() }()
 				synctest.Wait()
+				heard := make([]byte, 1<<10)
+				n, err := p.Read(heard)
+				if err != nil || !bytes.HasSuffix(heard[:n], stream(t, leavingFrame)) {
+					t.Errorf("before LEAVING_OK the peer reads %x, %v", heard[:n], err)
+				}
 				p.say(leavingOKFrame) // GOODBYE comes
 				for _, f := range said {
 					p.say(f)
 				}
-				heard, err := io.ReadAll(p)
+				heard, err = io.ReadAll(p)
 				if err != nil || !bytes.HasSuffix(heard, stream(t, goodbyeFrame)) {
 					t.Errorf("the peer reads %x, %v", heard, err)
 				}
