@@ -65,6 +65,8 @@ type link struct {
 
 	// Of whoever has made state writeRunning.
 	part    []byte
+	parts   [2][]byte
+	vector  net.Buffers
 	wrote   int
 	tryOnce func(fd uintptr) bool
 
@@ -245,8 +247,10 @@ func (l *link) write(b, chunk []byte, now bool) (n int, err error) {
 		if chunk == nil {
 			return l.conn.Write(b)
 		}
-		bufs := net.Buffers{b, chunk}
-		_, err := bufs.WriteTo(l.conn)
+		l.parts = [2][]byte{b, chunk}
+		l.vector = l.parts[:]
+		_, err := l.vector.WriteTo(l.conn)
+		l.parts = [2][]byte{}
 		return len(b), err
 	}
 	l.part, l.wrote = b, 0

@@ -92,7 +92,8 @@ func (p *publishing) wait(ctx context.Context) {
 	for {
 		changed := make(chan struct{})
 		r.mu.Lock()
-		r.publish = append(r.publish, changed)
+		line := r.lineLocked()
+		line.publish = append(line.publish, changed)
 		r.waiting.Add(1)
 		r.mu.Unlock()
 		if p.try(false) {
@@ -118,9 +119,12 @@ func (p *publishing) wait(ctx context.Context) {
 // noPublisher takes back that a publisher waits.
 func (r *ring) noPublisher(c chan struct{}) {
 	r.mu.Lock()
-	if i := slices.Index(r.publish, c); i >= 0 {
-		r.publish = slices.Delete(r.publish, i, i+1)
-		r.waiting.Add(-1)
+	if line := r.line; line != nil {
+		if i := slices.Index(line.publish, c); i >= 0 {
+			line.publish = slices.Delete(line.publish, i, i+1)
+			r.waiting.Add(-1)
+			r.restLocked()
+		}
 	}
 	r.mu.Unlock()
 	r.core.forget(r)
@@ -130,7 +134,7 @@ func (r *ring) noPublisher(c chan struct{}) {
 // the consumer has no room and it may yet be waited for.
 func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 	c.mu.Lock()
-	rt := c.local
+	rt := &c.local
 	if c.closed || rt.removed {
 		c.mu.Unlock()
 		return true
@@ -144,7 +148,7 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 		}
 		return !wait
 	}
-	start := c.putLocked(c.acceptLocked(rt, o))
+	start := c.acceptLocked(rt, o)
 	c.mu.Unlock()
 	if start {
 		c.start()

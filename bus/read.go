@@ -272,7 +272,8 @@ func (r *reader) deadline(f *frame) int64 { return r.now + int64(min(f.head[fTim
 
 // alone reports whether a publish goes to this consumer only.
 func (in *inbound) alone(f *frame) bool {
-	return in.known && f.skipped == nil && len(*in.consumer.ring.mine.Load()) == 1
+	c := in.consumer
+	return in.known && f.skipped == nil && c.ring.mine.Load() == c && c.sibling.Load() == nil
 }
 
 // take notes that a message has come, and checks that its sender had credit for
@@ -413,11 +414,10 @@ func (e *entry) fanOut(ins []*inbound, body []byte) {
 
 // charged returns the routes of an address that the sender of a publish knew.
 func (l *link) charged(first *inbound, skip []uint32) (ins []*inbound) {
-	mine := *first.consumer.ring.mine.Load()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 next:
-	for _, c := range mine {
+	for c := first.consumer.ring.mine.Load(); c != nil; c = c.sibling.Load() {
 		in := l.inLocked(c.num)
 		if in == nil || in.consumer != c || !in.known || in.gone {
 			continue
@@ -453,10 +453,8 @@ func (c *core) answerOf(in *inbound, r *reply, via Via) answer {
 	if r.failed {
 		return answer{err: &ReplyError{Code: r.code, Message: string(r.body)}}
 	}
-	m := &Message{Body: r.body, header: r.header, in: in, codec: r.codec, via: via}
-	if r.shared {
-		m.Body = append([]byte(nil), r.body...)
-	}
+	m := newMessage(r.body, !r.shared)
+	m.header, m.in, m.codec, m.via = r.header, in, r.codec, via
 	return answer{m: m}
 }
 
@@ -558,23 +556,11 @@ func (l *link) gotCancel(f *frame) {
 	}
 	c := in.consumer
 	c.mu.Lock()
-	m := c.find(in, f.head[fID])
+	m := c.box.find(in, f.head[fID])
 	c.mu.Unlock()
 	if m != nil {
 		m.end(stateCanceled)
 	}
-}
-
-// find finds a request that waits or is being handled.
-func (b *mailbox) find(in *inbound, id uint64) *Message {
-	for _, list := range [][]*Message{b.running, b.in[b.head:]} {
-		for _, m := range list {
-			if m.in == in && m.id == id && m.kind == kindRequest {
-				return m
-			}
-		}
-	}
-	return nil
 }
 
 func zigzag(n int) uint64   { return uint64(int64(n)<<1) ^ uint64(int64(n)>>63) }

@@ -248,7 +248,8 @@ func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 		r.mu.Unlock()
 		return nil, fmt.Errorf("%w: message to %q", ErrClosed, r.address)
 	}
-	r.queue = append(r.queue, w)
+	line := r.lineLocked()
+	line.queue = append(line.queue, w)
 	r.waiting.Add(1)
 	r.core.waiting.Add(1)
 	r.grantLocked() // credit may have come since
