@@ -171,6 +171,9 @@ func (c *core) post(ctx context.Context, address string, o *outgoing) (*route, e
 		if err = c.awaitBulk(ctx, rt.link, o, "message to"); err != errAgain {
 			return rt, err
 		}
+		if o.ended() { // its answer is there; the call must not be pending again
+			return rt, nil
+		}
 		o.head[fTimeLeft] = wholeMs(o.due(c) - c.clock())
 	}
 }
