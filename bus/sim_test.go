@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/bus/bustest"
 )
 
 var (
