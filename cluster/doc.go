@@ -85,6 +85,33 @@
 // On real sockets of one machine a node joins two others within 10 ms, TLS
 // included, and leaves within 0.6 s, of which gossip takes 0.5.
 //
+// # Faults
+//
+// Measured with real processes under load, on a shared 2-core machine; each line is
+// printed by the command that is named. Requests that fail do so typed; sends that
+// are lost were under way on a link that broke, and are counted.
+//
+//	fault                           requests  failed  seen
+//	kill -9 of a consumer's process      904       1  link broke after 2 ms, no failure and no send to it later   (P)
+//	stopped for 2 s                      610       0  the link held                                              (P)
+//	stopped for 30 s                   5,950      50  link broke after 3.6 s, linked again 0.3 s after it went on (P)
+//	a consumer that handles nothing      612       0  others at 100% of their rate, memory flat                  (P)
+//	no descriptors left                1,416       0  members served, a newcomer linked 0.8 s after the end      (P)
+//	rolling restart of five           17,447       0  18,521 sends, none lost; a leave took 0.75 s at most       (P)
+//	killed, stopped, closed at random 128,475    177  each once, in time, its own reply                          (P)
+//	a cable is pulled                  1,642      49  link broke after 4.0 s, linked again 1.2 s after the end   (N)
+//	one direction is lost              1,597      49  link broke after 3.9 s, linked again 1.2 s after the end   (N)
+//	1 Mbit/s                           1,606       0  the link full of bulk held, others at their rate           (N)
+//	3,700 streams of strangers, 20,000 packets     0  memory +4 MiB, members at 100% of their rate              (A)
+//
+//	(P) go test ./cluster -run TestProcesses -long -v -timeout 20m     without -long the short forms
+//	(N) go test ./cluster -run TestNetworks -long -v -timeout 20m      needs Linux namespaces
+//	(A) go test ./cluster -run TestAttack -long -v -timeout 20m
+//
+// In virtual time, 180 runs of clusters of 3, 5 and 10 under random faults made
+// 390,000 requests, of which each ended once, in time (go test ./cluster -run TestChaos
+// -chaos 60 -v).
+//
 // # The gossip lane
 //
 // bus.Publish with bus.Gossip goes over serf's user events: to the consumers of all
