@@ -11,6 +11,7 @@
 //	ecsdemo -deploy [-tasks N] [-bridge]
 //	ecsdemo -peers HOST:PORT,… [-bind HOST:PORT] [-advertise HOST:PORT] [-http HOST:PORT] [-gossip]
 //	ecsdemo healthcheck [-http HOST:PORT]
+//	ecsdemo doctor [-http HOST:PORT] [-bind HOST:PORT]
 package main
 
 import (
@@ -45,17 +46,19 @@ type settings struct {
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: shortTime})))
-	args := os.Args[1:]
-	healthcheck := len(args) > 0 && args[0] == "healthcheck"
-	if healthcheck {
-		args = args[1:]
+	args, command := os.Args[1:], ""
+	if len(args) > 0 && (args[0] == "healthcheck" || args[0] == "doctor") {
+		command, args = args[0], args[1:]
 	}
 	s := parse(args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	run := s.run
-	if healthcheck {
+	switch command {
+	case "healthcheck":
 		run = func(ctx context.Context) error { return checkHealth(ctx, s.http) }
+	case "doctor":
+		run = func(ctx context.Context) error { return examine(ctx, s, os.Stdout) }
 	}
 	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "ecsdemo:", err)

@@ -31,7 +31,7 @@ func (t task) run(ctx context.Context) error {
 		return err
 	}
 	local := ownName(node.Self().Addr)
-	web := &HTTPVerticle{Listen: t.listen, Local: local, Gossip: t.gossip}
+	web := &HTTPVerticle{Listen: t.listen, Local: local, Gossip: t.gossip, Peers: serveInspection(node)}
 	parts := []verticle.Verticle{&PointVerticle{local}, &BroadcastVerticle{local}, web}
 	if t.check {
 		parts = append(parts, checkOwnHealth(t.listen))

@@ -69,6 +69,8 @@ type HTTPVerticle struct {
 	Local  string // this task's IP
 	Gossip bool   // publish over the gossip lane
 
+	Peers http.HandlerFunc // answers GET /peers, for the doctor
+
 	server       *http.Server
 	eb           *bus.EventBus
 	sent, failed atomic.Uint64 // greetings; each is one Send and one Publish
@@ -87,6 +89,7 @@ func (v *HTTPVerticle) Start(_ context.Context, d *verticle.Deployment) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", v.health)
+	mux.HandleFunc("GET /peers", v.Peers)
 	v.eb = d.EventBus()
 	v.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	d.Go(func(context.Context) error {
