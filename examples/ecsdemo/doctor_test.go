@@ -77,7 +77,11 @@ func TestDoctorOfHealthyTasks(t *testing.T) {
 		[2]string{"ok    node", "the program that serves at 127.77.1.1:8080 has node " + a.ID()},
 		[2]string{"ok    127.77.1.2:7946", "TCP (a link) and UDP (gossip) pass"})
 
-	alone := w.task("127.77.1.3", "RUNNING", false) // the doctor is its only program
+	// The doctor is the only program of a task that belongs to no service.
+	alone, err := w.fake.AddTask(ecstest.TaskConfig{Cluster: "prod", Family: "ecsdemo", Address: "127.77.1.3"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	says(t, w.doctor(alone, 0),
 		[2]string{"ok    node", "nothing serves at 127.77.1.3:8080; node " + alone.ID()},
 		[2]string{"ok    127.77.1.1:7946", "pass"},
