@@ -59,7 +59,11 @@ func (l *link) retract(c *Consumer, waited []*Message) {
 		return
 	}
 	c.pins++
-	in.hold(waited)
+	for _, m := range waited {
+		if m.in == in {
+			in.hold(m)
+		}
+	}
 	l.dirty = append(l.dirty, in)
 	if len(l.buf) < bufferCap && l.state != writeRunning {
 		l.writeRoutesLocked()
@@ -67,12 +71,24 @@ func (l *link) retract(c *Consumer, waited []*Message) {
 	l.wakeLocked()
 }
 
-// hold keeps the messages of in until its removal is written.
-func (in *inbound) hold(waited []*Message) {
-	for _, m := range waited {
-		if m.in == in {
-			in.held = append(in.held, m)
-		}
+// hold keeps a message until the removal of its route is written.
+func (in *inbound) hold(m *Message) {
+	if in.held == nil {
+		in.held = new([]*Message)
+	}
+	*in.held = append(*in.held, m)
+}
+
+// bounceHeldLocked sends back what was held. It is not the last of in: its
+// removal is not acknowledged yet.
+func (in *inbound) bounceHeldLocked() {
+	if in.held == nil {
+		return
+	}
+	held := *in.held
+	in.held = nil
+	for _, m := range held {
+		in.link.bounceLocked(m, nil)
 	}
 }
 
@@ -96,11 +112,7 @@ func (l *link) writeRoutesLocked() {
 		l.buf = append(append(l.buf, seq...), b...)
 		l.unacked = append(l.unacked, change)
 		for _, in := range change.removed {
-			held := in.held
-			in.held = nil
-			for _, m := range held {
-				l.bounceLocked(m, nil) // not the last of in: the removal is not acknowledged
-			}
+			in.bounceHeldLocked()
 		}
 	}
 }

@@ -133,16 +133,27 @@ func (r *reader) address(b *bulkIn) error {
 	return nil
 }
 
+// place returns where the next n bytes belong, nil if they are too many.
+func (b *bulkIn) place(n int) []byte {
+	if !b.granted.Load() || int64(len(b.buf)+n) > b.size {
+		return nil
+	}
+	if b.buf == nil {
+		b.buf = make([]byte, 0, b.size)
+	}
+	return b.buf[len(b.buf) : len(b.buf)+n]
+}
+
 // gotChunk takes a part of a body.
 func (r *reader) gotChunk(f *frame) error {
 	b := r.bulksIn[f.head[fBulk]]
 	if b == nil || !b.granted.Load() || len(f.body) == 0 || int64(len(b.buf)+len(f.body)) > b.size {
 		return fmt.Errorf("%w: chunk of %d bytes that was not asked for", errMalformed, len(f.body))
 	}
-	if b.buf == nil {
-		b.buf = make([]byte, 0, b.size)
+	if to := b.place(len(f.body)); &to[0] != &f.body[0] { // else it was read to where it belongs
+		copy(to, f.body)
 	}
-	b.buf = append(b.buf, f.body...)
+	b.buf = b.buf[:len(b.buf)+len(f.body)]
 	b.unacked += len(f.body)
 	whole := int64(len(b.buf)) == b.size
 	if b.unacked >= chunkAck || whole {
@@ -163,19 +174,13 @@ func (r *reader) assembled(b *bulkIn) error {
 	b.f.body = b.buf
 	switch b.kind {
 	case frameReply:
-		r.gotReply(&b.f, false)
+		r.gotReply(&b.f, true)
 		return nil
 	case frameBounce:
-		return r.gotBounce(&b.f, false)
+		return r.gotBounce(&b.f, true)
 	}
-	for _, in := range b.ins {
-		ms := make([]Message, 1)
-		ms[0].Body = b.buf
-		r.to = in
-		r.fill(&ms[0], &b.f)
-		in.put(ms)
-	}
-	r.to = nil
+	e := r.entry(&b.f, b.cost)
+	e.fanOut(b.ins, b.buf)
 	return nil
 }
 

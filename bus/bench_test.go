@@ -66,14 +66,15 @@ func benchRoutes(n int) (*link, *ring) {
 func BenchmarkMailbox(b *testing.B) {
 	c := &Consumer{core: newCore(config{})}
 	ms := make([]Message, 16)
-	c.workers = 1
+	c.openLocked()
+	c.box.workers = 1
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		c.mu.Lock()
 		if n%len(ms) == 0 {
 			c.putLocked(ms)
 		}
-		c.ran(c.pop())
+		c.box.ran(c.box.pop())
 		c.mu.Unlock()
 	}
 }

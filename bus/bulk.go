@@ -15,12 +15,11 @@ import (
 
 const (
 	chunked     = 64 << 10
-	chunkSize   = 32 << 10
+	chunkSize   = 64 << 10
 	chunkAck    = 64 << 10  // bytes for which one is sent
 	chunkBeside = 128 << 10 // unacknowledged bytes, where other messages pass
 	chunkAlone  = 1 << 20   // the same where none did for a while
 	chunkQuiet  = 64        // chunks without another message between them
-	chunkRoom   = 64 << 10  // unwritten bytes of the link from which on chunks wait
 	bulksAhead  = 2         // under way, or asked for ahead
 )
 
@@ -38,10 +37,11 @@ type bulkOut struct {
 	routes []*route // that it was charged on
 	m      *Message // of a bounce
 
-	err error // why it was reset, if nobody waits for it
-
 	asked, granted bool
 	sent, acked    int
+	writing        bool  // its memory is being written from
+	reset          bool  // it has been taken back
+	err            error // why
 }
 
 // errAgain is what the sender of a large message gets when it is to be routed
@@ -91,25 +91,47 @@ func (l *link) askLocked() {
 	}
 }
 
-// pumpLocked appends as many chunks as may be under way.
-func (l *link) pumpLocked() {
-	for len(l.bulks.out) > 0 && l.err == nil && !l.bye {
-		b := l.bulks.out[0]
-		window := chunkBeside
-		if l.bulks.quiet >= chunkQuiet {
-			window = chunkAlone
-		}
-		if !b.granted || b.sent-b.acked >= window || len(l.buf) >= chunkRoom {
-			return
-		}
-		chunk := b.body[b.sent:min(len(b.body), b.sent+chunkSize)]
-		l.buf = append(appendFrame(l.buf, frameChunk, &head{fBulk: b.id}, nil, nil, len(chunk)), chunk...)
-		l.bulks.quiet++
-		if b.sent += len(chunk); b.sent == len(b.body) {
-			l.bulks.out = slices.Delete(l.bulks.out, 0, 1)
-			l.writtenLocked(b)
-			l.askLocked()
-		}
+// hasChunk reports whether a chunk may be written.
+func (l *link) hasChunk() bool {
+	if len(l.bulks.out) == 0 || l.bye {
+		return false
+	}
+	b := l.bulks.out[0]
+	window := chunkBeside
+	if l.bulks.quiet >= chunkQuiet {
+		window = chunkAlone
+	}
+	return b.granted && b.sent < len(b.body) && b.sent-b.acked < window
+}
+
+// chunkLocked appends a chunk but for its bytes, which are to be written behind
+// the buffer, out of the sender's memory.
+func (l *link) chunkLocked() (b *bulkOut, chunk []byte) {
+	if !l.hasChunk() {
+		return nil, nil
+	}
+	b = l.bulks.out[0]
+	chunk = b.body[b.sent:min(len(b.body), b.sent+chunkSize)]
+	l.buf = appendFrame(l.buf, frameChunk, &head{fBulk: b.id}, nil, nil, len(chunk))
+	l.bulks.quiet++
+	b.sent += len(chunk)
+	b.writing = true
+	return b, chunk
+}
+
+// chunkWrittenLocked notes that a chunk has left the sender's memory.
+func (l *link) chunkWrittenLocked(b *bulkOut) {
+	if b == nil {
+		return
+	}
+	b.writing = false
+	switch {
+	case b.reset:
+		b.end(b.err)
+	case b.sent == len(b.body):
+		l.bulks.out = slices.DeleteFunc(l.bulks.out, func(o *bulkOut) bool { return o == b })
+		l.writtenLocked(b)
+		l.askLocked()
 	}
 }
 
@@ -151,11 +173,11 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 	switch {
 	case b.kind == frameMsg && b.o.head[fKind] == kindPublish:
 		l.core.stats.skipped.Add(uint64(len(b.routes)))
-		b.end(nil)
+		err = nil
 	case b.kind == frameMsg && b.done == nil:
-		b.err = err
 		l.bulks.again = append(l.bulks.again, b)
-	default:
+	}
+	if b.reset, b.err = true, err; !b.writing { // else when its memory is free
 		b.end(err)
 	}
 	l.askLocked()
@@ -175,10 +197,9 @@ func (l *link) resetAllLocked(which func(*bulkOut) bool) {
 // endBulksLocked resets all when the link has ended.
 func (l *link) endBulksLocked() {
 	l.resetAllLocked(func(*bulkOut) bool { return true })
-	for _, b := range l.bulks.out {
-		b.end(fmt.Errorf("%w to %s", ErrLinkLost, l.peer.Name))
+	for _, b := range slices.Clone(l.bulks.out) {
+		l.resetLocked(b, fmt.Errorf("%w to %s", ErrLinkLost, l.peer.Name))
 	}
-	l.bulks.out = nil
 }
 
 // routeAgain routes elsewhere what resetting has taken back and nobody waits for.
@@ -258,7 +279,6 @@ func (l *link) gotBulkGo(f *frame) {
 	defer l.mu.Unlock()
 	if b := l.bulkLocked(f.head[fBulk]); b != nil {
 		b.granted = true
-		l.pumpLocked()
 		l.wakeLocked()
 	}
 }
@@ -274,7 +294,6 @@ func (l *link) gotChunkAck(f *frame) error {
 		return fmt.Errorf("%w: acknowledgement of %d bytes, where %d are under way", errMalformed, n, b.sent-b.acked)
 	}
 	b.acked += int(n)
-	l.pumpLocked()
 	l.wakeLocked()
 	return nil
 }

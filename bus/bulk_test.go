@@ -32,7 +32,7 @@ func TestBulkBothWays(t *testing.T) {
 		c := bustest.NewCluster(t, 2, quiet)
 		var wg sync.WaitGroup
 		for i := range 2 {
-			consume(t, c, i, []string{"x", "y"}[i], func(ctx context.Context, m *bus.Message) error {
+			consume(t, c.Bus(i), []string{"x", "y"}[i], func(ctx context.Context, m *bus.Message) error {
 				return m.Reply(ctx, m.Body)
 			}, bus.WithConcurrency(8))
 		}
@@ -57,7 +57,7 @@ func TestBulkOrder(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
 		last, n := -1, 300
 		done := make(chan struct{})
-		p.consume(t, "a", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error {
+		consume(t, p.to, "a", func(_ context.Context, m *bus.Message) error {
 			seq := int(m.Body[0]) | int(m.Body[1])<<8
 			if seq != last+1 {
 				t.Errorf("%d after %d", seq, last)
@@ -66,7 +66,7 @@ func TestBulkOrder(t *testing.T) {
 				close(done)
 			}
 			return nil
-		}))
+		})
 		for i := range n {
 			body := make([]byte, 2+i%3*(40<<10))
 			body[0], body[1] = byte(i), byte(i>>8)
@@ -95,7 +95,7 @@ func TestBulkRerouted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := bustest.NewCluster(t, 3, quiet)
-				cn := consume(t, c, 1, "a", func(context.Context, *bus.Message) error { return errors.New("half of it cannot have come") })
+				cn := consume(t, c.Bus(1), "a", func(context.Context, *bus.Message) error { return errors.New("half of it cannot have come") })
 				c.Conn(0, 1).SetDelay(func() time.Duration { return 10 * time.Millisecond })
 				c.Conn(0, 1).Stall()
 				body := noise(8<<20, 1)
@@ -108,7 +108,7 @@ func TestBulkRerouted(t *testing.T) {
 					done <- err
 				}()
 				synctest.Wait()
-				consume(t, c, 2, "a", func(ctx context.Context, m *bus.Message) error {
+				consume(t, c.Bus(2), "a", func(ctx context.Context, m *bus.Message) error {
 					if !bytes.Equal(m.Body, body) {
 						t.Error("not the body that was sent")
 					}
@@ -135,7 +135,7 @@ func TestBulkGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := bustest.NewCluster(t, 2, quiet)
 		var n atomic.Int32
-		consume(t, c, 1, "a", func(context.Context, *bus.Message) error { n.Add(1); return nil })
+		consume(t, c.Bus(1), "a", func(context.Context, *bus.Message) error { n.Add(1); return nil })
 		c.Conn(0, 1).Stall()
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
@@ -166,14 +166,14 @@ func TestBulkOverThePeersLimit(t *testing.T) {
 		wg.Go(func() { _ = la.Serve(context.Background(), bus.Peer{Name: "b", Boot: 2}, ca, nil) })
 		wg.Go(func() { _ = lb.Serve(context.Background(), bus.Peer{Name: "a", Boot: 1}, cb, nil) })
 		synctest.Wait()
-		pair{to: b}.consume(t, "x", bus.HandlerFunc(nothing))
-		pair{to: a}.consume(t, "y", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+		consume(t, b, "x", nothing)
+		consume(t, a, "y", func(ctx context.Context, m *bus.Message) error {
 			err := m.Reply(ctx, make([]byte, 2<<20))
 			if !errors.Is(err, bus.ErrTooLarge) {
 				t.Errorf("reply: %v", err)
 			}
 			return err
-		}))
+		})
 		for _, size := range []int{100 << 10, 2 << 20} {
 			_, err := a.Request(t.Context(), "x", make([]byte, size))
 			if large := size > 1<<20; errors.Is(err, bus.ErrTooLarge) != large || err != nil != large {
@@ -197,7 +197,7 @@ func TestBulkBounce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := bustest.NewCluster(t, 3, quiet)
 		block := make(chan struct{})
-		cn := consume(t, c, 1, "a", func(context.Context, *bus.Message) error { <-block; return nil }, bus.WithWindow(64<<20))
+		cn := consume(t, c.Bus(1), "a", func(context.Context, *bus.Message) error { <-block; return nil }, bus.WithWindow(64<<20))
 		if err := c.Bus(0).Send(t.Context(), "a", nil); err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +211,7 @@ func TestBulkBounce(t *testing.T) {
 			result <- err
 		}()
 		synctest.Wait()
-		consume(t, c, 2, "a", func(ctx context.Context, m *bus.Message) error { return m.Reply(ctx, m.Body) })
+		consume(t, c.Bus(2), "a", func(ctx context.Context, m *bus.Message) error { return m.Reply(ctx, m.Body) })
 		cn.Close()
 		if err := <-result; err != nil {
 			t.Error(err)
@@ -228,8 +228,8 @@ func TestBulkBounce(t *testing.T) {
 func TestSmallPassesBulk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := bustest.NewCluster(t, 2, quiet)
-		consume(t, c, 1, "large", nothing)
-		consume(t, c, 1, "small", nothing)
+		consume(t, c.Bus(1), "large", nothing)
+		consume(t, c.Bus(1), "small", nothing)
 		c.Conn(0, 1).SetDelay(func() time.Duration { return time.Millisecond })
 		c.Conn(1, 0).SetDelay(func() time.Duration { return time.Millisecond })
 		var done atomic.Bool

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +22,7 @@ type core struct {
 	calls    sync.Pool
 	sparse   sparse
 	pool     pool
+	coarse   coarse
 	assembly budget
 	replies  inbound // where their replies come from
 
@@ -60,16 +60,11 @@ func newCore(c config) *core {
 	}
 	b.pool.free.Store(c.memory)
 	b.assembly.free = int64(max(64<<20, 2*c.bodyLimit))
-	b.dir.seed = maphash.MakeSeed()
+	b.dir.init()
 	b.pend.init(b, nil)
 	b.replies.consumer = &Consumer{core: b}
 	return b
 }
-
-// clock is the bus's clock: ns, monotonic.
-func (c *core) clock() int64 { return int64(time.Since(c.epoch)) }
-
-func (c *core) timeOf(clock int64) time.Time { return c.epoch.Add(time.Duration(clock)) }
 
 // poke tells the one who leaves to look again.
 func (c *core) poke() {

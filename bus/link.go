@@ -65,6 +65,8 @@ type link struct {
 
 	// Of whoever has made state writeRunning.
 	part    []byte
+	parts   [2][]byte
+	vector  net.Buffers
 	wrote   int
 	tryOnce func(fd uintptr) bool
 
@@ -138,7 +140,7 @@ func (l *link) blockedLocked(r *ring) {
 
 // wakeLocked wakes the writer if nobody is about to write.
 func (l *link) wakeLocked() {
-	if l.state != writeIdle || len(l.buf) == 0 && !l.hasRoutes() {
+	if l.state != writeIdle || len(l.buf) == 0 && !l.hasRoutes() && !l.hasChunk() {
 		return
 	}
 	l.state = writeWoken
@@ -194,15 +196,15 @@ func (l *link) writeLocked(turns int) {
 	l.state = writeRunning
 	for i := 0; l.err == nil; i++ {
 		l.writeRoutesLocked()
-		l.pumpLocked()
-		if len(l.buf) == 0 {
+		if len(l.buf) == 0 && !l.hasChunk() {
 			break
 		}
-		if turns > 0 && (i == turns || len(l.buf) > inlineMax) {
+		if turns > 0 && (i == turns || len(l.buf) > inlineMax || l.hasChunk()) {
 			l.state = writeWoken
 			l.token()
 			return
 		}
+		bulk, chunk := l.chunkLocked()
 		b := l.buf
 		l.buf, l.spare, l.replies = l.spare[:0], nil, 0
 		blocked, room, freed := l.blocked, l.room, l.bulks.freed
@@ -213,8 +215,9 @@ func (l *link) writeLocked(turns int) {
 			l.core.unpin(freed...)
 			l.core.poke()
 		}
-		n, err := l.write(b, turns > 0)
+		n, err := l.write(b, chunk, turns > 0)
 		l.mu.Lock()
+		l.chunkWrittenLocked(bulk)
 		if n < len(b) && err == nil { // the kernel is full: the rest goes first
 			rest := l.buf
 			l.buf, l.spare = append(b[:copy(b, b[n:])], rest...), rest[:0]
@@ -237,9 +240,18 @@ func (l *link) writeLocked(turns int) {
 	}
 }
 
-func (l *link) write(b []byte, now bool) (n int, err error) {
-	if !now {
-		return l.conn.Write(b) // the heartbeat bounds it
+// write writes a buffer, and a chunk behind it. If it is to be now, what the
+// kernel does not take at once is left.
+func (l *link) write(b, chunk []byte, now bool) (n int, err error) {
+	if !now { // the heartbeat bounds it
+		if chunk == nil {
+			return l.conn.Write(b)
+		}
+		l.parts = [2][]byte{b, chunk}
+		l.vector = l.parts[:]
+		_, err := l.vector.WriteTo(l.conn)
+		l.parts = [2][]byte{}
+		return len(b), err
 	}
 	l.part, l.wrote = b, 0
 	err = l.raw.Write(l.tryOnce)

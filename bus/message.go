@@ -27,7 +27,15 @@ const (
 
 // String returns "local", "link" or "gossip".
 func (v Via) String() string {
-	return [...]string{"local", "link", "gossip"}[v]
+	switch v {
+	case ViaLocal:
+		return "local"
+	case ViaLink:
+		return "link"
+	case ViaGossip:
+		return "gossip"
+	}
+	return fmt.Sprintf("Via(%d)", uint8(v))
 }
 
 // Message is a message that was received, or the reply to a request. Its body

@@ -8,6 +8,9 @@ import (
 
 const (
 	readBuffer = 64 << 10
+	readFirst  = 4 << 10 // of a link that has little to read
+	readAhead  = 2 << 10 // what is read beside a large body, before the next
+	directBody = 8 << 10 // a frame so large is not read into the buffer
 	runMax     = 32      // messages that are allocated together
 	blockMax   = 4 << 10 // bytes of small bodies that are
 	smallBody  = 1 << 10
@@ -16,27 +19,45 @@ const (
 // reader takes frames from the connection. It waits for input and nothing else.
 type reader struct {
 	*link
-	in   []byte
-	r, w int   // in[r:w] is not handled yet
-	now  int64 // when the last read returned
+	in    []byte
+	r, w  int   // in[r:w] is not handled yet
+	now   int64 // when the last read returned
+	large bool  // the last frame had a large body: another may follow
+	f     frame
 
 	// A run: messages in sequence for one consumer, which are delivered together.
 	to    *inbound
-	run   [runMax + 1]frame
+	run   [runMax]entry
 	n     int
 	small int // bytes of bodies up to smallBody
 
 	bulksIn map[uint64]*bulkIn
 }
 
+// entry is a message of a run. Until it is delivered a small body is part of the
+// read buffer.
+type entry struct {
+	body     []byte
+	header   Header
+	id       uint64
+	deadline int64
+	cost     uint32
+	kind     uint8
+	codec    uint8
+	hops     uint8
+	owned    bool
+}
+
 // read reads frames until the link ends. It returns nil after GOODBYE.
 func (r *reader) read() error {
-	r.in = make([]byte, readBuffer)
+	r.in = make([]byte, readFirst)
 	for {
-		n, err := r.conn.Read(r.in[r.w:])
+		to := r.in[r.w:]
+		if r.large {
+			to = to[:min(len(to), readAhead)]
+		}
+		n, err := r.fill(to)
 		r.w += n
-		r.now = r.core.clock()
-		r.lastRead.Store(r.now)
 		bye, ferr := r.frames()
 		r.deliver() // before what it points to is moved
 		switch {
@@ -44,24 +65,43 @@ func (r *reader) read() error {
 			return ferr
 		case bye:
 			return nil
-		case err == io.EOF:
-			return io.ErrUnexpectedEOF
 		case err != nil:
-			return fmt.Errorf("reading: %w", err)
+			return readError(err)
 		}
 		r.w = copy(r.in, r.in[r.r:r.w])
 		r.r = 0
-		if err := r.grow(); err != nil {
+		if err := r.grow(n == len(to)); err != nil {
 			return err
 		}
 	}
 }
 
-// grow makes room for a frame that is larger than the buffer.
-func (r *reader) grow() error {
+func readError(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("reading: %w", err)
+}
+
+// fill reads once.
+func (r *reader) fill(b []byte) (int, error) {
+	n, err := r.conn.Read(b)
+	r.now = r.core.clock()
+	r.lastRead.Store(r.now)
+	return n, err
+}
+
+// grow makes the buffer larger if a read has filled it, or for a frame that is
+// larger.
+func (r *reader) grow(filled bool) error {
+	size := len(r.in)
+	if filled && !r.large && size < readBuffer {
+		size *= 2
+	}
+	r.large = r.large && !filled
 	_, _, end, err := nextFrame(r.in[:r.w])
-	if err == nil && end > len(r.in) {
-		r.in = append(make([]byte, 0, end), r.in[:r.w]...)[:end]
+	if size = max(size, end); size > len(r.in) {
+		r.in = append(make([]byte, 0, size), r.in[:r.w]...)[:size]
 	}
 	return err
 }
@@ -71,8 +111,17 @@ func (r *reader) frames() (bye bool, err error) {
 	for {
 		b := r.in[r.r:r.w]
 		kind, begin, end, err := nextFrame(b)
-		if err != nil || end == 0 || end > len(b) {
+		switch {
+		case err != nil || end == 0:
 			return false, err
+		case end > len(b) && end >= directBody && len(b) > begin:
+			done, err := r.direct(kind, b[begin:], end-begin)
+			if err != nil || !done {
+				return false, err
+			}
+			continue
+		case end > len(b):
+			return false, nil
 		}
 		if bye, err = r.frame(kind, b[begin:end]); bye || err != nil {
 			return bye, err
@@ -81,30 +130,77 @@ func (r *reader) frames() (bye bool, err error) {
 	}
 }
 
-func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
-	if kind == frameMsg {
-		return false, r.message(b)
+// direct reads what is missing of a frame's body to where it belongs. It reports
+// false if more of the frame must be in the buffer first, or all of it.
+func (r *reader) direct(kind int, b []byte, size int) (done bool, err error) {
+	if kind != frameMsg && kind != frameReply && kind != frameChunk {
+		return false, nil
 	}
-	r.deliver()
-	if kind == frameRoutes {
-		return false, r.gotRoutes(b)
-	}
-	var f frame
-	if err := f.parse(b); err != nil {
+	missing, err := r.f.parsePart(b, size)
+	if err != nil || missing <= 0 {
 		return false, err
 	}
+	have := len(r.f.body)
+	to := r.place(kind, have+missing)
+	if to == nil {
+		return false, nil // it is wrong, and will be seen to be
+	}
+	copy(to, r.f.body)
+	for have < len(to) {
+		n, err := r.fill(to[have:])
+		have += n
+		if err != nil && have < len(to) {
+			return false, readError(err)
+		}
+	}
+	r.r, r.w, r.large = 0, 0, true
+	r.f.body = to
+	_, err = r.handle(kind, true)
+	return true, err
+}
+
+// place returns memory for a body.
+func (r *reader) place(kind, size int) []byte {
+	if kind == frameChunk {
+		if b := r.bulksIn[r.f.head[fBulk]]; b != nil {
+			return b.place(size)
+		}
+		return nil
+	}
+	return make([]byte, size)
+}
+
+func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
+	if kind == frameRoutes {
+		r.endRun()
+		return false, r.gotRoutes(b)
+	}
+	if err := r.f.parse(b); err != nil {
+		return false, err
+	}
+	return r.handle(kind, false)
+}
+
+// handle handles the frame that has been read; owned says that its body is not
+// part of the read buffer.
+func (r *reader) handle(kind int, owned bool) (bye bool, err error) {
+	f := &r.f
+	if kind == frameMsg {
+		return false, r.message(f, owned)
+	}
+	r.endRun()
 	switch kind {
 	case frameReply:
-		r.gotReply(&f, true)
+		r.gotReply(f, owned)
 	case frameCredit:
-		err = r.gotCredit(&f)
+		err = r.gotCredit(f)
 	case frameRoutesAck:
 		err = r.gotRoutesAck(f.head[fSeq])
 	case frameRoutesDone: // for policies that hold a key until then
 	case frameCancel:
-		r.gotCancel(&f)
+		r.gotCancel(f)
 	case frameBounce:
-		err = r.gotBounce(&f, true)
+		err = r.gotBounce(f, owned)
 	case framePing:
 		r.link.frame(framePong, &head{})
 		r.soon()
@@ -116,18 +212,18 @@ func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
 	case frameGoodbye:
 		return true, nil
 	case frameBulk:
-		err = r.gotBulk(&f)
+		err = r.gotBulk(f)
 	case frameBulkGo:
-		r.gotBulkGo(&f)
+		r.gotBulkGo(f)
 	case frameChunk:
-		err = r.gotChunk(&f)
+		err = r.gotChunk(f)
 	case frameChunkAck:
-		err = r.gotChunkAck(&f)
+		err = r.gotChunkAck(f)
 	case frameBulkReset:
 		if f.head[fFrame] != 0 {
-			r.gotBulkRefused(&f)
+			r.gotBulkRefused(f)
 		} else {
-			r.gotBulkReset(&f)
+			r.gotBulkReset(f)
 		}
 	default:
 		err = fmt.Errorf("%w: frame of unknown type %d", errMalformed, kind)
@@ -136,40 +232,48 @@ func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
 }
 
 // message adds one to the run of its consumer.
-func (r *reader) message(b []byte) error {
-	f := &r.run[r.n]
-	if err := f.parse(b); err != nil {
-		return err
-	}
-	if kind := f.head[fKind]; kind < kindSend || kind > kindPublish {
+func (r *reader) message(f *frame, owned bool) error {
+	kind := f.head[fKind]
+	if kind < kindSend || kind > kindPublish {
 		return fmt.Errorf("%w: message of kind %d", errMalformed, kind)
 	}
-	if f.head[fKind] == kindPublish {
-		p := *f
+	if r.to == nil || uint64(r.to.consumer.num) != f.head[fRoute] {
 		r.deliver()
-		return r.gotPublish(&p)
-	}
-	if r.n > 0 && (f.head[fRoute] != uint64(r.to.consumer.num) || r.n == runMax || r.small+len(f.body) > blockMax && len(f.body) <= smallBody) {
-		next := *f
-		r.deliver()
-		f = &r.run[0]
-		*f = next
-	}
-	if r.n == 0 {
 		if r.to = r.inbound(f.head[fRoute]); r.to == nil {
 			return fmt.Errorf("%w: message for route %d, which is not there", errMalformed, f.head[fRoute])
 		}
 	}
-	if err := r.to.take(int64(messageCost+len(f.body)+f.header.size()), f.head[fStarved] != 0); err != nil {
+	if kind == kindPublish && !r.to.alone(f) {
+		r.endRun()
+		return r.gotPublish(f, owned)
+	}
+	small := !owned && len(f.body) <= smallBody
+	if r.n == runMax || small && r.small+len(f.body) > blockMax {
+		r.deliver()
+	}
+	cost := messageCost + len(f.body) + f.header.size()
+	if err := r.to.take(int64(cost), f.head[fStarved] != 0); err != nil {
 		return err
 	}
-	if len(f.body) <= smallBody {
-		r.small += len(f.body)
-	} else {
-		f.body = append([]byte(nil), f.body...)
-	}
+	e := &r.run[r.n]
 	r.n++
+	*e = r.entry(f, int64(cost))
+	e.body, e.owned = f.body, !small
+	switch {
+	case small:
+		r.small += len(f.body)
+	case !owned:
+		e.body = append([]byte(nil), f.body...)
+	}
 	return nil
+}
+
+func (r *reader) deadline(f *frame) int64 { return r.now + int64(min(f.head[fTimeLeft], 1<<40))*1e6 }
+
+// alone reports whether a publish goes to this consumer only.
+func (in *inbound) alone(f *frame) bool {
+	c := in.consumer
+	return in.known && f.skipped == nil && c.ring.mine.Load() == c && c.sibling.Load() == nil
 }
 
 // take notes that a message has come, and checks that its sender had credit for
@@ -217,29 +321,40 @@ func (r *reader) deliver() {
 		block = make([]byte, 0, r.small)
 	}
 	for i := range ms {
-		f, m := &r.run[i], &ms[i]
-		m.Body = f.body
-		if len(f.body) <= smallBody {
+		e := &r.run[i]
+		body := e.body
+		if !e.owned {
 			n := len(block)
-			block = append(block, f.body...)
-			m.Body = block[n:len(block):len(block)]
+			block = append(block, body...)
+			body = block[n:len(block):len(block)]
 		}
-		r.fill(m, f)
-		f.header, f.body = nil, nil
+		e.message(&ms[i], r.to, body)
+		e.header, e.body = nil, nil
 	}
-	in, n := r.to, r.n
-	r.n, r.small, r.to = 0, 0, nil
-	r.unsettledIn.Add(int64(n))
-	in.put(ms)
+	r.unsettledIn.Add(int64(r.n))
+	r.n, r.small = 0, 0
+	r.to.put(ms)
 }
 
-// fill fills in a message but for its body.
-func (r *reader) fill(m *Message, f *frame) {
-	h := &f.head
-	m.header, m.in, m.id, m.via = f.header, r.to, h[fID], ViaLink
-	m.deadline = r.now + int64(min(h[fTimeLeft], 1<<40))*1e6
-	m.charge = uint32(messageCost + len(f.body) + f.header.size())
-	m.kind, m.codec, m.hops = uint8(h[fKind]), uint8(h[fCodec]), uint8(h[fHops])
+// endRun delivers the run; what comes next may change the routes.
+func (r *reader) endRun() {
+	r.deliver()
+	r.to = nil
+}
+
+// message fills in a message of the entry.
+func (e *entry) message(m *Message, in *inbound, body []byte) {
+	m.Body, m.header, m.in, m.via = body, e.header, in, ViaLink
+	m.id, m.deadline, m.charge = e.id, e.deadline, e.cost
+	m.kind, m.codec, m.hops = e.kind, e.codec, e.hops
+}
+
+// entry returns what a message is but for its body.
+func (r *reader) entry(f *frame, cost int64) entry {
+	return entry{
+		header: f.header, id: f.head[fID], deadline: r.deadline(f), cost: uint32(cost),
+		kind: uint8(f.head[fKind]), codec: uint8(f.head[fCodec]), hops: uint8(f.head[fHops]),
+	}
 }
 
 // put gives messages to the consumer, or sends them back if it is closed.
@@ -262,7 +377,7 @@ func (in *inbound) put(ms []Message) {
 
 // gotPublish fans a publish out to the routes that the sender has charged:
 // those of the address that it had acknowledged and did not skip.
-func (r *reader) gotPublish(f *frame) error {
+func (r *reader) gotPublish(f *frame, owned bool) error {
 	skip, err := numbers(f.skipped)
 	if err != nil {
 		return err
@@ -271,29 +386,38 @@ func (r *reader) gotPublish(f *frame) error {
 	if first == nil {
 		return fmt.Errorf("%w: publish for route %d, which is not there", errMalformed, f.head[fRoute])
 	}
-	body := append([]byte(nil), f.body...)
-	for _, in := range r.charged(first, skip) {
-		ms := make([]Message, 1)
-		r.to = in
-		ms[0].Body = body
-		r.fill(&ms[0], f)
-		if err := in.take(int64(messageCost+len(f.body)+f.header.size()), f.head[fStarved] != 0); err != nil {
+	body := f.body
+	if !owned {
+		body = append([]byte(nil), body...)
+	}
+	cost := int64(messageCost + len(body) + f.header.size())
+	ins := r.charged(first, skip)
+	for _, in := range ins {
+		if err := in.take(cost, f.head[fStarved] != 0); err != nil {
 			return err
 		}
 		r.unsettledIn.Add(1)
+	}
+	e := r.entry(f, cost)
+	e.fanOut(ins, body)
+	return nil
+}
+
+// fanOut gives a message to several consumers, which share its body.
+func (e *entry) fanOut(ins []*inbound, body []byte) {
+	for _, in := range ins {
+		ms := make([]Message, 1)
+		e.message(&ms[0], in, body)
 		in.put(ms)
 	}
-	r.to = nil
-	return nil
 }
 
 // charged returns the routes of an address that the sender of a publish knew.
 func (l *link) charged(first *inbound, skip []uint32) (ins []*inbound) {
-	mine := *first.consumer.ring.mine.Load()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 next:
-	for _, c := range mine {
+	for c := first.consumer.ring.mine.Load(); c != nil; c = c.sibling.Load() {
 		in := l.inLocked(c.num)
 		if in == nil || in.consumer != c || !in.known || in.gone {
 			continue
@@ -308,8 +432,9 @@ next:
 	return ins
 }
 
-// gotReply answers a request; shared says that the body is in the read buffer.
-func (l *link) gotReply(f *frame, shared bool) {
+// gotReply answers a request; owned says that the body is not in the read
+// buffer.
+func (l *link) gotReply(f *frame, owned bool) {
 	c := l.pend.take(f.head[fID])
 	if c == nil { // it has ended
 		l.core.stats.lateReplies.Add(1)
@@ -317,7 +442,7 @@ func (l *link) gotReply(f *frame, shared bool) {
 	}
 	r := reply{
 		failed: f.head[fFailed] != 0, code: unzigzag(f.head[fCode]), header: f.header,
-		body: f.body, codec: uint8(f.head[fCodec]), shared: shared,
+		body: f.body, codec: uint8(f.head[fCodec]), shared: !owned,
 	}
 	c.answer(l.core.answerOf(&l.replied, &r, ViaLink))
 	l.core.poke()
@@ -328,10 +453,8 @@ func (c *core) answerOf(in *inbound, r *reply, via Via) answer {
 	if r.failed {
 		return answer{err: &ReplyError{Code: r.code, Message: string(r.body)}}
 	}
-	m := &Message{Body: r.body, header: r.header, in: in, codec: r.codec, via: via}
-	if r.shared {
-		m.Body = append([]byte(nil), r.body...)
-	}
+	m := newMessage(r.body, !r.shared)
+	m.header, m.in, m.codec, m.via = r.header, in, r.codec, via
 	return answer{m: m}
 }
 
@@ -388,9 +511,9 @@ func (l *link) owes(rt *route, bytes, messages uint64) error {
 	return nil
 }
 
-// gotBounce takes a message back and routes it elsewhere; shared says that the
-// body is in the read buffer.
-func (l *link) gotBounce(f *frame, shared bool) error {
+// gotBounce takes a message back and routes it elsewhere; owned says that the
+// body is not in the read buffer.
+func (l *link) gotBounce(f *frame, owned bool) error {
 	rt := l.route(f.head[fRoute])
 	if rt == nil || f.head[fKind] != kindSend && f.head[fKind] != kindRequest {
 		return fmt.Errorf("%w: bounce of kind %d of route %d", errMalformed, f.head[fKind], f.head[fRoute])
@@ -403,7 +526,7 @@ func (l *link) gotBounce(f *frame, shared bool) error {
 		header: f.header, body: f.body, owned: true, cost: int64(cost),
 		deadline: l.core.clock() + int64(min(f.head[fTimeLeft], 1<<40))*1e6,
 	}
-	if shared {
+	if !owned {
 		o.body = slices.Clone(f.body)
 	}
 	o.head[fKind], o.head[fCodec], o.head[fHops] = f.head[fKind], f.head[fCodec], f.head[fHops]
@@ -433,23 +556,11 @@ func (l *link) gotCancel(f *frame) {
 	}
 	c := in.consumer
 	c.mu.Lock()
-	m := c.find(in, f.head[fID])
+	m := c.box.find(in, f.head[fID])
 	c.mu.Unlock()
 	if m != nil {
 		m.end(stateCanceled)
 	}
-}
-
-// find finds a request that waits or is being handled.
-func (b *mailbox) find(in *inbound, id uint64) *Message {
-	for _, list := range [][]*Message{b.running, b.in[b.head:]} {
-		for _, m := range list {
-			if m.in == in && m.id == id && m.kind == kindRequest {
-				return m
-			}
-		}
-	}
-	return nil
 }
 
 func zigzag(n int) uint64   { return uint64(int64(n)<<1) ^ uint64(int64(n)>>63) }

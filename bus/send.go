@@ -81,12 +81,13 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 // setDeadline takes over the deadline of ctx. Where it has none, the clock is
 // read only if somebody asks.
 func (o *outgoing) setDeadline(ctx context.Context, c *core) {
-	left := defaultTimeout
+	left := int64(defaultTimeout)
 	if d, ok := ctx.Deadline(); ok {
-		left = min(time.Until(d), farAway)
-		o.deadline = c.clock() + int64(left)
+		now := c.clock()
+		left = min(int64(d.Sub(c.epoch))-now, farAway)
+		o.deadline = now + left
 	}
-	o.head[fTimeLeft] = wholeMs(int64(left))
+	o.head[fTimeLeft] = wholeMs(left)
 }
 
 // wholeMs returns a time left as it goes over a link: rounded up, so that the
@@ -96,7 +97,7 @@ func wholeMs(left int64) uint64 { return uint64(max(1, (left+1e6-1)/1e6)) }
 // due returns the deadline.
 func (o *outgoing) due(c *core) int64 {
 	if o.deadline == 0 {
-		o.deadline = c.clock() + int64(defaultTimeout)
+		o.deadline = c.roughly() + int64(defaultTimeout)
 	}
 	return o.deadline
 }
@@ -248,7 +249,8 @@ func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 		r.mu.Unlock()
 		return nil, fmt.Errorf("%w: message to %q", ErrClosed, r.address)
 	}
-	r.queue = append(r.queue, w)
+	line := r.lineLocked()
+	line.queue = append(line.queue, w)
 	r.waiting.Add(1)
 	r.core.waiting.Add(1)
 	r.grantLocked() // credit may have come since

@@ -20,16 +20,16 @@ type inbound struct {
 	paid     int64         // of those, the ones given back when the reader last looked
 
 	// Guarded by link.mu.
-	settled   int64      // messages for which credit or a bounce has been written
-	returned  int64      // their bytes
-	listed    bool       // in link.owing
-	announced bool       // its addition has been written
-	known     bool       // and acknowledged
-	removing  bool       // its consumer is closed
-	retracted bool       // its removal, or LEAVING, has been written
-	gone      bool       // and acknowledged: no message will come any more
-	freed     bool       // it pins its number no longer
-	held      []*Message // to be sent back once the removal is written
+	settled   int64       // messages for which credit or a bounce has been written
+	returned  int64       // their bytes
+	listed    bool        // in link.owing
+	announced bool        // its addition has been written
+	known     bool        // and acknowledged
+	removing  bool        // its consumer is closed
+	retracted bool        // its removal, or LEAVING, has been written
+	gone      bool        // and acknowledged: no message will come any more
+	freed     bool        // it pins its number no longer
+	held      *[]*Message // to be sent back once the removal is written; nil: none
 }
 
 const owedBits = 40
@@ -203,7 +203,7 @@ func (l *link) bounce(m *Message) {
 	if m.in.retracted {
 		free = l.bounceLocked(m, nil)
 	} else {
-		m.in.held = append(m.in.held, m)
+		m.in.hold(m)
 	}
 	l.mu.Unlock()
 	l.soon()

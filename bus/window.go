@@ -89,7 +89,7 @@ func (in *inbound) giveBack() {
 // growLocked doubles the window for messages of this node's until there is
 // credit. The caller holds c.mu.
 func (c *Consumer) growLocked() bool {
-	rt := c.local
+	rt := &c.local
 	for rt.credit() <= 0 {
 		more := min(rt.window, c.window-rt.window)
 		if more <= 0 || !c.core.pool.take(more, c.core.clock()) {
@@ -103,9 +103,6 @@ func (c *Consumer) growLocked() bool {
 // shrinkLocked returns to the pool what the window for messages of this node's
 // has grown by, when the consumer is idle: nobody holds credit of it.
 func (c *Consumer) shrinkLocked() {
-	if c.local == nil {
-		return
-	}
 	if grown := c.local.window - c.firstWindow(); grown > 0 {
 		c.local.window -= grown
 		c.core.pool.give(grown)

@@ -42,7 +42,7 @@ func TestWindowGrows(t *testing.T) {
 			}
 			return nil
 		}
-		consume(t, c, 1, "a", slow)
+		consume(t, c.Bus(1), "a", slow)
 		if n := fill(t, c.Bus(0), "a"); n != 16<<10 { // nothing has waited for long enough to be sent
 			t.Errorf("the first window took %d bytes", n)
 		}
@@ -60,7 +60,7 @@ func TestWindowGrows(t *testing.T) {
 		if more < 32<<10 || more > 16<<10+100<<10 {
 			t.Errorf("the window that has grown took %d bytes more", more)
 		}
-		consume(t, c, 1, "b", slow)
+		consume(t, c.Bus(1), "b", slow)
 		if n := fill(t, c.Bus(0), "b"); n != 16<<10 {
 			t.Errorf("beside it another one has %d bytes", n)
 		}

@@ -197,17 +197,28 @@ func consumeVarint(b []byte) (uint64, int) {
 
 // parse reads the content of a frame. Unknown fields are skipped.
 func (f *frame) parse(b []byte) error {
+	missing, err := f.parsePart(b, len(b))
+	if err == nil && missing != 0 {
+		return errMalformed
+	}
+	return err
+}
+
+// parsePart reads the content of a frame of that size, of which b is the
+// beginning. It returns how much of the body is missing, which is then the last
+// field; -1 if b ends before.
+func (f *frame) parsePart(b []byte, size int) (missing int, err error) {
 	*f = frame{}
 	for i := 0; i < len(b); {
 		tag, n := consumeVarint(b[i:])
 		if n <= 0 || tag>>3 == 0 {
-			return errMalformed
+			return cut(b, size)
 		}
 		i += n
 		if tag&7 == 0 {
 			v, n := consumeVarint(b[i:])
 			if n <= 0 {
-				return errMalformed
+				return cut(b, size)
 			}
 			i += n
 			switch {
@@ -221,23 +232,31 @@ func (f *frame) parse(b []byte) error {
 		if tag&7 != 2 {
 			n := protowire.ConsumeFieldValue(protowire.Number(tag>>3), protowire.Type(tag&7), b[i:])
 			if n < 0 {
-				return errMalformed
+				return cut(b, size)
 			}
 			i += n
 			continue
 		}
-		size, n := consumeVarint(b[i:])
-		if n <= 0 || size > uint64(len(b)-i-n) {
-			return errMalformed
+		l, n := consumeVarint(b[i:])
+		if n <= 0 {
+			return cut(b, size)
 		}
 		i += n
-		v := b[i : i+int(size)]
-		i += int(size)
+		switch {
+		case l > uint64(size-i):
+			return 0, errMalformed
+		case tag>>3 == fieldBody && l > chunked:
+			return 0, fmt.Errorf("%w: body of %d bytes in a frame; the limit is %d", errMalformed, l, chunked)
+		case tag>>3 == fieldBody && l > uint64(len(b)-i) && l == uint64(size-i):
+			f.body = b[i:]
+			return int(l) - len(f.body), nil
+		case l > uint64(len(b)-i):
+			return cut(b, size)
+		}
+		v := b[i : i+int(l)]
+		i += int(l)
 		switch tag >> 3 {
 		case fieldBody:
-			if len(v) > chunked {
-				return fmt.Errorf("%w: body of %d bytes in a frame; the limit is %d", errMalformed, len(v), chunked)
-			}
 			f.body = v
 		case fieldSkipped:
 			if f.skipped != nil { // in parts
@@ -246,11 +265,19 @@ func (f *frame) parse(b []byte) error {
 			f.skipped = v
 		case fieldHeaders:
 			if err := f.addHeader(v); err != nil {
-				return err
+				return 0, err
 			}
 		}
 	}
-	return nil
+	return len(b) - size, nil // 0 if it is whole
+}
+
+// cut is what reading says that came to the end of b within a field.
+func cut(b []byte, size int) (missing int, err error) {
+	if len(b) < size {
+		return -1, nil
+	}
+	return 0, errMalformed
 }
 
 func (f *frame) addHeader(b []byte) error {

@@ -11,22 +11,28 @@ import (
 
 // benchCase is something that is measured of several systems.
 type benchCase struct {
-	name      string
-	group     string // cases of a group take turns within a round
-	what      string // for the table
-	systems   []string
+	name    string
+	group   string // cases of a group take turns within a round
+	what    string // for the table
+	systems []string
+
 	receivers int  // processes beside the sender's; 0: all in one
 	tls       bool // between processes
-	size      int
-	callers   int
-	timeout   bool
-	slices    int                                                     // a round is split into so many turns; 0 is 1
-	maxRounds int                                                     // 0: no limit
-	weight    int                                                     // how long a run takes beside others'; 0 is 1
-	fresh     bool                                                    // each run has new processes
-	bare      bool                                                    // without the sender, which the run starts
-	prepare   func(ctx context.Context, f *fleet, c *benchCase) error // of new processes
-	run       func(ctx context.Context, f *fleet, c *benchCase, d time.Duration) (sample, error)
+	fresh     bool // each run has new processes
+	bare      bool // without the sender, which the run starts
+
+	size    int
+	callers int
+	timeout bool // of each request, by a context of its own
+
+	slices int           // a round is split into so many turns; 0 is 1
+	takes  time.Duration // what a run takes that needs as long as it needs; 0: what it is given
+
+	// prepare readies new processes; nil does nothing.
+	prepare func(ctx context.Context, f *fleet, c *benchCase) error
+
+	// run measures for about d.
+	run func(ctx context.Context, f *fleet, c *benchCase, d time.Duration) (sample, error)
 }
 
 func (c *benchCase) shape(system string, k *Keys) shape {
@@ -39,7 +45,7 @@ func (c *benchCase) shape(system string, k *Keys) shape {
 
 var (
 	all       = []string{runrigSystem, natsSystem, floorSystem}
-	real2     = []string{runrigSystem, natsSystem}
+	notFloor  = []string{runrigSystem, natsSystem}
 	onlyOurs  = []string{runrigSystem}
 	sizeNames = map[int]string{16: "16B", 128: "128B", 1 << 10: "1KiB", 64 << 10: "64KiB", 1 << 20: "1MiB"}
 )
@@ -76,7 +82,7 @@ func requestCase(callers int, variant string) *benchCase {
 	switch variant {
 	case "timeout":
 		c.what += ", each with a context.WithTimeout"
-		c.systems, c.timeout = real2, true
+		c.systems, c.timeout = notFloor, true
 	case "tls":
 		c.what += ", TLS"
 		c.tls = true

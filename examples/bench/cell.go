@@ -10,6 +10,8 @@ type cell struct {
 	samples []sample
 	notYet  string
 	err     error
+
+	warmLost int64 // messages, while it was not yet measured
 }
 
 // alive reports whether there is a point in running it again.
@@ -18,7 +20,8 @@ func (c *cell) alive() bool { return c.err == nil && c.notYet == "" }
 func (c *cell) name() string { return c.c.name + " " + c.system }
 
 // lost is a sum: one is too many.
-func (c *cell) lost() (n int64) {
+func (c *cell) lost() int64 {
+	n := c.warmLost
 	for i := range c.samples {
 		n += c.samples[i].lost
 	}

@@ -27,17 +27,9 @@ type fleet struct {
 	profile   string // path without an ending; "" for none
 }
 
-// startFleet starts the processes in the order in which they find each other:
-// hub, receivers, sender. With bare it does not start the sender's process.
-func startFleet(ctx context.Context, s shape, bare bool) (*fleet, error) {
-	f := &fleet{shape: s}
-	err := f.start(ctx, bare)
-	if err != nil {
-		err = errors.Join(err, f.stop())
-	}
-	return f, err
-}
-
+// start starts the processes in the order in which they find each other: hub,
+// receivers, sender. With bare it leaves out the sender. Stop is due if it
+// fails, too.
 func (f *fleet) start(ctx context.Context, bare bool) (err error) {
 	if f.system == natsSystem {
 		if _, err = f.add(ctx, hubRole); err != nil {

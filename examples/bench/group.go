@@ -8,20 +8,6 @@ import (
 	"time"
 )
 
-// scale is how much is measured.
-type scale struct {
-	rounds    int
-	each      time.Duration // for which a case runs in a round
-	budget    time.Duration // of all; rounds are left out for it
-	consumers int
-	nodes     int
-}
-
-var (
-	defaultScale = scale{rounds: 9, each: 600 * time.Millisecond, budget: 7*time.Minute + 15*time.Second, consumers: 100_000, nodes: 50}
-	quickScale   = scale{rounds: 3, each: 120 * time.Millisecond, budget: 38 * time.Second, consumers: 20_000, nodes: 50}
-)
-
 // bench is one run of the program.
 type bench struct {
 	scale
@@ -49,13 +35,6 @@ func groups(cs []*benchCase) (gs []*group) {
 	return gs
 }
 
-func (g *group) weight() (n int) {
-	for _, c := range g.cells {
-		n += max(1, c.c.weight)
-	}
-	return n
-}
-
 // run measures a group until a time, but for one round at least.
 func (b *bench) run(ctx context.Context, g *group, until time.Time) error {
 	fleets := b.warmUp(ctx, g)
@@ -65,7 +44,7 @@ func (b *bench) run(ctx context.Context, g *group, until time.Time) error {
 		}
 	}()
 	var longest time.Duration
-	rounds := b.roundsOf(g)
+	rounds := b.roundsOf(g.cells[0].c)
 	for r := range rounds {
 		if r > 0 && time.Until(until) < longest {
 			b.note("%s: %d of %d rounds, as time is short", g.name, r, rounds)
@@ -82,17 +61,10 @@ func (b *bench) run(ctx context.Context, g *group, until time.Time) error {
 	return nil
 }
 
-func (b *bench) roundsOf(g *group) int {
-	if m := g.cells[0].c.maxRounds; m > 0 {
-		return min(m, b.rounds)
-	}
-	return b.rounds
-}
-
 // round runs each cell, in a new order, so that what one leaves behind does not
 // always fall to the same.
 func (b *bench) round(ctx context.Context, g *group) {
-	turns := max(1, g.cells[0].c.slices)
+	turns := b.turnsOf(g.cells[0].c)
 	for range turns {
 		for _, i := range rand.Perm(len(g.cells)) {
 			if c := g.cells[i]; c.alive() && ctx.Err() == nil {
@@ -148,8 +120,8 @@ func (b *bench) warmUp(ctx context.Context, g *group) map[shape]*fleet {
 			fleets[s] = f
 		}
 		c.fleet = fleets[s]
-		warm, err := b.one(ctx, c, min(b.each, 300*time.Millisecond))
-		c.err, c.notYet = err, warm.notYet
+		warm, err := b.one(ctx, c, min(b.each, warmUpMax))
+		c.err, c.notYet, c.warmLost = err, warm.notYet, warm.lost
 	}
 	if b.profile != "" {
 		for _, f := range fleets {
@@ -162,7 +134,10 @@ func (b *bench) warmUp(ctx context.Context, g *group) map[shape]*fleet {
 }
 
 func (b *bench) start(ctx context.Context, c *cell) (*fleet, error) {
-	f, err := startFleet(ctx, c.c.shape(c.system, b.keys), c.c.bare)
+	ctx, cancel := context.WithTimeout(ctx, oneLimit)
+	defer cancel()
+	f := &fleet{shape: c.c.shape(c.system, b.keys)}
+	err := f.start(ctx, c.c.bare)
 	if err == nil && c.c.prepare != nil {
 		err = c.c.prepare(ctx, f, c.c)
 	}

@@ -10,7 +10,7 @@ import (
 func idleCase(consumers int) *benchCase {
 	return &benchCase{
 		name: "idle", group: "idle", what: fmt.Sprintf("%d idle consumers, bytes of heap and stack of each", consumers),
-		systems: all, receivers: 1, maxRounds: 3, weight: 2, fresh: true,
+		systems: all, receivers: 1, takes: time.Second, fresh: true,
 		run: func(ctx context.Context, f *fleet, _ *benchCase, _ time.Duration) (sample, error) {
 			return runIdle(ctx, f, consumers)
 		},

@@ -112,7 +112,7 @@ func measure(ctx context.Context, o options, gs []*group, stdout, stderr io.Writ
 		}
 	}
 	for i, g := range gs {
-		if err := b.run(ctx, g, share(gs[i:], start.Add(o.budget))); err != nil {
+		if err := b.run(ctx, g, b.share(gs[i:], start.Add(o.budget))); err != nil {
 			return r, err
 		}
 		r = append(r, g.cells...)
@@ -123,15 +123,6 @@ func measure(ctx context.Context, o options, gs []*group, stdout, stderr io.Writ
 		}
 	}
 	return r, nil
-}
-
-// share returns when the first of the groups should end, so that all do by then.
-func share(gs []*group, end time.Time) time.Time {
-	total := 0
-	for _, g := range gs {
-		total += g.weight()
-	}
-	return time.Now().Add(time.Until(end) * time.Duration(gs[0].weight()) / time.Duration(total))
 }
 
 // conclude tells what was reached and what went wrong.

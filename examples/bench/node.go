@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/rpc"
 	"os"
+	"os/signal"
 	"runtime/pprof"
 	"time"
 )
@@ -35,6 +36,7 @@ type None struct{}
 
 // serveNode runs until the bench closes standard input or is gone.
 func serveNode() {
+	signal.Ignore(os.Interrupt) // it is the bench's to end its processes
 	s := rpc.NewServer()
 	n := &Node{receivers: make(map[string]*receiver)}
 	if err := s.Register(n); err != nil {

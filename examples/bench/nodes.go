@@ -14,7 +14,7 @@ func nodesCase(nodes int) *benchCase {
 	return &benchCase{
 		name: fmt.Sprintf("nodes/%d", nodes), group: "nodes",
 		what:    fmt.Sprintf("%d nodes in one process until all links and routes are up", nodes),
-		systems: onlyOurs, maxRounds: 3, weight: 10, fresh: true, bare: true,
+		systems: onlyOurs, takes: 4 * time.Second, fresh: true, bare: true,
 		run: func(ctx context.Context, f *fleet, _ *benchCase, _ time.Duration) (sample, error) {
 			return runNodes(ctx, f, nodes)
 		},

@@ -11,7 +11,7 @@ import (
 func startCase() *benchCase {
 	return &benchCase{
 		name: "start", group: "start", what: "second process's start to its first reply from the other",
-		systems: all, receivers: 1, slices: 2, fresh: true, bare: true, prepare: prepareEcho, run: runStart,
+		systems: all, receivers: 1, slices: 2, takes: 100 * time.Millisecond, fresh: true, bare: true, prepare: prepareEcho, run: runStart,
 	}
 }
 

@@ -69,11 +69,15 @@ func printFigures(w io.Writer, r results) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(tw, "\nfigure\tmust\treached\t\tthen chase\t\n")
 	for _, f := range figures {
-		if r.cell(f.of, runrigSystem) == nil {
+		c := r.cell(f.of, runrigSystem)
+		if c == nil {
 			continue
 		}
 		v, ok := f.reached(r, runrigSystem)
-		got, verdict := "not yet", ""
+		got, verdict := "not measured", ""
+		if c.notYet != "" {
+			got = "not yet"
+		}
 		if ok {
 			got, verdict = short(v), "MISSED"
 			if f.met(v, f.must) {
