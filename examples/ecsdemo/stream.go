@@ -19,11 +19,12 @@ const (
 	streamRequest = "ecsdemo.stream.request"
 )
 
-// The stream comes in bursts, so that consumers always have something waiting.
+// The stream comes in bursts, so that a consumer that closes as a
+// rule has something waiting.
 const (
-	burst      = 10
-	burstEvery = 100 * time.Millisecond
-	work       = 2 * time.Millisecond // of a handler
+	burst      = 24
+	burstEvery = 200 * time.Millisecond
+	work       = 4 * time.Millisecond // of a handler
 	tellEvery  = 200 * time.Millisecond
 )
 

@@ -8,7 +8,7 @@ import (
 
 const (
 	holdTime    = time.Second      // between two replacements, in which the stream just runs
-	deployLimit = 30 * time.Second // after which a deployment is given up, so that all ends within 45 s
+	deployLimit = 28 * time.Second // after which a deployment is given up, so that all ends within 45 s
 )
 
 // rollout is a rolling deployment: for each task of the old revision a new one
