@@ -147,6 +147,10 @@ func (l *link) writtenLocked(b *bulkOut) {
 	b.end(nil)
 }
 
+// whole reports whether the last chunk is being written: it is too late to take
+// the frame back.
+func (b *bulkOut) whole() bool { return b.sent == len(b.body) }
+
 func (b *bulkOut) end(err error) {
 	if b.done != nil {
 		b.done <- err
@@ -167,13 +171,12 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 		l.sent--
 		l.blockedLocked(rt.ring)
 	}
-	if b.o.call != nil {
-		l.pend.take(b.head[fID])
-	}
+	ended := b.o.call != nil && l.pend.take(b.head[fID]) == nil
 	switch {
 	case b.kind == frameMsg && b.o.head[fKind] == kindPublish:
 		l.core.stats.skipped.Add(uint64(len(b.routes)))
 		err = nil
+	case b.kind == frameMsg && b.done == nil && ended: // the call may be another request's by now
 	case b.kind == frameMsg && b.done == nil:
 		l.bulks.again = append(l.bulks.again, b)
 	}
@@ -188,18 +191,24 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 // routed elsewhere.
 func (l *link) resetAllLocked(which func(*bulkOut) bool) {
 	for _, b := range slices.Clone(l.bulks.out) {
-		if b.kind == frameMsg && which(b) {
+		if b.kind == frameMsg && !b.whole() && which(b) {
 			l.resetLocked(b, errAgain)
 		}
 	}
 }
 
-// endBulksLocked resets all when the link has ended.
+// endBulksLocked ends all when the link has ended. What is wholly written may
+// have come; a reply that is not has not.
 func (l *link) endBulksLocked() {
 	l.resetAllLocked(func(*bulkOut) bool { return true })
-	for _, b := range slices.Clone(l.bulks.out) {
-		l.resetLocked(b, fmt.Errorf("%w to %s", ErrLinkLost, l.peer.Name))
+	for _, b := range l.bulks.out {
+		if b.whole() {
+			b.end(nil)
+		} else {
+			b.end(fmt.Errorf("%w to %s", ErrLinkLost, l.peer.Name))
+		}
 	}
+	l.bulks.out = nil
 }
 
 // routeAgain routes elsewhere what resetting has taken back and nobody waits for.
@@ -244,7 +253,7 @@ func (l *link) giveUp(done chan error, err error) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, b := range l.bulks.out {
-		if b.done == done {
+		if b.done == done && !b.whole() {
 			l.resetLocked(b, err)
 			return true
 		}

@@ -249,3 +249,102 @@ func TestSmallPassesBulk(t *testing.T) {
 		}
 	})
 }
+
+// A large request that was sent back, and whose caller has given up before all
+// of it was written to the next consumer, is gone: it is not routed again, and
+// no other request gets its reply.
+func TestBulkEndedIsNotRoutedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := bustest.NewCluster(t, 3, quiet)
+		block, gate := make(chan struct{}), make(chan struct{})
+		first := consume(t, c.Bus(1), "a", func(context.Context, *bus.Message) error { <-block; return nil })
+		consume(t, c.Bus(1), "b", func(ctx context.Context, m *bus.Message) error { <-gate; return m.Reply(ctx, []byte("b")) })
+		if err := c.Bus(0).Send(t.Context(), "a", nil); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			_, err := c.Bus(0).Request(ctx, "a", make([]byte, 1<<20))
+			ended <- err
+		}()
+		synctest.Wait()
+		second := consume(t, c.Bus(2), "a", func(context.Context, *bus.Message) error { t.Error("all of it cannot have come"); return nil })
+		c.Conn(0, 2).Stall()
+		first.Close() // it comes back, and goes to n2
+		close(block)
+		if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		result := make(chan string, 20)
+		for range cap(result) {
+			go func() {
+				m, err := c.Bus(0).Request(context.Background(), "b", nil)
+				if err != nil {
+					result <- err.Error()
+					return
+				}
+				result <- string(m.Body)
+			}()
+		}
+		synctest.Wait()
+		var handled atomic.Int32
+		consume(t, c.Bus(1), "a", func(ctx context.Context, m *bus.Message) error { handled.Add(1); return m.Reply(ctx, []byte("a")) })
+		second.Close()
+		synctest.Wait()
+		c.Conn(0, 2).Resume()
+		close(gate)
+		for range cap(result) {
+			if got := <-result; got != "b" {
+				t.Errorf("a request to b got %q", got)
+			}
+		}
+		if handled.Load() > 0 {
+			t.Error("what has expired was handled")
+		}
+		atRest(t, c.Bus(0))
+	})
+}
+
+// A large message whose last chunk is being written when its route goes is
+// under way as a small one would be: it comes back, and is handled once.
+func TestBulkLastChunk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := bustest.NewCluster(t, 3, quiet)
+		for range 3 { // each takes one message, whatever its window
+			consume(t, c.Bus(1), "sink", nothing)
+		}
+		var handled atomic.Int32
+		h := func(context.Context, *bus.Message) error { handled.Add(1); return nil }
+		closing := consume(t, c.Bus(1), "a", h)
+		send := func(address string, size int) {
+			if err := c.Bus(0).Send(context.Background(), address, make([]byte, size)); err != nil {
+				t.Error(err)
+			}
+		}
+		c.Conn(1, 0).Stall() // BULK_GO waits
+		done := make(chan struct{})
+		go func() { send("a", 66<<10); close(done) }() // chunks of 64 and 2 KiB
+		synctest.Wait()
+		c.Conn(0, 1).Stall()
+		send("sink", 64<<10)
+		send("sink", 64<<10)
+		send("sink", 63<<10)
+		c.Conn(1, 0).Resume() // the stream holds 256 KiB: the last chunk finds no room
+		synctest.Wait()
+		consume(t, c.Bus(2), "a", h)
+		closing.Close()
+		synctest.Wait()
+		c.Conn(0, 1).Resume()
+		<-done
+		time.Sleep(time.Second)
+		if handled.Load() != 1 {
+			t.Errorf("handled %d times", handled.Load())
+		}
+		if n := len(c.Bus(0).Peers()); n != 2 {
+			t.Errorf("%d peers: the link has ended", n)
+		}
+		atRest(t, c.Bus(0))
+	})
+}

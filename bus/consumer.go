@@ -104,11 +104,13 @@ func (c *core) announceLocked(cn *Consumer) {
 	r := c.ringOf(cn.address)
 	cn.ring = r
 	cn.local = route{ring: r, consumer: cn, window: cn.firstWindow()}
+	if !cn.localOnly {
+		c.numberOf(cn) // before readers of links find it in mine
+	}
 	cn.sibling.Store(r.mine.Load())
 	r.mine.Store(cn)
 	c.addRoute(&cn.local)
 	if !cn.localOnly {
-		c.numberOf(cn)
 		for l := range c.links {
 			l.announce(cn)
 		}

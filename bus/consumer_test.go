@@ -96,3 +96,21 @@ func TestCloseConsumer(t *testing.T) {
 		}
 	})
 }
+
+// Consumers come and go at an address while messages are published to it over
+// a link. What is wrong here only the race detector sees.
+func TestConsumeWhilePublishing(t *testing.T) {
+	t.Parallel()
+	nodes := mesh(t, 2)
+	consume(t, nodes[1].EventBus, "a", nothing)
+	l := newLoad()
+	l.every(func(int) bool { return nodes[0].Publish(t.Context(), "a", nil) == nil })
+	for range 2000 {
+		c, err := nodes[1].Consume("a", bus.HandlerFunc(nothing))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	l.stop()
+}

@@ -307,3 +307,28 @@ func TestLeaveBeforeAllIsTold(t *testing.T) {
 		}
 	})
 }
+
+// A leave ends as soon as the last large message is sent back.
+func TestLeaveWithLargeBounce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := bustest.NewCluster(t, 3, quiet)
+		block := make(chan struct{})
+		consume(t, c.Bus(1), "a", func(context.Context, *bus.Message) error { <-block; return nil }, bus.WithWindow(64<<20))
+		if err := c.Bus(0).Send(t.Context(), "a", nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Bus(0).Send(t.Context(), "a", make([]byte, 5<<20)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		consume(t, c.Bus(2), "a", nothing)
+		c.Conn(0, 1).SetDelay(func() time.Duration { return time.Millisecond })
+		c.Conn(1, 0).SetDelay(func() time.Duration { return time.Millisecond })
+		close(block)
+		begin := time.Now()
+		if err := c.Bus(1).Close(); err != nil || time.Since(begin) > time.Second {
+			t.Errorf("left after %v: %v", time.Since(begin), err)
+		}
+		atRest(t, c.Bus(0))
+	})
+}

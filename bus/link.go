@@ -207,17 +207,21 @@ func (l *link) writeLocked(turns int) {
 		bulk, chunk := l.chunkLocked()
 		b := l.buf
 		l.buf, l.spare, l.replies = l.spare[:0], nil, 0
-		blocked, room, freed := l.blocked, l.room, l.bulks.freed
-		l.blocked, l.room, l.bulks.freed, l.stalled = nil, nil, nil, false
+		blocked, room := l.blocked, l.room
+		l.blocked, l.room, l.stalled = nil, nil, false
 		l.mu.Unlock()
 		release(blocked, room)
-		if freed != nil {
-			l.core.unpin(freed...)
-			l.core.poke()
-		}
 		n, err := l.write(b, chunk, turns > 0)
 		l.mu.Lock()
 		l.chunkWrittenLocked(bulk)
+		if bulk != nil && bulk.whole() { // leaving may have waited for it
+			freed := l.bulks.freed
+			l.bulks.freed = nil
+			l.mu.Unlock()
+			l.core.unpin(freed...)
+			l.core.poke()
+			l.mu.Lock()
+		}
 		if n < len(b) && err == nil { // the kernel is full: the rest goes first
 			rest := l.buf
 			l.buf, l.spare = append(b[:copy(b, b[n:])], rest...), rest[:0]

@@ -25,7 +25,7 @@ func (c *core) publish(ctx context.Context, address string, body any, opts []Cal
 	if set != nil && set.gossip {
 		return c.publishGossip(address, &o)
 	}
-	r := c.dir.get(address)
+	r := o.ring
 	if r == nil {
 		return nil
 	}

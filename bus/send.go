@@ -19,6 +19,7 @@ type outgoing struct {
 	call     *call      // of a request
 	turn     turn       // that the sender holds
 	local    bool       // it must stay on this node
+	ring     *ring      // as prepare found it
 	flushes  bool       // whoever posts it flushes the link
 	done     chan error // of a large body: see bulkOut
 	bulks    []bulkRef  // of a large publish
@@ -49,8 +50,10 @@ const farAway = 1 << 61
 // call's arguments.
 func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint64, address string, body any, opts []CallOption) (*callOptions, error) {
 	var set *callOptions
-	if err := checkAddress(address); err != nil {
-		return nil, err
+	if o.ring = c.dir.get(address); o.ring == nil { // what is known is in order
+		if err := checkAddress(address); err != nil {
+			return nil, err
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("bus: %s to %q: %w", verb, address, err)
@@ -171,6 +174,9 @@ func (c *core) post(ctx context.Context, address string, o *outgoing) (*route, e
 		if err = c.awaitBulk(ctx, rt.link, o, "message to"); err != errAgain {
 			return rt, err
 		}
+		if o.ended() { // its answer is there; the call must not be pending again
+			return rt, nil
+		}
 		o.head[fTimeLeft] = wholeMs(o.due(c) - c.clock())
 	}
 }
@@ -181,7 +187,10 @@ func (c *core) deliver(ctx context.Context, address string, o *outgoing) (*route
 		if c.refuses.Load() {
 			return nil, fmt.Errorf("%w: message to %q", ErrClosed, address)
 		}
-		r := c.dir.get(address)
+		r := o.ring
+		if o.ring = nil; r == nil { // the second time round
+			r = c.dir.get(address)
+		}
 		if r == nil || len(*r.routes.Load()) == 0 {
 			if !c.awaitLink(ctx.Done(), o.due(c), address) {
 				err := c.noConsumer(address)
