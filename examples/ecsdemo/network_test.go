@@ -51,7 +51,7 @@ func runInside(t *testing.T, family string) {
 			t.Logf("%sip link add: %v: %s", unshare, err, out)
 			continue
 		}
-		cmd := command(unshare + os.Args[0] + " -test.run=^TestTasksWithNetworksOfTheirOwn$")
+		cmd := command(unshare + os.Args[0] + " -test.timeout=90s -test.run=^TestTasksWithNetworksOfTheirOwn$")
 		cmd.Env = append(os.Environ(), insideVariable+"="+binary, familyVariable+"="+family)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%v:\n%s", err, out)

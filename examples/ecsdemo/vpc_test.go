@@ -103,7 +103,8 @@ func (v *vpc) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	v.fake.ServeHTTP(w, r)
 }
 
-// launch starts a task at the address with this last part.
+// launch starts a task at the address with this last part. It ends with this
+// process, too, as its standard input does.
 func (v *vpc) launch(last string) *netTask {
 	v.t.Helper()
 	task, err := v.fake.AddTask(ecstest.TaskConfig{
@@ -115,7 +116,7 @@ func (v *vpc) launch(last string) *netTask {
 	v.mu.Lock()
 	v.owner["169.254.172."+last] = task.Address()
 	v.mu.Unlock()
-	cmd := exec.Command("unshare", "-n", "sh", "-c", `echo ready; read go; exec "$0" -gossip`, os.Getenv(insideVariable))
+	cmd := exec.Command("unshare", "-n", "sh", "-c", `echo ready; read go; exec "$0" -gossip -rehearsed`, os.Getenv(insideVariable))
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		v.t.Fatal(err)
