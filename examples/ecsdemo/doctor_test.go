@@ -11,7 +11,8 @@ import (
 	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
 )
 
-const doctorSecret = "RUNRIG_SECRET=0123456789abcdef0123456789abcdef0123456789abcdef"
+// secretSetting is what ECS puts into the environment for the task definition.
+const secretSetting = secretVariable + "=0123456789abcdef0123456789abcdef0123456789abcdef"
 
 // ward is a fake of ECS with tasks at loopback addresses, some of which run.
 type ward struct {
@@ -32,7 +33,7 @@ func (w ward) task(ip, status string, run bool) *ecstest.Task {
 		if !isFree(ip + ":7946") {
 			w.t.Skipf("this system has no address %s, or its port 7946 is taken", ip)
 		}
-		start(w.t, append(task.Env(), doctorSecret), w.flags(task)...).await(10*time.Second, "the node is up", contains(`msg="node is up"`))
+		start(w.t, append(task.Env(), secretSetting), w.flags(task)...).await(10*time.Second, "the node is up", contains(`msg="node is up"`))
 		getHealth(w.t, ip)
 	}
 	return task
@@ -45,7 +46,7 @@ func (w ward) flags(task *ecstest.Task) []string {
 // doctor runs the doctor in a task and checks its exit code.
 func (w ward) doctor(task *ecstest.Task, code int) string {
 	w.t.Helper()
-	p := start(w.t, append(task.Env(), doctorSecret), append([]string{"doctor"}, w.flags(task)...)...)
+	p := start(w.t, append(task.Env(), secretSetting), append([]string{"doctor"}, w.flags(task)...)...)
 	if got := p.wait(); got != code {
 		w.t.Errorf("exit code %d, want %d:\n%s", got, code, p.output())
 	}

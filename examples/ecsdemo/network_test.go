@@ -66,6 +66,7 @@ func testLeavingInNetworks(t *testing.T) {
 	v := newVPC(t, "fd00:77::")
 	all := []*netTask{v.launch("11"), v.launch("12"), v.launch("13")}
 	v.meet(all...)
+	testDoctorInNetworks(v, all)
 	all[0].stopGracefully()
 	checkAll(t, all[1:]...)
 	for _, task := range all[1:] {
@@ -75,6 +76,28 @@ func testLeavingInNetworks(t *testing.T) {
 		if out := task.output(); !strings.Contains(out, " failed=0 ") || !strings.Contains(out, "bus.unknown=0 bus.deadletters=0") {
 			t.Errorf("%s failed to send, or lost, messages", task.ip)
 		}
+	}
+}
+
+// testDoctorInNetworks examines a task, and again when the network of another
+// lets only TCP pass.
+func testDoctorInNetworks(v *vpc, all []*netTask) {
+	passes := func(task *netTask) [2]string {
+		return [2]string{"ok    " + net.JoinHostPort(task.ip, "7946"), "TCP (a link) and UDP (gossip) pass"}
+	}
+	says(v.t, all[0].doctor(0),
+		[2]string{"ok    address", all[0].ip + ", on interface eth1"},
+		[2]string{"ok    tasks", "2 peers"}, passes(all[1]), passes(all[2]))
+
+	const rule = "ip -6 rule add ipproto udp blackhole"
+	if out, err := all[1].inside(rule).CombinedOutput(); err != nil {
+		v.t.Logf("%s: %v: %s", rule, err, out) // not every kernel has such rules
+		return
+	}
+	says(v.t, all[0].doctor(1),
+		[2]string{"FAIL  " + net.JoinHostPort(all[1].ip, "7946"), "TCP passes, UDP does not"}, passes(all[2]))
+	if out, err := all[1].inside(strings.Replace(rule, "add", "del", 1)).CombinedOutput(); err != nil {
+		v.t.Fatalf("%v: %s", err, out)
 	}
 }
 

@@ -121,7 +121,7 @@ func (v *vpc) launch(last string) *netTask {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	p := startCommand(v.t, cmd, append(task.Env(), "RUNRIG_SECRET="+strings.Repeat("0123456789abcdef", 4)))
+	p := startCommand(v.t, cmd, append(task.Env(), secretSetting))
 	p.await(5*time.Second, "its namespace is made", contains("ready"))
 	v.connect(strconv.Itoa(cmd.Process.Pid), last)
 	if _, err := io.WriteString(stdin, "\n"); err != nil {
@@ -129,6 +129,21 @@ func (v *vpc) launch(last string) *netTask {
 	}
 	p.await(10*time.Second, "the node is up", contains(`msg="node is up"`))
 	return &netTask{p, task.Address(), task}
+}
+
+// inside is a command in the task's network.
+func (task *netTask) inside(line string) *exec.Cmd {
+	return command("nsenter -n -t " + strconv.Itoa(task.cmd.Process.Pid) + " " + line)
+}
+
+// doctor examines the task from inside and checks the exit code.
+func (task *netTask) doctor(code int) string {
+	task.t.Helper()
+	p := startCommand(task.t, task.inside(os.Getenv(insideVariable)+" doctor"), append(task.ecs.Env(), secretSetting))
+	if got := p.wait(); got != code {
+		task.t.Errorf("exit code %d, want %d:\n%s", got, code, p.output())
+	}
+	return p.output()
 }
 
 // connect gives the process the two interfaces that a task has: the link-local
