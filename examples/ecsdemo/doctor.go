@@ -103,8 +103,16 @@ func (d *doctor) metadata() *ecs.Provider {
 		return nil
 	}
 	t := p.Task()
-	d.say(nil, "metadata", "task %s of cluster %s, service %q, family %q, %s, network mode %s, zone %s, container %q",
-		t.ID, t.Cluster, t.Service, t.Family, t.LaunchType, t.NetworkMode, t.Zone, t.Container)
+	said := "task " + t.ID
+	for _, fact := range []struct{ name, value string }{
+		{"cluster", t.Cluster}, {"service", t.Service}, {"family", t.Family}, {"launch type", t.LaunchType},
+		{"network mode", t.NetworkMode}, {"zone", t.Zone}, {"container", t.Container},
+	} {
+		if fact.value != "" { // older endpoints say less
+			said += ", " + fact.name + " " + fact.value
+		}
+	}
+	d.say(nil, "metadata", "%s", said)
 	return p
 }
 
