@@ -56,6 +56,7 @@ type bulks struct {
 	quiet int         // chunks since another message was posted
 	again []*bulkOut  // that nobody waits for, to be routed elsewhere, without link.mu
 	freed []*Consumer // to be unpinned, likewise
+	ended bool        // one has: others, or a leave, may have waited for it
 }
 
 // takesBulk reports whether one more may be asked for.
@@ -137,6 +138,7 @@ func (l *link) chunkWrittenLocked(b *bulkOut) {
 
 // writtenLocked notes that the last chunk is written.
 func (l *link) writtenLocked(b *bulkOut) {
+	l.bulks.ended = true
 	for _, rt := range b.routes {
 		rt.bulks--
 		l.blockedLocked(rt.ring) // messages wait behind it
@@ -160,6 +162,7 @@ func (b *bulkOut) end(err error) {
 // resetLocked takes back a large frame that is not wholly written; a message
 // then is as if it had never been posted.
 func (l *link) resetLocked(b *bulkOut, err error) {
+	l.bulks.ended = true
 	l.bulks.out = slices.DeleteFunc(l.bulks.out, func(o *bulkOut) bool { return o == b })
 	if b.asked {
 		l.frameLocked(frameBulkReset, &head{fBulk: b.id})

@@ -140,7 +140,7 @@ func (l *link) blockedLocked(r *ring) {
 
 // wakeLocked wakes the writer if nobody is about to write.
 func (l *link) wakeLocked() {
-	if l.state != writeIdle || len(l.buf) == 0 && !l.hasRoutes() && !l.hasChunk() {
+	if l.state != writeIdle || len(l.buf) == 0 && !l.hasRoutes() && !l.hasChunk() && !l.bulks.ended {
 		return
 	}
 	l.state = writeWoken
@@ -197,6 +197,10 @@ func (l *link) writeLocked(turns int) {
 	for i := 0; l.err == nil; i++ {
 		l.writeRoutesLocked()
 		if len(l.buf) == 0 && !l.hasChunk() {
+			if l.bulks.ended {
+				l.releaseLocked() // who may have something to write now
+				continue
+			}
 			break
 		}
 		if turns > 0 && (i == turns || len(l.buf) > inlineMax || l.hasChunk()) {
@@ -207,21 +211,12 @@ func (l *link) writeLocked(turns int) {
 		bulk, chunk := l.chunkLocked()
 		b := l.buf
 		l.buf, l.spare, l.replies = l.spare[:0], nil, 0
-		blocked, room := l.blocked, l.room
-		l.blocked, l.room, l.stalled = nil, nil, false
+		l.stalled = false
+		l.releaseLocked()
 		l.mu.Unlock()
-		release(blocked, room)
 		n, err := l.write(b, chunk, turns > 0)
 		l.mu.Lock()
 		l.chunkWrittenLocked(bulk)
-		if bulk != nil && bulk.whole() { // leaving may have waited for it
-			freed := l.bulks.freed
-			l.bulks.freed = nil
-			l.mu.Unlock()
-			l.core.unpin(freed...)
-			l.core.poke()
-			l.mu.Lock()
-		}
 		if n < len(b) && err == nil { // the kernel is full: the rest goes first
 			rest := l.buf
 			l.buf, l.spare = append(b[:copy(b, b[n:])], rest...), rest[:0]
@@ -242,6 +237,21 @@ func (l *link) writeLocked(turns int) {
 	if l.bye || l.err != nil { // the writer waits for this
 		l.token()
 	}
+}
+
+// releaseLocked wakes those who waited for room, or for a large body to end. It
+// lets go of the lock.
+func (l *link) releaseLocked() {
+	blocked, room, freed, ended := l.blocked, l.room, l.bulks.freed, l.bulks.ended
+	if blocked == nil && room == nil && freed == nil && !ended {
+		return
+	}
+	l.blocked, l.room, l.bulks.freed, l.bulks.ended = nil, nil, nil, false
+	l.mu.Unlock()
+	release(blocked, room)
+	l.core.unpin(freed...)
+	l.core.poke()
+	l.mu.Lock()
 }
 
 // write writes a buffer, and a chunk behind it. If it is to be now, what the
