@@ -22,6 +22,9 @@ const (
 	bufferCap   = 1 << 20  // bytes not yet written from which on calls wait
 	inlineMax   = 32 << 10 // more is left to the writer
 	inlineTurns = 2        // a caller writes at most so often
+
+	writeLimit = 10 * time.Second // that a write may take, or half of it
+	writePart  = 256 << 10        // bytes of one
 )
 
 // link is the one connection to another node, final when it ends.
@@ -65,6 +68,7 @@ type link struct {
 
 	// Of whoever has made state writeRunning.
 	part    []byte
+	writeBy int64 // the deadline of writes, by the bus's clock
 	parts   [2][]byte
 	vector  net.Buffers
 	wrote   int
@@ -254,14 +258,33 @@ func (l *link) releaseLocked() {
 	l.mu.Lock()
 }
 
+// extend puts off the time by which a write must have ended: a peer that does
+// not read for so long is no good, even if it writes.
+func (l *link) extend() {
+	now := l.core.clock()
+	if l.writeBy-now < int64(writeLimit/2) {
+		l.writeBy = now + int64(writeLimit)
+		_ = l.conn.SetWriteDeadline(time.Now().Add(writeLimit))
+	}
+}
+
 // write writes a buffer, and a chunk behind it. If it is to be now, what the
 // kernel does not take at once is left.
 func (l *link) write(b, chunk []byte, now bool) (n int, err error) {
-	if !now { // the heartbeat bounds it
-		if chunk == nil {
-			return l.conn.Write(b)
+	l.extend()
+	if !now {
+		for len(b)-n > writePart {
+			if _, err := l.conn.Write(b[n : n+writePart]); err != nil {
+				return n, err
+			}
+			n += writePart
+			l.extend()
 		}
-		l.parts = [2][]byte{b, chunk}
+		if chunk == nil {
+			_, err := l.conn.Write(b[n:])
+			return len(b), err
+		}
+		l.parts = [2][]byte{b[n:], chunk}
 		l.vector = l.parts[:]
 		_, err := l.vector.WriteTo(l.conn)
 		l.parts = [2][]byte{}

@@ -128,6 +128,7 @@ func (r *reader) direct(kind int, b []byte, size int) (done bool, err error) {
 		return false, nil // it is wrong, and will be seen to be
 	}
 	copy(to, r.f.body)
+	r.deliver() // what came before does not wait for the rest
 	for have < len(to) {
 		n, err := r.fill(to[have:])
 		have += n

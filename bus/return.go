@@ -40,13 +40,11 @@ func (l *link) gotCredit(f *frame) error {
 	if rt == nil {
 		return fmt.Errorf("%w: credit for route %d, which is not there", errMalformed, f.head[fRoute])
 	}
-	if err := l.settled(rt, f.head[fBytes], f.head[fMessages]); err != nil {
-		return err
+	if w := f.head[fWindow]; w > maxWindow {
+		return fmt.Errorf("%w: window of %d bytes for route %d", errMalformed, w, rt.num)
 	}
-	if w := f.head[fWindow]; w > 0 {
-		if err := l.setWindow(rt, w); err != nil {
-			return err
-		}
+	if err := l.settled(rt, f.head[fBytes], f.head[fMessages], f.head[fWindow]); err != nil {
+		return err
 	}
 	l.core.stats.settled.Add(f.head[fMessages])
 	rt.ring.grant()
@@ -54,24 +52,17 @@ func (l *link) gotCredit(f *frame) error {
 	return nil
 }
 
-// setWindow takes over a route's new window.
-func (l *link) setWindow(rt *route, w uint64) error {
-	if w > maxWindow {
-		return fmt.Errorf("%w: window of %d bytes for route %d", errMalformed, w, rt.num)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	rt.window = int64(w)
-	return nil
-}
-
-// settled takes messages back into a route's balance.
-func (l *link) settled(rt *route, bytes, messages uint64) error {
+// settled takes messages back into a route's balance, and takes over its new
+// window unless that is 0: in one step, as the window may shrink by what comes back.
+func (l *link) settled(rt *route, bytes, messages, window uint64) error {
 	if err := l.owes(rt, bytes, messages); err != nil {
 		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if window > 0 {
+		rt.window = int64(window)
+	}
 	rt.settle(int64(bytes), int64(messages))
 	l.outside -= int64(messages)
 	return nil
@@ -115,7 +106,7 @@ func (l *link) gotBounce(f *frame, owned bool) error {
 	if !ended { // first placed or waiting, then settled: leaving looks at both
 		l.core.reroute(rt.ring.address, &o)
 	}
-	if err := l.settled(rt, uint64(cost), 1); err != nil {
+	if err := l.settled(rt, uint64(cost), 1, 0); err != nil {
 		return err
 	}
 	l.core.poke()
