@@ -79,7 +79,7 @@ func (l *link) postBulkLocked(o *outgoing, rts []*route, skipped []byte) {
 func (l *link) expire(b *bulkOut) {
 	l.mu.Lock()
 	if slices.Contains(l.bulks.out, b) && !b.whole() {
-		l.resetLocked(b, fmt.Errorf("%w: no consumer took all of it in time", ErrNoConsumer))
+		l.resetLocked(b, fmt.Errorf("%w: none took all of a large message in time: %w", ErrNoConsumer, context.DeadlineExceeded))
 	}
 	l.mu.Unlock()
 	l.routeAgain()

@@ -282,39 +282,38 @@ func TestBulkAgainAfterItsEnd(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			return m.Reply(ctx, []byte("y"))
 		}), bus.WithConcurrency(100))
-		wrong := 0
+		var wrong atomic.Int32
 		for range 300 {
 			cn := consume(t, b, "x", bus.HandlerFunc(nothing))
 			conn.Stall()
 			const d = time.Second
 			ctx, cancel := context.WithTimeout(t.Context(), d)
-			var local *bus.Consumer
+			made := make(chan *bus.Consumer, 1)
 			time.AfterFunc(d-time.Millisecond, func() {
-				local, _ = a.Consume("x", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+				local, _ := a.Consume("x", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
 					time.Sleep(time.Millisecond)
 					return m.Reply(ctx, []byte("x"))
 				}))
+				made <- local
 			})
 			time.AfterFunc(d, func() { cn.Close() })
-			_, err := a.Request(ctx, "x", make([]byte, 1<<20))
+			_, _ = a.Request(ctx, "x", make([]byte, 1<<20))
 			cancel()
 			var wg sync.WaitGroup
 			for range 4 {
 				wg.Go(func() {
 					m, err := a.Request(t.Context(), "y", nil)
 					if err != nil || string(m.Body) != "y" {
-						wrong++
-						t.Logf("%v %v", m, err)
+						wrong.Add(1)
 					}
 				})
 			}
-			_ = err
 			conn.Resume()
 			wg.Wait()
-			local.Close()
+			(<-made).Close()
 		}
-		if wrong > 0 {
-			t.Errorf("%d wrong", wrong)
+		if n := wrong.Load(); n > 0 {
+			t.Errorf("%d replies were another request's", n)
 		}
 	})
 }
