@@ -52,16 +52,18 @@ type Config struct {
 }
 
 // Fake is one region of one account of ECS. Its methods may be called concurrently. It is also an
-// http.Handler, for who wants to serve it in another way as well.
+// http.Handler, for who wants to serve it in another way as well: at another address, or, called
+// as a function by the HTTPClient of an aws.Config, in the virtual time of testing/synctest.
 type Fake struct {
-	cfg      Config
-	server   *http.Server
-	closing  chan struct{} // closed when the fake is
-	served   chan struct{} // closed when the server's goroutine has ended
-	handlers sync.WaitGroup
+	cfg     Config
+	server  *http.Server
+	closing chan struct{} // closed when the fake is
+	served  chan struct{} // closed when the server's goroutine has ended
 
 	mu       sync.Mutex
 	closed   bool
+	requests int                 // that are being answered
+	idle     chan struct{}       // made by Close, closed when requests is 0
 	clusters map[string]*cluster // by name
 	tasks    []*Task             // in the order of creation
 	faults   []*Fault
@@ -143,12 +145,15 @@ func (f *Fake) Close() error {
 	if !f.closed {
 		f.closed = true
 		close(f.closing)
+		if f.idle = make(chan struct{}); f.requests == 0 {
+			close(f.idle)
+		}
 	}
 	f.mu.Unlock()
 	f.killProcesses()
 	err := f.server.Close()
 	<-f.served
-	f.handlers.Wait()
+	<-f.idle
 	return err
 }
 
@@ -226,9 +231,9 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "closed", http.StatusServiceUnavailable)
 		return
 	}
-	f.handlers.Add(1) // not after Close has begun to wait
+	f.requests++
 	f.mu.Unlock()
-	defer f.handlers.Done()
+	defer f.answered()
 	switch {
 	case r.Method == http.MethodPost && r.URL.Path == "/":
 		f.serveControl(w, r)
@@ -236,6 +241,16 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.serveMetadata(w, r)
 	default:
 		http.NotFound(w, r)
+	}
+}
+
+// answered is called when a request is. (A sync.WaitGroup could not be used within and without a
+// bubble of testing/synctest.)
+func (f *Fake) answered() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.requests--; f.requests == 0 && f.closed {
+		close(f.idle)
 	}
 }
 
