@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func TestMetadataVersions(t *testing.T) {
 		p := newProvider(t, own, nil)
 		want.ID, want.ARN, want.Cluster = own.ID(), own.ARN(), "arn:aws:ecs:eu-central-1:123456789012:cluster/prod"
 		want.Family, want.Zone, want.NetworkMode = "web", "eu-central-1a", "awsvpc"
-		if got := p.Task(); got != want {
+		if got := p.Task(); !reflect.DeepEqual(got, want) {
 			t.Errorf("version %d: Task gave\n%+v, want\n%+v", version, got, want)
 		}
 		if self := selfOf(t, p); self.Addr != "127.0.0.1" || self.Name != own.ID() {

@@ -2,6 +2,7 @@ package ecs_test
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -57,8 +58,11 @@ func TestFargateWithoutConfiguration(t *testing.T) {
 	want := ecs.Task{
 		ID: own.ID(), ARN: own.ARN(), Cluster: "arn:aws:ecs:eu-central-1:123456789012:cluster/prod", Family: "web",
 		Zone: "eu-central-1a", LaunchType: "FARGATE", NetworkMode: "awsvpc", Container: "app",
+		// and what its description adds
+		Service: "web", Group: "service:web", Deployment: "ecs-svc/web", Tags: map[string]string{},
+		Definition: "arn:aws:ecs:eu-central-1:123456789012:task-definition/web:1",
 	}
-	if task != want {
+	if !reflect.DeepEqual(task, want) {
 		t.Errorf("Task gave\n%+v, want\n%+v", task, want)
 	}
 }
