@@ -23,22 +23,31 @@ func (d direct) Do(r *http.Request) (*http.Response, error) {
 	return answer.Result(), nil
 }
 
-// virtualClock is a clock for a fake that is real until it follows the time of a bubble.
-type virtualClock struct{ from atomic.Pointer[time.Time] }
+// virtualClock is a clock for a fake that is real until it follows the time of a bubble. The fake's
+// own goroutines are outside of the bubble, where it stands still at what was last seen within.
+type virtualClock struct {
+	from, last atomic.Pointer[time.Time]
+}
 
 var realStart = time.Now()
 
 func (c *virtualClock) Now() time.Time {
-	if from := c.from.Load(); from != nil {
-		return realStart.Add(time.Hour + time.Since(*from))
+	from := c.from.Load()
+	if from == nil {
+		return realStart
 	}
-	return realStart
+	if now := time.Now(); now.Year() < realStart.Year() { // a bubble begins in the year 2000
+		now = realStart.Add(time.Hour + now.Sub(*from))
+		c.last.Store(&now)
+	}
+	return *c.last.Load()
 }
 
 // follow makes the clock go with the bubble of the caller, an hour after what was before.
 func (c *virtualClock) follow() {
 	now := time.Now()
 	c.from.Store(&now)
+	_ = c.Now()
 }
 
 // netip4 is the i-th address of a large subnet.
