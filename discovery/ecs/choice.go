@@ -53,7 +53,8 @@ func (p *Provider) learnOwn(ctx context.Context) error {
 		_, err := p.describeOwn(ctx)
 		return err
 	case p.cfg.SameDeployment:
-		return fmt.Errorf("ecs: Config.SameDeployment is set, but the deployment of the own task %s is not known in region %q; use Tags or Filter there", p.task.ARN, p.api.region)
+		return fmt.Errorf("ecs: Config.SameDeployment is set, but the deployment of the own task %s is not known in region %q; use Tags or Filter there",
+			p.task.ARN, p.api.region)
 	}
 	return nil
 }

@@ -200,3 +200,16 @@ func TestLoopbackIsRefusedOffLoopback(t *testing.T) {
 	wantText(t, err, "127.0.0.2")
 	wantPeers(t, p)
 }
+
+// Version 2 is there in awsvpc mode only, so that its error says what to look for.
+func TestVersion2InBridgeMode(t *testing.T) {
+	t.Parallel()
+	fake := newFake(t, ecstest.Config{})
+	cfg := bridge("127.0.0.1", static(7946))
+	cfg.MetadataVersion = 2
+	_, err := ecs.New(t.Context(), addTask(t, fake, cfg).Config())
+	if !errors.Is(err, ecs.ErrTemporary) {
+		t.Errorf("error is %v, want ErrTemporary", err)
+	}
+	wantText(t, err, "/v2/metadata", "ECS_CONTAINER_METADATA_URI_V4", "in network mode awsvpc only", "400")
+}

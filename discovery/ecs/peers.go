@@ -106,7 +106,8 @@ func (p *Provider) listAll(ctx context.Context) (listed map[string]string, self 
 		return nil, false, err
 	}
 	if expected {
-		return nil, false, fmt.Errorf("%w: the list of tasks in cluster %q is empty and lacks even the own task %s, so that it is not up to date", ErrTemporary, p.cluster, p.task.ID)
+		return nil, false, fmt.Errorf("%w: the list of tasks in cluster %q is empty and lacks even the own task %s, so that it is not up to date",
+			ErrTemporary, p.cluster, p.task.ID)
 	}
 	return listed, self, nil
 }

@@ -139,13 +139,18 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	fake := newFake(t, ecstest.Config{})
 	task := addTask(t, fake, web("10.0.0.1"))
 	for field, change := range map[string]func(*ecs.Config){
-		"Config.Port is -1":               func(c *ecs.Config) { c.Port = -1 },
-		"Config.Port is 65536":            func(c *ecs.Config) { c.Port = 65536 },
-		"Config.Services has an empty":    func(c *ecs.Config) { c.Services = []string{"web", ""} },
-		"Config.Families has an empty":    func(c *ecs.Config) { c.Families = []string{""} },
-		`Config.MetadataURL is "here"`:    func(c *ecs.Config) { c.MetadataURL = "here" },
-		"Config.AWS has no Credentials":   func(c *ecs.Config) { c.AWS.Credentials = nil },
-		`Config.MetadataURL is "file:///`: func(c *ecs.Config) { c.MetadataURL = "file:///etc/passwd" },
+		"Config.Port is -1":            func(c *ecs.Config) { c.Port = -1 },
+		"Config.Port is 65536":         func(c *ecs.Config) { c.Port = 65536 },
+		"Config.Services has an empty": func(c *ecs.Config) { c.Services = []string{"web", ""} },
+		"Config.Families has an empty": func(c *ecs.Config) { c.Families = []string{""} },
+		"Config.WholeCluster is set beside Serv": func(c *ecs.Config) {
+			c.WholeCluster, c.Services, c.Tags = true, []string{"web"}, map[string]string{"a": "b"}
+		},
+		"every task of the cluster would be a peer; set Tags or Filter": func(c *ecs.Config) { c.WholeCluster = true },
+		"Config.Tags has an empty key":                                  func(c *ecs.Config) { c.Tags = map[string]string{"": "b"} },
+		`Config.MetadataURL is "here"`:                                  func(c *ecs.Config) { c.MetadataURL = "here" },
+		"Config.AWS has no Credentials":                                 func(c *ecs.Config) { c.AWS.Credentials = nil },
+		`Config.MetadataURL is "file:///`:                               func(c *ecs.Config) { c.MetadataURL = "file:///etc/passwd" },
 	} {
 		cfg := task.Config()
 		change(&cfg)
