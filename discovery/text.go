@@ -48,7 +48,7 @@ func readFile(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // was only read
 	data, err := io.ReadAll(io.LimitReader(f, fileMax+1))
 	if err == nil && len(data) > fileMax {
 		err = fmt.Errorf("larger than %d bytes", fileMax)

@@ -243,11 +243,11 @@ func TestFirstDescriptionOfManyIsSpread(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		tasks       int
-		least, most time.Duration // of the longest of 200 draws
+		least, most time.Duration // of the longest of 60 draws
 	}{
 		{10, 0, 0},
-		{100, 1900 * time.Millisecond, 2 * time.Second},
-		{400, 4800 * time.Millisecond, 5 * time.Second},
+		{100, 1500 * time.Millisecond, 2 * time.Second},
+		{400, 3750 * time.Millisecond, 5 * time.Second},
 	} {
 		fake := newFake(t, ecstest.Config{})
 		own := addTask(t, fake, web("10.1.0.1"))
@@ -255,7 +255,7 @@ func TestFirstDescriptionOfManyIsSpread(t *testing.T) {
 			addTask(t, fake, web(netip4(i)))
 		}
 		longest := time.Duration(0)
-		for range 200 {
+		for range 60 {
 			p := newProvider(t, own, func(cfg *ecs.Config) { cfg.Services, cfg.AWS.HTTPClient = []string{"web"}, direct{fake} })
 			enough := errors.New("enough")
 			p.SetSleep(func(_ context.Context, d time.Duration) error {
@@ -274,7 +274,7 @@ func TestFirstDescriptionOfManyIsSpread(t *testing.T) {
 			}
 		}
 		if longest < tt.least || longest > tt.most {
-			t.Errorf("of %d tasks the longest wait of 200 was %v, want %v to %v", tt.tasks, longest, tt.least, tt.most)
+			t.Errorf("of %d tasks the longest wait of 60 was %v, want %v to %v", tt.tasks, longest, tt.least, tt.most)
 		}
 	}
 }
