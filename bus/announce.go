@@ -38,6 +38,7 @@ func (l *link) announce(c *Consumer) {
 		l.ins = append(l.ins, nil)
 	}
 	in := &inbound{consumer: c, link: l}
+	in.window.Store(c.firstWindow())
 	l.ins[c.num] = in
 	l.dirty = append(l.dirty, in)
 }
@@ -58,7 +59,11 @@ func (l *link) retract(c *Consumer, waited []*Message) {
 		return
 	}
 	c.pins++
-	in.hold(waited)
+	for _, m := range waited {
+		if m.in == in {
+			in.hold(m)
+		}
+	}
 	l.dirty = append(l.dirty, in)
 	if len(l.buf) < bufferCap && l.state != writeRunning {
 		l.writeRoutesLocked()
@@ -66,12 +71,24 @@ func (l *link) retract(c *Consumer, waited []*Message) {
 	l.wakeLocked()
 }
 
-// hold keeps the messages of in until its removal is written.
-func (in *inbound) hold(waited []*Message) {
-	for _, m := range waited {
-		if m.in == in {
-			in.held = append(in.held, m)
-		}
+// hold keeps a message until the removal of its route is written.
+func (in *inbound) hold(m *Message) {
+	if in.held == nil {
+		in.held = new([]*Message)
+	}
+	*in.held = append(*in.held, m)
+}
+
+// bounceHeldLocked sends back what was held. It is not the last of in: its
+// removal is not acknowledged yet.
+func (in *inbound) bounceHeldLocked() {
+	if in.held == nil {
+		return
+	}
+	held := *in.held
+	in.held = nil
+	for _, m := range held {
+		in.link.bounceLocked(m, nil)
 	}
 }
 
@@ -95,11 +112,7 @@ func (l *link) writeRoutesLocked() {
 		l.buf = append(append(l.buf, seq...), b...)
 		l.unacked = append(l.unacked, change)
 		for _, in := range change.removed {
-			held := in.held
-			in.held = nil
-			for _, m := range held {
-				l.bounceLocked(m, nil) // not the last of in: the removal is not acknowledged
-			}
+			in.bounceHeldLocked()
 		}
 	}
 }
@@ -133,11 +146,18 @@ func (l *link) encodeRoutes(change *routeChange) (b []byte) {
 }
 
 func appendAdded(b []byte, c *Consumer) []byte {
-	n := 1 + protowire.SizeVarint(uint64(c.num)) + lenField(len(c.address)) + 1 + protowire.SizeVarint(uint64(c.window))
+	n := 1 + protowire.SizeVarint(uint64(c.num)) + lenField(len(c.address))
+	window := c.firstWindow()
+	if window != windowFloor { // which need not be said
+		n += 1 + protowire.SizeVarint(uint64(window))
+	}
 	b = protowire.AppendVarint(append(b, 2<<3|2), uint64(n))
 	b = protowire.AppendVarint(append(b, 1<<3), uint64(c.num))
 	b = protowire.AppendString(append(b, 2<<3|2), c.address)
-	return protowire.AppendVarint(append(b, 3<<3), uint64(c.window))
+	if window != windowFloor {
+		b = protowire.AppendVarint(append(b, 3<<3), uint64(window))
+	}
+	return b
 }
 
 func (c *Consumer) isClosed() bool {

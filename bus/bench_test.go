@@ -47,7 +47,7 @@ func BenchmarkRoutePick(b *testing.B) {
 		if rt == nil {
 			b.Fatal("no route")
 		}
-		rt.credit += o.cost
+		rt.settle(o.cost, 1)
 		l.buf = l.buf[:0]
 	}
 }
@@ -58,7 +58,7 @@ func benchRoutes(n int) (*link, *ring) {
 	l := c.newLink(Peer{Boot: 2}, nil, nil)
 	r := newRing(c, "a")
 	for i := range n {
-		c.addRoute(&route{ring: r, link: l, num: uint32(i + 1), window: defaultWindow, credit: defaultWindow})
+		c.addRoute(&route{ring: r, link: l, num: uint32(i + 1), window: defaultWindow})
 	}
 	return l, r
 }
@@ -66,14 +66,15 @@ func benchRoutes(n int) (*link, *ring) {
 func BenchmarkMailbox(b *testing.B) {
 	c := &Consumer{core: newCore(config{})}
 	ms := make([]Message, 16)
-	c.workers = 1
+	c.openLocked()
+	c.box.workers = 1
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		c.mu.Lock()
 		if n%len(ms) == 0 {
 			c.putLocked(ms)
 		}
-		c.ran(c.pop())
+		c.box.ran(c.box.pop())
 		c.mu.Unlock()
 	}
 }

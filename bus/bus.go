@@ -16,7 +16,7 @@ type EventBus struct {
 // New returns a bus of this process alone. It has no goroutine and holds no
 // resource until it is used; [EventBus.Close] ends what it has then.
 func New(opts ...Option) *EventBus {
-	c := config{log: slog.Default(), drain: 20 * time.Second}
+	c := config{log: slog.Default(), drain: 20 * time.Second, memory: 64 << 20, bodyLimit: 16 << 20}
 	for _, o := range opts {
 		o.apply(&c)
 	}

@@ -68,7 +68,7 @@ func TestUnencodable(t *testing.T) {
 // What goes in comes out, where the types are for each other.
 func TestDecode(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
-		p.consume(t, "echo", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+		consume(t, p.to, "echo", func(ctx context.Context, m *bus.Message) error {
 			if strings.HasPrefix(string(m.Body), "\x0a") { // a protobuf string, whose codec bytes do not tell
 				var v wrapperspb.StringValue
 				if err := m.Decode(&v); err == nil {
@@ -80,7 +80,7 @@ func TestDecode(t *testing.T) {
 				return m.Reply(ctx, raw)
 			}
 			return m.Reply(ctx, m.Body)
-		}))
+		})
 		ask := func(body any) *bus.Message {
 			t.Helper()
 			m, err := p.from.Request(t.Context(), "echo", body)
@@ -145,7 +145,7 @@ func TestBodyThatDoesNotFit(t *testing.T) {
 			"bytes":    bus.Receive(func(context.Context, []byte) error { ran("bytes"); return nil }),
 			"protobuf": bus.Receive(func(context.Context, *wrapperspb.StringValue) error { ran("protobuf"); return nil }),
 		} {
-			p.consume(t, address, h)
+			consume(t, p.to, address, h.Handle)
 		}
 		cases := []struct {
 			address string
@@ -174,7 +174,7 @@ func TestBodyThatDoesNotFit(t *testing.T) {
 // the consumer's no.
 func TestReplyThatDoesNotFit(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
-		p.consume(t, "a", bus.Respond(func(context.Context, any) (string, error) { return "x", nil }))
+		consume(t, p.to, "a", bus.Respond(func(context.Context, any) (string, error) { return "x", nil }).Handle)
 		n, err := bus.Request[int](t.Context(), p.from, "a", nil)
 		var no *bus.ReplyError
 		if err == nil || errors.As(err, &no) || n != 0 {
@@ -190,14 +190,14 @@ func TestReplyThatDoesNotFit(t *testing.T) {
 func TestBodyLimits(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
 		got := make(chan int, 1)
-		p.consume(t, "a", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+		consume(t, p.to, "a", func(ctx context.Context, m *bus.Message) error {
 			if m.WantsReply() {
 				return m.Reply(ctx, m.Body)
 			}
 			got <- len(m.Body)
 			return nil
-		}))
-		for size, ok := range map[int]bool{0: true, 1 << 10: true, 1<<10 + 1: true, 4 << 10: true, 64 << 10: true, 64<<10 + 1: false, 1 << 20: false} {
+		})
+		for size, ok := range map[int]bool{0: true, 1 << 10: true, 1<<10 + 1: true, 4 << 10: true, 64 << 10: true, 64<<10 + 1: true, 1 << 20: true, 16 << 20: true, 16<<20 + 1: false} {
 			body := make([]byte, size)
 			m, err := p.from.Request(t.Context(), "a", body)
 			if ok && (err != nil || len(m.Body) != size) || !ok && !errors.Is(err, bus.ErrTooLarge) {
@@ -214,8 +214,8 @@ func TestBodyLimits(t *testing.T) {
 				}
 			}
 		}
-		if err := p.from.Send(t.Context(), "a", strings.Repeat("x", 64<<10-1)); !errors.Is(err, bus.ErrTooLarge) { // and two quotes
-			t.Errorf("JSON of 64 KiB and a byte: %v", err)
+		if err := p.from.Send(t.Context(), "a", strings.Repeat("x", 16<<20-1)); !errors.Is(err, bus.ErrTooLarge) { // and two quotes
+			t.Errorf("JSON of 16 MiB and a byte: %v", err)
 		}
 	})
 }
@@ -225,7 +225,7 @@ func TestBodyMayBeReused(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
 		const n = 100
 		got := make(chan string, n)
-		p.consume(t, "a", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+		consume(t, p.to, "a", func(ctx context.Context, m *bus.Message) error {
 			got <- string(m.Body)
 			if m.WantsReply() {
 				body := []byte("reply")
@@ -234,7 +234,7 @@ func TestBodyMayBeReused(t *testing.T) {
 				return err
 			}
 			return nil
-		}))
+		})
 		body := make([]byte, 1)
 		for i := range n {
 			body[0] = byte(i)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Consumer is a handler at an address.
@@ -13,23 +14,24 @@ type Consumer struct {
 	address     string
 	handler     Handler
 	scope       *scope // nil: none
-	window      int64
-	concurrency int
-	localOnly   bool
 	run         func() // work, made once: starting a goroutine with it allocates nothing
+	window      int64
+	concurrency int32
+	localOnly   bool
 
 	// Guarded by core.mu.
-	num   uint32 // 0: not announced to other nodes
-	ring  *ring  // nil: not announced at all
-	local *route // for messages from this node
-	pins  int    // links on whose account num may not be used again
+	num     uint32                   // 0: not announced to other nodes
+	pins    int32                    // links on whose account num may not be used again
+	ring    *ring                    // nil: not announced at all
+	sibling atomic.Pointer[Consumer] // of this node's at the ring
 
-	own inbound // for messages from this node
+	local route // for messages from this node
 
-	mu sync.Mutex
-	mailbox
-	closed bool
+	mu     sync.Mutex
+	own    *inbound      // the receiving end of local; nil: nothing has come
+	box    *mailbox      // nil: idle
 	done   chan struct{} // made when asked for
+	closed bool
 }
 
 // consume registers a consumer; announced at once unless the scope is in a Do.
@@ -55,17 +57,14 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 	}
 	c := &Consumer{
 		core: eb.core, address: address, handler: h, scope: eb.scope,
-		window: o.window, concurrency: o.concurrency, localOnly: o.localOnly,
+		window: o.window, concurrency: int32(o.concurrency), localOnly: o.localOnly,
 	}
-	c.own.consumer = c
 	c.run = c.work
 	if eb.scope != nil && eb.scope.stage(c) {
 		return c, eb.core.errIfClosing(address)
 	}
 	return c, eb.core.announce(c)
 }
-
-const defaultWindow = 256 << 10
 
 func (c *core) errIfClosing(address string) error {
 	c.mu.Lock()
@@ -104,12 +103,14 @@ func (c *core) announceLocked(cn *Consumer) {
 	}
 	r := c.ringOf(cn.address)
 	cn.ring = r
-	cn.local = &route{ring: r, consumer: cn, window: cn.window, credit: cn.window}
-	mine := append(slices.Clone(*r.mine.Load()), cn)
-	r.mine.Store(&mine)
-	c.addRoute(cn.local)
+	cn.local = route{ring: r, consumer: cn, window: cn.firstWindow()}
 	if !cn.localOnly {
-		c.numberOf(cn)
+		c.numberOf(cn) // before readers of links find it in mine
+	}
+	cn.sibling.Store(r.mine.Load())
+	r.mine.Store(cn)
+	c.addRoute(&cn.local)
+	if !cn.localOnly {
 		for l := range c.links {
 			l.announce(cn)
 		}
@@ -159,8 +160,11 @@ func (c *core) bury(cn *Consumer) {
 	if cn.pins > 0 {
 		return
 	}
-	mine := slices.DeleteFunc(slices.Clone(*cn.ring.mine.Load()), func(o *Consumer) bool { return o == cn })
-	cn.ring.mine.Store(&mine)
+	at := &cn.ring.mine
+	for at.Load() != cn {
+		at = &at.Load().sibling
+	}
+	at.Store(cn.sibling.Load()) // who is at cn goes on from there
 	if cn.num != 0 {
 		c.consumers[cn.num] = nil
 		c.free = append(c.free, cn.num)
@@ -188,7 +192,7 @@ func (c *core) pruneRetired() {
 	c.retired = slices.DeleteFunc(c.retired, func(cn *Consumer) bool {
 		cn.mu.Lock()
 		defer cn.mu.Unlock()
-		return len(cn.running) == 0
+		return !cn.box.busy()
 	})
 }
 
@@ -201,13 +205,13 @@ func (c *Consumer) closeLocked() (msgs []*Message, first bool) {
 		return nil, false
 	}
 	c.closed = true
-	if c.local != nil {
+	if c.ring != nil {
 		c.local.removed = true
-		c.core.dropRoutes([]*route{c.local})
+		c.core.dropRoutes([]*route{&c.local})
 	}
-	msgs = c.mailbox.empty()
+	msgs = c.box.take(func(*Message) bool { return true })
 	c.doneLocked()
-	if len(c.running) > 0 {
+	if c.box.busy() {
 		c.core.retired = append(c.core.retired, c)
 	}
 	return msgs, true
@@ -227,7 +231,7 @@ func (c *Consumer) Done() <-chan struct{} {
 
 // doneLocked closes the channel if the time has come.
 func (c *Consumer) doneLocked() {
-	if c.done == nil || !c.closed || len(c.running) > 0 {
+	if c.done == nil || !c.closed || c.box.busy() {
 		return
 	}
 	select {

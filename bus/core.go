@@ -2,7 +2,6 @@ package bus
 
 import (
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -16,13 +15,16 @@ import (
 // only leaving takes several at once.
 type core struct {
 	config
-	epoch   time.Time
-	dir     directory
-	stats   counters
-	pend    pending // requests within this node
-	calls   sync.Pool
-	sparse  sparse
-	replies inbound // where their replies come from
+	epoch    time.Time
+	dir      directory
+	stats    counters
+	pend     pending // requests within this node
+	calls    sync.Pool
+	sparse   sparse
+	pool     pool
+	coarse   coarse
+	assembly budget
+	replies  inbound // where their replies come from
 
 	waiting atomic.Int32 // messages in waiting lists
 	active  atomic.Int64 // consumers that have work
@@ -56,16 +58,13 @@ func newCore(c config) *core {
 		links: map[*link]struct{}{}, expected: map[uint64]*expectation{},
 		leaving: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}), pokes: make(chan struct{}, 1),
 	}
-	b.dir.seed = maphash.MakeSeed()
+	b.pool.free.Store(c.memory)
+	b.assembly.free = int64(max(64<<20, 2*c.bodyLimit))
+	b.dir.init()
 	b.pend.init(b, nil)
 	b.replies.consumer = &Consumer{core: b}
 	return b
 }
-
-// clock is the bus's clock: ns, monotonic.
-func (c *core) clock() int64 { return int64(time.Since(c.epoch)) }
-
-func (c *core) timeOf(clock int64) time.Time { return c.epoch.Add(time.Duration(clock)) }
 
 // poke tells the one who leaves to look again.
 func (c *core) poke() {

@@ -2,52 +2,88 @@ package bus
 
 import (
 	"hash/maphash"
-	"maps"
 	"sync/atomic"
 )
 
-// directory finds the ring of an address. Reading takes no lock; its parts are
-// copied on write, so that many addresses can be added one by one.
+// directory finds the ring of an address: a hash table that is read without a
+// lock. Its chains are never changed, but replaced, under core.mu.
 type directory struct {
 	seed  maphash.Seed
-	parts [256]atomic.Pointer[map[string]*ring]
+	table atomic.Pointer[[]atomic.Pointer[chain]] // of a power of two
+	size  int                                     // addresses; guarded by core.mu
 }
 
-func (d *directory) part(address string) *atomic.Pointer[map[string]*ring] {
-	return &d.parts[maphash.String(d.seed, address)%uint64(len(d.parts))]
+type chain struct {
+	ring *ring
+	next *chain
+}
+
+func (d *directory) init() {
+	d.seed = maphash.MakeSeed()
+	d.grow(16)
+}
+
+func (d *directory) slot(address string) *atomic.Pointer[chain] {
+	t := *d.table.Load()
+	return &t[maphash.String(d.seed, address)&uint64(len(t)-1)]
 }
 
 // get returns the ring of the address, nil if there is none.
 func (d *directory) get(address string) *ring {
-	if m := d.part(address).Load(); m != nil {
-		return (*m)[address]
+	for c := d.slot(address).Load(); c != nil; c = c.next {
+		if c.ring.address == address {
+			return c.ring
+		}
 	}
 	return nil
 }
 
-// change stores the ring of an address, or takes it out if r is nil. The
-// caller holds core.mu.
-func (d *directory) change(address string, r *ring) {
-	p := d.part(address)
-	m := map[string]*ring{}
-	if old := p.Load(); old != nil {
-		m = maps.Clone(*old)
+// add adds a ring. The caller holds core.mu.
+func (d *directory) add(r *ring) {
+	if d.size++; d.size > len(*d.table.Load()) {
+		d.grow(2 * len(*d.table.Load()))
 	}
-	if r != nil {
-		m[address] = r
-	} else {
-		delete(m, address)
+	d.push(r)
+}
+
+func (d *directory) push(r *ring) {
+	s := d.slot(r.address)
+	s.Store(&chain{r, s.Load()})
+}
+
+// remove takes a ring out. The caller holds core.mu.
+func (d *directory) remove(r *ring) {
+	s := d.slot(r.address)
+	var kept *chain
+	for c := s.Load(); c != nil; c = c.next {
+		if c.ring != r {
+			kept = &chain{c.ring, kept}
+		}
 	}
-	p.Store(&m)
+	s.Store(kept)
+	d.size--
+}
+
+// grow makes the table larger. Readers of the old one find what they did.
+func (d *directory) grow(n int) {
+	rings := d.all()
+	t := make([]atomic.Pointer[chain], n)
+	for _, r := range rings {
+		s := &t[maphash.String(d.seed, r.address)&uint64(n-1)]
+		s.Store(&chain{r, s.Load()})
+	}
+	d.table.Store(&t)
 }
 
 // all returns all rings.
 func (d *directory) all() (rs []*ring) {
-	for i := range d.parts {
-		if m := d.parts[i].Load(); m != nil {
-			for _, r := range *m {
-				rs = append(rs, r)
-			}
+	t := d.table.Load()
+	if t == nil {
+		return nil
+	}
+	for i := range *t {
+		for c := (*t)[i].Load(); c != nil; c = c.next {
+			rs = append(rs, c.ring)
 		}
 	}
 	return rs

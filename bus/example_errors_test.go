@@ -48,14 +48,14 @@ func ExampleErrBusy() {
 }
 
 func ExampleErrTooLarge() {
-	eb := bus.New()
+	eb := bus.New(bus.WithBodyLimit(1 << 20))
 	defer eb.Close()
-	err := eb.Send(context.Background(), "files", make([]byte, 1<<20))
+	err := eb.Send(context.Background(), "files", make([]byte, 2<<20))
 	fmt.Println(errors.Is(err, bus.ErrTooLarge))
 	fmt.Println(err)
 	// Output:
 	// true
-	// bus: too large: body of 1048576 bytes in a message to "files"; the limit is 65536
+	// bus: too large: body of 2097152 bytes in a message to "files"; the limit is 1048576 (WithBodyLimit)
 }
 
 // A handler that asks its own scope would wait for itself.

@@ -307,7 +307,6 @@ func ExampleEventBus_Peers() {
 func ExampleEventBus_Close() {
 	eb := bus.New()
 	eb.Consume("slow", bus.Receive(func(ctx context.Context, s string) error {
-		time.Sleep(time.Millisecond)
 		fmt.Println("handled", s)
 		return nil
 	}))

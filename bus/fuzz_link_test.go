@@ -76,7 +76,7 @@ func linkSeeds(tb testing.TB) [][]byte {
 		{creditFrame(1, 128, 1)},
 		{creditFrame(1, 1, 0), creditFrame(2, 0, 0)},
 		{ackFrame(1), ackFrame(2)},
-		{{Kind: &wire.Frame_Reply{Reply: &wire.Reply{Id: 1<<24 | 0, Failed: 1, Code: -1, Body: []byte("no")}}}},
+		{{Kind: &wire.Frame_Reply{Reply: &wire.Reply{Id: 1 << 24, Failed: 1, Code: -1, Body: []byte("no")}}}},
 		{{Kind: &wire.Frame_RoutesDone{RoutesDone: &wire.RoutesDone{Route: 1}}}, routesFrame(2, false, []uint32{1}), routesFrame(3, false, nil, out(1), out(2))},
 		{routesFrame(2, false, []uint32{1, 1})},
 		{routesFrame(2, false, nil, out(1))},

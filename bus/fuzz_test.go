@@ -129,7 +129,7 @@ func FuzzHeader(f *testing.F) {
 		if h.Get(k1) != v1 || h.Values(k2)[len(h.Values(k2))-1] != v2 {
 			t.Fatalf("%q %q %q %q: %v", k1, v1, k2, v2, h)
 		}
-		if err := checkSize("a message to", "a", h, nil); err != nil {
+		if err := newCore(config{bodyLimit: chunked}).checkSize("a message to", "a", h, nil); err != nil {
 			if !errors.Is(err, ErrTooLarge) && validUTF8(h) {
 				t.Fatalf("%q: %v", h, err)
 			}
@@ -235,8 +235,8 @@ func checkDirectory(t *testing.T, c *core, want map[uint32]string) {
 	for _, r := range c.dir.all() {
 		for _, rt := range *r.routes.Load() {
 			n++
-			if want[rt.num] != r.address || rt.removed || rt.credit != rt.window {
-				t.Fatalf("route %d of %q (removed: %v, credit %d of %d), not of %q", rt.num, r.address, rt.removed, rt.credit, rt.window, want[rt.num])
+			if want[rt.num] != r.address || rt.removed || rt.used != 0 {
+				t.Fatalf("route %d of %q (removed: %v, credit %d of %d), not of %q", rt.num, r.address, rt.removed, rt.credit(), rt.window, want[rt.num])
 			}
 		}
 	}

@@ -178,13 +178,13 @@ func (c *core) deliverGossip(g *wire.Gossip, header Header, remote bool) {
 		return
 	}
 	deadline := c.clock() + int64(defaultTimeout)
-	for _, cn := range *r.mine.Load() {
+	for cn := r.mine.Load(); cn != nil; cn = cn.sibling.Load() {
 		if remote && cn.localOnly {
 			continue
 		}
 		ms := make([]Message, 1)
 		m := &ms[0]
-		m.Body, m.header, m.in, m.id = g.Body, header, &cn.own, g.Boot
+		m.Body, m.header, m.in, m.id = g.Body, header, nil, g.Boot
 		m.kind, m.codec, m.via, m.deadline = kindPublish, uint8(g.Codec), ViaGossip, deadline
 		m.charge = uint32(messageCost + len(g.Body) + header.size())
 		cn.putGossip(ms)
@@ -193,13 +193,14 @@ func (c *core) deliverGossip(g *wire.Gossip, header Header, remote bool) {
 
 func (c *Consumer) putGossip(ms []Message) {
 	c.mu.Lock()
-	if c.closed || c.gossiped >= c.window {
+	if c.closed || c.box != nil && c.box.gossiped >= c.window {
 		c.mu.Unlock()
 		c.core.stats.dropped.Add(1)
 		return
 	}
-	c.gossiped += int64(ms[0].charge)
+	ms[0].in = c.ownLocked()
 	start := c.putLocked(ms)
+	c.box.gossiped += int64(ms[0].charge)
 	c.mu.Unlock()
 	if start {
 		c.start()

@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"errors"
 	"math"
 	"testing"
 	"time"
@@ -57,6 +58,7 @@ func TestGossipNumbers(t *testing.T) {
 	}{
 		"in order":             {[]uint64{1, 2, 3}, bus.GossipStats{Received: 3}},
 		"first heard late":     {[]uint64{1000, 1001}, bus.GossipStats{Received: 2}},
+		"before the first":     {[]uint64{5, 4}, bus.GossipStats{Received: 2}},
 		"twice":                {[]uint64{1, 1, 2, 1, 2}, bus.GossipStats{Received: 2, Duplicates: 3}},
 		"a gap":                {[]uint64{1, 5}, bus.GossipStats{Received: 2, Missed: 3}},
 		"a gap that is filled": {[]uint64{1, 4, 2, 3, 2}, bus.GossipStats{Received: 4, Duplicates: 1}},
@@ -150,4 +152,26 @@ func TestGossipGarbage(t *testing.T) {
 	if got, want := l.Stats().Gossip, (bus.GossipStats{Malformed: 4}); got != want {
 		t.Errorf("%+v, not %+v", got, want)
 	}
+}
+
+func TestGossip(t *testing.T) {
+	both(t, func(t *testing.T, p pair) {
+		got := make(chan *bus.Message, 10)
+		h := bus.HandlerFunc(func(_ context.Context, m *bus.Message) error { got <- m; return nil })
+		consume(t, p.to, "news", h)
+		if err := p.from.Publish(t.Context(), "news", "hi", bus.Gossip(), bus.WithHeader("k", "v")); err != nil {
+			t.Fatal(err)
+		}
+		m := receive(t, got)
+		var s string
+		if err := m.Decode(&s); err != nil || s != "hi" || m.Via() != bus.ViaGossip || m.Header().Get("K") != "v" {
+			t.Errorf("%q via %v, %v", s, m.Via(), err)
+		}
+		if p.linked && m.From() != "n0" {
+			t.Errorf("from %q", m.From())
+		}
+		if err := p.from.Publish(t.Context(), "news", make([]byte, 1025), bus.Gossip()); !errors.Is(err, bus.ErrTooLarge) {
+			t.Errorf("too large: %v", err)
+		}
+	})
 }

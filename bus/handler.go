@@ -32,6 +32,9 @@ func (f HandlerFunc) Handle(ctx context.Context, m *Message) error { return f(ct
 // [CodeBody]. Messages that are no requests are handled too; their result is
 // dropped.
 func Respond[Req, Resp any](f func(ctx context.Context, req Req) (Resp, error)) Handler {
+	if f == nil {
+		return nil // which Consume refuses
+	}
 	return HandlerFunc(func(ctx context.Context, m *Message) error {
 		req, err := decode[Req](m)
 		if err != nil {
@@ -48,6 +51,9 @@ func Respond[Req, Resp any](f func(ctx context.Context, req Req) (Resp, error)) 
 // Receive makes a handler of a function that takes a decoded body. A request
 // is answered with an empty body, or with the error.
 func Receive[T any](f func(ctx context.Context, body T) error) Handler {
+	if f == nil {
+		return nil // which Consume refuses
+	}
 	return HandlerFunc(func(ctx context.Context, m *Message) error {
 		body, err := decode[T](m)
 		if err != nil {

@@ -67,7 +67,7 @@ func TestHeaderLimits(t *testing.T) {
 	}
 	both(t, func(t *testing.T, p pair) {
 		got := make(chan int, 1)
-		p.consume(t, "a", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+		consume(t, p.to, "a", func(ctx context.Context, m *bus.Message) error {
 			n := 0
 			for _, vs := range m.Header() {
 				n += len(vs)
@@ -77,7 +77,7 @@ func TestHeaderLimits(t *testing.T) {
 				return nil
 			}
 			return m.Reply(ctx, n)
-		}))
+		})
 		for _, c := range []struct {
 			name string
 			opts []bus.CallOption
@@ -92,22 +92,20 @@ func TestHeaderLimits(t *testing.T) {
 			{"empty", several(2, "", ""), 2},
 			{"any text", several(2, "\x00∂", "\n\x00ü"), 2},
 		} {
-			t.Run(c.name, func(t *testing.T) {
-				n, err := bus.Request[int](t.Context(), p.from, "a", nil, c.opts...)
-				check := func(verb string, n int, err error) {
-					if n != c.want || (c.want == 0) != errors.Is(err, bus.ErrTooLarge) || c.want > 0 && err != nil {
-						t.Errorf("%s: %d headers, %v", verb, n, err)
-					}
+			n, err := bus.Request[int](t.Context(), p.from, "a", nil, c.opts...)
+			check := func(verb string, n int, err error) {
+				if n != c.want || (c.want == 0) != errors.Is(err, bus.ErrTooLarge) || c.want > 0 && err != nil {
+					t.Errorf("%s of %s: %d headers, %v", verb, c.name, n, err)
 				}
-				check("Request", n, err)
-				for verb, call := range map[string]func(context.Context, string, any, ...bus.CallOption) error{"Send": p.from.Send, "Publish": p.from.Publish} {
-					err, n := call(t.Context(), "a", nil, c.opts...), 0
-					if err == nil {
-						n = receive(t, got)
-					}
-					check(verb, n, err)
+			}
+			check("Request", n, err)
+			for verb, call := range map[string]func(context.Context, string, any, ...bus.CallOption) error{"Send": p.from.Send, "Publish": p.from.Publish} {
+				err, n := call(t.Context(), "a", nil, c.opts...), 0
+				if err == nil {
+					n = receive(t, got)
 				}
-			})
+				check(verb, n, err)
+			}
 		}
 	})
 }
@@ -116,7 +114,7 @@ func TestHeaderLimits(t *testing.T) {
 func TestHeadersAreText(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
 		for name, opt := range map[string]bus.CallOption{"value": bus.WithHeader("k", "v\xff"), "half a rune": bus.WithHeader("k", "\xe2\x82")} {
-			p.consume(t, name, bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+			consume(t, p.to, name, func(ctx context.Context, m *bus.Message) error {
 				if len(m.Header()) > 0 {
 					t.Error("handled")
 				}
@@ -124,7 +122,7 @@ func TestHeadersAreText(t *testing.T) {
 					t.Errorf("%s: Reply: %v", name, err)
 				}
 				return nil
-			}))
+			})
 			if _, err := p.from.Request(t.Context(), name, nil); err != nil {
 				t.Error(err)
 			}
@@ -145,8 +143,8 @@ func TestHeadersAreText(t *testing.T) {
 func TestReplyLimits(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
 		bad := map[string]func(ctx context.Context, m *bus.Message) error{
-			"body":    func(ctx context.Context, m *bus.Message) error { return m.Reply(ctx, make([]byte, 64<<10+1)) },
-			"as JSON": func(ctx context.Context, m *bus.Message) error { return m.Reply(ctx, strings.Repeat("x", 64<<10-1)) },
+			"body":    func(ctx context.Context, m *bus.Message) error { return m.Reply(ctx, make([]byte, 16<<20+1)) },
+			"as JSON": func(ctx context.Context, m *bus.Message) error { return m.Reply(ctx, strings.Repeat("x", 16<<20-1)) },
 			"header": func(ctx context.Context, m *bus.Message) error {
 				return m.Reply(ctx, nil, bus.WithHeader("k", strings.Repeat("v", 16<<10)))
 			},
@@ -154,7 +152,7 @@ func TestReplyLimits(t *testing.T) {
 			"option":   func(ctx context.Context, m *bus.Message) error { return m.Reply(ctx, nil, bus.LocalOnly()) },
 		}
 		errs := make(chan error, 1)
-		p.consume(t, "a", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+		consume(t, p.to, "a", func(ctx context.Context, m *bus.Message) error {
 			errs <- bad[m.Header().Get("how")](ctx, m)
 			if !m.WantsReply() {
 				t.Errorf("%s: a reply that failed counts as one", m.Header().Get("how"))
@@ -166,7 +164,7 @@ func TestReplyLimits(t *testing.T) {
 				t.Errorf("a second reply: %v", err)
 			}
 			return nil
-		}))
+		})
 		for how := range bad {
 			s, err := bus.Request[string](t.Context(), p.from, "a", nil, bus.WithHeader("how", how))
 			if err != nil || s != "otherwise" {
@@ -189,7 +187,7 @@ func TestErrorLimits(t *testing.T) {
 			"lowest":   &bus.ReplyError{Code: -1 << 63},
 			"highest":  fmt.Errorf("wrapped: %w", &bus.ReplyError{Code: 1<<63 - 1, Message: "no"}),
 		}
-		p.consume(t, "a", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error { return answers[string(m.Body)] }))
+		consume(t, p.to, "a", func(_ context.Context, m *bus.Message) error { return answers[string(m.Body)] })
 		for body, want := range map[string]bus.ReplyError{
 			"long":     {Code: bus.CodeFailed, Message: strings.Repeat("x", 4096)},
 			"own long": {Code: 1 << 40, Message: strings.Repeat("y", 4096)},

@@ -40,7 +40,7 @@ func (c *core) beginLeaving() {
 	var msgs []*Message
 	var closed []*Consumer
 	for _, r := range c.dir.all() {
-		for _, cn := range *r.mine.Load() {
+		for cn := r.mine.Load(); cn != nil; cn = cn.sibling.Load() {
 			m, first := cn.closeLocked()
 			msgs = append(msgs, m...)
 			if first {
@@ -79,7 +79,7 @@ func (l *link) leaveLocked(waited []*Message) {
 	l.dirty = nil
 	for _, m := range waited {
 		if m.in.link == l {
-			m.in.held = append(m.in.held, m)
+			m.in.hold(m)
 		}
 	}
 	for _, in := range l.ins {
@@ -91,11 +91,7 @@ func (l *link) leaveLocked(waited []*Message) {
 			in.removing = true
 		}
 		in.retracted = true
-		held := in.held
-		in.held = nil
-		for _, m := range held {
-			l.bounceLocked(m, nil) // not the last of in: LEAVING is not answered
-		}
+		in.bounceHeldLocked()
 	}
 	l.owingLocked()
 	l.wakeLocked()
@@ -222,7 +218,7 @@ func (c *core) quiet() bool {
 		return false
 	}
 	for l := range c.links {
-		if l.err == nil && (l.outside > 0 || l.unsettledIn.Load() > 0 || l.pend.n.Load() > 0) {
+		if l.err == nil && (len(l.bulks.out) > 0 || l.outside > 0 || l.unsettledIn.Load() > 0 || l.pend.n.Load() > 0) {
 			return false
 		}
 	}
@@ -295,8 +291,10 @@ func (c *core) cancelRunning() {
 	defer c.mu.Unlock()
 	for _, cn := range c.retired {
 		cn.mu.Lock()
-		for _, m := range cn.running {
-			m.end(stateCanceled)
+		if cn.box != nil {
+			for _, m := range cn.box.running {
+				m.end(stateCanceled)
+			}
 		}
 		cn.mu.Unlock()
 	}

@@ -46,7 +46,6 @@ type link struct {
 	buf        []byte // frames that are not yet written
 	spare      []byte // the other buffer
 	state      uint8
-	flushed    bool            // the writer has ended
 	err        error           // why the link takes nothing any more
 	blocked    []*ring         // of messages for which there was no room
 	stalled    bool            // a publish has waited for room in vain
@@ -62,9 +61,12 @@ type link struct {
 	owing      []*inbound
 	payTimer   *time.Timer
 	announcer
+	bulks bulks
 
 	// Of whoever has made state writeRunning.
 	part    []byte
+	parts   [2][]byte
+	vector  net.Buffers
 	wrote   int
 	tryOnce func(fd uintptr) bool
 
@@ -99,21 +101,26 @@ func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 func (l *link) post(rt *route, o *outgoing) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if rt.removed || l.err != nil || l.bye || rt.credit <= 0 {
+	if rt.removed || l.err != nil || l.bye || rt.credit() <= 0 || rt.bulks > 0 {
 		return false
 	}
-	if len(l.buf) >= bufferCap {
+	large := len(o.body) > chunked
+	if len(l.buf) >= bufferCap || large && !l.bulks.takesBulk() {
 		l.blockedLocked(rt.ring)
 		return false
 	}
-	rt.credit -= o.cost
-	rt.unsettled++
+	rt.charge(o.cost)
 	l.outside++
 	l.sent++
 	o.head[fRoute] = uint64(rt.num)
 	if o.call != nil {
 		o.head[fID] = l.pend.add(o.call, rt.num, nil)
 	}
+	if large {
+		l.postBulkLocked(o, []*route{rt}, nil)
+		return true
+	}
+	l.bulks.quiet = 0
 	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, nil, len(o.body)), o.body...)
 	if !o.flushes || l.raw == nil {
 		l.wakeLocked()
@@ -133,7 +140,7 @@ func (l *link) blockedLocked(r *ring) {
 
 // wakeLocked wakes the writer if nobody is about to write.
 func (l *link) wakeLocked() {
-	if l.state != writeIdle || len(l.buf) == 0 && !l.hasRoutes() {
+	if l.state != writeIdle || len(l.buf) == 0 && !l.hasRoutes() && !l.hasChunk() {
 		return
 	}
 	l.state = writeWoken
@@ -189,22 +196,32 @@ func (l *link) writeLocked(turns int) {
 	l.state = writeRunning
 	for i := 0; l.err == nil; i++ {
 		l.writeRoutesLocked()
-		if len(l.buf) == 0 {
+		if len(l.buf) == 0 && !l.hasChunk() {
 			break
 		}
-		if turns > 0 && (i == turns || len(l.buf) > inlineMax) {
+		if turns > 0 && (i == turns || len(l.buf) > inlineMax || l.hasChunk()) {
 			l.state = writeWoken
 			l.token()
 			return
 		}
+		bulk, chunk := l.chunkLocked()
 		b := l.buf
 		l.buf, l.spare, l.replies = l.spare[:0], nil, 0
 		blocked, room := l.blocked, l.room
 		l.blocked, l.room, l.stalled = nil, nil, false
 		l.mu.Unlock()
 		release(blocked, room)
-		n, err := l.write(b, turns > 0)
+		n, err := l.write(b, chunk, turns > 0)
 		l.mu.Lock()
+		l.chunkWrittenLocked(bulk)
+		if bulk != nil && bulk.whole() { // leaving may have waited for it
+			freed := l.bulks.freed
+			l.bulks.freed = nil
+			l.mu.Unlock()
+			l.core.unpin(freed...)
+			l.core.poke()
+			l.mu.Lock()
+		}
 		if n < len(b) && err == nil { // the kernel is full: the rest goes first
 			rest := l.buf
 			l.buf, l.spare = append(b[:copy(b, b[n:])], rest...), rest[:0]
@@ -227,9 +244,18 @@ func (l *link) writeLocked(turns int) {
 	}
 }
 
-func (l *link) write(b []byte, now bool) (n int, err error) {
-	if !now {
-		return l.conn.Write(b) // the heartbeat bounds it
+// write writes a buffer, and a chunk behind it. If it is to be now, what the
+// kernel does not take at once is left.
+func (l *link) write(b, chunk []byte, now bool) (n int, err error) {
+	if !now { // the heartbeat bounds it
+		if chunk == nil {
+			return l.conn.Write(b)
+		}
+		l.parts = [2][]byte{b, chunk}
+		l.vector = l.parts[:]
+		_, err := l.vector.WriteTo(l.conn)
+		l.parts = [2][]byte{}
+		return len(b), err
 	}
 	l.part, l.wrote = b, 0
 	err = l.raw.Write(l.tryOnce)
@@ -293,12 +319,29 @@ func (l *link) frame(kind int, h *head) {
 	l.mu.Unlock()
 }
 
-// reply appends a reply; whoever runs the handler flushes it. Without a ctx it
-// does not wait for room.
+// reply appends a reply; whoever runs the handler flushes it. Unless it is to go
+// now, it waits for room.
 func (l *link) reply(ctx context.Context, r *reply) error {
+	if len(r.body) > chunked {
+		return l.replyBulk(ctx, r)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for ctx != nil && len(l.buf) >= bufferCap && l.err == nil {
+	if err := l.awaitRoomLocked(ctx, func() bool { return r.now || len(l.buf) < bufferCap }); err != nil {
+		return err
+	}
+	h := head{fID: r.id, fCodec: uint64(r.codec)}
+	if r.failed {
+		h[fFailed], h[fCode] = 1, zigzag(r.code)
+	}
+	l.buf = append(appendFrame(l.buf, frameReply, &h, r.header, nil, len(r.body)), r.body...)
+	l.replies++
+	return nil
+}
+
+// awaitRoomLocked waits until there is room for a reply, which room tells.
+func (l *link) awaitRoomLocked(ctx context.Context, room func() bool) error {
+	for l.err == nil && !l.bye && !room() {
 		c := make(chan struct{})
 		l.room = append(l.room, c)
 		l.wakeLocked()
@@ -315,12 +358,6 @@ func (l *link) reply(ctx context.Context, r *reply) error {
 	if l.err != nil || l.bye {
 		return fmt.Errorf("%w: reply to %s: %v", ErrLinkLost, l.peer.Name, l.err)
 	}
-	h := head{fID: r.id, fCodec: uint64(r.codec)}
-	if r.failed {
-		h[fFailed], h[fCode] = 1, zigzag(r.code)
-	}
-	l.buf = append(appendFrame(l.buf, frameReply, &h, r.header, nil, len(r.body)), r.body...)
-	l.replies++
 	return nil
 }
 

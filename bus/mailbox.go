@@ -6,35 +6,39 @@ import (
 	"sync"
 )
 
-// mailbox is the messages that wait for a consumer and those that it handles.
-// It is guarded by Consumer.mu.
+// mailbox is the messages that wait for a consumer and those that it handles. A
+// consumer has one only while it has work: an idle one costs little. It is
+// guarded by Consumer.mu; nil is an empty one.
 type mailbox struct {
-	box     *[]*Message // what in came in
-	in      []*Message
-	head    int        // in[head:] waits
-	running []*Message // being handled
-	workers int        // goroutines, or turns asked for
-
-	gossiped int64 // bytes in it that came over the gossip lane
+	in       []*Message
+	head     int        // in[head:] waits
+	running  []*Message // being handled
+	workers  int        // goroutines, or turns asked for
+	gossiped int64      // bytes in it that came over the gossip lane
 }
 
-// boxes are mailboxes' slices: an idle consumer has none.
-var boxes = sync.Pool{New: func() any { b := make([]*Message, 0, 256); return &b }}
+var mailboxes = sync.Pool{New: func() any { return &mailbox{in: make([]*Message, 0, 256)} }}
 
-func (b *mailbox) len() int { return len(b.in) - b.head }
-
-// room makes room for n more messages, for little: it moves down what waits
-// when half of the slice has been handled.
-func (b *mailbox) room(n int) {
-	if b.in == nil {
-		b.box = boxes.Get().(*[]*Message)
-		b.in = (*b.box)[:0]
+func (b *mailbox) waiting() []*Message {
+	if b == nil {
+		return nil
 	}
-	if b.head > 0 && len(b.in)+n > cap(b.in) && b.head >= len(b.in)/2 {
+	return b.in[b.head:]
+}
+
+func (b *mailbox) len() int { return len(b.waiting()) }
+
+func (b *mailbox) busy() bool { return b != nil && len(b.running) > 0 }
+
+// push appends a message, for little: it moves down what waits when half of the
+// slice has been handled.
+func (b *mailbox) push(m *Message) {
+	if b.head > 0 && len(b.in) == cap(b.in) && b.head >= len(b.in)/2 {
 		k := copy(b.in, b.in[b.head:])
 		clear(b.in[k:])
 		b.in, b.head = b.in[:k], 0
 	}
+	b.in = append(b.in, m)
 }
 
 func (b *mailbox) pop() *Message {
@@ -57,34 +61,70 @@ func (b *mailbox) ran(m *Message) {
 	b.running = b.running[:len(b.running)-1]
 }
 
-// empty takes out all that waits.
-func (b *mailbox) empty() []*Message {
-	msgs := slices.Clone(b.in[b.head:])
-	clear(b.in)
-	b.in, b.head = b.in[:0], 0
-	return msgs
-}
-
-// rest gives the slice back when the consumer becomes idle.
-func (b *mailbox) rest() {
-	if b.in != nil && cap(b.in) <= 4096 {
-		*b.box = b.in[:0]
-		boxes.Put(b.box)
+// take takes out the messages that wait and for which which says so.
+func (b *mailbox) take(which func(*Message) bool) (taken []*Message) {
+	if b == nil {
+		return nil
 	}
-	b.in, b.box = nil, nil
+	left := b.in[:0]
+	for _, m := range b.waiting() {
+		if which(m) {
+			taken = append(taken, m)
+		} else {
+			left = append(left, m)
+		}
+	}
+	clear(b.in[len(left):])
+	b.in, b.head = left, 0
+	return taken
 }
 
-// putLocked appends messages and reports whether a worker should start.
-// The caller holds c.mu.
+// find finds a request that waits or is being handled.
+func (b *mailbox) find(in *inbound, id uint64) *Message {
+	if b == nil {
+		return nil
+	}
+	for _, list := range [][]*Message{b.running, b.waiting()} {
+		for _, m := range list {
+			if m.in == in && m.id == id && m.kind == kindRequest {
+				return m
+			}
+		}
+	}
+	return nil
+}
+
+// restLocked gives the mailbox back when the consumer becomes idle.
+func (c *Consumer) restLocked() {
+	c.box.gossiped = 0 // also of what was taken out
+	if cap(c.box.in) <= 4096 {
+		mailboxes.Put(c.box)
+	}
+	c.box = nil
+}
+
+// putLocked appends messages and reports whether a worker should start. The
+// caller holds c.mu.
 func (c *Consumer) putLocked(ms []Message) (start bool) {
-	c.room(len(ms))
+	c.openLocked()
 	for i := range ms {
-		c.in = append(c.in, &ms[i])
+		c.box.push(&ms[i])
 	}
-	if c.workers == c.concurrency || len(c.running) < c.workers { // one is about to look
+	return c.wantsWorkerLocked()
+}
+
+func (c *Consumer) openLocked() {
+	if c.box == nil {
+		c.box = mailboxes.Get().(*mailbox)
+	}
+}
+
+func (c *Consumer) wantsWorkerLocked() bool {
+	b := c.box
+	if b.workers == int(c.concurrency) || len(b.running) < b.workers { // one is about to look
 		return false
 	}
-	if c.workers++; c.workers == 1 {
+	if b.workers++; b.workers == 1 {
 		c.core.active.Add(1)
 	}
 	return true
@@ -93,6 +133,7 @@ func (c *Consumer) putLocked(ms []Message) (start bool) {
 // start runs a worker, in turn if the consumer is in a scope. It ends when the
 // mailbox is empty; closing the bus waits for it.
 func (c *Consumer) start() {
+	c.core.tick()
 	if c.scope != nil {
 		c.scope.push(c)
 	} else {
@@ -134,23 +175,23 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 func (c *Consumer) next(last *Message, stop bool, dirty **link) (m *Message, more bool) {
 	c.mu.Lock()
 	grant := last != nil && c.ranLocked(last)
-	if stop && c.len() > 0 {
+	if stop && c.box.len() > 0 {
 		more = true
-	} else if m = c.pop(); m == nil {
+	} else if m = c.box.pop(); m == nil {
 		if *dirty != nil { // write before resting: others may come meanwhile
 			c.mu.Unlock()
 			(*dirty).flush()
 			*dirty = nil
 			c.mu.Lock()
-			m = c.pop()
+			m = c.box.pop()
 		}
 		if m == nil {
 			c.idleLocked()
 		}
 	}
-	spawn := m != nil && c.len() > 0 && c.workers < c.concurrency
+	spawn := m != nil && c.box.len() > 0 && c.box.workers < int(c.concurrency)
 	if spawn {
-		c.workers++
+		c.box.workers++
 	}
 	c.mu.Unlock()
 	if spawn {
@@ -164,13 +205,11 @@ func (c *Consumer) next(last *Message, stop bool, dirty **link) (m *Message, mor
 
 // idleLocked ends a worker.
 func (c *Consumer) idleLocked() {
-	if c.workers--; c.workers > 0 {
+	if c.box.workers--; c.box.workers > 0 {
 		return
 	}
-	c.rest()
-	if cap(c.running) > 4 {
-		c.running = nil
-	}
+	c.restLocked()
+	c.shrinkLocked()
 	c.core.active.Add(-1)
 	c.core.poke()
 }
@@ -178,31 +217,25 @@ func (c *Consumer) idleLocked() {
 // ranLocked settles a message of this node's and reports whether credit should
 // be granted to those that wait for it.
 func (c *Consumer) ranLocked(m *Message) (grant bool) {
-	c.ran(m)
+	c.box.ran(m)
 	if c.closed {
 		c.doneLocked()
 	}
 	switch {
-	case m.in != &c.own:
+	case m.in.link != nil:
 		return false
 	case m.via == ViaGossip:
-		c.gossiped -= int64(m.charge)
+		c.box.gossiped -= int64(m.charge)
 		return false
 	}
 	c.core.stats.settled.Add(1)
-	return c.settleLocked(m) || c.len() == 0
+	return c.settleLocked(m) || c.box.len() == 0
 }
 
 // settleLocked gives back the credit of a message of this node's.
 func (c *Consumer) settleLocked(m *Message) (half bool) {
-	rt := c.local
-	rt.credit += int64(m.charge)
-	rt.unsettled--
-	if rt.credit >= rt.window/2 {
-		rt.stalled = false
-		return true
-	}
-	return false
+	c.local.settle(int64(m.charge), 1)
+	return c.local.credit() >= c.local.window/2
 }
 
 // handle runs the handler and settles the message; it returns the link in
@@ -212,7 +245,7 @@ func (c *Consumer) handle(m *Message) (dirty *link) {
 	switch {
 	case m.state.Load()&stateEnded != 0:
 		core.stats.canceled.Add(1)
-	case core.clock() >= m.deadline:
+	case core.expired(m.deadline):
 		core.stats.expired.Add(1)
 	default:
 		c.call(m)
@@ -227,7 +260,7 @@ func (c *Consumer) handled(m *Message) (dirty *link) {
 		dirty = m.in.link
 	}
 	m.end(stateDone)
-	if m.in != &c.own && m.in.settle(m) {
+	if m.in.link != nil && m.in.settle(m) {
 		dirty = m.in.link
 	}
 	return dirty
@@ -280,11 +313,11 @@ func (c *Consumer) goOn(last *Message) {
 // post gives a message of this node's to the consumer, if there is credit.
 func (c *Consumer) post(rt *route, o *outgoing) bool {
 	c.mu.Lock()
-	if rt.removed || rt.credit <= 0 || c.core.closed.Load() {
+	if rt.removed || c.core.closed.Load() || rt.credit() <= 0 && !c.growLocked() {
 		c.mu.Unlock()
 		return false
 	}
-	start := c.putLocked(c.acceptLocked(rt, o))
+	start := c.acceptLocked(rt, o)
 	c.mu.Unlock()
 	if start {
 		c.start()
@@ -292,21 +325,46 @@ func (c *Consumer) post(rt *route, o *outgoing) bool {
 	return true
 }
 
-// acceptLocked charges the route and makes the message.
-func (c *Consumer) acceptLocked(rt *route, o *outgoing) []Message {
-	rt.credit -= o.cost
-	rt.unsettled++
-	c.core.stats.local.Add(1)
-	ms := make([]Message, 1)
-	m := &ms[0]
-	m.Body = o.body
-	if !o.owned {
-		m.Body = slices.Clone(o.body)
+// withBody is a message and its small body in one piece of memory.
+type withBody struct {
+	Message
+	body [128]byte
+}
+
+// newMessage returns a message whose body is a copy, or b itself if it is owned.
+func newMessage(b []byte, owned bool) *Message {
+	switch {
+	case owned || len(b) == 0:
+		return &Message{Body: b}
+	case len(b) <= len(withBody{}.body):
+		w := new(withBody)
+		n := copy(w.body[:], b)
+		w.Body = w.body[:n:n]
+		return &w.Message
 	}
-	m.header, m.in, m.deadline, m.charge = o.header, &c.own, o.due(c.core), uint32(o.cost)
+	return &Message{Body: slices.Clone(b)}
+}
+
+// acceptLocked charges the route and puts the message into the mailbox. It
+// reports whether a worker should start.
+func (c *Consumer) acceptLocked(rt *route, o *outgoing) (start bool) {
+	rt.charge(o.cost)
+	c.core.stats.local.Add(1)
+	m := newMessage(o.body, o.owned)
+	m.header, m.in, m.deadline, m.charge = o.header, c.ownLocked(), o.due(c.core), uint32(o.cost)
 	m.kind, m.codec, m.hops, m.local = uint8(o.head[fKind]), uint8(o.head[fCodec]), uint8(o.head[fHops]), o.local
 	if o.call != nil {
 		m.id = c.core.pend.add(o.call, 0, m)
 	}
-	return ms
+	c.openLocked()
+	c.box.push(m)
+	return c.wantsWorkerLocked()
+}
+
+// ownLocked returns where messages of this node's come from.
+func (c *Consumer) ownLocked() *inbound {
+	if c.own == nil {
+		c.own = &inbound{consumer: c}
+	}
+	return c.own
 }

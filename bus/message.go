@@ -27,7 +27,15 @@ const (
 
 // String returns "local", "link" or "gossip".
 func (v Via) String() string {
-	return [...]string{"local", "link", "gossip"}[v]
+	switch v {
+	case ViaLocal:
+		return "local"
+	case ViaLink:
+		return "link"
+	case ViaGossip:
+		return "gossip"
+	}
+	return fmt.Sprintf("Via(%d)", uint8(v))
 }
 
 // Message is a message that was received, or the reply to a request. Its body
@@ -155,7 +163,7 @@ func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error 
 		}
 		r.header = o.header
 	}
-	if err := checkSize("the reply to a request at", m.in.consumer.address, r.header, r.body); err != nil {
+	if err := m.in.core().checkSize("the reply to a request at", m.in.consumer.address, r.header, r.body); err != nil {
 		return err
 	}
 	if !m.set(stateAnswered, stateAnswered) {
@@ -163,7 +171,7 @@ func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error 
 	}
 	_, r.shared = body.([]byte)
 	err = m.in.reply(ctx, &r)
-	if errors.Is(err, ErrBusy) {
+	if errors.Is(err, ErrBusy) || errors.Is(err, ErrTooLarge) {
 		m.state.And(^uint32(stateAnswered)) // it may be tried again
 	}
 	return err
@@ -172,7 +180,7 @@ func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error 
 // replyEmpty answers a request with an empty body.
 func (m *Message) replyEmpty() {
 	if m.set(stateAnswered, stateAnswered) {
-		_ = m.in.reply(nil, &reply{id: m.id})
+		_ = m.in.reply(context.Background(), &reply{id: m.id, now: true})
 	}
 }
 
@@ -189,7 +197,7 @@ func (m *Message) fail(err error) {
 	if !m.set(stateAnswered, stateAnswered) {
 		return
 	}
-	_ = m.in.reply(nil, &reply{id: m.id, failed: true, code: e.Code, body: []byte(text)})
+	_ = m.in.reply(context.Background(), &reply{id: m.id, failed: true, now: true, code: e.Code, body: []byte(text)})
 }
 
 // reply is a reply or an error on its way to the requester.
@@ -201,13 +209,13 @@ type reply struct {
 	body   []byte
 	codec  uint8
 	shared bool // the body's memory is the caller's
+	now    bool // it does not wait for room
 }
 
 // Limits of what goes over a link. They bound a frame, and so what a peer can
 // make this node allocate for one.
 const (
 	maxAddress   = 255
-	maxBody      = 64 << 10
 	maxHeader    = 16 << 10 // keys and values of one message
 	maxHeaders   = 1 << 10  // of one message
 	maxErrorText = 4 << 10
@@ -227,9 +235,9 @@ func checkAddress(address string) error {
 	return nil
 }
 
-func checkSize(what, address string, h Header, body []byte) error {
-	if len(body) > maxBody {
-		return fmt.Errorf("%w: body of %d bytes in %s %q; the limit is %d", ErrTooLarge, len(body), what, address, maxBody)
+func (c *core) checkSize(what, address string, h Header, body []byte) error {
+	if len(body) > c.bodyLimit {
+		return fmt.Errorf("%w: body of %d bytes in %s %q; the limit is %d (WithBodyLimit)", ErrTooLarge, len(body), what, address, c.bodyLimit)
 	}
 	if h == nil {
 		return nil

@@ -12,6 +12,8 @@ type Option interface{ apply(*config) }
 type config struct {
 	log        *slog.Logger
 	drain      time.Duration
+	memory     int64
+	bodyLimit  int
 	deadLetter func(DeadLetter)
 }
 
@@ -31,6 +33,21 @@ func WithLogger(l *slog.Logger) Option {
 // WithDrainTimeout bounds [EventBus.Close]. The default is 20 s.
 func WithDrainTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.drain = d })
+}
+
+// WithMemory sets the pool, in bytes, from which windows of all consumers of
+// this node grow beyond their first 16 KiB. The default is 64 MiB.
+func WithMemory(bytes int) Option {
+	return optionFunc(func(c *config) { c.memory = int64(max(0, bytes)) })
+}
+
+// WithBodyLimit sets how large a body this node sends and takes, in bytes. The
+// default is 16 MiB; the least is 64 KiB, the most 1 GiB, and others are taken
+// for the nearest of them. A body over the limit of its receiver is ErrTooLarge
+// too. Memory for twice the limit, or 64 MiB if that is more, is set apart for
+// bodies over 64 KiB that are on their way here.
+func WithBodyLimit(bytes int) Option {
+	return optionFunc(func(c *config) { c.bodyLimit = min(max(bytes, chunked), 1<<30) })
 }
 
 // WithDeadLetter sets a hook that is shown each message that this node sent, or
@@ -143,10 +160,12 @@ type consumeOption func(*consumeOptions)
 
 func (f consumeOption) applyConsume(o *consumeOptions) { f(o) }
 
-// WithWindow sets how many bytes each node that sends to the consumer may have
+// WithWindow bounds how many bytes each node that sends to the consumer may have
 // unsettled there: sent, but not yet handled. A message counts its body and
-// headers plus 128 bytes, and may start while any of the window is left. The
-// default is 256 KiB; the least is 1 KiB, the most 64 MiB.
+// headers plus 128 bytes, and may start while any of the window is left. A
+// window begins with 16 KiB and is doubled when its sender had to wait, as far as
+// the node's pool has room ([WithMemory]). The default is 1 MiB; the least is
+// 1 KiB, the most 64 MiB.
 func WithWindow(bytes int) ConsumeOption {
 	return consumeOption(func(o *consumeOptions) { o.window = int64(bytes) })
 }

@@ -7,11 +7,39 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/bus/bustest"
 )
+
+// A nil logger logs nowhere, whatever there is to say.
+func TestNilLogger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := bustest.NewCluster(t, 2, bus.WithLogger(nil))
+		consume(t, c.Bus(1), "a", func(context.Context, *bus.Message) error { panic("said") })
+		if _, err := c.Bus(0).Request(t.Context(), "a", nil); err == nil {
+			t.Error("the handler has not panicked")
+		}
+		c.Break(0, 1)
+	})
+}
+
+// An address that cannot be told to other nodes is refused at once; it does
+// not cost the links.
+func TestAddressNotUTF8(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := bustest.NewCluster(t, 2, quiet)
+		if _, err := c.Bus(1).Consume("\xff", bus.HandlerFunc(nothing)); err == nil {
+			t.Error("Consume took an address that is not UTF-8")
+		}
+		time.Sleep(time.Second)
+		if len(c.Bus(0).Peers()) != 1 {
+			t.Error("the link has ended")
+		}
+	})
+}
 
 // An option on a verb that it does not fit is an error of the call that names
 // both; on the others it is none.
@@ -19,14 +47,14 @@ func TestOptionsOfCalls(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
 		replied := make(chan error, 1)
 		var replyWith []bus.CallOption // as the request that is under way says
-		p.consume(t, "a", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+		consume(t, p.to, "a", func(ctx context.Context, m *bus.Message) error {
 			if !m.WantsReply() {
 				return nil
 			}
 			err := m.Reply(ctx, nil, replyWith...)
 			replied <- err
 			return nil
-		}))
+		})
 		if _, err := p.from.Consume("a", bus.HandlerFunc(nothing), bus.LocalOnly()); err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +217,7 @@ func TestNilHandlers(t *testing.T) {
 func TestGossipLimit(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
 		got := make(chan int, 1)
-		p.consume(t, "news", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error { got <- len(m.Body); return nil }))
+		consume(t, p.to, "news", func(_ context.Context, m *bus.Message) error { got <- len(m.Body); return nil })
 		for size, ok := range map[int]bool{0: true, 1024 - 4 - 2: true, 1024 - 4 - 1: false, 64 << 10: false, 64<<10 + 1: false} {
 			err := p.from.Publish(t.Context(), "news", make([]byte, size), bus.Gossip(), bus.WithHeader("k", "v"))
 			if !ok {
@@ -224,7 +252,7 @@ func (f gossiperFunc) Gossip(payload []byte) error { return f(payload) }
 // A context that has ended ends every call at once, with its own error.
 func TestContextThatHasEnded(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
-		c := p.consume(t, "a", bus.HandlerFunc(func(context.Context, *bus.Message) error { t.Error("handled"); return nil }))
+		c := consume(t, p.to, "a", func(context.Context, *bus.Message) error { t.Error("handled"); return nil })
 		canceled, cancel := context.WithCancel(t.Context())
 		cancel()
 		late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))

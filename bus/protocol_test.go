@@ -9,14 +9,13 @@ import (
 	"testing/synctest"
 
 	"github.com/runrig-go/runrig/bus"
-	"github.com/runrig-go/runrig/bus/bustest"
 	"github.com/runrig-go/runrig/bus/internal/wire"
 )
 
 // A frame that breaks a rule ends its link, with a reason; no handler sees it,
 // and nothing of the peer is left.
 func TestProtocolErrors(t *testing.T) {
-	out := func(num uint32, address string, window uint64) *wire.Routes_Added {
+	at := func(num uint32, address string, window uint64) *wire.Routes_Added {
 		return &wire.Routes_Added{Number: num, Address: address, Window: window}
 	}
 	msg := func(kind, route uint32) *wire.Frame {
@@ -30,7 +29,7 @@ func TestProtocolErrors(t *testing.T) {
 		"nothing":                   {want: "EOF"},
 		"half a frame":              {raw: "\x0a\x05\x08", want: "EOF"},
 		"text":                      {raw: "GET / HTTP/1.1\r\n\r\n", want: "malformed frame: tag 71"},
-		"unknown frame":             {raw: "\x72\x00", want: "unknown type 14"},
+		"unknown frame":             {raw: "\xf2\x01\x00", want: "unknown type 30"},
 		"too large":                 {raw: "\x0a\xff\xff\xff\x7f", want: "malformed frame: frame 1 of 268435455 bytes"},
 		"broken content":            {raw: "\x0a\x01\x80", want: "malformed frame"},
 		"broken routes":             {raw: "\x22\x02\x12\x05", want: "routes"},
@@ -39,75 +38,61 @@ func TestProtocolErrors(t *testing.T) {
 		"send to route 0":           {frames: []*wire.Frame{msg(1, 0)}, want: "route 0"},
 		"send to no route":          {frames: []*wire.Frame{msg(1, 2)}, want: "route 2"},
 		"request to no route":       {frames: []*wire.Frame{msg(2, 1<<20+1)}, want: "route 1048577"},
-		"publish to no route":       {frames: []*wire.Frame{msg(3, 7)}, want: "publish for route 7"},
+		"publish to no route":       {frames: []*wire.Frame{msg(3, 7)}, want: "message for route 7"},
 		"skipped numbers":           {raw: "\x0a\x09\x08\x03\x10\x01\x4a\x03\xff\xff\xff", want: "malformed"},
 		"credit for no route":       {frames: []*wire.Frame{creditFrame(9, 1, 1)}, want: "credit for route 9"},
 		"credit for nothing":        {frames: []*wire.Frame{creditFrame(1, 0, 1)}, want: "1 messages of 0 bytes settled on route 1"},
 		"credit of bytes":           {frames: []*wire.Frame{creditFrame(1, 1, 0)}, want: "0 messages of 1 bytes settled on route 1"},
 		"acknowledgement":           {frames: []*wire.Frame{ackFrame(1), ackFrame(1)}, want: "acknowledgement of routes 1"},
-		"acknowledgement too early": {frames: []*wire.Frame{ackFrame(2)}, want: "acknowledgement of routes 2"},
+		"acknowledgement too early": {frames: []*wire.Frame{ackFrame(3)}, want: "acknowledgement of routes 3"},
 		"bounce of no route":        {frames: []*wire.Frame{bounceFrame(&wire.Msg{Kind: 1, Route: 5})}, want: "bounce of kind 1 of route 5"},
 		"bounce of a publish":       {frames: []*wire.Frame{bounceFrame(&wire.Msg{Kind: 3, Route: 1})}, want: "bounce of kind 3 of route 1"},
 		"removal of no route":       {frames: []*wire.Frame{routesFrame(2, false, []uint32{2})}, want: "removal of route 2"},
 		"removal of route 0":        {frames: []*wire.Frame{routesFrame(2, false, []uint32{0})}, want: "removal of route 0"},
 		"removal of a removed one":  {frames: []*wire.Frame{routesFrame(2, false, []uint32{1}), routesFrame(3, false, []uint32{1})}, want: "removal of route 1"},
-		"route 0":                   {frames: []*wire.Frame{routesFrame(2, false, nil, out(0, "x", 1024))}, want: "route 0"},
-		"route over the limit":      {frames: []*wire.Frame{routesFrame(2, false, nil, out(1<<20+1, "x", 1024))}, want: "route 1048577"},
-		"route in use":              {frames: []*wire.Frame{routesFrame(2, false, nil, out(1, "x", 1024))}, want: "route 1 is in use"},
-		"route twice":               {frames: []*wire.Frame{routesFrame(2, false, nil, out(2, "x", 1024), out(2, "y", 1024))}, want: "route 2 is in use"},
-		"window of nothing":         {frames: []*wire.Frame{routesFrame(2, false, nil, out(2, "x", 0))}, want: "window of 0"},
-		"window over the limit":     {frames: []*wire.Frame{routesFrame(2, false, nil, out(2, "x", 1<<40+1))}, want: "window of 1099511627777"},
-		"empty address":             {frames: []*wire.Frame{routesFrame(2, false, nil, out(2, "", 1024))}, want: "empty address"},
-		"long address":              {frames: []*wire.Frame{routesFrame(2, false, nil, out(2, strings.Repeat("x", 256), 1024))}, want: "address of 256 bytes"},
+		"route 0":                   {frames: []*wire.Frame{routesFrame(2, false, nil, at(0, "x", 1024))}, want: "route 0"},
+		"route over the limit":      {frames: []*wire.Frame{routesFrame(2, false, nil, at(1<<20+1, "x", 1024))}, want: "route 1048577"},
+		"route in use":              {frames: []*wire.Frame{routesFrame(2, false, nil, at(1, "x", 1024))}, want: "route 1 is in use"},
+		"route twice":               {frames: []*wire.Frame{routesFrame(2, false, nil, at(2, "x", 1024), at(2, "y", 1024))}, want: "route 2 is in use"},
+		"window over the limit":     {frames: []*wire.Frame{routesFrame(2, false, nil, at(2, "x", 1<<40+1))}, want: "window of 1099511627777"},
+		"empty address":             {frames: []*wire.Frame{routesFrame(2, false, nil, at(2, "", 1024))}, want: "empty address"},
+		"long address":              {frames: []*wire.Frame{routesFrame(2, false, nil, at(2, strings.Repeat("x", 256), 1024))}, want: "address of 256 bytes"},
 		"end after leaving":         {frames: []*wire.Frame{leavingFrame}, want: "EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				eb, peer, ended := withPeer(t)
-				if _, err := peer.Write(append(stream(t, c.frames...), c.raw...)); err != nil {
+				p := atProtocol(t)
+				if _, err := p.Write(append(stream(t, c.frames...), c.raw...)); err != nil {
 					t.Fatal(err)
 				}
-				peer.CloseWrite()
-				if err := <-ended; err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "n1") {
+				p.CloseWrite()
+				if err := <-p.ended; err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "n1") {
 					t.Errorf("the link ended with %v", err)
 				}
-				if err := eb.Send(t.Context(), "out", nil); !errors.Is(err, bus.ErrNoConsumer) {
+				if err := p.eb.Send(t.Context(), "out", nil); !errors.Is(err, bus.ErrNoConsumer) {
 					t.Errorf("a ghost took a message: %v", err)
 				}
-				if len(eb.Peers()) > 0 {
-					t.Errorf("linked with %v", eb.Peers())
+				if len(p.eb.Peers()) > 0 {
+					t.Errorf("linked with %v", p.eb.Peers())
 				}
 			})
 		})
 	}
 }
 
-// withPeer returns a bus with one consumer, that may not be reached, and the far
-// end of its link to n1, whose consumer of "out" it knows as route 1.
-func withPeer(t *testing.T) (eb *bus.EventBus, peer *bustest.Conn, ended chan error) {
+// atProtocol is a peer whose consumer of "out" the bus knows as route 1. The bus
+// has a consumer that may not be reached.
+func atProtocol(t *testing.T) *playedPeer {
 	t.Helper()
-	eb = bus.New(quiet)
-	t.Cleanup(func() { eb.Close() })
-	links, err := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
-	if err != nil {
+	p := playPeer(t)
+	if _, err := p.eb.Consume("in", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error { t.Errorf("handled %x", m.Body); return nil })); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := eb.Consume("in", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error { t.Errorf("handled %x", m.Body); return nil })); err != nil {
-		t.Fatal(err)
-	}
-	conn, peer := bustest.Pipe()
-	t.Cleanup(func() { peer.Close() })
-	ended = make(chan error, 1)
-	go func() { ended <- links.Serve(context.Background(), bus.Peer{Name: "n1", Boot: 2}, conn, nil) }()
-	readRoutes(t, peer)
-	if _, err := peer.Write(stream(t, routesFrame(1, true, nil, &wire.Routes_Added{Number: 1, Address: "out", Window: 1 << 10}))); err != nil {
-		t.Fatal(err)
-	}
-	synctest.Wait()
-	if n := len(eb.Peers()); n != 1 {
+	p.say(routesFrame(1, true, nil, out(1, 1<<10)))
+	if n := len(p.eb.Peers()); n != 1 {
 		t.Fatalf("%d peers", n)
 	}
-	return eb, peer, ended
+	return p
 }
 
 // What is odd but breaks no rule does not end a link: it is ignored.
@@ -125,23 +110,18 @@ func TestProtocolOddities(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				eb, peer, ended := withPeer(t)
-				if _, err := peer.Write(stream(t, f, pingFrame)); err != nil {
-					t.Fatal(err)
+				p := atProtocol(t)
+				p.say(f, pingFrame)
+				if n := len(p.eb.Peers()); n != 1 {
+					t.Errorf("the link has ended: %v", <-p.ended)
 				}
-				synctest.Wait()
-				if n := len(eb.Peers()); n != 1 {
-					t.Errorf("the link has ended: %v", <-ended)
-				}
-				if _, err := peer.Write(stream(t, goodbyeFrame)); err != nil {
-					t.Fatal(err)
-				}
-				peer.CloseWrite()
-				said, err := io.ReadAll(peer)
+				p.say(goodbyeFrame)
+				p.CloseWrite()
+				said, err := io.ReadAll(p)
 				if err != nil || !strings.Contains(string(said), string(stream(t, &wire.Frame{Kind: &wire.Frame_Pong{Pong: &wire.Ping{}}}))) {
 					t.Errorf("the peer reads %x, %v", said, err)
 				}
-				if err := <-ended; err != nil {
+				if err := <-p.ended; err != nil {
 					t.Errorf("after GOODBYE: %v", err)
 				}
 			})

@@ -25,20 +25,32 @@ func (c *core) publish(ctx context.Context, address string, body any, opts []Cal
 	if set != nil && set.gossip {
 		return c.publishGossip(address, &o)
 	}
-	r := c.dir.get(address)
+	r := o.ring
 	if r == nil {
 		return nil
 	}
 	p := publishing{ring: r, o: &o}
+	p.links, p.local = p.fewLinks[:0], p.fewLocal[:0]
 	p.targets()
 	if len(p.local) > 0 && !o.owned { // local consumers share one copy
 		o.body, o.owned = slices.Clone(o.body), true
 	}
-	if p.try(set != nil && set.noWait) {
-		return nil
+	if !p.try(set != nil && set.noWait) {
+		p.wait(ctx)
 	}
-	p.wait(ctx)
+	for _, b := range o.bulks {
+		o.done = b.done
+		if err := c.awaitBulk(ctx, b.link, &o, "publish to"); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// bulkRef is a large publish on its way over a link.
+type bulkRef struct {
+	link *link
+	done chan error
 }
 
 // publishing is one publish.
@@ -47,6 +59,9 @@ type publishing struct {
 	o     *outgoing
 	links []*link     // that have not got it
 	local []*Consumer // likewise
+
+	fewLinks [4]*link // of which no memory need be got
+	fewLocal [4]*Consumer
 }
 
 func (p *publishing) targets() {
@@ -71,12 +86,14 @@ func (p *publishing) try(last bool) (done bool) {
 // wait waits for the laggards, and skips them when the time is over.
 func (p *publishing) wait(ctx context.Context) {
 	r := p.ring
+	p.o.head[fStarved] = 1
 	t := time.NewTimer(patience)
 	defer t.Stop()
 	for {
 		changed := make(chan struct{})
 		r.mu.Lock()
-		r.publish = append(r.publish, changed)
+		line := r.lineLocked()
+		line.publish = append(line.publish, changed)
 		r.waiting.Add(1)
 		r.mu.Unlock()
 		if p.try(false) {
@@ -102,9 +119,12 @@ func (p *publishing) wait(ctx context.Context) {
 // noPublisher takes back that a publisher waits.
 func (r *ring) noPublisher(c chan struct{}) {
 	r.mu.Lock()
-	if i := slices.Index(r.publish, c); i >= 0 {
-		r.publish = slices.Delete(r.publish, i, i+1)
-		r.waiting.Add(-1)
+	if line := r.line; line != nil {
+		if i := slices.Index(line.publish, c); i >= 0 {
+			line.publish = slices.Delete(line.publish, i, i+1)
+			r.waiting.Add(-1)
+			r.restLocked()
+		}
 	}
 	r.mu.Unlock()
 	r.core.forget(r)
@@ -114,12 +134,12 @@ func (r *ring) noPublisher(c chan struct{}) {
 // the consumer has no room and it may yet be waited for.
 func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 	c.mu.Lock()
-	rt := c.local
+	rt := &c.local
 	if c.closed || rt.removed {
 		c.mu.Unlock()
 		return true
 	}
-	if rt.credit <= 0 || rt.stalled {
+	if rt.stalled || rt.credit() <= 0 && !c.growLocked() {
 		wait := !rt.stalled && !last
 		rt.stalled = !wait
 		c.mu.Unlock()
@@ -128,7 +148,7 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 		}
 		return !wait
 	}
-	start := c.putLocked(c.acceptLocked(rt, o))
+	start := c.acceptLocked(rt, o)
 	c.mu.Unlock()
 	if start {
 		c.start()
@@ -145,54 +165,87 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 	if l.err != nil || l.bye || l.leftBehind {
 		return true
 	}
-	full := len(l.buf) >= bufferCap
+	full := len(l.buf) >= bufferCap || len(o.body) > chunked && !l.bulks.takesBulk()
 	l.stalled = full && (l.stalled || last)
 	if full && !l.stalled {
 		l.blockedLocked(r)
 		return false
 	}
-	var charged []*route
-	var laggards, skipped []*route
-	for _, rt := range *r.routes.Load() { // as the peer knows them: they change under this lock
+	routes := *r.routes.Load() // as the peer knows them: they change under this lock
+	charge, skip := 0, 0
+	for _, rt := range routes {
 		switch {
 		case rt.link != l || rt.removed:
-		case rt.credit > 0 && !rt.stalled && !full:
-			charged = append(charged, rt)
+		case rt.takesPublish() && !full:
+			charge++
 		case rt.stalled || last || full:
-			skipped = append(skipped, rt)
+			skip++
 		default:
-			laggards = append(laggards, rt)
+			return false
 		}
 	}
-	if len(laggards) > 0 {
-		return false
-	}
-	for _, rt := range skipped {
-		rt.stalled = rt.stalled || !full
-	}
-	l.core.stats.skipped.Add(uint64(len(skipped)))
-	if len(charged) > 0 {
-		l.appendPublish(o, charged, skipped)
+	l.core.stats.skipped.Add(uint64(skip))
+	if charge > 0 {
+		l.appendPublish(o, routes, charge, skip)
+	} else if !full {
+		l.stall(routes)
 	}
 	return true
 }
 
-func (l *link) appendPublish(o *outgoing, charged, skipped []*route) {
-	var nums []byte
-	for _, rt := range skipped {
-		nums = protowire.AppendVarint(nums, uint64(rt.num))
+// takesPublish reports whether the route has room for a publish now.
+func (rt *route) takesPublish() bool { return rt.credit() > 0 && !rt.stalled && rt.bulks == 0 }
+
+// stall marks the routes without room, which were waited for in vain.
+func (l *link) stall(routes []*route) {
+	for _, rt := range routes {
+		if rt.link == l && !rt.removed && !rt.takesPublish() {
+			rt.stalled = true
+		}
 	}
-	if len(nums) > maxSkipped { // more than a frame holds: the others must do without it
-		l.core.stats.skipped.Add(uint64(len(charged)))
+}
+
+// appendPublish appends the frame for the routes that take it and charges
+// those; it names those that do not.
+func (l *link) appendPublish(o *outgoing, routes []*route, charge, skip int) {
+	var skipped []byte
+	if skip > 0 {
+		for _, rt := range routes {
+			if rt.link == l && !rt.removed && !rt.takesPublish() {
+				skipped = protowire.AppendVarint(skipped, uint64(rt.num))
+			}
+		}
+		l.stall(routes)
+	}
+	if len(skipped) > maxSkipped { // more than a frame holds: the others must do without it
+		l.core.stats.skipped.Add(uint64(charge))
 		return
 	}
-	for _, rt := range charged {
-		rt.credit -= o.cost
-		rt.unsettled++
+	large := len(o.body) > chunked
+	var charged []*route // of a large one, which holds them up
+	o.head[fRoute] = 0
+	for _, rt := range routes {
+		if rt.link != l || rt.removed || !rt.takesPublish() {
+			continue
+		}
+		if o.head[fRoute] == 0 {
+			o.head[fRoute] = uint64(rt.num)
+		}
+		rt.charge(o.cost)
+		if large {
+			charged = append(charged, rt)
+		}
 	}
-	l.outside += int64(len(charged))
-	l.sent += int64(len(charged))
-	o.head[fRoute] = uint64(charged[0].num)
-	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, nums, len(o.body)), o.body...)
+	l.outside += int64(charge)
+	l.sent += int64(charge)
+	if large {
+		bulk := *o
+		bulk.done = make(chan error, 1)
+		l.postBulkLocked(&bulk, charged, skipped)
+		o.bulks = append(o.bulks, bulkRef{l, bulk.done})
+		return
+	}
+	l.bulks.quiet = 0
+	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, skipped, len(o.body)), o.body...)
 	l.wakeLocked()
 }

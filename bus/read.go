@@ -7,33 +7,39 @@ import (
 
 const (
 	readBuffer = 64 << 10
-	runMax     = 32      // messages that are allocated together
-	blockMax   = 4 << 10 // bytes of small bodies that are
-	smallBody  = 1 << 10
+	readFirst  = 4 << 10 // of a link that has little to read
+	readAhead  = 2 << 10 // what is read beside a large body, before the next
+	directBody = 8 << 10 // a frame so large is not read into the buffer
 )
 
 // reader takes frames from the connection. It waits for input and nothing else.
 type reader struct {
 	*link
-	in   []byte
-	r, w int   // in[r:w] is not handled yet
-	now  int64 // when the last read returned
+	in    []byte
+	r, w  int   // in[r:w] is not handled yet
+	now   int64 // when the last read returned
+	large bool  // the last frame had a large body: another may follow
+	f     frame
 
 	// A run: messages in sequence for one consumer, which are delivered together.
 	to    *inbound
-	run   [runMax + 1]frame
+	run   [runMax]entry
 	n     int
 	small int // bytes of bodies up to smallBody
+
+	bulksIn map[uint64]*bulkIn
 }
 
 // read reads frames until the link ends. It returns nil after GOODBYE.
 func (r *reader) read() error {
-	r.in = make([]byte, readBuffer)
+	r.in = make([]byte, readFirst)
 	for {
-		n, err := r.conn.Read(r.in[r.w:])
+		to := r.in[r.w:]
+		if r.large {
+			to = to[:min(len(to), readAhead)]
+		}
+		n, err := r.fill(to)
 		r.w += n
-		r.now = r.core.clock()
-		r.lastRead.Store(r.now)
 		bye, ferr := r.frames()
 		r.deliver() // before what it points to is moved
 		switch {
@@ -41,24 +47,43 @@ func (r *reader) read() error {
 			return ferr
 		case bye:
 			return nil
-		case err == io.EOF:
-			return io.ErrUnexpectedEOF
 		case err != nil:
-			return fmt.Errorf("reading: %w", err)
+			return readError(err)
 		}
 		r.w = copy(r.in, r.in[r.r:r.w])
 		r.r = 0
-		if err := r.grow(); err != nil {
+		if err := r.grow(n == len(to)); err != nil {
 			return err
 		}
 	}
 }
 
-// grow makes room for a frame that is larger than the buffer.
-func (r *reader) grow() error {
+func readError(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("reading: %w", err)
+}
+
+// fill reads once.
+func (r *reader) fill(b []byte) (int, error) {
+	n, err := r.conn.Read(b)
+	r.now = r.core.clock()
+	r.lastRead.Store(r.now)
+	return n, err
+}
+
+// grow makes the buffer larger if a read has filled it, or for a frame that is
+// larger.
+func (r *reader) grow(filled bool) error {
+	size := len(r.in)
+	if filled && !r.large && size < readBuffer {
+		size *= 2
+	}
+	r.large = r.large && !filled
 	_, _, end, err := nextFrame(r.in[:r.w])
-	if err == nil && end > len(r.in) {
-		r.in = append(make([]byte, 0, end), r.in[:r.w]...)[:end]
+	if size = max(size, end); size > len(r.in) {
+		r.in = append(make([]byte, 0, size), r.in[:r.w]...)[:size]
 	}
 	return err
 }
@@ -68,8 +93,17 @@ func (r *reader) frames() (bye bool, err error) {
 	for {
 		b := r.in[r.r:r.w]
 		kind, begin, end, err := nextFrame(b)
-		if err != nil || end == 0 || end > len(b) {
+		switch {
+		case err != nil || end == 0:
 			return false, err
+		case end > len(b) && end >= directBody && len(b) > begin:
+			done, err := r.direct(kind, b[begin:], end-begin)
+			if err != nil || !done {
+				return false, err
+			}
+			continue
+		case end > len(b):
+			return false, nil
 		}
 		if bye, err = r.frame(kind, b[begin:end]); bye || err != nil {
 			return bye, err
@@ -78,30 +112,77 @@ func (r *reader) frames() (bye bool, err error) {
 	}
 }
 
-func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
-	if kind == frameMsg {
-		return false, r.message(b)
+// direct reads what is missing of a frame's body to where it belongs. It reports
+// false if more of the frame must be in the buffer first, or all of it.
+func (r *reader) direct(kind int, b []byte, size int) (done bool, err error) {
+	if kind != frameMsg && kind != frameReply && kind != frameChunk {
+		return false, nil
 	}
-	r.deliver()
-	if kind == frameRoutes {
-		return false, r.gotRoutes(b)
-	}
-	var f frame
-	if err := f.parse(b); err != nil {
+	missing, err := r.f.parsePart(b, size)
+	if err != nil || missing <= 0 {
 		return false, err
 	}
+	have := len(r.f.body)
+	to := r.place(kind, have+missing)
+	if to == nil {
+		return false, nil // it is wrong, and will be seen to be
+	}
+	copy(to, r.f.body)
+	for have < len(to) {
+		n, err := r.fill(to[have:])
+		have += n
+		if err != nil && have < len(to) {
+			return false, readError(err)
+		}
+	}
+	r.r, r.w, r.large = 0, 0, true
+	r.f.body = to
+	_, err = r.handle(kind, true)
+	return true, err
+}
+
+// place returns memory for a body.
+func (r *reader) place(kind, size int) []byte {
+	if kind == frameChunk {
+		if b := r.bulksIn[r.f.head[fBulk]]; b != nil {
+			return b.place(size)
+		}
+		return nil
+	}
+	return make([]byte, size)
+}
+
+func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
+	if kind == frameRoutes {
+		r.endRun()
+		return false, r.gotRoutes(b)
+	}
+	if err := r.f.parse(b); err != nil {
+		return false, err
+	}
+	return r.handle(kind, false)
+}
+
+// handle handles the frame that has been read; owned says that its body is not
+// part of the read buffer.
+func (r *reader) handle(kind int, owned bool) (bye bool, err error) {
+	f := &r.f
+	if kind == frameMsg {
+		return false, r.message(f, owned)
+	}
+	r.endRun()
 	switch kind {
 	case frameReply:
-		r.gotReply(&f)
+		r.gotReply(f, owned)
 	case frameCredit:
-		err = r.gotCredit(&f)
+		err = r.gotCredit(f)
 	case frameRoutesAck:
 		err = r.gotRoutesAck(f.head[fSeq])
 	case frameRoutesDone: // for policies that hold a key until then
 	case frameCancel:
-		r.gotCancel(&f)
+		r.gotCancel(f)
 	case frameBounce:
-		err = r.gotBounce(&f)
+		err = r.gotBounce(f, owned)
 	case framePing:
 		r.link.frame(framePong, &head{})
 		r.soon()
@@ -112,308 +193,22 @@ func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
 		r.gotLeavingOK()
 	case frameGoodbye:
 		return true, nil
+	case frameBulk:
+		err = r.gotBulk(f)
+	case frameBulkGo:
+		r.gotBulkGo(f)
+	case frameChunk:
+		err = r.gotChunk(f)
+	case frameChunkAck:
+		err = r.gotChunkAck(f)
+	case frameBulkReset:
+		if f.head[fFrame] != 0 {
+			r.gotBulkRefused(f)
+		} else {
+			r.gotBulkReset(f)
+		}
 	default:
 		err = fmt.Errorf("%w: frame of unknown type %d", errMalformed, kind)
 	}
 	return false, err
 }
-
-// message adds one to the run of its consumer.
-func (r *reader) message(b []byte) error {
-	f := &r.run[r.n]
-	if err := f.parse(b); err != nil {
-		return err
-	}
-	if kind := f.head[fKind]; kind < kindSend || kind > kindPublish {
-		return fmt.Errorf("%w: message of kind %d", errMalformed, kind)
-	}
-	if f.head[fKind] == kindPublish {
-		p := *f
-		r.deliver()
-		return r.gotPublish(&p)
-	}
-	if r.n > 0 && (f.head[fRoute] != uint64(r.to.consumer.num) || r.n == runMax || r.small+len(f.body) > blockMax && len(f.body) <= smallBody) {
-		next := *f
-		r.deliver()
-		f = &r.run[0]
-		*f = next
-	}
-	if r.n == 0 {
-		if r.to = r.inbound(f.head[fRoute]); r.to == nil {
-			return fmt.Errorf("%w: message for route %d, which is not there", errMalformed, f.head[fRoute])
-		}
-	}
-	if err := r.to.take(f); err != nil {
-		return err
-	}
-	if len(f.body) <= smallBody {
-		r.small += len(f.body)
-	} else {
-		f.body = append([]byte(nil), f.body...)
-	}
-	r.n++
-	return nil
-}
-
-// take notes that a message has come, and checks that its sender had credit for
-// it. Credit that is on its way to the sender counts: it has less.
-func (in *inbound) take(f *frame) error {
-	if in.taken-in.paid >= in.consumer.window {
-		in.link.mu.Lock()
-		in.paid = in.returned
-		in.link.mu.Unlock()
-		if in.taken-in.paid >= in.consumer.window {
-			return fmt.Errorf("%w: message for route %d, whose window of %d bytes is used up", errMalformed, in.consumer.num, in.consumer.window)
-		}
-	}
-	in.received++
-	in.taken += int64(messageCost + len(f.body) + f.header.size())
-	return nil
-}
-
-// inbound returns the end of a route, nil if the peer cannot know such a one.
-func (l *link) inbound(num uint64) *inbound {
-	if num > maxRoutes {
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	in := l.inLocked(uint32(num))
-	if in == nil || in.gone || !in.announced {
-		return nil
-	}
-	return in
-}
-
-// deliver hands the run over: one allocation for its Messages, one for its small
-// bodies, one lock.
-func (r *reader) deliver() {
-	if r.n == 0 {
-		return
-	}
-	ms := make([]Message, r.n)
-	var block []byte
-	if r.small > 0 {
-		block = make([]byte, 0, r.small)
-	}
-	for i := range ms {
-		f, m := &r.run[i], &ms[i]
-		m.Body = f.body
-		if len(f.body) <= smallBody {
-			n := len(block)
-			block = append(block, f.body...)
-			m.Body = block[n:len(block):len(block)]
-		}
-		r.fill(m, f)
-		f.header, f.body = nil, nil
-	}
-	in, n := r.to, r.n
-	r.n, r.small, r.to = 0, 0, nil
-	r.unsettledIn.Add(int64(n))
-	in.put(ms)
-}
-
-// fill fills in a message but for its body.
-func (r *reader) fill(m *Message, f *frame) {
-	h := &f.head
-	m.header, m.in, m.id, m.via = f.header, r.to, h[fID], ViaLink
-	m.deadline = r.now + int64(min(h[fTimeLeft], 1<<40))*1e6
-	m.charge = uint32(messageCost + len(f.body) + f.header.size())
-	m.kind, m.codec, m.hops = uint8(h[fKind]), uint8(h[fCodec]), uint8(h[fHops])
-}
-
-// put gives messages to the consumer, or sends them back if it is closed.
-func (in *inbound) put(ms []Message) {
-	c := in.consumer
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		for i := range ms {
-			in.link.bounce(&ms[i])
-		}
-		return
-	}
-	start := c.putLocked(ms)
-	c.mu.Unlock()
-	if start {
-		c.start()
-	}
-}
-
-// gotPublish fans a publish out to the routes that the sender has charged:
-// those of the address that it had acknowledged and did not skip.
-func (r *reader) gotPublish(f *frame) error {
-	skip, err := numbers(f.skipped)
-	if err != nil {
-		return err
-	}
-	first := r.inbound(f.head[fRoute])
-	if first == nil {
-		return fmt.Errorf("%w: publish for route %d, which is not there", errMalformed, f.head[fRoute])
-	}
-	body := append([]byte(nil), f.body...)
-	for _, in := range r.charged(first, skip) {
-		ms := make([]Message, 1)
-		r.to = in
-		ms[0].Body = body
-		r.fill(&ms[0], f)
-		if err := in.take(f); err != nil {
-			return err
-		}
-		r.unsettledIn.Add(1)
-		in.put(ms)
-	}
-	r.to = nil
-	return nil
-}
-
-// charged returns the routes of an address that the sender of a publish knew.
-func (l *link) charged(first *inbound, skip []uint32) (ins []*inbound) {
-	mine := *first.consumer.ring.mine.Load()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-next:
-	for _, c := range mine {
-		in := l.inLocked(c.num)
-		if in == nil || in.consumer != c || !in.known || in.gone {
-			continue
-		}
-		for _, n := range skip {
-			if n == c.num {
-				continue next
-			}
-		}
-		ins = append(ins, in)
-	}
-	return ins
-}
-
-func (l *link) gotReply(f *frame) {
-	c := l.pend.take(f.head[fID])
-	if c == nil { // it has ended
-		l.core.stats.lateReplies.Add(1)
-		return
-	}
-	r := reply{
-		failed: f.head[fFailed] != 0, code: unzigzag(f.head[fCode]), header: f.header,
-		body: f.body, codec: uint8(f.head[fCodec]), shared: true,
-	}
-	c.answer(l.core.answerOf(&l.replied, &r, ViaLink))
-	l.core.poke()
-}
-
-// answerOf makes a reply a request's answer.
-func (c *core) answerOf(in *inbound, r *reply, via Via) answer {
-	if r.failed {
-		return answer{err: &ReplyError{Code: r.code, Message: string(r.body)}}
-	}
-	m := &Message{Body: r.body, header: r.header, in: in, codec: r.codec, via: via}
-	if r.shared {
-		m.Body = append([]byte(nil), r.body...)
-	}
-	return answer{m: m}
-}
-
-// gotCredit books what the peer's consumer has settled.
-func (l *link) gotCredit(f *frame) error {
-	rt := l.route(f.head[fRoute])
-	if rt == nil {
-		return fmt.Errorf("%w: credit for route %d, which is not there", errMalformed, f.head[fRoute])
-	}
-	if err := l.settled(rt, f.head[fBytes], f.head[fMessages]); err != nil {
-		return err
-	}
-	l.core.stats.settled.Add(f.head[fMessages])
-	rt.ring.grant()
-	l.core.poke()
-	return nil
-}
-
-// settled takes messages back into a route's balance.
-func (l *link) settled(rt *route, bytes, messages uint64) error {
-	if err := l.owes(rt, bytes, messages); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	rt.credit += int64(bytes)
-	rt.unsettled -= int64(messages)
-	l.outside -= int64(messages)
-	if rt.credit >= rt.window/2 {
-		rt.stalled = false
-	}
-	return nil
-}
-
-// owes checks that so much is under way on a route.
-func (l *link) owes(rt *route, bytes, messages uint64) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if messages > uint64(rt.unsettled) || bytes > uint64(rt.window-rt.credit) {
-		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", errMalformed, messages, bytes, rt.num, rt.unsettled, rt.window-rt.credit)
-	}
-	return nil
-}
-
-// gotBounce takes a message back and routes it elsewhere.
-func (l *link) gotBounce(f *frame) error {
-	rt := l.route(f.head[fRoute])
-	if rt == nil || f.head[fKind] != kindSend && f.head[fKind] != kindRequest {
-		return fmt.Errorf("%w: bounce of kind %d of route %d", errMalformed, f.head[fKind], f.head[fRoute])
-	}
-	cost := messageCost + len(f.body) + f.header.size()
-	if err := l.owes(rt, uint64(cost), 1); err != nil {
-		return err
-	}
-	o := outgoing{
-		header: f.header, body: append([]byte(nil), f.body...), owned: true, cost: int64(cost),
-		deadline: l.core.clock() + int64(min(f.head[fTimeLeft], 1<<40))*1e6,
-	}
-	o.head[fKind], o.head[fCodec], o.head[fHops] = f.head[fKind], f.head[fCodec], f.head[fHops]
-	ended := false
-	if f.head[fKind] == kindRequest {
-		o.call = l.pend.take(f.head[fID])
-		ended = o.call == nil
-	}
-	l.core.stats.bounced.Add(1)
-	if !ended { // first placed or waiting, then settled: leaving looks at both
-		l.core.reroute(rt.ring.address, &o)
-	}
-	if err := l.settled(rt, uint64(cost), 1); err != nil {
-		return err
-	}
-	l.core.poke()
-	return nil
-}
-
-// gotCancel ends the context of a request's handler, or its turn in the mailbox.
-func (l *link) gotCancel(f *frame) {
-	l.mu.Lock()
-	in := l.inLocked(uint32(min(f.head[fRoute], maxRoutes)))
-	l.mu.Unlock()
-	if in == nil {
-		return // handled, or sent back
-	}
-	c := in.consumer
-	c.mu.Lock()
-	m := c.find(in, f.head[fID])
-	c.mu.Unlock()
-	if m != nil {
-		m.end(stateCanceled)
-	}
-}
-
-// find finds a request that waits or is being handled.
-func (b *mailbox) find(in *inbound, id uint64) *Message {
-	for _, list := range [][]*Message{b.running, b.in[b.head:]} {
-		for _, m := range list {
-			if m.in == in && m.id == id && m.kind == kindRequest {
-				return m
-			}
-		}
-	}
-	return nil
-}
-
-func zigzag(n int) uint64   { return uint64(int64(n)<<1) ^ uint64(int64(n)>>63) }
-func unzigzag(v uint64) int { return int(int64(v>>1) ^ -int64(v&1)) }

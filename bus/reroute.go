@@ -3,6 +3,7 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -63,7 +64,8 @@ func (r *ring) takeBackLocked(o *outgoing, left time.Duration) error {
 			r.core.forget(r)
 		}
 	})
-	r.back = append(r.back, w)
+	line := r.lineLocked()
+	line.back = append(line.back, w)
 	r.waiting.Add(1)
 	r.core.waiting.Add(1)
 	r.grantLocked()
@@ -107,7 +109,10 @@ func (c *core) endWaiting(why func(*ring) error) {
 			continue
 		}
 		r.mu.Lock()
-		ws := append(append([]*waiter(nil), r.back...), r.queue...)
+		var ws []*waiter
+		if r.line != nil {
+			ws = slices.Concat(r.line.back, r.line.queue)
+		}
 		r.mu.Unlock()
 		for _, w := range ws {
 			if r.remove(w, reason) && w.ready == nil {

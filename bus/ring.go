@@ -16,22 +16,26 @@ type ring struct {
 	core    *core
 	address string
 
-	routes  atomic.Pointer[[]*route]    // copied on write, under core.mu
-	mine    atomic.Pointer[[]*Consumer] // this node's, closing ones too; likewise
-	next    atomic.Uint32               // whose turn it is
-	waiting atomic.Int32                // messages in back and queue, and publishers
+	routes  atomic.Pointer[[]*route] // copied on write, under core.mu
+	mine    atomic.Pointer[Consumer] // this node's, closing ones too, by sibling; changed under core.mu
+	next    atomic.Uint32            // whose turn it is
+	waiting atomic.Int32             // messages in back and queue, and publishers
 
-	mu      sync.Mutex
+	mu   sync.Mutex
+	line *line // nil: nobody waits
+	gone bool  // no longer in the directory
+}
+
+// line is what waits at a ring.
+type line struct {
 	back    []*waiter       // messages that were sent back, in that order
 	queue   []*waiter       // others that found no credit, first come first served
 	publish []chan struct{} // publishers that wait for credit
-	gone    bool            // no longer in the directory
 }
 
 func newRing(c *core, address string) *ring {
 	r := &ring{core: c, address: address}
 	r.routes.Store(new([]*route))
-	r.mine.Store(new([]*Consumer))
 	r.next.Store(rand.Uint32())
 	return r
 }
@@ -41,14 +45,32 @@ type route struct {
 	ring     *ring
 	link     *link     // nil: the consumer is this node's
 	consumer *Consumer // nil: it is not
-	num      uint32    // at the node it is on
-	window   int64
 
 	// Guarded by link.mu; for this node's consumers by Consumer.mu.
-	credit    int64 // bytes that may still be sent; a message may start while it is positive
-	unsettled int64 // messages sent that have come back neither as credit nor as a bounce
+	window    int64  // bytes that may be unsettled; a message may start while fewer are
+	used      int64  // bytes sent that have come back neither as credit nor as a bounce
+	unsettled int64  // messages
+	num       uint32 // at the node it is on; never changed
+	bulks     int32  // large messages that are not wholly written: others wait behind them
 	removed   bool
 	stalled   bool // a publish has waited for it in vain
+}
+
+// credit returns how many bytes may still be sent.
+func (rt *route) credit() int64 { return rt.window - rt.used }
+
+func (rt *route) charge(cost int64) {
+	rt.used += cost
+	rt.unsettled++
+}
+
+// settle takes messages back into the balance.
+func (rt *route) settle(bytes, messages int64) {
+	rt.used -= bytes
+	rt.unsettled -= messages
+	if rt.credit() >= rt.window/2 {
+		rt.stalled = false
+	}
 }
 
 func (rt *route) post(o *outgoing) bool {
@@ -101,15 +123,35 @@ func (r *ring) grant() {
 }
 
 func (r *ring) grantLocked() {
-	var stuck bool
-	if r.back, stuck = r.placeLocked(r.back); !stuck {
-		r.queue, _ = r.placeLocked(r.queue)
+	line := r.line
+	if line == nil {
+		return
 	}
-	for _, c := range r.publish {
+	var stuck bool
+	if line.back, stuck = r.placeLocked(line.back); !stuck {
+		line.queue, _ = r.placeLocked(line.queue)
+	}
+	for _, c := range line.publish {
 		close(c)
 	}
-	r.waiting.Add(-int32(len(r.publish)))
-	r.publish = nil
+	r.waiting.Add(-int32(len(line.publish)))
+	line.publish = nil
+	r.restLocked()
+}
+
+// lineLocked returns the line, for somebody to wait in.
+func (r *ring) lineLocked() *line {
+	if r.line == nil {
+		r.line = new(line)
+	}
+	return r.line
+}
+
+// restLocked forgets the line if nobody waits.
+func (r *ring) restLocked() {
+	if r.waiting.Load() == 0 {
+		r.line = nil
+	}
 }
 
 // placeLocked places the waiters of a list in order and returns those that are
@@ -157,11 +199,15 @@ func (r *ring) releaseLocked(w *waiter) {
 func (r *ring) remove(w *waiter, reason error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, list := range []*[]*waiter{&r.back, &r.queue} {
+	if r.line == nil {
+		return false
+	}
+	for _, list := range []*[]*waiter{&r.line.back, &r.line.queue} {
 		if i := slices.Index(*list, w); i >= 0 {
 			*list = slices.Delete(*list, i, i+1)
 			w.err = reason
 			r.releaseLocked(w)
+			r.restLocked()
 			return true
 		}
 	}
@@ -195,7 +241,7 @@ func (c *core) ringOf(address string) *ring {
 	r := c.dir.get(address)
 	if r == nil {
 		r = newRing(c, address)
-		c.dir.change(address, r)
+		c.dir.add(r)
 	}
 	return r
 }
@@ -212,9 +258,9 @@ func (c *core) tidyAll(rts []*route) {
 func (c *core) tidy(r *ring) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.gone || len(*r.routes.Load()) > 0 || len(*r.mine.Load()) > 0 || r.waiting.Load() > 0 {
+	if r.gone || len(*r.routes.Load()) > 0 || r.mine.Load() != nil || r.waiting.Load() > 0 {
 		return
 	}
 	r.gone = true
-	c.dir.change(r.address, nil)
+	c.dir.remove(r)
 }

@@ -24,6 +24,7 @@ func (l *link) gotRoutes(b []byte) error {
 		return err
 	}
 	l.soon()
+	l.routeAgain()
 	for _, ring := range rings {
 		ring.grant()
 	}
@@ -80,13 +81,17 @@ func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
 			drop = append(drop, rt)
 		}
 	}
+	l.resetAllLocked(func(b *bulkOut) bool { return b.o.head[fKind] != kindPublish && b.routes[0].removed })
 	l.core.dropRoutes(drop)
 	return drop, err
 }
 
 // newRoute makes the record of a route that the peer has added.
 func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
-	if a.Number == 0 || a.Number > maxRoutes || a.Window == 0 || a.Window > 1<<40 {
+	if a.Window == 0 {
+		a.Window = windowFloor
+	}
+	if a.Number == 0 || a.Number > maxRoutes || a.Window > maxWindow {
 		return nil, fmt.Errorf("%w: route %d with a window of %d", errMalformed, a.Number, a.Window)
 	}
 	if err := checkAddress(a.Address); err != nil {
@@ -98,7 +103,7 @@ func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
 	for uint64(len(l.routes)) <= uint64(a.Number) {
 		l.routes = append(l.routes, nil)
 	}
-	rt := &route{ring: l.core.ringOf(a.Address), link: l, num: a.Number, window: int64(a.Window), credit: int64(a.Window)}
+	rt := &route{ring: l.core.ringOf(a.Address), link: l, num: a.Number, window: int64(a.Window)}
 	l.routes[a.Number] = rt
 	return rt, nil
 }
@@ -115,6 +120,7 @@ func (l *link) route(num uint64) *route {
 // afterwards goes elsewhere. Frames in order after it, as then returns them, are
 // part of the same step.
 func (l *link) dropAllRoutes(then func()) {
+	defer l.routeAgain()
 	c := l.core
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,6 +134,7 @@ func (l *link) dropAllRoutes(then func()) {
 	}
 	l.leftBehind = true
 	c.dropRoutes(drop)
+	l.resetAllLocked(func(*bulkOut) bool { return true })
 	then()
 	l.mu.Unlock()
 	c.tidyAll(drop)

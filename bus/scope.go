@@ -142,7 +142,7 @@ func (s *scope) do(ctx context.Context, f func(context.Context) error) error {
 	defer func() {
 		if !ok { // an error, or a panic that goes on
 			for _, c := range s.setDoing(false) {
-				c.Close()
+				_ = c.Close()
 			}
 		}
 	}()
@@ -158,7 +158,7 @@ func (s *scope) do(ctx context.Context, f func(context.Context) error) error {
 	}
 	if err := s.core.announce(made...); err != nil {
 		for _, c := range made {
-			c.Close()
+			_ = c.Close()
 		}
 		return err
 	}

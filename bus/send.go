@@ -15,11 +15,14 @@ type outgoing struct {
 	body     []byte
 	owned    bool // the body's memory is nobody else's
 	cost     int64
-	deadline int64 // by the bus's clock; 0: not asked for yet, see due
-	call     *call // of a request
-	turn     turn  // that the sender holds
-	local    bool  // it must stay on this node
-	flushes  bool  // whoever posts it flushes the link
+	deadline int64      // by the bus's clock; 0: not asked for yet, see due
+	call     *call      // of a request
+	turn     turn       // that the sender holds
+	local    bool       // it must stay on this node
+	ring     *ring      // as prepare found it
+	flushes  bool       // whoever posts it flushes the link
+	done     chan error // of a large body: see bulkOut
+	bulks    []bulkRef  // of a large publish
 }
 
 // fits reports whether the message may go to rt at all. A request does not go
@@ -47,8 +50,10 @@ const farAway = 1 << 61
 // call's arguments.
 func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint64, address string, body any, opts []CallOption) (*callOptions, error) {
 	var set *callOptions
-	if err := checkAddress(address); err != nil {
-		return nil, err
+	if o.ring = c.dir.get(address); o.ring == nil { // what is known is in order
+		if err := checkAddress(address); err != nil {
+			return nil, err
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("bus: %s to %q: %w", verb, address, err)
@@ -64,7 +69,7 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSize("a message to", address, o.header, b); err != nil {
+	if err := c.checkSize("a message to", address, o.header, b); err != nil {
 		return nil, err
 	}
 	_, shared := body.([]byte)
@@ -79,12 +84,13 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 // setDeadline takes over the deadline of ctx. Where it has none, the clock is
 // read only if somebody asks.
 func (o *outgoing) setDeadline(ctx context.Context, c *core) {
-	left := defaultTimeout
+	left := int64(defaultTimeout)
 	if d, ok := ctx.Deadline(); ok {
-		left = min(time.Until(d), farAway)
-		o.deadline = c.clock() + int64(left)
+		now := c.clock()
+		left = min(int64(d.Sub(c.epoch))-now, farAway)
+		o.deadline = now + left
 	}
-	o.head[fTimeLeft] = wholeMs(int64(left))
+	o.head[fTimeLeft] = wholeMs(left)
 }
 
 // wholeMs returns a time left as it goes over a link: rounded up, so that the
@@ -94,7 +100,7 @@ func wholeMs(left int64) uint64 { return uint64(max(1, (left+1e6-1)/1e6)) }
 // due returns the deadline.
 func (o *outgoing) due(c *core) int64 {
 	if o.deadline == 0 {
-		o.deadline = c.clock() + int64(defaultTimeout)
+		o.deadline = c.roughly() + int64(defaultTimeout)
 	}
 	return o.deadline
 }
@@ -104,7 +110,7 @@ func (c *core) send(ctx context.Context, address string, body any, opts []CallOp
 	if _, err := c.prepare(ctx, &o, verbSend, kindSend, address, body, opts); err != nil {
 		return err
 	}
-	_, err := c.deliver(ctx, address, &o)
+	_, err := c.post(ctx, address, &o)
 	return err
 }
 
@@ -132,7 +138,7 @@ func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, 
 	call := c.newCall(o.due(c))
 	call.turn = o.turn
 	o.call, o.flushes = call, true
-	rt, err := c.deliver(ctx, address, o)
+	rt, err := c.post(ctx, address, o)
 	if err != nil {
 		return nil, err
 	}
@@ -154,13 +160,37 @@ func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, 
 	return nil, fmt.Errorf("bus: request to %q: %w", address, ctx.Err())
 }
 
+// post delivers a message and returns when all of it is written, to the link's
+// buffer at least.
+func (c *core) post(ctx context.Context, address string, o *outgoing) (*route, error) {
+	for {
+		if len(o.body) > chunked {
+			o.done = make(chan error, 1)
+		}
+		rt, err := c.deliver(ctx, address, o)
+		if err != nil || rt.link == nil || o.done == nil {
+			return rt, err
+		}
+		if err = c.awaitBulk(ctx, rt.link, o, "message to"); err != errAgain {
+			return rt, err
+		}
+		if o.ended() { // its answer is there; the call must not be pending again
+			return rt, nil
+		}
+		o.head[fTimeLeft] = wholeMs(o.due(c) - c.clock())
+	}
+}
+
 // deliver posts o to a route, or lets it wait for one.
 func (c *core) deliver(ctx context.Context, address string, o *outgoing) (*route, error) {
 	for {
 		if c.refuses.Load() {
 			return nil, fmt.Errorf("%w: message to %q", ErrClosed, address)
 		}
-		r := c.dir.get(address)
+		r := o.ring
+		if o.ring = nil; r == nil { // the second time round
+			r = c.dir.get(address)
+		}
 		if r == nil || len(*r.routes.Load()) == 0 {
 			if !c.awaitLink(ctx.Done(), o.due(c), address) {
 				err := c.noConsumer(address)
@@ -228,7 +258,8 @@ func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 		r.mu.Unlock()
 		return nil, fmt.Errorf("%w: message to %q", ErrClosed, r.address)
 	}
-	r.queue = append(r.queue, w)
+	line := r.lineLocked()
+	line.queue = append(line.queue, w)
 	r.waiting.Add(1)
 	r.core.waiting.Add(1)
 	r.grantLocked() // credit may have come since

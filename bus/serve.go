@@ -33,7 +33,9 @@ func (c *core) serve(ctx context.Context, peer Peer, conn net.Conn, up func()) e
 	l.soon()
 	stopSupersede := context.AfterFunc(ctx, l.supersede)
 	beat := c.heartbeat(l)
-	err := (&reader{link: l}).read()
+	r := &reader{link: l}
+	err := r.read()
+	r.endBulks()
 	stopSupersede()
 	beat.stop()
 	err = l.ending(ctx, err, written)
@@ -150,6 +152,7 @@ func (c *core) removeLink(l *link, err error) {
 	c.mu.Lock()
 	delete(c.links, l)
 	l.mu.Lock()
+	l.endBulksLocked()
 	c.stats.unknown.Add(uint64(l.outside))
 	c.stats.linkSent.Add(uint64(l.sent))
 	l.outside, l.sent = 0, 0
@@ -183,33 +186,18 @@ func (c *core) removeLink(l *link, err error) {
 func (c *core) cutOff(in *inbound) {
 	cn := in.consumer
 	cn.mu.Lock()
-	dropped := cn.drop(in)
+	dropped := cn.box.take(func(m *Message) bool { return m.in == in })
 	cn.mu.Unlock()
-	c.stats.cutOff.Add(uint64(dropped))
+	if !in.freed {
+		in.giveBack()
+	}
+	c.stats.cutOff.Add(uint64(len(dropped)))
 	if in.removing && !in.freed {
 		in.freed = true
 		if cn.pins--; cn.pins == 0 {
 			c.bury(cn)
 		}
 	}
-}
-
-// drop takes out the messages that came by in.
-func (b *mailbox) drop(in *inbound) (n int) {
-	left := b.in[b.head:b.head]
-	for _, m := range b.in[b.head:] {
-		if m.in == in {
-			n++
-		} else {
-			left = append(left, m)
-		}
-	}
-	clear(b.in[b.head+len(left):])
-	b.in = b.in[:b.head+len(left)]
-	if b.head == len(b.in) {
-		b.in, b.head = b.in[:0], 0
-	}
-	return n
 }
 
 // beats is a link's heartbeat.

@@ -13,21 +13,23 @@ type inbound struct {
 	link     *link // nil: from this node
 
 	owed     atomic.Uint64 // settled, but not yet told: messages<<owedBits | bytes
+	window   atomic.Int64  // changed under link.mu
+	starved  atomic.Int64  // when its sender last had to wait
 	received int64         // messages; of the link's reader
 	taken    int64         // their bytes
 	paid     int64         // of those, the ones given back when the reader last looked
 
 	// Guarded by link.mu.
-	settled   int64      // messages for which credit or a bounce has been written
-	returned  int64      // their bytes
-	listed    bool       // in link.owing
-	announced bool       // its addition has been written
-	known     bool       // and acknowledged
-	removing  bool       // its consumer is closed
-	retracted bool       // its removal, or LEAVING, has been written
-	gone      bool       // and acknowledged: no message will come any more
-	freed     bool       // it pins its number no longer
-	held      []*Message // to be sent back once the removal is written
+	settled   int64       // messages for which credit or a bounce has been written
+	returned  int64       // their bytes
+	listed    bool        // in link.owing
+	announced bool        // its addition has been written
+	known     bool        // and acknowledged
+	removing  bool        // its consumer is closed
+	retracted bool        // its removal, or LEAVING, has been written
+	gone      bool        // and acknowledged: no message will come any more
+	freed     bool        // it pins its number no longer
+	held      *[]*Message // to be sent back once the removal is written; nil: none
 }
 
 const owedBits = 40
@@ -55,7 +57,7 @@ func (in *inbound) settle(m *Message) bool {
 	delta := 1<<owedBits | uint64(m.charge)
 	owed := in.owed.Add(delta)
 	switch {
-	case int64(owed&(1<<owedBits-1)) >= in.consumer.window/2 || in.link.eager.Load():
+	case int64(owed&(1<<owedBits-1)) >= in.window.Load()/2 || in.link.eager.Load():
 		in.link.pay(in)
 		return true
 	case owed == delta:
@@ -114,10 +116,14 @@ func (l *link) payLocked(in *inbound, free []*Consumer) []*Consumer {
 	if owed == 0 || l.err != nil {
 		return free
 	}
-	n := owed >> owedBits
-	l.frameLocked(frameCredit, &head{fRoute: uint64(in.consumer.num), fBytes: owed & (1<<owedBits - 1), fMessages: n})
+	n, bytes := owed>>owedBits, owed&(1<<owedBits-1)
+	h := head{fRoute: uint64(in.consumer.num), fBytes: bytes, fMessages: n}
+	if in.shrinkLocked(int64(bytes)) {
+		h[fWindow] = uint64(in.window.Load())
+	}
+	l.frameLocked(frameCredit, &h)
 	in.settled += int64(n)
-	in.returned += int64(owed & (1<<owedBits - 1))
+	in.returned += int64(bytes)
 	l.unsettledIn.Add(-int64(n))
 	return l.freeLocked(in, free)
 }
@@ -129,6 +135,7 @@ func (l *link) freeLocked(in *inbound, free []*Consumer) []*Consumer {
 		return free
 	}
 	in.freed = true
+	in.giveBack()
 	if num := in.consumer.num; l.ins[num] == in {
 		l.ins[num] = nil
 	}
@@ -196,7 +203,7 @@ func (l *link) bounce(m *Message) {
 	if m.in.retracted {
 		free = l.bounceLocked(m, nil)
 	} else {
-		m.in.held = append(m.in.held, m)
+		m.in.hold(m)
 	}
 	l.mu.Unlock()
 	l.soon()
@@ -208,17 +215,26 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	if l.err != nil {
 		return free
 	}
-	in, num := m.in, uint64(m.in.consumer.num)
+	num := uint64(m.in.consumer.num)
 	switch m.kind {
 	case kindPublish:
 		l.core.stats.dropped.Add(1)
 		l.frameLocked(frameCredit, &head{fRoute: num, fBytes: uint64(m.charge), fMessages: 1})
 	default:
 		h := head{fKind: uint64(m.kind), fRoute: num, fID: m.id, fTimeLeft: wholeMs(m.deadline - l.core.clock()), fCodec: uint64(m.codec), fHops: uint64(m.hops) + 1}
+		if len(m.Body) > chunked {
+			l.enqueueLocked(&bulkOut{kind: frameBounce, head: h, header: m.header, body: m.Body, m: m})
+			return free // it is settled when it is written
+		}
 		l.buf = append(appendFrame(l.buf, frameBounce, &h, m.header, nil, len(m.Body)), m.Body...)
 	}
-	in.settled++
-	in.returned += int64(m.charge)
+	return l.settledLocked(m, free)
+}
+
+// settledLocked notes that a message has been settled by what was written.
+func (l *link) settledLocked(m *Message, free []*Consumer) []*Consumer {
+	m.in.settled++
+	m.in.returned += int64(m.charge)
 	l.unsettledIn.Add(-1)
-	return l.freeLocked(in, free)
+	return l.freeLocked(m.in, free)
 }

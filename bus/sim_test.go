@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
-	"github.com/runrig-go/runrig/bus/bustest"
 )
 
 var (
@@ -24,19 +25,48 @@ var (
 // TestSimulation lets random senders, consumers, faults and leaves loose on a
 // cluster, in virtual time, and checks the promises.
 func TestSimulation(t *testing.T) {
+	seen := sightings{}
 	for _, faults := range []bool{false, true} {
 		for seed := uint64(1); seed <= uint64(*simSeeds); seed++ {
 			if *simSeed != 0 && seed != *simSeed {
 				continue
 			}
 			t.Run(fmt.Sprintf("faults=%v/seed=%d", faults, seed), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { newSim(t, seed, faults).run() })
+				synctest.Test(t, func(t *testing.T) { newSim(t, seed, faults, seen).run() })
 			})
 			if t.Failed() {
 				t.Fatalf("again with -run TestSimulation -sim.seed=%d", seed)
 			}
 		}
 	}
+	t.Logf("seen: %v", seen)
+	if *simSeed != 0 || *simSeeds < 20 {
+		return
+	}
+	for _, what := range rare {
+		if seen[what] == 0 {
+			t.Errorf("no run has seen: %s", what)
+		}
+	}
+}
+
+// sightings counts what is rare, so that it is known to be tested.
+type sightings map[string]int
+
+const (
+	bouncedRequest    = "bounced request"
+	bouncedToLeaver   = "message that came back to a bus that leaves"
+	numberReused      = "number used again"
+	skippedPublish    = "publish that skipped a consumer"
+	supersededLink    = "superseded link"
+	leaveUnlinked     = "leave while a link was broken"
+	newcomerMeanwhile = "newcomer during a leave"
+	twoLeave          = "leave during a leave"
+)
+
+var rare = []string{
+	bouncedRequest, bouncedToLeaver, numberReused, skippedPublish,
+	supersededLink, leaveUnlinked, newcomerMeanwhile, twoLeave,
 }
 
 const simAddresses = 3
@@ -45,9 +75,12 @@ type sim struct {
 	t      *testing.T
 	rng    *rand.Rand
 	faults bool
-	c      *bustest.Cluster
+	net    *simNet
 	check  *checker
-	live   []int // buses that have not left
+	live   []int        // buses that have not left
+	going  atomic.Int32 // buses that are leaving
+	opened map[int]int  // consumers, by bus
+	seen   sightings
 	stop   chan struct{}
 	wg     sync.WaitGroup
 
@@ -66,13 +99,16 @@ type simMessage struct {
 	Address string
 	Seq     int
 	Publish bool
+	Pad     string // to make it large; not part of what it is
 }
 
-func newSim(t *testing.T, seed uint64, faults bool) *sim {
-	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 0)), faults: faults, stop: make(chan struct{})}
+func newSim(t *testing.T, seed uint64, faults bool, seen sightings) *sim {
+	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 0)), faults: faults, stop: make(chan struct{}), opened: map[int]int{}, seen: seen}
 	s.check = &checker{t: t, handled: map[simMessage]int{}, last: map[string]int{}, accepted: map[simMessage]bool{}}
-	s.c = bustest.NewCluster(t, 3, quiet, bus.WithDeadLetter(s.check.dead))
-	s.live = []int{0, 1, 2}
+	s.net = newSimNet(t)
+	for range 3 {
+		s.live = append(s.live, s.net.add())
+	}
 	s.delay()
 	return s
 }
@@ -105,7 +141,10 @@ func (s *sim) act() {
 	case k == 6 && len(s.live) > 2:
 		s.leave()
 	case k == 7 && len(s.live) < 4:
-		s.live = append(s.live, s.c.Add())
+		if s.going.Load() > 0 {
+			s.seen[newcomerMeanwhile]++
+		}
+		s.live = append(s.live, s.net.add())
 		s.delay()
 	case k > 7 && s.faults:
 		s.fault()
@@ -119,7 +158,7 @@ func (s *sim) delay() {
 	for _, i := range s.live {
 		for _, j := range s.live {
 			if i != j {
-				s.c.Conn(i, j).SetDelay(func() time.Duration {
+				s.net.end(i, j).SetDelay(func() time.Duration {
 					mu.Lock()
 					defer mu.Unlock()
 					return time.Duration(rng.IntN(4000)) * time.Microsecond
@@ -135,13 +174,14 @@ func (s *sim) open() {
 	at, address := s.pick(), fmt.Sprint("a", s.rng.IntN(simAddresses))
 	id := len(s.consumers)
 	slow := time.Duration(s.rng.IntN(40)) * time.Millisecond
-	c, err := s.c.Bus(at).Consume(address, bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+	c, err := s.net.bus(at).Consume(address, bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
 		return s.check.handle(id, m, slow)
 	}), bus.WithWindow(1<<10<<s.rng.IntN(4)))
 	if err != nil {
 		s.t.Error(err)
 		return
 	}
+	s.opened[at]++
 	s.consumers = append(s.consumers, &simConsumer{c, at, address})
 }
 
@@ -176,10 +216,20 @@ func (s *sim) leave() {
 		}
 	}
 	s.live = slices.DeleteFunc(s.live, func(i int) bool { return i == at })
+	eb := s.net.bus(at)
+	if s.going.Add(1) > 1 {
+		s.seen[twoLeave]++
+	}
+	if len(eb.Peers()) < len(s.live) {
+		s.seen[leaveUnlinked]++
+	}
 	s.wg.Go(func() {
-		if err := s.c.Bus(at).Close(); err != nil && !s.faults {
+		before := eb.Stats().Bounced
+		if err := eb.Close(); err != nil && !s.faults {
 			s.t.Errorf("n%d: %v", at, err)
 		}
+		s.check.returned(int(eb.Stats().Bounced - before))
+		s.going.Add(-1)
 	})
 }
 
@@ -190,14 +240,17 @@ func (s *sim) elsewhere(sc *simConsumer) bool {
 	})
 }
 
-// fault breaks, stalls or silences a link, and mends it later.
+// fault breaks, stalls, silences or supersedes a link, and mends it later.
 func (s *sim) fault() {
 	i, j := s.pick(), s.pick()
 	if i == j {
 		return
 	}
-	kind, wait := s.rng.IntN(3), time.Duration(s.rng.IntN(3000))*time.Millisecond
-	conn := s.c.Conn(i, j)
+	kind, wait := s.rng.IntN(4), time.Duration(s.rng.IntN(3000))*time.Millisecond
+	conn := s.net.end(i, j)
+	if kind == 3 {
+		s.seen[supersededLink]++
+	}
 	s.wg.Go(func() {
 		switch kind {
 		case 0:
@@ -207,6 +260,9 @@ func (s *sim) fault() {
 		case 2:
 			conn.Cut()
 			wait += 6 * time.Second
+		case 3:
+			conn.supersede()
+			wait += 2 * time.Second
 		}
 		time.Sleep(wait)
 		if kind == 1 {
@@ -218,16 +274,16 @@ func (s *sim) fault() {
 }
 
 func (s *sim) relink(i, j int) {
-	for _, p := range s.c.Bus(i).Peers() {
-		if p.Boot == uint64(j+1) {
+	for _, p := range s.net.bus(i).Peers() {
+		if p.Boot == s.net.node(j).peer.Boot {
 			return
 		}
 	}
 	select {
-	case <-s.c.Bus(i).Done():
-	case <-s.c.Bus(j).Done():
+	case <-s.net.bus(i).Done():
+	case <-s.net.bus(j).Done():
 	default:
-		s.c.Link(i, j)
+		s.net.link(i, j)
 	}
 }
 
@@ -240,8 +296,8 @@ func (s *sim) sender(id int, rng *rand.Rand) {
 			return
 		case <-time.After(time.Duration(rng.IntN(30)) * time.Millisecond):
 		}
-		m := simMessage{id, fmt.Sprint("a", rng.IntN(simAddresses)), seq, rng.IntN(5) == 0}
-		err := s.one(s.c.Bus(at), m, rng)
+		m := simMessage{id, fmt.Sprint("a", rng.IntN(simAddresses)), seq, rng.IntN(5) == 0, ""}
+		err := s.one(s.net.bus(at), m, rng)
 		if errors.Is(err, bus.ErrClosed) {
 			at = (at + 1) % 3
 			id += 100 // another sender, in another order
@@ -260,6 +316,9 @@ func (s *sim) allowed(err error) bool {
 func (s *sim) one(eb *bus.EventBus, m simMessage, rng *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
+	if rng.IntN(40) == 0 {
+		m.Pad = strings.Repeat("x", rng.IntN(200<<10))
+	}
 	switch {
 	case m.Publish:
 		return eb.Publish(ctx, m.Address, m)
@@ -285,19 +344,21 @@ func (s *sim) one(eb *bus.EventBus, m simMessage, rng *rand.Rand) error {
 // rest checks what must hold when nothing moves any more.
 func (s *sim) rest() {
 	var unknown, dead, bounced, sent uint64
-	for i := range 100 {
-		eb := s.busOrNil(i)
-		if eb == nil {
-			break
+	for i, n := range s.net.nodes {
+		st := n.Stats()
+		if st.Skipped > 0 {
+			s.seen[skippedPublish]++
 		}
-		st := eb.Stats()
+		if bus.Numbers(n.EventBus) < s.opened[i] {
+			s.seen[numberReused]++
+		}
 		if st.Sent != st.Settled+st.Bounced+st.Unknown {
 			s.t.Errorf("n%d: %+v", i, st)
 		}
 		unknown, dead = unknown+st.Unknown, dead+st.DeadLetters
 		bounced, sent = bounced+st.Bounced, sent+st.Sent
 	}
-	s.t.Logf("%d sent, %d bounced, %d unknown, %d dead, %d buses of which %d are left", sent, bounced, unknown, dead, len(s.c.Bus(s.live[0]).Peers())+1, len(s.live))
+	s.t.Logf("%d sent, %d bounced, %d unknown, %d dead, %d buses of which %d are left", sent, bounced, unknown, dead, len(s.net.bus(s.live[0]).Peers())+1, len(s.live))
 	if !s.faults && unknown+dead > 0 {
 		s.t.Errorf("%d unknown and %d dead without a fault", unknown, dead)
 	}
@@ -305,11 +366,8 @@ func (s *sim) rest() {
 		s.t.Errorf("%d messages lost, %d unknown, %d dead", lost, unknown, dead)
 	}
 	s.noGhosts()
-}
-
-func (s *sim) busOrNil(i int) (eb *bus.EventBus) {
-	defer func() { _ = recover() }() // there is no such bus
-	return s.c.Bus(i)
+	s.check.tell(s.seen)
+	s.net.close()
 }
 
 // noGhosts checks that each address with a consumer answers, in turn, and no
@@ -327,13 +385,13 @@ func (s *sim) noGhosts() {
 		n := s.others(&simConsumer{address: address})
 		for _, i := range s.live {
 			for k := range 2 * n {
-				_, err := s.c.Bus(i).Request(s.t.Context(), address, simMessage{-1 - i, address, s.check.next(), false})
+				_, err := s.net.bus(i).Request(s.t.Context(), address, simMessage{-1 - i, address, s.check.next(), false, ""})
 				if err != nil {
 					s.t.Errorf("n%d, %s, request %d with %d consumers: %v", i, address, k, n, err)
 				}
 			}
 			if n == 0 {
-				if _, err := s.c.Bus(i).Request(s.t.Context(), address, nil); !errors.Is(err, bus.ErrNoConsumer) {
+				if _, err := s.net.bus(i).Request(s.t.Context(), address, nil); !errors.Is(err, bus.ErrNoConsumer) {
 					s.t.Errorf("n%d, %s, without a consumer: %v", i, address, err)
 				}
 			}
@@ -350,6 +408,8 @@ type checker struct {
 	accepted map[simMessage]bool
 	last     map[string]int // by sender, address and consumer
 	seq      int
+
+	requests, leavers int // that came back
 }
 
 func (c *checker) next() int {
@@ -364,6 +424,8 @@ func (c *checker) handle(consumer int, bm *bus.Message, slow time.Duration) erro
 	if err := bm.Decode(&m); err != nil {
 		return err
 	}
+	whole := m
+	m.Pad = ""
 	c.mu.Lock()
 	key := fmt.Sprint(m.Sender, m.Address, consumer)
 	if !bm.Rerouted() && m.Sender >= 0 {
@@ -375,13 +437,16 @@ func (c *checker) handle(consumer int, bm *bus.Message, slow time.Duration) erro
 	if c.handled[m]++; c.handled[m] > 1 && !m.Publish {
 		c.t.Errorf("%+v handled %d times", m, c.handled[m])
 	}
+	if bm.Rerouted() && bm.WantsReply() {
+		c.requests++
+	}
 	if bm.Address() != m.Address {
 		c.t.Errorf("%+v at %s", m, bm.Address())
 	}
 	c.mu.Unlock()
 	time.Sleep(slow)
 	if bm.WantsReply() {
-		return bm.Reply(context.Background(), m)
+		return bm.Reply(context.Background(), whole)
 	}
 	return nil
 }
@@ -392,10 +457,23 @@ func (c *checker) accept(m simMessage, err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	m.Pad = ""
 	c.accepted[m] = true
 }
 
-func (c *checker) dead(d bus.DeadLetter) {}
+// returned notes how many messages came back to a bus that left.
+func (c *checker) returned(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leavers += n
+}
+
+func (c *checker) tell(seen sightings) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	seen[bouncedRequest] += c.requests
+	seen[bouncedToLeaver] += c.leavers
+}
 
 func (c *checker) lost() (n int) {
 	c.mu.Lock()

@@ -28,6 +28,11 @@ const (
 	frameLeaving
 	frameLeavingOK
 	frameGoodbye
+	frameChunk
+	frameChunkAck
+	frameBulk
+	frameBulkGo
+	frameBulkReset
 )
 
 // head is the numbers of a frame by field, from 1 to 8; zeros are not written.
@@ -43,10 +48,14 @@ const (
 	fSeq      = 3 // of RoutesAck
 	fTimeLeft = 4 // of Msg
 	fMessages = 4 // of Credit
-	fCodec    = 5
+	fCodec    = 5 // of Msg, Reply
+	fWindow   = 5 // of Credit
 	fHops     = 7 // of Msg
 	fCode     = 7 // of Reply
 	fStarved  = 8
+	fBulk     = 1 // of the frames of large bodies: which
+	fSize     = 2 // of Bulk; of ChunkAck, how much has come; of a refusal, the limit
+	fFrame    = 3 // of Bulk: what it stands for; of BulkReset: that it is a refusal
 
 	fieldHeaders = 6
 	fieldSkipped = 9
@@ -54,7 +63,7 @@ const (
 )
 
 // maxFrame bounds a frame: a body, headers with their own encoding, numbers.
-const maxFrame = maxBody + 2*maxHeader + 16*maxHeaders + maxSkipped
+const maxFrame = chunked + 2*maxHeader + 16*maxHeaders + maxSkipped
 
 // maxSkipped bounds the bytes of the numbers that a publish skips.
 const maxSkipped = 64 << 10
@@ -112,7 +121,20 @@ func appendFrame(b []byte, kind int, h *head, header Header, skipped []byte, bod
 	if body > 0 {
 		n += lenField(body)
 	}
-	b = protowire.AppendVarint(append(b, byte(kind<<3|2)), uint64(n))
+	if kind < 16 {
+		b = append(b, byte(kind<<3|2))
+	} else {
+		b = protowire.AppendVarint(b, uint64(kind)<<3|2)
+	}
+	b = appendFields(protowire.AppendVarint(b, uint64(n)), h, header, skipped)
+	if body > 0 {
+		b = protowire.AppendVarint(append(b, fieldBody<<3|2), uint64(body))
+	}
+	return b
+}
+
+// appendFields appends the content of a frame but for its body.
+func appendFields(b []byte, h *head, header Header, skipped []byte) []byte {
 	for i := 1; i < fieldHeaders; i++ {
 		if h[i] != 0 {
 			b = protowire.AppendVarint(append(b, byte(i<<3)), h[i])
@@ -128,9 +150,6 @@ func appendFrame(b []byte, kind int, h *head, header Header, skipped []byte, bod
 	}
 	if len(skipped) > 0 {
 		b = protowire.AppendBytes(append(b, fieldSkipped<<3|2), skipped)
-	}
-	if body > 0 {
-		b = protowire.AppendVarint(append(b, fieldBody<<3|2), uint64(body))
 	}
 	return b
 }
@@ -178,17 +197,28 @@ func consumeVarint(b []byte) (uint64, int) {
 
 // parse reads the content of a frame. Unknown fields are skipped.
 func (f *frame) parse(b []byte) error {
+	missing, err := f.parsePart(b, len(b))
+	if err == nil && missing != 0 {
+		return errMalformed
+	}
+	return err
+}
+
+// parsePart reads the content of a frame of that size, of which b is the
+// beginning. It returns how much of the body is missing, which is then the last
+// field; -1 if b ends before.
+func (f *frame) parsePart(b []byte, size int) (missing int, err error) {
 	*f = frame{}
 	for i := 0; i < len(b); {
 		tag, n := consumeVarint(b[i:])
 		if n <= 0 || tag>>3 == 0 {
-			return errMalformed
+			return cut(b, size)
 		}
 		i += n
 		if tag&7 == 0 {
 			v, n := consumeVarint(b[i:])
 			if n <= 0 {
-				return errMalformed
+				return cut(b, size)
 			}
 			i += n
 			switch {
@@ -202,23 +232,31 @@ func (f *frame) parse(b []byte) error {
 		if tag&7 != 2 {
 			n := protowire.ConsumeFieldValue(protowire.Number(tag>>3), protowire.Type(tag&7), b[i:])
 			if n < 0 {
-				return errMalformed
+				return cut(b, size)
 			}
 			i += n
 			continue
 		}
-		size, n := consumeVarint(b[i:])
-		if n <= 0 || size > uint64(len(b)-i-n) {
-			return errMalformed
+		l, n := consumeVarint(b[i:])
+		if n <= 0 {
+			return cut(b, size)
 		}
 		i += n
-		v := b[i : i+int(size)]
-		i += int(size)
+		switch {
+		case l > uint64(size-i):
+			return 0, errMalformed
+		case tag>>3 == fieldBody && l > chunked:
+			return 0, fmt.Errorf("%w: body of %d bytes in a frame; the limit is %d", errMalformed, l, chunked)
+		case tag>>3 == fieldBody && l > uint64(len(b)-i) && l == uint64(size-i):
+			f.body = b[i:]
+			return int(l) - len(f.body), nil
+		case l > uint64(len(b)-i):
+			return cut(b, size)
+		}
+		v := b[i : i+int(l)]
+		i += int(l)
 		switch tag >> 3 {
 		case fieldBody:
-			if len(v) > maxBody {
-				return fmt.Errorf("%w: body of %d bytes; the limit is %d", errMalformed, len(v), maxBody)
-			}
 			f.body = v
 		case fieldSkipped:
 			if f.skipped != nil { // in parts
@@ -227,11 +265,19 @@ func (f *frame) parse(b []byte) error {
 			f.skipped = v
 		case fieldHeaders:
 			if err := f.addHeader(v); err != nil {
-				return err
+				return 0, err
 			}
 		}
 	}
-	return nil
+	return len(b) - size, nil // 0 if it is whole
+}
+
+// cut is what reading says that came to the end of b within a field.
+func cut(b []byte, size int) (missing int, err error) {
+	if len(b) < size {
+		return -1, nil
+	}
+	return 0, errMalformed
 }
 
 func (f *frame) addHeader(b []byte) error {

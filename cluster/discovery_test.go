@@ -178,3 +178,33 @@ func TestSilentAddresses(t *testing.T) {
 		}
 	})
 }
+
+// Join waits two seconds for the links with those found, not longer, and says who
+// is missing; the link comes when it can.
+func TestJoinNamesWhoIsMissing(t *testing.T) {
+	t.Parallel()
+	clustertest.Run(t, 3, func(t *testing.T, c *clustertest.Cluster) {
+		ip := netip.MustParseAddr("10.1.0.1")
+		network := c.Network().Host(ip)
+		c.Network().Block(c.Node(2).IP, ip)
+		j := new(journal)
+		log := slog.New(slog.NewTextHandler(j, nil))
+		began := time.Now()
+		n, err := cluster.Join(t.Context(), bus.New(bus.WithLogger(log)), cluster.Config{
+			Name: "new", Network: network, Insecure: true, Logger: log,
+			Discovery: discovery.Static(c.Node(0).Self().Addr, c.Node(1).Self().Addr),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = n.Close() }()
+		if took := time.Since(began); took < 2*time.Second || took > 2500*time.Millisecond {
+			t.Errorf("Join took %v, want about 2 s", took)
+		}
+		if linked(n) != 2 || j.count("WARN", "not yet linked", c.Node(2).Self().String()) != 1 {
+			t.Errorf("linked with %d:\n%s", linked(n), j.text.String())
+		}
+		c.Heal()
+		c.Await("the missing link", 6*time.Second, func() bool { return linked(n) == 3 })
+	})
+}

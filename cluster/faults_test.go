@@ -102,15 +102,20 @@ func TestPartialPartition(t *testing.T) {
 // islands together.
 func TestLongPartition(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("a day of virtual time")
+	if testing.Short() || racing {
+		t.Skip("two hours of virtual time")
 	}
-	clustertest.Run(t, 3, func(t *testing.T, c *clustertest.Cluster) {
-		c.Partition([]int{0})
-		time.Sleep(2 * time.Hour) // gossip forgets after one
-		c.Heal()
-		t.Logf("healed after %v", c.Await("one cluster", time.Minute, func() bool { return c.Linked(0, 1, 2) }))
-	})
+	for name, apart := range map[string][]int{"one alone": {0}, "two and two": {0, 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			clustertest.Run(t, 4, func(t *testing.T, c *clustertest.Cluster) {
+				c.Partition(apart)
+				time.Sleep(2 * time.Hour) // gossip forgets after one
+				c.Heal()
+				t.Logf("healed after %v", c.Await("one cluster", time.Minute, func() bool { return c.Linked(0, 1, 2, 3) }))
+			})
+		})
+	}
 }
 
 // Many nodes that start at the same moment find each other, on a network that
@@ -118,7 +123,7 @@ func TestLongPartition(t *testing.T) {
 func TestStartTogether(t *testing.T) {
 	t.Parallel()
 	size := 20
-	if testing.Short() {
+	if testing.Short() || racing {
 		size = 7
 	}
 	synctest.Test(t, func(t *testing.T) {

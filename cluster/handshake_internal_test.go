@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"log/slog"
 	"testing"
 
+	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/cluster/internal/wire"
 )
 
@@ -81,5 +83,23 @@ func TestCrossingWelcome(t *testing.T) {
 	}
 	if got := c.hello(8, true); got != wire.Stale {
 		t.Errorf("HELLO with the count that the WELCOME told: verdict %d, want stale", got)
+	}
+}
+
+// A dial that was refused teaches nothing: with the count of the refusal the
+// peer's own dial, which crossed it, would be stale.
+func TestRefusedDial(t *testing.T) {
+	t.Parallel()
+	set := &peers{log: slog.New(slog.DiscardHandler)}
+	set.start()
+	defer set.close()
+	p := newPeer(set, bus.Peer{Name: "b", Boot: 2})
+	p.dialling, p.cancel = true, func() {}
+	p.settle(dialResult{
+		welcome: &wire.Greeting{Name: "b", Boot: 2, Attempt: 7, Verdict: wire.Duplicate},
+		err:     refusal(wire.Duplicate, "b", true, ""),
+	})
+	if v := p.hello(7, true); v != wire.OK {
+		t.Errorf("HELLO with the count that a refusal told: verdict %d, want OK", v)
 	}
 }

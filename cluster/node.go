@@ -134,7 +134,8 @@ func (n *Node) State() State {
 	return n.state
 }
 
-// Done returns a channel that is closed when the node is down, closed or failed.
+// Done returns a channel that is closed when the node is down: closed, or failed,
+// in which case the bus goes on, alone.
 func (n *Node) Done() <-chan struct{} { return n.done }
 
 // Err returns why the node is down: nil while it is not or if it was closed,

@@ -178,13 +178,19 @@ func (p *peer) end() {
 func (p *peer) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.superseded == nil {
+	shut(p.superseded)
+}
+
+// shut closes a channel that only this goroutine closes, unless it is closed or
+// nil.
+func shut(c chan struct{}) {
+	if c == nil {
 		return
 	}
 	select {
-	case <-p.superseded:
+	case <-c:
 	default:
-		close(p.superseded)
+		close(c)
 	}
 }
 
@@ -317,15 +323,12 @@ func (p *peer) settle(r dialResult) {
 func (p *peer) makeWay(after []<-chan struct{}, superseded chan struct{}) {
 	p.drop()
 	p.clear()
-	if superseded != nil {
-		select {
-		case <-superseded:
-		default:
-			close(superseded)
-		}
-	}
+	shut(superseded)
 	for _, down := range after {
-		<-down // at most the second for which Serve reads on
+		select {
+		case <-down: // within the second for which Serve reads on
+		case <-p.set.ctx.Done():
+		}
 	}
 }
 

@@ -77,7 +77,7 @@ func (s *peers) greet(c caller) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.find(who, len(s.byBoot) < maxUnknown)
-	if p == nil {
+	if p == nil || s.closed {
 		_ = c.Close()
 		return
 	}
@@ -94,7 +94,7 @@ func (s *peers) greet(c caller) {
 
 // turnAway answers a HELLO that is refused for what it says.
 func (s *peers) turnAway(c caller, v wire.Verdict) {
-	answer(c, s.own, v, s.attempts.Load())
+	_ = answer(c, s.own, v, s.attempts.Load())
 	_ = c.Close()
 	if v == wire.Self || v == wire.Stale {
 		return

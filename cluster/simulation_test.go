@@ -63,7 +63,7 @@ func TestSimulation(t *testing.T) {
 func TestSizes(t *testing.T) {
 	t.Parallel()
 	sizes := []int{10, 50}
-	if testing.Short() {
+	if testing.Short() || racing {
 		sizes = sizes[:1]
 	}
 	for _, size := range sizes {

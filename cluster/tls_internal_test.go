@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -254,5 +255,38 @@ func TestFailedNode(t *testing.T) {
 	}
 	if _, open := <-n.Events(t.Context()); open {
 		t.Error("events of a node that is down")
+	}
+}
+
+// deaf is a connection on which a client says its part and never reads.
+type deaf struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (d deaf) Read([]byte) (int, error) { <-d.closed; return 0, net.ErrClosed }
+
+// Clients that stop in the middle of a handshake hold none of the places for it.
+func TestStalledHandshakes(t *testing.T) {
+	t.Parallel()
+	n := started(t, Config{Secrets: NewSecrets(testSecret)})
+	closed := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 * maxHandshakes {
+		c, err := net.Dial("tcp", n.Self().Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() { _ = tls.Client(deaf{c, closed}, secretClient(t, alpnBus, testSecret)).Handshake() })
+		defer func() { _ = c.Close() }()
+	}
+	defer wg.Wait()
+	defer close(closed)
+	began := time.Now()
+	if _, err := greet(t, n, secretClient(t, alpnBus, testSecret)); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("a member's handshake took %v", took)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/cluster"
 	"github.com/runrig-go/runrig/cluster/clustertest"
 )
 
@@ -191,4 +192,36 @@ func TestGossipLimits(t *testing.T) {
 			t.Errorf("a second later: %v", err)
 		}
 	})
+}
+
+// The secret is changed by three rolling deployments, under load: not one request
+// fails, and afterwards the old secret opens nothing.
+func TestRotationUnderLoad(t *testing.T) {
+	t.Parallel()
+	const next = "the next secret, of thirty-two b"
+	steps := [][]string{{secret}, {secret, next}, {next, secret}, {next}}
+	const size = 3
+	clustertest.Run(t, size, func(t *testing.T, c *clustertest.Cluster) {
+		for i := range size {
+			consume(t, c.Node(i))
+		}
+		for range size * (len(steps) - 1) {
+			at := c.Start()
+			consume(t, c.Node(at))
+			l := newLoad(t, c.Node(at))
+			time.Sleep(50 * time.Millisecond)
+			if err := c.Node(at - size).Close(); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(50 * time.Millisecond)
+			by, errs := l.stop()
+			if len(errs) > 0 || len(by) < size {
+				t.Errorf("node %d: answers %v, %d errors %v", at, by, len(errs), errs)
+			}
+			c.AwaitLinked()
+		}
+	}, clustertest.WithConfig(func(i int, c *cluster.Config) {
+		c.Insecure = false
+		c.Secrets = cluster.NewSecrets(steps[i/size]...)
+	}))
 }

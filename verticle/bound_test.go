@@ -77,8 +77,6 @@ func TestUndeployIsBounded(t *testing.T) {
 				if v.stopped.Load() != tt.stopped {
 					t.Errorf("stopped: %v", v.stopped.Load())
 				}
-				_, err = verticle.Deploy(t.Context(), eb, v, verticle.WithLogger(quiet))
-				wantErr(t, err, verticle.ErrDeployed)
 				close(v.release)
 				synctest.Wait()
 			})

@@ -6,39 +6,40 @@ import (
 	"sync"
 )
 
-// claims are the verticles that are deployed now, each with the ID of its
-// deployment. They are of the process, not of a bus: what two deployments of one
-// value would break is the value's memory. Nothing else depends on them.
-var claims struct {
+// claims are the verticles that are deployed now in a tree of deployments, each
+// with the ID of its deployment. The deployment at the root has them.
+type claims struct {
 	mu sync.Mutex
 	by map[Verticle]string
 }
 
-// claim makes v the deployment's, until release. It fails if it is another's.
-func claim(v Verticle, id string) error {
-	if !shared(v) {
+// claim makes d's verticle its own, until release. It fails if it is another's
+// in the same tree.
+func (d *Deployment) claim() error {
+	if !shared(d.verticle) {
 		return nil
 	}
-	claims.mu.Lock()
-	defer claims.mu.Unlock()
-	if other, ok := claims.by[v]; ok {
-		return fmt.Errorf("%w: this %T is deployed as %s, or something of that still runs; undeploy it first, or deploy another value", ErrDeployed, v, other)
+	c := d.claims
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if other, ok := c.by[d.verticle]; ok {
+		return fmt.Errorf("%w: this %T is deployed as %s, or something of that still runs; undeploy it first, or deploy another value", ErrDeployed, d.verticle, other)
 	}
-	if claims.by == nil {
-		claims.by = map[Verticle]string{}
+	if c.by == nil {
+		c.by = map[Verticle]string{}
 	}
-	claims.by[v] = id
+	c.by[d.verticle] = d.id
 	return nil
 }
 
 // release ends a claim.
-func release(v Verticle) {
-	if !shared(v) {
+func (d *Deployment) release() {
+	if !shared(d.verticle) {
 		return
 	}
-	claims.mu.Lock()
-	defer claims.mu.Unlock()
-	delete(claims.by, v)
+	d.claims.mu.Lock()
+	defer d.claims.mu.Unlock()
+	delete(d.claims.by, d.verticle)
 }
 
 // shared reports whether two deployments of v would share memory that can be

@@ -26,7 +26,7 @@ const knownWait = time.Second
 // takes as long as an Undeploy at most; a panic is such an error too (see
 // [ErrPanic]), and so is a failure of a goroutine or child while Start runs. A
 // nil bus, verticle or option, a verticle that is deployed already
-// ([ErrDeployed]), and a bus that is closed ([bus.ErrClosed]) are errors at once.
+// in the same tree of deployments ([ErrDeployed]), and a bus that is closed ([bus.ErrClosed]) are errors at once.
 func Deploy(ctx context.Context, eb *bus.EventBus, v Verticle, opts ...Option) (*Deployment, error) {
 	if eb == nil {
 		return nil, errors.New("verticle: nil bus")
@@ -83,12 +83,12 @@ func (d *Deployment) admit(ctx context.Context) error {
 		return d.failed("deploy", bus.ErrClosed)
 	default:
 	}
-	if err := claim(d.verticle, d.id); err != nil {
+	if err := d.claim(); err != nil {
 		return err
 	}
 	if d.parent != nil {
 		if err := d.parent.adopt(d); err != nil {
-			release(d.verticle)
+			d.release()
 			return err
 		}
 	}

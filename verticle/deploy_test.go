@@ -77,15 +77,13 @@ func TestDeployTwice(t *testing.T) {
 		v := new(part)
 		d := deploy(t, eb, v)
 		for range 2 { // the failure leaves the first deployment's claim alone
-			_, err := verticle.Deploy(t.Context(), eb, v, verticle.WithLogger(quiet))
+			_, err := d.Deploy(t.Context(), v)
 			wantErr(t, err, verticle.ErrDeployed)
 			if !strings.Contains(err.Error(), d.ID()) {
 				t.Errorf("%v; want it to name %s", err, d.ID())
 			}
 		}
-		_, err := d.Deploy(t.Context(), v)
-		wantErr(t, err, verticle.ErrDeployed)
-		wantErr(t, verticle.Run(t.Context(), eb, new(part), v), verticle.ErrDeployed)
+		wantErr(t, verticle.Run(t.Context(), eb, v, v), verticle.ErrDeployed)
 		undeploy(t, d)
 
 		d = deploy(t, eb, v) // and once more

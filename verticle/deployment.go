@@ -20,6 +20,7 @@ type Deployment struct {
 	id       string
 	verticle Verticle
 	parent   *Deployment
+	claims   *claims       // of the whole tree
 	eb       *bus.EventBus // the deployment's scope
 	base     *slog.Logger  // without the deployment's attributes
 	log      *slog.Logger
@@ -56,6 +57,11 @@ func newDeployment(eb *bus.EventBus, parent *Deployment, v Verticle, c config) *
 		base:      c.logger,
 		startDone: make(chan struct{}),
 		done:      make(chan struct{}),
+	}
+	if parent != nil {
+		d.claims = parent.claims
+	} else {
+		d.claims = new(claims)
 	}
 	d.log = c.logger.With("verticle", c.name, "deployment", d.id)
 	d.ending, d.begin = context.WithCancelCause(context.Background())

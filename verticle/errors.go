@@ -11,10 +11,11 @@ var (
 	// ErrUndeployed says that the deployment is being undeployed, or has been.
 	ErrUndeployed = errors.New("verticle: undeployed")
 
-	// ErrDeployed says that the verticle is deployed already. Two deployments
-	// would share its fields, but not a turn: deploy a value for each. The
-	// error is given for pointers, except to what has no fields; other values
-	// are copied, or are the caller's business.
+	// ErrDeployed says that the verticle is deployed already, by the same Run
+	// or below the same deployment. Two deployments would share its fields, but
+	// not a turn: deploy a value for each. The error is given for pointers,
+	// except to what has no fields; other values are copied, and values that
+	// separate calls of Deploy share are the caller's business.
 	ErrDeployed = errors.New("verticle: already deployed")
 
 	// ErrPanic says that Start, Stop or a function of Go panicked. The error

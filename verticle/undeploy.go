@@ -236,7 +236,7 @@ func (d *Deployment) end() {
 	left, up, errs := d.left, d.up, d.errs[d.cause:]
 	d.mu.Unlock()
 	if !left { // what still runs must not meet another Start
-		release(d.verticle)
+		d.release()
 	}
 	if up && len(errs) > 0 { // otherwise Deploy returns them, or fail has logged them
 		d.log.Warn("verticle undeployed with an error", "err", errors.Join(errs...))

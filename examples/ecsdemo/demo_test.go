@@ -22,7 +22,12 @@ import (
 // binary is the program, built once.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(insideVariable) != "" {
+		os.Exit(m.Run())
+	}
+	os.Exit(buildAndRun(m))
+}
 
 func buildAndRun(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "ecsdemo")
@@ -56,7 +61,12 @@ type process struct {
 // start runs the program with nothing in its environment but env.
 func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(binary, args...), done: make(chan struct{}), changed: make(chan struct{})}
+	return startCommand(t, exec.Command(binary, args...), env)
+}
+
+func startCommand(t *testing.T, cmd *exec.Cmd, env []string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, done: make(chan struct{}), changed: make(chan struct{})}
 	p.cmd.Env = append([]string{"SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}, env...)
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -243,6 +253,29 @@ func TestThreeTasksTalkAndOneLeaves(t *testing.T) {
 	}
 	if all := tasks(out); all[3].ip == first.ip {
 		t.Errorf("the replacement has the IP of the task that left, %s", first.ip)
+	}
+}
+
+// TestDeployment replaces all tasks under load.
+func TestDeployment(t *testing.T) {
+	heavy(t)
+	p := start(t, nil, "-deploy", "-tasks", "2")
+	if code := p.wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	out := p.output()
+	if all := tasks(out); len(all) != 4 {
+		t.Errorf("%d tasks were started, want 4", len(all))
+	}
+	for _, kind := range []string{"send", "request"} {
+		row := rows(out, kind)
+		if len(row) != 1 || len(row[0]) != 4 {
+			t.Fatalf("no row of the table for %s: %q", kind, row)
+		}
+		sent, handled, failed, lost := row[0][0], row[0][1], row[0][2], row[0][3]
+		if n, _ := strconv.Atoi(sent); n < 200 || handled != sent || failed != "0" || lost != "0" {
+			t.Errorf("%s: %s sent, %s handled, %s failed, %s lost", kind, sent, handled, failed, lost)
+		}
 	}
 }
 

@@ -43,6 +43,11 @@ type Frame struct {
 	//	*Frame_Leaving
 	//	*Frame_LeavingOk
 	//	*Frame_Goodbye
+	//	*Frame_Chunk
+	//	*Frame_ChunkAck
+	//	*Frame_Bulk
+	//	*Frame_BulkGo
+	//	*Frame_BulkReset
 	Kind          isFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -202,6 +207,51 @@ func (x *Frame) GetGoodbye() *Leaving {
 	return nil
 }
 
+func (x *Frame) GetChunk() *Chunk {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_Chunk); ok {
+			return x.Chunk
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetChunkAck() *Chunk {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_ChunkAck); ok {
+			return x.ChunkAck
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetBulk() *Bulk {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_Bulk); ok {
+			return x.Bulk
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetBulkGo() *Chunk {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_BulkGo); ok {
+			return x.BulkGo
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetBulkReset() *Chunk {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_BulkReset); ok {
+			return x.BulkReset
+		}
+	}
+	return nil
+}
+
 type isFrame_Kind interface {
 	isFrame_Kind()
 }
@@ -258,6 +308,26 @@ type Frame_Goodbye struct {
 	Goodbye *Leaving `protobuf:"bytes,13,opt,name=goodbye,proto3,oneof"`
 }
 
+type Frame_Chunk struct {
+	Chunk *Chunk `protobuf:"bytes,14,opt,name=chunk,proto3,oneof"`
+}
+
+type Frame_ChunkAck struct {
+	ChunkAck *Chunk `protobuf:"bytes,15,opt,name=chunk_ack,json=chunkAck,proto3,oneof"`
+}
+
+type Frame_Bulk struct {
+	Bulk *Bulk `protobuf:"bytes,16,opt,name=bulk,proto3,oneof"`
+}
+
+type Frame_BulkGo struct {
+	BulkGo *Chunk `protobuf:"bytes,17,opt,name=bulk_go,json=bulkGo,proto3,oneof"`
+}
+
+type Frame_BulkReset struct {
+	BulkReset *Chunk `protobuf:"bytes,18,opt,name=bulk_reset,json=bulkReset,proto3,oneof"`
+}
+
 func (*Frame_Msg) isFrame_Kind() {}
 
 func (*Frame_Reply) isFrame_Kind() {}
@@ -283,6 +353,16 @@ func (*Frame_Leaving) isFrame_Kind() {}
 func (*Frame_LeavingOk) isFrame_Kind() {}
 
 func (*Frame_Goodbye) isFrame_Kind() {}
+
+func (*Frame_Chunk) isFrame_Kind() {}
+
+func (*Frame_ChunkAck) isFrame_Kind() {}
+
+func (*Frame_Bulk) isFrame_Kind() {}
+
+func (*Frame_BulkGo) isFrame_Kind() {}
+
+func (*Frame_BulkReset) isFrame_Kind() {}
 
 // Msg is a message to a consumer; as a bounce it is one sent back unhandled.
 type Msg struct {
@@ -544,6 +624,7 @@ type Credit struct {
 	Route         uint32                 `protobuf:"varint,2,opt,name=route,proto3" json:"route,omitempty"`
 	Bytes         uint64                 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	Messages      uint64                 `protobuf:"varint,4,opt,name=messages,proto3" json:"messages,omitempty"`
+	Window        uint64                 `protobuf:"varint,5,opt,name=window,proto3" json:"window,omitempty"` // the route's window from here on, if it has changed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -595,6 +676,13 @@ func (x *Credit) GetBytes() uint64 {
 func (x *Credit) GetMessages() uint64 {
 	if x != nil {
 		return x.Messages
+	}
+	return 0
+}
+
+func (x *Credit) GetWindow() uint64 {
+	if x != nil {
+		return x.Window
 	}
 	return 0
 }
@@ -809,6 +897,145 @@ func (x *Cancel) GetId() uint64 {
 	return 0
 }
 
+// Bulk stands for a frame whose body is over 64 KiB and comes in chunks.
+type Bulk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`         // what its chunks and their answers name
+	Size          uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`     // of the body
+	Frame         uint32                 `protobuf:"varint,3,opt,name=frame,proto3" json:"frame,omitempty"`   // 1 Msg, 2 Reply, 8 bounce
+	Fields        []byte                 `protobuf:"bytes,15,opt,name=fields,proto3" json:"fields,omitempty"` // of Msg or Reply, without the body
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Bulk) Reset() {
+	*x = Bulk{}
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bulk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bulk) ProtoMessage() {}
+
+func (x *Bulk) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bulk.ProtoReflect.Descriptor instead.
+func (*Bulk) Descriptor() ([]byte, []int) {
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Bulk) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Bulk) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Bulk) GetFrame() uint32 {
+	if x != nil {
+		return x.Frame
+	}
+	return 0
+}
+
+func (x *Bulk) GetFields() []byte {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+// Chunk is a part of a body, or is said of one. A bulk_reset comes from the
+// sender, who takes the frame back, or as a refusal from the receiver.
+type Chunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"` // of chunk_ack: how many more have come; of a refusal: the limit
+	Refused       uint32                 `protobuf:"varint,3,opt,name=refused,proto3" json:"refused,omitempty"`
+	Data          []byte                 `protobuf:"bytes,15,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Chunk) Reset() {
+	*x = Chunk{}
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Chunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Chunk) ProtoMessage() {}
+
+func (x *Chunk) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
+func (*Chunk) Descriptor() ([]byte, []int) {
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Chunk) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Chunk) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Chunk) GetRefused() uint32 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *Chunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 type Ping struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -817,7 +1044,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[9]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -829,7 +1056,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[9]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -842,7 +1069,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{9}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{11}
 }
 
 type Leaving struct {
@@ -853,7 +1080,7 @@ type Leaving struct {
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[10]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +1092,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[10]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +1105,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{10}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{12}
 }
 
 // Gossip is a publish over the gossip lane: the payload of a user event.
@@ -897,7 +1124,7 @@ type Gossip struct {
 
 func (x *Gossip) Reset() {
 	*x = Gossip{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[11]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +1136,7 @@ func (x *Gossip) String() string {
 func (*Gossip) ProtoMessage() {}
 
 func (x *Gossip) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[11]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +1149,7 @@ func (x *Gossip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gossip.ProtoReflect.Descriptor instead.
 func (*Gossip) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{11}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Gossip) GetBoot() uint64 {
@@ -978,14 +1205,14 @@ type Routes_Added struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	Window        uint64                 `protobuf:"varint,3,opt,name=window,proto3" json:"window,omitempty"` // bytes that may be unsettled
+	Window        uint64                 `protobuf:"varint,3,opt,name=window,proto3" json:"window,omitempty"` // bytes that may be unsettled at first; 0: 16 KiB
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Routes_Added) Reset() {
 	*x = Routes_Added{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[12]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1224,7 @@ func (x *Routes_Added) String() string {
 func (*Routes_Added) ProtoMessage() {}
 
 func (x *Routes_Added) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[12]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1038,7 +1265,7 @@ var File_bus_internal_wire_bus_proto protoreflect.FileDescriptor
 
 const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbus/internal/wire/bus.proto\x12\rrunrig.bus.v1\"\x9c\x05\n" +
+	"\x1bbus/internal/wire/bus.proto\x12\rrunrig.bus.v1\"\x8c\a\n" +
 	"\x05Frame\x12&\n" +
 	"\x03msg\x18\x01 \x01(\v2\x12.runrig.bus.v1.MsgH\x00R\x03msg\x12,\n" +
 	"\x05reply\x18\x02 \x01(\v2\x14.runrig.bus.v1.ReplyH\x00R\x05reply\x12/\n" +
@@ -1056,8 +1283,14 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\aleaving\x18\v \x01(\v2\x16.runrig.bus.v1.LeavingH\x00R\aleaving\x127\n" +
 	"\n" +
 	"leaving_ok\x18\f \x01(\v2\x16.runrig.bus.v1.LeavingH\x00R\tleavingOk\x122\n" +
-	"\agoodbye\x18\r \x01(\v2\x16.runrig.bus.v1.LeavingH\x00R\agoodbyeB\x06\n" +
-	"\x04kindJ\x04\b\x0e\x10\x13\"\xff\x01\n" +
+	"\agoodbye\x18\r \x01(\v2\x16.runrig.bus.v1.LeavingH\x00R\agoodbye\x12,\n" +
+	"\x05chunk\x18\x0e \x01(\v2\x14.runrig.bus.v1.ChunkH\x00R\x05chunk\x123\n" +
+	"\tchunk_ack\x18\x0f \x01(\v2\x14.runrig.bus.v1.ChunkH\x00R\bchunkAck\x12)\n" +
+	"\x04bulk\x18\x10 \x01(\v2\x13.runrig.bus.v1.BulkH\x00R\x04bulk\x12/\n" +
+	"\abulk_go\x18\x11 \x01(\v2\x14.runrig.bus.v1.ChunkH\x00R\x06bulkGo\x125\n" +
+	"\n" +
+	"bulk_reset\x18\x12 \x01(\v2\x14.runrig.bus.v1.ChunkH\x00R\tbulkResetB\x06\n" +
+	"\x04kind\"\xff\x01\n" +
 	"\x03Msg\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
 	"\x05route\x18\x02 \x01(\rR\x05route\x12\x0e\n" +
@@ -1078,11 +1311,12 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\x05codec\x18\x05 \x01(\rR\x05codec\x12/\n" +
 	"\aheaders\x18\x06 \x03(\v2\x15.runrig.bus.v1.HeaderR\aheaders\x12\x12\n" +
 	"\x04code\x18\a \x01(\x12R\x04code\x12\x12\n" +
-	"\x04body\x18\x0f \x01(\fR\x04body\"P\n" +
+	"\x04body\x18\x0f \x01(\fR\x04body\"h\n" +
 	"\x06Credit\x12\x14\n" +
 	"\x05route\x18\x02 \x01(\rR\x05route\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x1a\n" +
-	"\bmessages\x18\x04 \x01(\x04R\bmessages\"\xce\x01\n" +
+	"\bmessages\x18\x04 \x01(\x04R\bmessages\x12\x16\n" +
+	"\x06window\x18\x05 \x01(\x04R\x06window\"\xce\x01\n" +
 	"\x06Routes\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x121\n" +
 	"\x05added\x18\x02 \x03(\v2\x1b.runrig.bus.v1.Routes.AddedR\x05added\x12\x18\n" +
@@ -1099,7 +1333,17 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\x05route\x18\x02 \x01(\rR\x05route\".\n" +
 	"\x06Cancel\x12\x14\n" +
 	"\x05route\x18\x02 \x01(\rR\x05route\x12\x0e\n" +
-	"\x02id\x18\x03 \x01(\x04R\x02id\"\x06\n" +
+	"\x02id\x18\x03 \x01(\x04R\x02id\"X\n" +
+	"\x04Bulk\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x14\n" +
+	"\x05frame\x18\x03 \x01(\rR\x05frame\x12\x16\n" +
+	"\x06fields\x18\x0f \x01(\fR\x06fields\"[\n" +
+	"\x05Chunk\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x18\n" +
+	"\arefused\x18\x03 \x01(\rR\arefused\x12\x12\n" +
+	"\x04data\x18\x0f \x01(\fR\x04data\"\x06\n" +
 	"\x04Ping\"\t\n" +
 	"\aLeaving\"\xb7\x01\n" +
 	"\x06Gossip\x12\x12\n" +
@@ -1123,7 +1367,7 @@ func file_bus_internal_wire_bus_proto_rawDescGZIP() []byte {
 	return file_bus_internal_wire_bus_proto_rawDescData
 }
 
-var file_bus_internal_wire_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_bus_internal_wire_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_bus_internal_wire_bus_proto_goTypes = []any{
 	(*Frame)(nil),        // 0: runrig.bus.v1.Frame
 	(*Msg)(nil),          // 1: runrig.bus.v1.Msg
@@ -1134,10 +1378,12 @@ var file_bus_internal_wire_bus_proto_goTypes = []any{
 	(*RoutesAck)(nil),    // 6: runrig.bus.v1.RoutesAck
 	(*RoutesDone)(nil),   // 7: runrig.bus.v1.RoutesDone
 	(*Cancel)(nil),       // 8: runrig.bus.v1.Cancel
-	(*Ping)(nil),         // 9: runrig.bus.v1.Ping
-	(*Leaving)(nil),      // 10: runrig.bus.v1.Leaving
-	(*Gossip)(nil),       // 11: runrig.bus.v1.Gossip
-	(*Routes_Added)(nil), // 12: runrig.bus.v1.Routes.Added
+	(*Bulk)(nil),         // 9: runrig.bus.v1.Bulk
+	(*Chunk)(nil),        // 10: runrig.bus.v1.Chunk
+	(*Ping)(nil),         // 11: runrig.bus.v1.Ping
+	(*Leaving)(nil),      // 12: runrig.bus.v1.Leaving
+	(*Gossip)(nil),       // 13: runrig.bus.v1.Gossip
+	(*Routes_Added)(nil), // 14: runrig.bus.v1.Routes.Added
 }
 var file_bus_internal_wire_bus_proto_depIdxs = []int32{
 	1,  // 0: runrig.bus.v1.Frame.msg:type_name -> runrig.bus.v1.Msg
@@ -1148,20 +1394,25 @@ var file_bus_internal_wire_bus_proto_depIdxs = []int32{
 	7,  // 5: runrig.bus.v1.Frame.routes_done:type_name -> runrig.bus.v1.RoutesDone
 	8,  // 6: runrig.bus.v1.Frame.cancel:type_name -> runrig.bus.v1.Cancel
 	1,  // 7: runrig.bus.v1.Frame.bounce:type_name -> runrig.bus.v1.Msg
-	9,  // 8: runrig.bus.v1.Frame.ping:type_name -> runrig.bus.v1.Ping
-	9,  // 9: runrig.bus.v1.Frame.pong:type_name -> runrig.bus.v1.Ping
-	10, // 10: runrig.bus.v1.Frame.leaving:type_name -> runrig.bus.v1.Leaving
-	10, // 11: runrig.bus.v1.Frame.leaving_ok:type_name -> runrig.bus.v1.Leaving
-	10, // 12: runrig.bus.v1.Frame.goodbye:type_name -> runrig.bus.v1.Leaving
-	2,  // 13: runrig.bus.v1.Msg.headers:type_name -> runrig.bus.v1.Header
-	2,  // 14: runrig.bus.v1.Reply.headers:type_name -> runrig.bus.v1.Header
-	12, // 15: runrig.bus.v1.Routes.added:type_name -> runrig.bus.v1.Routes.Added
-	2,  // 16: runrig.bus.v1.Gossip.headers:type_name -> runrig.bus.v1.Header
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	11, // 8: runrig.bus.v1.Frame.ping:type_name -> runrig.bus.v1.Ping
+	11, // 9: runrig.bus.v1.Frame.pong:type_name -> runrig.bus.v1.Ping
+	12, // 10: runrig.bus.v1.Frame.leaving:type_name -> runrig.bus.v1.Leaving
+	12, // 11: runrig.bus.v1.Frame.leaving_ok:type_name -> runrig.bus.v1.Leaving
+	12, // 12: runrig.bus.v1.Frame.goodbye:type_name -> runrig.bus.v1.Leaving
+	10, // 13: runrig.bus.v1.Frame.chunk:type_name -> runrig.bus.v1.Chunk
+	10, // 14: runrig.bus.v1.Frame.chunk_ack:type_name -> runrig.bus.v1.Chunk
+	9,  // 15: runrig.bus.v1.Frame.bulk:type_name -> runrig.bus.v1.Bulk
+	10, // 16: runrig.bus.v1.Frame.bulk_go:type_name -> runrig.bus.v1.Chunk
+	10, // 17: runrig.bus.v1.Frame.bulk_reset:type_name -> runrig.bus.v1.Chunk
+	2,  // 18: runrig.bus.v1.Msg.headers:type_name -> runrig.bus.v1.Header
+	2,  // 19: runrig.bus.v1.Reply.headers:type_name -> runrig.bus.v1.Header
+	14, // 20: runrig.bus.v1.Routes.added:type_name -> runrig.bus.v1.Routes.Added
+	2,  // 21: runrig.bus.v1.Gossip.headers:type_name -> runrig.bus.v1.Header
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_bus_internal_wire_bus_proto_init() }
@@ -1183,6 +1434,11 @@ func file_bus_internal_wire_bus_proto_init() {
 		(*Frame_Leaving)(nil),
 		(*Frame_LeavingOk)(nil),
 		(*Frame_Goodbye)(nil),
+		(*Frame_Chunk)(nil),
+		(*Frame_ChunkAck)(nil),
+		(*Frame_Bulk)(nil),
+		(*Frame_BulkGo)(nil),
+		(*Frame_BulkReset)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1190,7 +1446,7 @@ func file_bus_internal_wire_bus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bus_internal_wire_bus_proto_rawDesc), len(file_bus_internal_wire_bus_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

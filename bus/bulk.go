@@ -1,0 +1,329 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A body over chunked bytes does not travel in its frame but in chunks between
+// other frames: BULK stands for the frame, BULK_GO says that the receiver has
+// reserved memory for the body, and CHUNK_ACK how much of it has come, so that
+// no more than a window of it lies in the kernel before what is small.
+
+const (
+	chunked     = 64 << 10
+	chunkSize   = 64 << 10
+	chunkAck    = 64 << 10  // bytes for which one is sent
+	chunkBeside = 128 << 10 // unacknowledged bytes, where other messages pass
+	chunkAlone  = 1 << 20   // the same where none did for a while
+	chunkQuiet  = 64        // chunks without another message between them
+	bulksAhead  = 2         // under way, or asked for ahead
+)
+
+// bulkOut is a frame with a large body on its way out.
+type bulkOut struct {
+	kind    int // frameMsg, frameReply or frameBounce
+	id      uint64
+	head    head
+	header  Header
+	skipped []byte
+	body    []byte
+	done    chan error // of one: nil when all is written; nil if nobody waits
+
+	o      outgoing // of a message
+	routes []*route // that it was charged on
+	m      *Message // of a bounce
+
+	asked, granted bool
+	sent, acked    int
+	writing        bool  // its memory is being written from
+	reset          bool  // it has been taken back
+	err            error // why
+}
+
+// errAgain is what the sender of a large message gets when it is to be routed
+// elsewhere: its receiver has thrown away what it had of it.
+var errAgain = errors.New("route it again")
+
+// bulks is what a link has of large bodies on their way out. It is guarded by
+// link.mu.
+type bulks struct {
+	out   []*bulkOut
+	seq   uint64
+	quiet int         // chunks since another message was posted
+	again []*bulkOut  // that nobody waits for, to be routed elsewhere, without link.mu
+	freed []*Consumer // to be unpinned, likewise
+}
+
+// takesBulk reports whether one more may be asked for.
+func (b *bulks) takesBulk() bool { return len(b.out) < bulksAhead }
+
+// postBulkLocked takes a large message for rts, which have been charged.
+func (l *link) postBulkLocked(o *outgoing, rts []*route, skipped []byte) {
+	b := &bulkOut{kind: frameMsg, head: o.head, header: o.header, skipped: skipped, body: o.body, done: o.done, o: *o, routes: rts}
+	for _, rt := range rts {
+		rt.bulks++
+	}
+	l.enqueueLocked(b)
+}
+
+func (l *link) enqueueLocked(b *bulkOut) {
+	l.bulks.seq++
+	b.id = l.bulks.seq
+	l.bulks.out = append(l.bulks.out, b)
+	l.askLocked()
+	l.wakeLocked()
+}
+
+// askLocked asks for the first ones of the queue.
+func (l *link) askLocked() {
+	for _, b := range l.bulks.out[:min(bulksAhead, len(l.bulks.out))] {
+		if b.asked || l.err != nil || l.bye {
+			continue
+		}
+		b.asked = true
+		inner := appendFields(nil, &b.head, b.header, b.skipped)
+		h := head{fBulk: b.id, fSize: uint64(len(b.body)), fFrame: uint64(b.kind)}
+		l.buf = append(appendFrame(l.buf, frameBulk, &h, nil, nil, len(inner)), inner...)
+	}
+}
+
+// hasChunk reports whether a chunk may be written.
+func (l *link) hasChunk() bool {
+	if len(l.bulks.out) == 0 || l.bye {
+		return false
+	}
+	b := l.bulks.out[0]
+	window := chunkBeside
+	if l.bulks.quiet >= chunkQuiet {
+		window = chunkAlone
+	}
+	return b.granted && b.sent < len(b.body) && b.sent-b.acked < window
+}
+
+// chunkLocked appends a chunk but for its bytes, which are to be written behind
+// the buffer, out of the sender's memory.
+func (l *link) chunkLocked() (b *bulkOut, chunk []byte) {
+	if !l.hasChunk() {
+		return nil, nil
+	}
+	b = l.bulks.out[0]
+	chunk = b.body[b.sent:min(len(b.body), b.sent+chunkSize)]
+	l.buf = appendFrame(l.buf, frameChunk, &head{fBulk: b.id}, nil, nil, len(chunk))
+	l.bulks.quiet++
+	b.sent += len(chunk)
+	b.writing = true
+	return b, chunk
+}
+
+// chunkWrittenLocked notes that a chunk has left the sender's memory.
+func (l *link) chunkWrittenLocked(b *bulkOut) {
+	if b == nil {
+		return
+	}
+	b.writing = false
+	switch {
+	case b.reset:
+		b.end(b.err)
+	case b.sent == len(b.body):
+		l.bulks.out = slices.DeleteFunc(l.bulks.out, func(o *bulkOut) bool { return o == b })
+		l.writtenLocked(b)
+		l.askLocked()
+	}
+}
+
+// writtenLocked notes that the last chunk is written.
+func (l *link) writtenLocked(b *bulkOut) {
+	for _, rt := range b.routes {
+		rt.bulks--
+		l.blockedLocked(rt.ring) // messages wait behind it
+	}
+	if b.kind == frameBounce {
+		l.bulks.freed = l.settledLocked(b.m, l.bulks.freed)
+	}
+	b.end(nil)
+}
+
+// whole reports whether the last chunk is being written: it is too late to take
+// the frame back.
+func (b *bulkOut) whole() bool { return b.sent == len(b.body) }
+
+func (b *bulkOut) end(err error) {
+	if b.done != nil {
+		b.done <- err
+	}
+}
+
+// resetLocked takes back a large frame that is not wholly written; a message
+// then is as if it had never been posted.
+func (l *link) resetLocked(b *bulkOut, err error) {
+	l.bulks.out = slices.DeleteFunc(l.bulks.out, func(o *bulkOut) bool { return o == b })
+	if b.asked {
+		l.frameLocked(frameBulkReset, &head{fBulk: b.id})
+	}
+	for _, rt := range b.routes {
+		rt.settle(b.o.cost, 1)
+		rt.bulks--
+		l.outside--
+		l.sent--
+		l.blockedLocked(rt.ring)
+	}
+	ended := b.o.call != nil && l.pend.take(b.head[fID]) == nil
+	switch {
+	case b.kind == frameMsg && b.o.head[fKind] == kindPublish:
+		l.core.stats.skipped.Add(uint64(len(b.routes)))
+		err = nil
+	case b.kind == frameMsg && b.done == nil && ended: // the call may be another request's by now
+	case b.kind == frameMsg && b.done == nil:
+		l.bulks.again = append(l.bulks.again, b)
+	}
+	if b.reset, b.err = true, err; !b.writing { // else when its memory is free
+		b.end(err)
+	}
+	l.askLocked()
+	l.wakeLocked()
+}
+
+// resetAllLocked resets the large messages for which which says so, to be
+// routed elsewhere.
+func (l *link) resetAllLocked(which func(*bulkOut) bool) {
+	for _, b := range slices.Clone(l.bulks.out) {
+		if b.kind == frameMsg && !b.whole() && which(b) {
+			l.resetLocked(b, errAgain)
+		}
+	}
+}
+
+// endBulksLocked ends all when the link has ended. What is wholly written may
+// have come; a reply that is not has not.
+func (l *link) endBulksLocked() {
+	l.resetAllLocked(func(*bulkOut) bool { return true })
+	for _, b := range l.bulks.out {
+		if b.whole() {
+			b.end(nil)
+		} else {
+			b.end(fmt.Errorf("%w to %s", ErrLinkLost, l.peer.Name))
+		}
+	}
+	l.bulks.out = nil
+}
+
+// routeAgain routes elsewhere what resetting has taken back and nobody waits for.
+func (l *link) routeAgain() {
+	l.mu.Lock()
+	again := l.bulks.again
+	l.bulks.again = nil
+	l.mu.Unlock()
+	for _, b := range again {
+		o, address := b.o, b.routes[0].ring.address
+		if b.err == errAgain {
+			l.core.reroute(address, &o)
+		} else {
+			l.core.dead(address, &o, b.err)
+		}
+	}
+}
+
+// awaitBulk waits until a large body is written, to errAgain, or until ctx or
+// the deadline ends: then it is reset.
+func (c *core) awaitBulk(ctx context.Context, l *link, o *outgoing, what string) error {
+	t := time.NewTimer(time.Duration(o.due(c) - c.clock()))
+	defer t.Stop()
+	why := context.DeadlineExceeded
+	select {
+	case err := <-o.done:
+		return err
+	case <-ctx.Done():
+		why = ctx.Err()
+	case <-t.C:
+	}
+	if l.giveUp(o.done, fmt.Errorf("%w: %s %s was under way: %w", ErrBusy, what, l.peer.Name, why)) {
+		l.soon()
+		c.poke()
+	}
+	return <-o.done
+}
+
+// giveUp resets the frame that ends on done. It reports false if it is written
+// or reset already.
+func (l *link) giveUp(done chan error, err error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range l.bulks.out {
+		if b.done == done && !b.whole() {
+			l.resetLocked(b, err)
+			return true
+		}
+	}
+	return false
+}
+
+// replyBulk sends a large reply. It waits until it is written.
+func (l *link) replyBulk(ctx context.Context, r *reply) error {
+	b := &bulkOut{kind: frameReply, head: head{fID: r.id, fCodec: uint64(r.codec)}, header: r.header, body: r.body, done: make(chan error, 1)}
+	l.mu.Lock()
+	if err := l.awaitRoomLocked(ctx, func() bool { return l.bulks.takesBulk() }); err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	l.enqueueLocked(b)
+	l.mu.Unlock()
+	select {
+	case err := <-b.done:
+		return err
+	case <-ctx.Done():
+	}
+	l.giveUp(b.done, fmt.Errorf("%w: reply to %s was under way: %w", ErrBusy, l.peer.Name, ctx.Err()))
+	l.soon()
+	return <-b.done
+}
+
+// gotBulkGo, gotChunkAck and gotBulkReset are the receiver's answers. Those to
+// a frame that was reset meanwhile are ignored.
+func (l *link) gotBulkGo(f *frame) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b := l.bulkLocked(f.head[fBulk]); b != nil {
+		b.granted = true
+		l.wakeLocked()
+	}
+}
+
+func (l *link) gotChunkAck(f *frame) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b, n := l.bulkLocked(f.head[fBulk]), f.head[fSize]
+	if b == nil {
+		return nil
+	}
+	if n > uint64(b.sent-b.acked) {
+		return fmt.Errorf("%w: acknowledgement of %d bytes, where %d are under way", errMalformed, n, b.sent-b.acked)
+	}
+	b.acked += int(n)
+	l.wakeLocked()
+	return nil
+}
+
+// gotBulkRefused ends a frame whose body is too large for the peer.
+func (l *link) gotBulkRefused(f *frame) {
+	l.mu.Lock()
+	if b := l.bulkLocked(f.head[fBulk]); b != nil {
+		b.asked = false // the peer has nothing of it
+		l.resetLocked(b, fmt.Errorf("%w: body of %d bytes for %s, whose limit is %d (WithBodyLimit)", ErrTooLarge, len(b.body), l.peer.Name, f.head[fSize]))
+	}
+	l.mu.Unlock()
+	l.routeAgain()
+	l.core.poke()
+}
+
+func (l *link) bulkLocked(id uint64) *bulkOut {
+	for _, b := range l.bulks.out {
+		if b.id == id {
+			return b
+		}
+	}
+	return nil
+}

@@ -1,0 +1,8 @@
+package bus
+
+// Numbers returns how many numbers of routes the bus has ever had in use at once.
+func Numbers(eb *EventBus) int {
+	eb.core.mu.Lock()
+	defer eb.core.mu.Unlock()
+	return len(eb.core.consumers) - 1
+}

@@ -1,0 +1,266 @@
+package bus_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/bus/bustest"
+	"github.com/runrig-go/runrig/bus/internal/wire"
+)
+
+// playedPeer is node n1, which the test plays, and n0, a bus linked with it.
+type playedPeer struct {
+	*bustest.Conn // n1's end of the link
+	t             *testing.T
+	eb            *bus.EventBus
+	links         *bus.Links
+	ended         <-chan error // what n0's Serve returned
+	supersede     func()
+}
+
+// playPeer links a bus with a peer that the test plays, in a bubble. Both are
+// gone when the test ends.
+func playPeer(t *testing.T, opts ...bus.Option) *playedPeer {
+	t.Helper()
+	eb := bus.New(append([]bus.Option{quiet}, opts...)...)
+	t.Cleanup(func() { eb.Close() })
+	links, err := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := bustest.Pipe()
+	t.Cleanup(func() { theirs.Close() })
+	ctx, supersede := context.WithCancel(context.Background())
+	t.Cleanup(supersede)
+	ended := make(chan error, 1)
+	go func() { ended <- links.Serve(ctx, bus.Peer{Name: "n1", Boot: 2}, ours, nil) }() // ends with the pipe
+	synctest.Wait()
+	return &playedPeer{theirs, t, eb, links, ended, supersede}
+}
+
+// say sends frames, and waits until the bus has nothing to do any more.
+func (p *playedPeer) say(frames ...*wire.Frame) {
+	p.t.Helper()
+	if _, err := p.Write(stream(p.t, frames...)); err != nil {
+		p.t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+// out is a consumer of the peer at the address "out".
+func out(number uint32, window uint64) *wire.Routes_Added {
+	return &wire.Routes_Added{Number: number, Address: "out", Window: window}
+}
+
+// A superseded link still brings removals, bounces and GOODBYE.
+func TestSupersededLinkIsReadToItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playPeer(t)
+		p.say(routesFrame(1, true, nil, out(1, 1<<18)))
+		if err := p.eb.Send(t.Context(), "out", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		p.supersede()
+		synctest.Wait()
+		if err := p.eb.Send(t.Context(), "out", nil); !errors.Is(err, bus.ErrNoConsumer) {
+			t.Errorf("sent over a superseded link: %v", err)
+		}
+		p.say(routesFrame(2, false, []uint32{1}),
+			bounceFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 5000, Hops: 1, Body: []byte("x")}), goodbyeFrame)
+		p.CloseWrite()
+		err := <-p.ended
+		if s := p.eb.Stats(); s.Unknown != 0 || s.Bounced != 1 {
+			t.Errorf("bounced %d, unknown %d: the link was not read to its end: %v", s.Bounced, s.Unknown, err)
+		}
+	})
+}
+
+// A peer that sends more than its credit loses the link.
+func TestCreditOverrun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playPeer(t, bus.WithDrainTimeout(1))
+		p.say(routesFrame(1, true, nil))
+		block := make(chan struct{})
+		defer close(block)
+		if _, err := p.eb.Consume("in", bus.HandlerFunc(func(context.Context, *bus.Message) error { <-block; return nil }), bus.WithWindow(1<<10)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		m := msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 1e6, Body: make([]byte, 1<<10)})
+		p.say(m)
+		p.say(m)
+		select {
+		case err := <-p.ended:
+			if err == nil || !strings.Contains(err.Error(), "window of 1024 bytes") {
+				t.Errorf("the link ended with %v", err)
+			}
+		default:
+			t.Error("2 KiB were taken at a window of 1 KiB")
+		}
+	})
+}
+
+// A bounce of what was never sent is a protocol error that changes nothing.
+func TestForgedBounce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playPeer(t)
+		var handled atomic.Int32
+		if _, err := p.eb.Consume("out", bus.HandlerFunc(func(context.Context, *bus.Message) error { handled.Add(1); return nil })); err != nil {
+			t.Fatal(err)
+		}
+		p.say(routesFrame(1, true, nil, out(1, 1<<10)), bounceFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 1000, Hops: 1}))
+		if err := <-p.ended; err == nil {
+			t.Error("the link went on")
+		}
+		if s := p.eb.Stats(); handled.Load() > 0 || s.Sent != s.Settled+s.Bounced+s.Unknown {
+			t.Errorf("%d handled; %+v", handled.Load(), s)
+		}
+	})
+}
+
+// A message over a limit ends the link that it comes on.
+func TestReceivedTooLarge(t *testing.T) {
+	headers := func(n int, k, v string) (hs []*wire.Header) {
+		for range n {
+			hs = append(hs, &wire.Header{Key: k, Value: v})
+		}
+		return hs
+	}
+	for name, m := range map[string]*wire.Msg{
+		"body":      {Body: make([]byte, 64<<10+1)},
+		"headers":   {Headers: headers(2, "k", string(bytes.Repeat([]byte("v"), 9000)))},
+		"number":    {Headers: headers(1025, "", "")},
+		"very many": {Headers: headers(50_000, "", "")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := playPeer(t)
+				if _, err := p.eb.Consume("in", bus.HandlerFunc(func(context.Context, *bus.Message) error { t.Error("handled"); return nil })); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				m.Kind, m.Route, m.TimeLeft = 1, 1, 1000
+				p.say(msgFrame(m))
+				if err := <-p.ended; err == nil {
+					t.Error("the peer said goodbye")
+				}
+			})
+		})
+	}
+}
+
+// ROUTES that remove a route and then break a rule leave no ghost behind.
+func TestBadRoutesLeaveNoGhost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playPeer(t)
+		p.say(routesFrame(1, true, nil, out(1, 1<<10)),
+			routesFrame(2, false, []uint32{1}, &wire.Routes_Added{Number: 2, Address: "", Window: 1 << 10}))
+		if err := <-p.ended; err == nil {
+			t.Error("the link went on")
+		}
+		if err := p.eb.Send(t.Context(), "out", nil); !errors.Is(err, bus.ErrNoConsumer) {
+			t.Errorf("after the link has ended: %v", err)
+		}
+	})
+}
+
+// A message that was sent back too often is dead: a fuse.
+func TestHopLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dead []string
+		p := playPeer(t, bus.WithDeadLetter(func(d bus.DeadLetter) { dead = append(dead, d.Reason.Error()) }))
+		p.say(routesFrame(1, true, nil, out(1, 1<<10)))
+		back := &wire.Msg{Kind: 1, Route: 1, TimeLeft: 5000}
+		for hops := uint32(1); hops <= 17; hops++ {
+			if hops == 1 {
+				if err := p.eb.Send(t.Context(), "out", nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait()
+			if len(dead) > 0 {
+				t.Fatalf("dead when sent back %d times: %s", hops-1, dead)
+			}
+			back.Hops = hops
+			p.say(bounceFrame(back))
+		}
+		if len(dead) != 1 || !strings.Contains(dead[0], "16 times") {
+			t.Errorf("dead letters: %q", dead)
+		}
+	})
+}
+
+// A bus that has said goodbye reads on: closing with input unread would take
+// what it has written from the peer, as a reset does.
+func TestGoodbyeCutsNothingOff(t *testing.T) {
+	for name, said := range map[string][]*wire.Frame{
+		"before the peer's": {pingFrame},
+		"after the peer's":  {goodbyeFrame, pingFrame},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := playPeer(t)
+				p.say(routesFrame(1, true, nil))
+				closed := make(chan error, 1)
+				go func() { closed <- p.eb.Close() }()
+				synctest.Wait()
+				heard := make([]byte, 1<<10)
+				n, err := p.Read(heard)
+				if err != nil || !bytes.HasSuffix(heard[:n], stream(t, leavingFrame)) {
+					t.Errorf("before LEAVING_OK the peer reads %x, %v", heard[:n], err)
+				}
+				p.say(leavingOKFrame) // GOODBYE comes
+				for _, f := range said {
+					p.say(f)
+				}
+				heard, err = io.ReadAll(p)
+				if err != nil || !bytes.HasSuffix(heard, stream(t, goodbyeFrame)) {
+					t.Errorf("the peer reads %x, %v", heard, err)
+				}
+				p.CloseWrite()
+				if err := <-closed; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A request that comes back to a bus whose Close has run out of time ends then.
+func TestSentBackAfterForcedGoodbye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playPeer(t, bus.WithDrainTimeout(time.Second))
+		p.say(routesFrame(1, true, nil, out(1, 1<<10)))
+		asked := make(chan error, 1)
+		go func() { _, err := p.eb.Request(context.Background(), "out", nil); asked <- err }()
+		synctest.Wait()
+		closed := make(chan error, 1)
+		go func() { closed <- p.eb.Close() }()
+		synctest.Wait()
+		p.say(leavingOKFrame)
+		time.Sleep(1500 * time.Millisecond)
+		p.say(bounceFrame(&wire.Msg{Kind: 2, Route: 1, Id: 1 << 24, TimeLeft: 30_000, Hops: 1})) // the link's first id
+		select {
+		case err := <-asked:
+			if !errors.Is(err, bus.ErrClosed) {
+				t.Error(err)
+			}
+		default:
+			t.Error("the request has not ended")
+		}
+		p.say(goodbyeFrame)
+		p.CloseWrite()
+		if err := <-closed; err == nil {
+			t.Error("Close says nothing of what was left")
+		}
+	})
+}

@@ -1,0 +1,144 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/bus/bustest"
+)
+
+// A request that was sent back is written at once, though nobody is there to flush it.
+func TestReroutedRequestIsWritten(t *testing.T) {
+	t.Parallel()
+	nodes := mesh(t, 3)
+	began, block := make(chan struct{}, 1), make(chan struct{})
+	defer close(block)
+	c := consume(t, nodes[1].EventBus, "a", func(context.Context, *bus.Message) error { began <- struct{}{}; <-block; return nil })
+	if err := nodes[0].Send(t.Context(), "a", nil); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, began)
+	done := make(chan error, 1)
+	go func() { _, err := nodes[0].Request(t.Context(), "a", nil); done <- err }()
+	within(t, "sent", func() bool { return nodes[0].Stats().Sent == 2 })
+	consume(t, nodes[2].EventBus, "a", nothing)
+	closed := time.Now()
+	c.Close()
+	err := receive(t, done)
+	if took := time.Since(closed); err != nil || took > 500*time.Millisecond { // a PING would take it along, but later
+		t.Errorf("rerouted request: %v after %v", err, took)
+	}
+}
+
+// A request that comes back does not go to the scope whose turn its caller holds.
+func TestReroutedIntoOwnScope(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := bustest.NewCluster(t, 2, quiet)
+		block := make(chan int)
+		remote := consume(t, c.Bus(1), "a", func(context.Context, *bus.Message) error { <-block; return nil })
+		c.Bus(0).Send(t.Context(), "a", nil)
+		s := c.Bus(0).Scope()
+		consume(t, s, "a", nothing)
+		result := make(chan error, 1)
+		consume(t, s, "b", func(ctx context.Context, m *bus.Message) error {
+			_, err := c.Bus(0).Request(ctx, "a", nil)
+			result <- err
+			return nil
+		})
+		if err := c.Bus(0).Send(t.Context(), "b", nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		begin := time.Now()
+		remote.Close()
+		err := <-result
+		if took := time.Since(begin); took > time.Second && !errors.Is(err, bus.ErrDeadlock) && !errors.Is(err, bus.ErrNoConsumer) {
+			t.Errorf("after %v: %v", took, err)
+		}
+		if s := c.Bus(0).Stats(); s.Canceled+s.Expired > 0 {
+			t.Logf("it was given to the caller's own scope: %+v", s)
+		}
+		close(block)
+	})
+}
+
+// A removal that has to wait for room on its link is written before what is
+// sent back: the sender would choose the same consumer again.
+func TestRemovalBeforeBounce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := bustest.NewCluster(t, 2, quiet)
+		for range 40 { // each takes one message, whatever its window
+			consume(t, c.Bus(0), "sink", nothing)
+		}
+		block := make(chan struct{})
+		closing := consume(t, c.Bus(1), "a", func(context.Context, *bus.Message) error { <-block; return nil })
+		for i := range 10 {
+			if err := c.Bus(0).Send(t.Context(), "a", i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		c.Conn(1, 0).Stall()
+		for range 40 { // 2.5 MB: more than the stream and the buffer hold
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			_ = c.Bus(1).Send(ctx, "sink", make([]byte, 64<<10))
+			cancel()
+		}
+		closing.Close()
+		for i := range 3 { // these arrive at a consumer that is closed
+			if err := c.Bus(0).Send(t.Context(), "a", i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		c.Conn(1, 0).Resume()
+		close(block)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		if s := c.Bus(0).Stats(); s.Bounced != 12 || s.DeadLetters > 0 {
+			t.Errorf("12 messages came back %d times, %d died", s.Bounced, s.DeadLetters)
+		}
+		var got atomic.Int32
+		consume(t, c.Bus(1), "a", func(context.Context, *bus.Message) error { got.Add(1); return nil })
+		synctest.Wait()
+		if got.Load() != 12 {
+			t.Errorf("the next consumer got %d", got.Load())
+		}
+	})
+}
+
+// What is sent back waits behind what was sent back before it, and ahead of what
+// has never found a consumer.
+func TestSentBackGoesFirst(t *testing.T) {
+	both(t, func(t *testing.T, p pair) {
+		block := make(chan struct{})
+		defer close(block)
+		first := consume(t, p.to, "a", func(context.Context, *bus.Message) error { <-block; return nil }, bus.WithWindow(1<<10))
+		body := func(i byte) []byte { return append(make([]byte, 300), i) } // three start in the window
+		for i := range byte(3) {
+			if err := p.from.Send(t.Context(), "a", body(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waited := make(chan error, 1)
+		go func() { waited <- p.from.Send(t.Context(), "a", body(3)) }()
+		synctest.Wait()
+		first.Close()
+		synctest.Wait()
+		got := make(chan byte, 3)
+		consume(t, p.to, "a", func(_ context.Context, m *bus.Message) error { got <- m.Body[300]; return nil })
+		for want := byte(1); want <= 3; want++ {
+			if i := receive(t, got); i != want {
+				t.Errorf("message %d came in place of %d", i, want)
+			}
+		}
+		if err := receive(t, waited); err != nil {
+			t.Error(err)
+		}
+	})
+}

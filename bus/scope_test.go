@@ -1,0 +1,118 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/runrig-go/runrig/bus"
+)
+
+func TestScope(t *testing.T) {
+	both(t, func(t *testing.T, p pair) {
+		scope := p.to.Scope()
+		n := 0 // no lock: the scope's turn guards it
+		for _, a := range []string{"a", "b"} {
+			if _, err := scope.Consume(a, bus.Respond(func(context.Context, int) (int, error) { n++; return n, nil })); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, err := scope.Consume("self", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+			if _, err := scope.Request(ctx, "a", 1); !errors.Is(err, bus.ErrDeadlock) {
+				t.Errorf("request to the own scope: %v", err)
+			}
+			return nil
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Known(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.from.Request(t.Context(), "self", nil); err != nil {
+			t.Error(err)
+		}
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				for range 200 {
+					if _, err := p.from.Request(t.Context(), string(rune('a'+i%2)), 1); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if err := scope.Do(t.Context(), func(context.Context) error {
+			if n != 1600 {
+				t.Errorf("%d handled", n)
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestDo(t *testing.T) {
+	both(t, func(t *testing.T, p pair) {
+		scope := p.to.Scope()
+		ready := false
+		err := scope.Do(t.Context(), func(ctx context.Context) error {
+			if _, err := scope.Consume("a", bus.HandlerFunc(func(context.Context, *bus.Message) error {
+				if !ready {
+					t.Error("handled before Do ended")
+				}
+				return nil
+			})); err != nil {
+				return err
+			}
+			if _, err := p.from.Request(ctx, "a", nil); !errors.Is(err, bus.ErrNoConsumer) {
+				t.Errorf("before Do ended: %v", err)
+			}
+			if err := scope.Do(ctx, func(context.Context) error { return nil }); !errors.Is(err, bus.ErrDeadlock) {
+				t.Errorf("Do in Do: %v", err)
+			}
+			ready = true
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		within(t, "announced", func() bool { _, err := p.from.Request(t.Context(), "a", nil); return err == nil })
+		failure := errors.New("failure")
+		err = scope.Do(t.Context(), func(ctx context.Context) error {
+			if _, err := scope.Consume("b", bus.HandlerFunc(func(context.Context, *bus.Message) error { return nil })); err != nil {
+				return err
+			}
+			return failure
+		})
+		if !errors.Is(err, failure) {
+			t.Error(err)
+		}
+		if err := p.to.Send(t.Context(), "b", nil); !errors.Is(err, bus.ErrNoConsumer) {
+			t.Errorf("after a failed Do: %v", err)
+		}
+	})
+}
+
+// The context of a Do that is over holds no turn.
+func TestContextOfDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eb := bus.New(quiet)
+		defer eb.Close()
+		s := eb.Scope()
+		var kept context.Context
+		s.Do(t.Context(), func(ctx context.Context) error {
+			kept = ctx
+			_, err := s.Consume("a", bus.HandlerFunc(nothing))
+			return err
+		})
+		if _, err := eb.Request(kept, "a", nil); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,86 @@
+package bus_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/bus/bustest"
+)
+
+var quiet = bus.WithLogger(slog.New(slog.DiscardHandler))
+
+// pair is a bus that sends and one that consumes: the same bus, or two nodes.
+type pair struct {
+	from, to *bus.EventBus
+	linked   bool
+}
+
+// both runs a test alone and clustered, with the same expectations, in virtual
+// time.
+func both(t *testing.T, test func(t *testing.T, p pair)) {
+	t.Run("alone", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			eb := bus.New(quiet)
+			t.Cleanup(func() { eb.Close() })
+			test(t, pair{eb, eb, false})
+		})
+	})
+	t.Run("clustered", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			c := bustest.NewCluster(t, 2, quiet, bus.WithDrainTimeout(2*time.Second))
+			test(t, pair{c.Bus(0), c.Bus(1), true})
+		})
+	})
+}
+
+func within(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within 10 s", what)
+		}
+	}
+}
+
+func receive[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing came within 10 s")
+	}
+	panic("unreachable")
+}
+
+func nothing(context.Context, *bus.Message) error { return nil }
+
+// atRest checks that what was sent is accounted for.
+func atRest(t *testing.T, buses ...*bus.EventBus) {
+	t.Helper()
+	time.Sleep(time.Second) // for credit that is batched
+	for i, eb := range buses {
+		if s := eb.Stats(); s.Sent != s.Settled+s.Bounced+s.Unknown {
+			t.Errorf("n%d: sent %d, settled %d, bounced %d, unknown %d", i, s.Sent, s.Settled, s.Bounced, s.Unknown)
+		}
+	}
+}
+
+// consume registers a handler that all linked nodes know of.
+func consume(t *testing.T, eb *bus.EventBus, address string, h bus.HandlerFunc, opts ...bus.ConsumeOption) *bus.Consumer {
+	t.Helper()
+	c, err := eb.Consume(address, h, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Known(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

@@ -1,0 +1,94 @@
+package bus_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/bus/bustest"
+)
+
+// simNet is the buses of a simulation, each linked with each over streams in
+// memory. Unlike those of a bustest.Cluster its links can be superseded.
+type simNet struct {
+	t  *testing.T
+	wg sync.WaitGroup // ends of links
+
+	mu    sync.Mutex
+	nodes []*node
+	ends  map[[2]int]*simEnd // [i, j]: the end at i of the link to j
+}
+
+// simEnd is one end of a link.
+type simEnd struct {
+	*bustest.Conn
+	supersede context.CancelFunc
+}
+
+func newSimNet(t *testing.T) *simNet { return &simNet{t: t, ends: map[[2]int]*simEnd{}} }
+
+// add adds a bus, linked with all that are there, and returns its number.
+func (sn *simNet) add() int {
+	sn.t.Helper()
+	sn.mu.Lock()
+	i := len(sn.nodes)
+	sn.nodes = append(sn.nodes, newNode(sn.t, i))
+	sn.mu.Unlock()
+	for j := range i {
+		sn.link(i, j)
+	}
+	return i
+}
+
+func (sn *simNet) node(i int) *node {
+	sn.mu.Lock()
+	defer sn.mu.Unlock()
+	return sn.nodes[i]
+}
+
+func (sn *simNet) bus(i int) *bus.EventBus { return sn.node(i).EventBus }
+
+func (sn *simNet) end(i, j int) *simEnd {
+	sn.mu.Lock()
+	defer sn.mu.Unlock()
+	return sn.ends[[2]int{i, j}]
+}
+
+// link links two buses and waits until the link is up, or has been refused.
+func (sn *simNet) link(i, j int) {
+	sn.t.Helper()
+	a, b := bustest.Pipe()
+	for _, up := range []<-chan struct{}{sn.serve(i, j, a), sn.serve(j, i, b)} {
+		select {
+		case <-up:
+		case <-time.After(10 * time.Second):
+			sn.t.Errorf("the link between n%d and n%d is not up after 10 s", i, j)
+		}
+	}
+}
+
+// serve runs one end until the link ends; the channel is closed when it is up,
+// or has ended.
+func (sn *simNet) serve(i, j int, conn *bustest.Conn) <-chan struct{} {
+	ctx, supersede := context.WithCancel(context.Background())
+	at, to := sn.node(i), sn.node(j)
+	sn.mu.Lock()
+	sn.ends[[2]int{i, j}] = &simEnd{conn, supersede}
+	sn.mu.Unlock()
+	up := make(chan struct{})
+	var once sync.Once
+	sn.wg.Go(func() {
+		defer supersede()
+		_ = at.links.Serve(ctx, to.peer, conn, func() { once.Do(func() { close(up) }) })
+		once.Do(func() { close(up) })
+	})
+	return up
+}
+
+// close closes all buses and waits for what runs on them.
+func (sn *simNet) close() {
+	closeAll(sn.nodes)
+	sn.wg.Wait()
+}

@@ -1,0 +1,110 @@
+package bus
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+const (
+	windowFloor   = 16 << 10         // of a route at first; both sides know it
+	defaultWindow = 1 << 20          // what it may grow to
+	maxWindow     = 64 << 20         // that a peer may announce
+	windowKept    = 10 * time.Second // after its sender last had to wait
+	windowPressed = time.Second      // the same, when the pool is empty
+)
+
+// pool is what windows grow from.
+type pool struct {
+	free   atomic.Int64
+	missed atomic.Int64 // when a window could last not grow
+}
+
+// take takes n bytes out of the pool.
+func (p *pool) take(n, now int64) bool {
+	for {
+		free := p.free.Load()
+		if free < n {
+			p.missed.Store(now)
+			return false
+		}
+		if p.free.CompareAndSwap(free, free-n) {
+			return true
+		}
+	}
+}
+
+func (p *pool) give(n int64) { p.free.Add(n) }
+
+// firstWindow is the window that a route to the consumer begins with.
+func (c *Consumer) firstWindow() int64 { return min(windowFloor, c.window) }
+
+// grow doubles the window of a route whose sender had to wait, and tells it. The
+// link's reader calls it.
+func (in *inbound) grow() {
+	l, now := in.link, in.link.core.clock()
+	in.starved.Store(now)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := in.window.Load()
+	more := min(w, in.consumer.window-w)
+	if more <= 0 || l.leaving || in.removing || !l.core.pool.take(more, now) {
+		return
+	}
+	in.window.Store(w + more)
+	l.frameLocked(frameCredit, &head{fRoute: uint64(in.consumer.num), fWindow: uint64(w + more)})
+	l.wakeLocked()
+}
+
+// shrinkLocked takes some of the window back from a route whose sender did not
+// have to wait lately: never more than is given back at the same time, so that
+// no credit is revoked. It reports whether the window has changed.
+func (in *inbound) shrinkLocked(given int64) bool {
+	w := in.window.Load()
+	grown := w - in.consumer.firstWindow()
+	if grown <= 0 {
+		return false
+	}
+	core := in.link.core
+	now, kept := core.clock(), int64(windowKept)
+	if missed := core.pool.missed.Load(); missed > 0 && now-missed < kept {
+		kept = int64(windowPressed)
+	}
+	if now-in.starved.Load() < kept {
+		return false
+	}
+	less := min(given, grown, max(w/2, windowFloor))
+	in.window.Store(w - less)
+	core.pool.give(less)
+	return true
+}
+
+// giveBack returns to the pool what the window has grown by.
+func (in *inbound) giveBack() {
+	if grown := in.window.Load() - in.consumer.firstWindow(); grown > 0 {
+		in.window.Add(-grown)
+		in.link.core.pool.give(grown)
+	}
+}
+
+// growLocked doubles the window for messages of this node's until there is
+// credit. The caller holds c.mu.
+func (c *Consumer) growLocked() bool {
+	rt := &c.local
+	for rt.credit() <= 0 {
+		more := min(rt.window, c.window-rt.window)
+		if more <= 0 || !c.core.pool.take(more, c.core.clock()) {
+			return false
+		}
+		rt.window += more
+	}
+	return true
+}
+
+// shrinkLocked returns to the pool what the window for messages of this node's
+// has grown by, when the consumer is idle: nobody holds credit of it.
+func (c *Consumer) shrinkLocked() {
+	if grown := c.local.window - c.firstWindow(); grown > 0 {
+		c.local.window -= grown
+		c.core.pool.give(grown)
+	}
+}
