@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // bulkIn is a frame whose large body comes in chunks.
@@ -16,7 +17,14 @@ type bulkIn struct {
 	ins     []*inbound // of a message: where it goes
 	cost    int64
 	unacked int
+
+	deadline int64
+	late     *time.Timer // ends the link some time after the deadline
 }
+
+// lateBy is how long after its deadline a large body may still be coming: its
+// sender takes it back at the deadline.
+const lateBy = 5 * time.Second
 
 // reservation is memory for a body in the node's budget.
 type reservation struct {
@@ -95,6 +103,13 @@ func (r *reader) gotBulk(f *frame) error {
 	if err := r.address(b); err != nil {
 		return err
 	}
+	b.deadline = r.deadline(&b.f)
+	if kind == frameReply {
+		b.deadline = r.pend.deadline(b.f.head[fID])
+	}
+	b.late = time.AfterFunc(time.Duration(b.deadline-r.now)+lateBy, func() {
+		r.link.fail(fmt.Errorf("a body of %d bytes did not come within its time", size))
+	})
 	if r.bulksIn == nil {
 		r.bulksIn = map[uint64]*bulkIn{}
 	}
@@ -164,14 +179,14 @@ func (r *reader) gotChunk(f *frame) error {
 	if !whole {
 		return nil
 	}
-	delete(r.bulksIn, b.id)
-	r.core.assembly.release(&b.reservation)
+	r.endBulk(b)
 	return r.assembled(b)
 }
 
 // assembled handles a frame whose body is whole.
 func (r *reader) assembled(b *bulkIn) error {
 	b.f.body = b.buf
+	b.f.head[fTimeLeft] = wholeMs(b.deadline - r.now) // it has taken its time
 	switch b.kind {
 	case frameReply:
 		r.gotReply(&b.f, true)
@@ -180,6 +195,7 @@ func (r *reader) assembled(b *bulkIn) error {
 		return r.gotBounce(&b.f, true)
 	}
 	e := r.entry(&b.f, b.cost)
+	e.deadline = b.deadline
 	e.fanOut(b.ins, b.buf)
 	return nil
 }
@@ -190,20 +206,30 @@ func (r *reader) gotBulkReset(f *frame) {
 	if b == nil {
 		return // refused
 	}
-	delete(r.bulksIn, b.id)
-	r.core.assembly.release(&b.reservation)
+	r.endBulk(b)
+	var free []*Consumer
+	r.link.mu.Lock()
 	for _, in := range b.ins {
 		in.received--
 		in.taken -= b.cost
 		r.unsettledIn.Add(-1)
+		free = r.freeLocked(in, free)
 	}
+	r.link.mu.Unlock()
+	r.core.unpin(free...)
 	r.core.poke()
+}
+
+// endBulk forgets a body that is whole, or will not be.
+func (r *reader) endBulk(b *bulkIn) {
+	delete(r.bulksIn, b.id)
+	b.late.Stop()
+	r.core.assembly.release(&b.reservation)
 }
 
 // endBulks gives back what is reserved when the link has ended.
 func (r *reader) endBulks() {
 	for _, b := range r.bulksIn {
-		r.core.assembly.release(&b.reservation)
+		r.endBulk(b)
 	}
-	r.bulksIn = nil
 }

@@ -31,7 +31,8 @@ type bulkOut struct {
 	header  Header
 	skipped []byte
 	body    []byte
-	done    chan error // of one: nil when all is written; nil if nobody waits
+	done    chan error  // of one: nil when all is written; nil if nobody waits
+	timer   *time.Timer // its deadline, if nobody waits
 
 	o      outgoing // of a message
 	routes []*route // that it was charged on
@@ -56,6 +57,7 @@ type bulks struct {
 	quiet int         // chunks since another message was posted
 	again []*bulkOut  // that nobody waits for, to be routed elsewhere, without link.mu
 	freed []*Consumer // to be unpinned, likewise
+	ended bool        // one has: others, or a leave, may have waited for it
 }
 
 // takesBulk reports whether one more may be asked for.
@@ -67,7 +69,36 @@ func (l *link) postBulkLocked(o *outgoing, rts []*route, skipped []byte) {
 	for _, rt := range rts {
 		rt.bulks++
 	}
+	if b.done == nil { // else its sender sees to it
+		b.timer = time.AfterFunc(time.Duration(b.o.due(l.core)-l.core.clock()), func() { l.expire(b) })
+	}
 	l.enqueueLocked(b)
+}
+
+// expire ends a large message that nobody waits for at its deadline.
+func (l *link) expire(b *bulkOut) {
+	l.mu.Lock()
+	if slices.Contains(l.bulks.out, b) && !b.whole() {
+		l.resetLocked(b, fmt.Errorf("%w: none took all of a large message in time: %w", ErrNoConsumer, context.DeadlineExceeded))
+	}
+	l.mu.Unlock()
+	l.routeAgain()
+	l.core.poke()
+}
+
+// cancel tells the consumer of a request that its caller has given up; what is
+// not wholly written is taken back.
+func (l *link) cancel(num uint32, id uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range l.bulks.out {
+		if b.kind == frameMsg && b.o.call != nil && b.head[fID] == id && !b.whole() {
+			l.resetLocked(b, context.Canceled)
+			return
+		}
+	}
+	l.frameLocked(frameCancel, &head{fRoute: uint64(num), fID: id})
+	l.wakeLocked()
 }
 
 func (l *link) enqueueLocked(b *bulkOut) {
@@ -137,6 +168,7 @@ func (l *link) chunkWrittenLocked(b *bulkOut) {
 
 // writtenLocked notes that the last chunk is written.
 func (l *link) writtenLocked(b *bulkOut) {
+	l.bulks.ended = true
 	for _, rt := range b.routes {
 		rt.bulks--
 		l.blockedLocked(rt.ring) // messages wait behind it
@@ -152,6 +184,9 @@ func (l *link) writtenLocked(b *bulkOut) {
 func (b *bulkOut) whole() bool { return b.sent == len(b.body) }
 
 func (b *bulkOut) end(err error) {
+	if b.timer != nil {
+		b.timer.Stop()
+	}
 	if b.done != nil {
 		b.done <- err
 	}
@@ -160,6 +195,7 @@ func (b *bulkOut) end(err error) {
 // resetLocked takes back a large frame that is not wholly written; a message
 // then is as if it had never been posted.
 func (l *link) resetLocked(b *bulkOut, err error) {
+	l.bulks.ended = true
 	l.bulks.out = slices.DeleteFunc(l.bulks.out, func(o *bulkOut) bool { return o == b })
 	if b.asked {
 		l.frameLocked(frameBulkReset, &head{fBulk: b.id})

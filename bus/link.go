@@ -22,6 +22,9 @@ const (
 	bufferCap   = 1 << 20  // bytes not yet written from which on calls wait
 	inlineMax   = 32 << 10 // more is left to the writer
 	inlineTurns = 2        // a caller writes at most so often
+
+	writeLimit = 10 * time.Second // that a write may take, or half of it
+	writePart  = 256 << 10        // bytes of one
 )
 
 // link is the one connection to another node, final when it ends.
@@ -65,6 +68,7 @@ type link struct {
 
 	// Of whoever has made state writeRunning.
 	part    []byte
+	writeBy int64 // the deadline of writes, by the bus's clock
 	parts   [2][]byte
 	vector  net.Buffers
 	wrote   int
@@ -140,7 +144,7 @@ func (l *link) blockedLocked(r *ring) {
 
 // wakeLocked wakes the writer if nobody is about to write.
 func (l *link) wakeLocked() {
-	if l.state != writeIdle || len(l.buf) == 0 && !l.hasRoutes() && !l.hasChunk() {
+	if l.state != writeIdle || len(l.buf) == 0 && !l.hasRoutes() && !l.hasChunk() && !l.bulks.ended {
 		return
 	}
 	l.state = writeWoken
@@ -197,6 +201,10 @@ func (l *link) writeLocked(turns int) {
 	for i := 0; l.err == nil; i++ {
 		l.writeRoutesLocked()
 		if len(l.buf) == 0 && !l.hasChunk() {
+			if l.bulks.ended {
+				l.releaseLocked() // who may have something to write now
+				continue
+			}
 			break
 		}
 		if turns > 0 && (i == turns || len(l.buf) > inlineMax || l.hasChunk()) {
@@ -207,21 +215,12 @@ func (l *link) writeLocked(turns int) {
 		bulk, chunk := l.chunkLocked()
 		b := l.buf
 		l.buf, l.spare, l.replies = l.spare[:0], nil, 0
-		blocked, room := l.blocked, l.room
-		l.blocked, l.room, l.stalled = nil, nil, false
+		l.stalled = false
+		l.releaseLocked()
 		l.mu.Unlock()
-		release(blocked, room)
 		n, err := l.write(b, chunk, turns > 0)
 		l.mu.Lock()
 		l.chunkWrittenLocked(bulk)
-		if bulk != nil && bulk.whole() { // leaving may have waited for it
-			freed := l.bulks.freed
-			l.bulks.freed = nil
-			l.mu.Unlock()
-			l.core.unpin(freed...)
-			l.core.poke()
-			l.mu.Lock()
-		}
 		if n < len(b) && err == nil { // the kernel is full: the rest goes first
 			rest := l.buf
 			l.buf, l.spare = append(b[:copy(b, b[n:])], rest...), rest[:0]
@@ -244,14 +243,48 @@ func (l *link) writeLocked(turns int) {
 	}
 }
 
+// releaseLocked wakes those who waited for room, or for a large body to end. It
+// lets go of the lock.
+func (l *link) releaseLocked() {
+	blocked, room, freed, ended := l.blocked, l.room, l.bulks.freed, l.bulks.ended
+	if blocked == nil && room == nil && freed == nil && !ended {
+		return
+	}
+	l.blocked, l.room, l.bulks.freed, l.bulks.ended = nil, nil, nil, false
+	l.mu.Unlock()
+	release(blocked, room)
+	l.core.unpin(freed...)
+	l.core.poke()
+	l.mu.Lock()
+}
+
+// extend puts off the time by which a write must have ended: a peer that does
+// not read for so long is no good, even if it writes.
+func (l *link) extend() {
+	now := l.core.clock()
+	if l.writeBy-now < int64(writeLimit/2) {
+		l.writeBy = now + int64(writeLimit)
+		_ = l.conn.SetWriteDeadline(time.Now().Add(writeLimit))
+	}
+}
+
 // write writes a buffer, and a chunk behind it. If it is to be now, what the
 // kernel does not take at once is left.
 func (l *link) write(b, chunk []byte, now bool) (n int, err error) {
-	if !now { // the heartbeat bounds it
-		if chunk == nil {
-			return l.conn.Write(b)
+	l.extend()
+	if !now {
+		for len(b)-n > writePart {
+			if _, err := l.conn.Write(b[n : n+writePart]); err != nil {
+				return n, err
+			}
+			n += writePart
+			l.extend()
 		}
-		l.parts = [2][]byte{b, chunk}
+		if chunk == nil {
+			_, err := l.conn.Write(b[n:])
+			return len(b), err
+		}
+		l.parts = [2][]byte{b[n:], chunk}
 		l.vector = l.parts[:]
 		_, err := l.vector.WriteTo(l.conn)
 		l.parts = [2][]byte{}

@@ -82,8 +82,7 @@ func (c *call) withdraw() {
 	if msg != nil {
 		msg.end(stateCanceled)
 	} else {
-		in.link.frame(frameCancel, &head{fRoute: uint64(num), fID: id})
-		in.link.soon()
+		in.link.cancel(num, id)
 	}
 	in.core.poke()
 }
@@ -156,6 +155,17 @@ func (p *pending) take(id uint64) *call {
 		return nil
 	}
 	return p.takeLocked(uint32(at))
+}
+
+// deadline returns that of a request, or a usual one if it has ended.
+func (p *pending) deadline(id uint64) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := id & (1<<slotBits - 1)
+	if at < uint64(len(p.slots)) && p.slots[at].gen == id>>slotBits && p.slots[at].call != nil {
+		return p.slots[at].call.deadline
+	}
+	return p.core.clock() + int64(defaultTimeout)
 }
 
 func (p *pending) takeLocked(at uint32) *call {

@@ -32,25 +32,13 @@ func (c *core) publish(ctx context.Context, address string, body any, opts []Cal
 	p := publishing{ring: r, o: &o}
 	p.links, p.local = p.fewLinks[:0], p.fewLocal[:0]
 	p.targets()
-	if len(p.local) > 0 && !o.owned { // local consumers share one copy
+	if (len(p.local) > 0 || len(o.body) > chunked) && !o.owned { // one copy for all; it may go later
 		o.body, o.owned = slices.Clone(o.body), true
 	}
 	if !p.try(set != nil && set.noWait) {
 		p.wait(ctx)
 	}
-	for _, b := range o.bulks {
-		o.done = b.done
-		if err := c.awaitBulk(ctx, b.link, &o, "publish to"); err != nil {
-			return err
-		}
-	}
 	return nil
-}
-
-// bulkRef is a large publish on its way over a link.
-type bulkRef struct {
-	link *link
-	done chan error
 }
 
 // publishing is one publish.
@@ -239,10 +227,7 @@ func (l *link) appendPublish(o *outgoing, routes []*route, charge, skip int) {
 	l.outside += int64(charge)
 	l.sent += int64(charge)
 	if large {
-		bulk := *o
-		bulk.done = make(chan error, 1)
-		l.postBulkLocked(&bulk, charged, skipped)
-		o.bulks = append(o.bulks, bulkRef{l, bulk.done})
+		l.postBulkLocked(o, charged, skipped)
 		return
 	}
 	l.bulks.quiet = 0

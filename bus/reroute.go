@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -58,7 +59,7 @@ func (r *ring) takeBackLocked(o *outgoing, left time.Duration) error {
 		call.waits(r, w)
 	}
 	w.timer = time.AfterFunc(left, func() {
-		reason := fmt.Errorf("%w: no consumer of %q took it in time", ErrNoConsumer, r.address)
+		reason := fmt.Errorf("%w of %q took it in time: %w", ErrNoConsumer, r.address, context.DeadlineExceeded)
 		if r.remove(w, reason) {
 			r.core.dead(r.address, &w.o, reason)
 			r.core.forget(r)

@@ -22,7 +22,6 @@ type outgoing struct {
 	ring     *ring      // as prepare found it
 	flushes  bool       // whoever posts it flushes the link
 	done     chan error // of a large body: see bulkOut
-	bulks    []bulkRef  // of a large publish
 }
 
 // fits reports whether the message may go to rt at all. A request does not go

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/cluster"
@@ -79,6 +80,18 @@ func ExampleNode_Members() {
 	// a alive true
 	// b alive true
 	// b ready
+}
+
+func ExampleNode_Ping() {
+	a, b, _, _, err := two(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _, _ = a.Close(), b.Close() }()
+	took, err := b.Ping(a.Self())
+	fmt.Println(took < time.Second, err)
+	// Output: true <nil>
 }
 
 func ExampleNode_Events() {

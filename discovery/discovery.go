@@ -5,9 +5,11 @@
 // parts of a cluster that lost each other find each other again. Its answer is a hint: an address
 // where nobody answers does no harm, and a living node is never dropped because an answer lacks it.
 //
-// [Static] is a fixed list and [ProviderFunc] makes a provider of a function. Package
-// discovery/ecs asks Amazon ECS, and is the only one that compiles the AWS SDK. Who writes a
-// provider finds a conformance test in discovery/discoverytest.
+// [Static] is a fixed list, [File] and [Env] are lists that others write, [DNS] and [SRV] ask a name
+// server (a headless Kubernetes service, AWS Cloud Map), and [ProviderFunc] makes a provider of a
+// function. [First], [Merge] and [LastGood] combine providers. Package discovery/ecs asks Amazon
+// ECS, and is the only one that compiles the AWS SDK. Who writes a provider finds a
+// conformance test in discovery/discoverytest.
 //
 // # Contract for implementers
 //

@@ -56,7 +56,7 @@ func newAPI(ctx context.Context, cfg Config, env func(string) string, task Task)
 	if sdk.Credentials == nil {
 		return api{}, fmt.Errorf("%w: Config.AWS has no Credentials", ErrNoCredentials)
 	}
-	client := awsecs.NewFromConfig(sdk)
+	client := awsecs.NewFromConfig(sdk, func(o *awsecs.Options) { o.HTTPClient = boundedClient{o.HTTPClient} })
 	return api{
 		region:            sdk.Region,
 		credentials:       sdk.Credentials,

@@ -2,8 +2,10 @@ package ecs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -24,6 +26,24 @@ type Config struct {
 	Services []string
 	// Families are task definition families whose tasks are peers too, in a service or not.
 	Families []string
+	// WholeCluster lists every task of the cluster, in place of Services and Families, and leaves the
+	// choice to Tags, SameDeployment or Filter, of which one must be set.
+	WholeCluster bool
+	// Tags are tags that a task must have to be a peer, each with exactly this value (propagateTags:
+	// SERVICE gives tasks the tags of their service). They are read once for each task, so that
+	// a tag that is changed later is not noticed.
+	Tags map[string]string
+	// SameDeployment keeps the two sides of a blue/green deployment apart, or the old and the new tasks
+	// of a rolling one: a task of another deployment (startedBy) is no peer. Nodes that have met
+	// by other ways still gossip: give each side a name or a secret of its own, too.
+	SameDeployment bool
+	// Filter says whether a task is a peer of the own one; nil means all are. It is asked once for
+	// each task that passed what is above, must not wait, and is called by one goroutine at a time.
+	// What it is given is its own.
+	Filter func(own, other Task) bool
+	// SkipUnhealthy leaves out tasks that are UNHEALTHY; one whose health is not known, or not
+	// checked, is a peer. Since health changes, each call of Peers then describes all tasks again.
+	SkipUnhealthy bool
 	// Region is the AWS region to ask. "" means AWS_REGION, else AWS_DEFAULT_REGION, else the region
 	// of the task's own ARN, else what the AWS configuration says.
 	Region string
@@ -63,9 +83,28 @@ func (c Config) withDefaults() (Config, error) {
 	if slices.Contains(c.Families, "") {
 		return c, fmt.Errorf("ecs: Config.Families has an empty name: %q", c.Families)
 	}
-	c.Services, c.Families = slices.Clone(c.Services), slices.Clone(c.Families)
+	if err := c.checkChoice(); err != nil {
+		return c, err
+	}
+	c.Services, c.Families, c.Tags = slices.Clone(c.Services), slices.Clone(c.Families), maps.Clone(c.Tags)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
 	return c, nil
+}
+
+// checkChoice checks the fields that choose among what is listed.
+func (c Config) checkChoice() error {
+	if _, ok := c.Tags[""]; ok {
+		return fmt.Errorf("ecs: Config.Tags has an empty key: %q", c.Tags)
+	}
+	switch {
+	case !c.WholeCluster:
+		return nil
+	case len(c.Services)+len(c.Families) > 0:
+		return fmt.Errorf("ecs: Config.WholeCluster is set beside Services %q and Families %q; set only one of them", c.Services, c.Families)
+	case len(c.Tags) == 0 && c.Filter == nil && !c.SameDeployment:
+		return errors.New("ecs: Config.WholeCluster is set, so that every task of the cluster would be a peer; set Tags or Filter, too")
+	}
+	return nil
 }

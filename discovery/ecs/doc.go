@@ -27,9 +27,18 @@
 //     else to ask, and an address where nobody answers yet does no harm.
 //   - Not those that are stopping, and not those without an address as yet.
 //
-// Health is not looked at: a node that becomes healthy only when it has found others would never
-// be found. The reason why a task is left out is logged at debug level. If there are other tasks
-// that run but none of them can be reached, that is an error and not an empty list.
+// Health is not looked at unless Config.SkipUnhealthy says so: a node that becomes healthy only when
+// it has found others would never be found. The reason why a task is left out is logged at debug
+// level and counted in what [Provider.Look] returns. If there are other tasks that run but none of
+// them can be reached, that is an error and not an empty list; so is an empty list that lacks even
+// the own task, since lists lag behind by seconds.
+//
+// Config.Services and Families name others, and several of them; WholeCluster lists all tasks, from
+// which Tags and Filter choose. Both sides of a blue/green deployment are one cluster of nodes
+// unless SameDeployment parts them; then give each side a cluster name or secret of its own too,
+// since one node that knows both sides would join them. Tasks in several ECS clusters, regions or
+// accounts take a Provider for each, of which discovery.Merge makes one; that for the own place
+// comes first, as it knows the own address.
 //
 // # Network modes
 //
@@ -54,9 +63,27 @@
 // A call of Peers costs one call of the API when the tasks are the same as before and all run;
 // one more for each further hundred tasks listed, and for each hundred that are new or only start.
 // AWS allows an account and region 20 such calls a second, with bursts of 100. Each call of Peers
-// or Self ends after ten seconds of asking the API at the latest. The SDK tries each call three
-// times. More than 10,000 tasks are an error.
+// or Self ends after ten seconds of asking the API at the latest; calls at the same time share an
+// answer. The SDK tries each call three times. From 25 tasks on, the first description waits a
+// random time of up to 20 ms for each, at most 5 s, as all may have started at once. More than
+// 10,000 tasks, or an answer of more than 32 MiB, are an error.
 //
 // The metadata endpoint is tried three times, for 1.5 seconds each, and asked only by New (and by
 // Self, when it did not know the address yet).
+//
+// # Why islands still merge within a minute
+//
+// A node of package cluster asks often until it has met others, and then every max(30 s, N × 1 s)
+// ± 20 %, N being the members it knows. So a cluster makes about one call a second, and one more
+// for each further hundred nodes, of the twenty that the account may make.
+//
+// Let a cluster be in two parts that do not know of each other. Each node counts only its own part.
+// In one of less than 30 nodes each asks after 36 s at the latest. In a larger one a single node may
+// wait for longer, but its n nodes ask about once a second together, at times that have nothing to
+// do with each other: that none does for 30 s has a probability below (1 - 30/1.2n)^n, which is less
+// than one in a thousand million for any n. One question of one node of one part is enough: its
+// answer, which takes up to 10 s, is complete or an error, so that it has the tasks of the other
+// part; the node tries those that are not among its members, and gossip makes the two parts one. The
+// sum is less than a minute. It needs a list that shows both parts, which lags by seconds, and an
+// address of the other part that answers. In the tests 2 to 10 nodes took 0.3 to 24 s.
 package ecs

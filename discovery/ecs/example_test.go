@@ -101,3 +101,62 @@ func ExampleConfig_hostIP() {
 	fmt.Println(ip, err)
 	// Output: 10.0.1.9 <nil>
 }
+
+// A program that shows why its task finds nobody.
+func ExampleProvider_Look() {
+	fake, cfg := startService()
+	defer fake.Close()
+	if _, err := fake.AddTask(ecstest.TaskConfig{Service: "web", Address: "10.0.3.9", Status: "PROVISIONING"}); err != nil {
+		log.Fatal(err)
+	}
+	p, err := ecs.New(context.Background(), cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	r, err := p.Look(context.Background())
+	fmt.Println(r.Peers, r.Listed, r.SelfListed, r.Skipped, err)
+	// Output: [10.0.2.8:7946] 2 true map[it has no address yet:1] <nil>
+}
+
+// The tasks of all services that have the right value of a tag are one bus.
+func ExampleConfig_filter() {
+	fake, cfg := startService()
+	defer fake.Close()
+	for _, task := range []ecstest.TaskConfig{
+		{Service: "api", Address: "10.0.3.1", Tags: map[string]string{"bus": "shop"}},
+		{Service: "db", Address: "10.0.3.2"},
+	} {
+		if _, err := fake.AddTask(task); err != nil {
+			log.Fatal(err)
+		}
+	}
+	cfg.WholeCluster = true
+	cfg.Filter = func(_, other ecs.Task) bool { return other.Tags["bus"] == "shop" }
+	p, err := ecs.New(context.Background(), cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(p.Peers(context.Background()))
+	// Output: [10.0.3.1:7946] <nil>
+}
+
+// A bus over two ECS clusters, which may be in different regions or accounts.
+func ExampleConfig_severalClusters() {
+	fake, cfg := startService()
+	defer fake.Close()
+	if _, err := fake.AddTask(ecstest.TaskConfig{Cluster: "edge", Service: "gate", Address: "10.1.0.2"}); err != nil {
+		log.Fatal(err)
+	}
+	here, err := ecs.New(context.Background(), cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// With a Region and an AWS of its own, if need be.
+	cfg.Cluster, cfg.Services = "edge", []string{"gate"}
+	there, err := ecs.New(context.Background(), cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(discovery.Merge(here, there).Peers(context.Background()))
+	// Output: [10.0.2.8:7946 10.1.0.2:7946] <nil>
+}

@@ -25,7 +25,8 @@ func (p *Provider) list(ctx context.Context, s selection) ([]string, error) {
 	}
 	if s.service != "" {
 		in.ServiceName = aws.String(s.service)
-	} else {
+	}
+	if s.family != "" {
 		in.Family = aws.String(s.family)
 	}
 	var arns []string
@@ -46,15 +47,19 @@ func (p *Provider) list(ctx context.Context, s selection) ([]string, error) {
 	return nil, fmt.Errorf("%w: %v: more than %d pages", ErrTemporary, c, pageLimit)
 }
 
-// describe returns the tasks with these ARNs, by id. One that AWS no longer knows is left out;
-// if it knows none of them, the list was not worth anything and it is an error.
-func (p *Provider) describe(ctx context.Context, cluster string, arns []string) (map[string]types.Task, error) {
+// describe returns the tasks with these ARNs, by id, and the ids of those that AWS does not know any
+// more, or not yet. If it knows none of them, the list was not worth anything and it is an error.
+func (p *Provider) describe(ctx context.Context, cluster string, arns []string) (found map[string]types.Task, missing []string, err error) {
 	c := call{action: actionDescribeTasks, cluster: cluster, region: p.api.region}
-	found := make(map[string]types.Task, len(arns))
-	for chunk := range slices.Chunk(arns, pageSize) {
-		out, err := p.api.describeTasks(ctx, &awsecs.DescribeTasksInput{Cluster: aws.String(cluster), Tasks: chunk})
+	found = make(map[string]types.Task, len(arns))
+	in := &awsecs.DescribeTasksInput{Cluster: aws.String(cluster)}
+	if len(p.cfg.Tags) > 0 || p.cfg.Filter != nil {
+		in.Include = []types.TaskField{types.TaskFieldTags}
+	}
+	for in.Tasks = range slices.Chunk(arns, pageSize) {
+		out, err := p.api.describeTasks(ctx, in)
 		if err != nil {
-			return nil, p.failed(ctx, c, err)
+			return nil, nil, p.failed(ctx, c, err)
 		}
 		before := len(found)
 		for _, t := range out.Tasks {
@@ -62,17 +67,17 @@ func (p *Provider) describe(ctx context.Context, cluster string, arns []string) 
 				found[id] = t
 			}
 		}
-		if got := len(found) - before; got+len(out.Failures) < len(chunk) {
-			return nil, fmt.Errorf("%w: %v: asked for %d tasks, got %d and %d failures", ErrTemporary, c, len(chunk), got, len(out.Failures))
+		if got := len(found) - before; got+len(out.Failures) < len(in.Tasks) {
+			return nil, nil, fmt.Errorf("%w: %v: asked for %d tasks, got %d and %d failures", ErrTemporary, c, len(in.Tasks), got, len(out.Failures))
 		}
 		for _, f := range out.Failures {
-			p.cfg.Logger.Debug("task left out", "task", lastPart(text(f.Arn)), "reason", text(f.Reason))
+			missing = append(missing, lastPart(text(f.Arn)))
 		}
 	}
 	if len(arns) > 0 && len(found) == 0 {
-		return nil, fmt.Errorf("%w: %v: none of the %d listed tasks can be described", ErrTemporary, c, len(arns))
+		return nil, nil, fmt.Errorf("%w: %v: none of the %d listed tasks can be described", ErrTemporary, c, len(arns))
 	}
-	return found, nil
+	return found, missing, nil
 }
 
 // failed makes the error of a failed call, and shows the policy that is missing the first time.

@@ -13,12 +13,6 @@ import (
 // volumes and Service Connect, come before or after it.
 const interfaceType = "ElasticNetworkInterface"
 
-// Why a task is left out for now.
-const (
-	reasonLeaving   = "it is stopping"
-	reasonNoAddress = "it has no address yet"
-)
-
 // sighting is what a description says about one task. Any pointer in it may be nil.
 type sighting struct {
 	rank     int
@@ -26,8 +20,9 @@ type sighting struct {
 	ip       netip.Addr
 	instance string // its container instance, when that has the address
 	port     int
-	reason   string // why there is no address
-	refused  error  // why there will never be one
+	reason   string // why it is left out
+	final    bool   // and always will be
+	refused  error  // why it cannot be reached
 }
 
 // look decides whether and where a task can be reached.
@@ -39,6 +34,9 @@ func (p *Provider) look(t types.Task) sighting {
 	}
 	if strings.EqualFold(text(t.DesiredStatus), "STOPPED") || leaving(last) {
 		s.reason = reasonLeaving
+		return s
+	}
+	if s.reason, s.final = p.choose(t); s.reason != "" {
 		return s
 	}
 	ip, own := p.rule.interfaceAddress(t)

@@ -126,7 +126,11 @@ func (c metadataClient) get(ctx context.Context, url string, doc any) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return fmt.Errorf("ecs: metadata endpoint %s: %w; last seen: %w", url, cause, err)
 	}
-	return fmt.Errorf("%w: metadata endpoint %s (from %s) failed %d times: %w", ErrTemporary, url, c.endpoint.from, metadataTries, err)
+	hint := ""
+	if c.endpoint.isV2() {
+		hint = ", and none of a later version is known (" + envMetadataV4 + "); version 2 is there in network mode awsvpc only"
+	}
+	return fmt.Errorf("%w: metadata endpoint %s (from %s)%s failed %d times: %w", ErrTemporary, url, c.endpoint.from, hint, metadataTries, err)
 }
 
 func (c metadataClient) getOnce(ctx context.Context, url string, doc any) error {
@@ -158,8 +162,11 @@ func (c metadataClient) getOnce(ctx context.Context, url string, doc any) error 
 }
 
 // pause waits for a random time between d/2 and d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d/2 + rand.N(d/2+1))
+func pause(ctx context.Context, d time.Duration) error { return sleep(ctx, d/2+rand.N(d/2+1)) }
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

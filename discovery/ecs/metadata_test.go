@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func TestMetadataVersions(t *testing.T) {
 		p := newProvider(t, own, nil)
 		want.ID, want.ARN, want.Cluster = own.ID(), own.ARN(), "arn:aws:ecs:eu-central-1:123456789012:cluster/prod"
 		want.Family, want.Zone, want.NetworkMode = "web", "eu-central-1a", "awsvpc"
-		if got := p.Task(); got != want {
+		if got := p.Task(); !reflect.DeepEqual(got, want) {
 			t.Errorf("version %d: Task gave\n%+v, want\n%+v", version, got, want)
 		}
 		if self := selfOf(t, p); self.Addr != "127.0.0.1" || self.Name != own.ID() {
@@ -198,4 +199,17 @@ func TestLoopbackIsRefusedOffLoopback(t *testing.T) {
 	wantOnly(t, err, ecs.ErrNoAddress)
 	wantText(t, err, "127.0.0.2")
 	wantPeers(t, p)
+}
+
+// Version 2 is there in awsvpc mode only, so that its error says what to look for.
+func TestVersion2InBridgeMode(t *testing.T) {
+	t.Parallel()
+	fake := newFake(t, ecstest.Config{})
+	cfg := bridge("127.0.0.1", static(7946))
+	cfg.MetadataVersion = 2
+	_, err := ecs.New(t.Context(), addTask(t, fake, cfg).Config())
+	if !errors.Is(err, ecs.ErrTemporary) {
+		t.Errorf("error is %v, want ErrTemporary", err)
+	}
+	wantText(t, err, "/v2/metadata", "ECS_CONTAINER_METADATA_URI_V4", "in network mode awsvpc only", "400")
 }

@@ -19,33 +19,30 @@ type peer struct {
 	started  time.Time      // zero: not known
 	instance string         // ARN of the container instance whose address it has, "" if its own
 	settled  bool           // will not change any more
-	refused  error          // why it can never be reached, though it runs
+	reason   string         // why it has no addr
+	refused  error          // why it cannot be reached, though it runs
 }
 
 // Peers returns the addresses of the other tasks of the services and families it looks for, those
 // that run before those that start, the oldest first (but for a shuffle among neighbours, so that
 // not all nodes ask the same one). The own task is never in the list. A task that has no address
-// as yet, or is stopping, is left out; see the package documentation.
+// as yet, is stopping, or is not wanted by Config, is left out; see the package documentation.
 //
 // It calls the API, for up to ten seconds in all: for up to a hundred tasks once when nothing has
-// changed since the last call, else twice. It may be called concurrently; calls take turns.
+// changed since the last call, else twice. It may be called concurrently; who calls while another
+// call is under way shares its answer.
 //
-// The error is ErrTemporary for throttling, faults and time-outs; ErrAccessDenied,
-// ErrNoCredentials, ErrClusterNotFound or ErrServiceNotFound; ErrHostPort or ErrNoAddress
-// when there are other tasks, all of which run where they cannot be reached. An error of HostIP is
-// wrapped. When ctx ended it is its cause.
+// The error is ErrTemporary for throttling, faults, time-outs, and an empty list that lacks even
+// the own task; ErrAccessDenied, ErrNoCredentials, ErrClusterNotFound or ErrServiceNotFound;
+// ErrHostPort or ErrNoAddress when there are other tasks, all of which run where they cannot
+// be reached. An error of HostIP is wrapped. When ctx ended it is its cause. What the last call
+// found is not forgotten by an error: only what has changed since is asked for next time.
 func (p *Provider) Peers(ctx context.Context) ([]string, error) {
-	giveBack, err := p.take(ctx)
+	result, err := p.Look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer giveBack()
-	ctx, cancel := limit(ctx)
-	defer cancel()
-	if err := p.poll(ctx); err != nil {
-		return nil, err
-	}
-	return p.answer()
+	return result.Peers, nil
 }
 
 // poll brings p.seen up to date. After an error it is as it was, so that nothing partial is kept.
@@ -53,44 +50,66 @@ func (p *Provider) poll(ctx context.Context) error {
 	if err := p.api.ready(ctx); err != nil {
 		return err
 	}
-	listed, err := p.listAll(ctx)
+	listed, self, err := p.listAll(ctx)
 	if err != nil {
 		return err
 	}
 	fresh, ask := p.recall(listed)
 	if len(ask) > 0 {
-		found, err := p.describe(ctx, p.cluster, ask)
+		if err := p.learnOwn(ctx); err != nil {
+			return err
+		}
+		if err := p.spread(ctx, len(ask)); err != nil {
+			return err
+		}
+		found, missing, err := p.describe(ctx, p.cluster, ask)
 		if err != nil {
 			return err
+		}
+		for _, id := range missing {
+			fresh[id] = peer{reason: reasonMissing}
 		}
 		if err := p.place(ctx, found, fresh); err != nil {
 			return err
 		}
 	}
-	p.seen = fresh
+	p.seen, p.selfSeen = fresh, self
 	p.forgetHosts()
 	return nil
 }
 
-// listAll returns the ARN of every listed task but the own one, by id.
-func (p *Provider) listAll(ctx context.Context) (map[string]string, error) {
+// listAll returns the ARN of every listed task but the own one, by id, and whether that was listed.
+// Lists are eventually consistent: one that is empty though it should have the own task says nothing.
+func (p *Provider) listAll(ctx context.Context) (listed map[string]string, self bool, err error) {
 	want, err := p.selections(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	listed := map[string]string{}
+	listed = map[string]string{}
 	for _, s := range want {
 		arns, err := p.list(ctx, s)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		for _, arn := range arns {
 			listed[lastPart(arn)] = arn
 		}
 	}
+	_, self = listed[p.task.ID]
 	delete(listed, p.task.ID)
 	delete(listed, "")
-	return listed, nil
+	if len(listed) > 0 || self {
+		return listed, self, nil
+	}
+	expected, err := p.expectsSelf(ctx, want)
+	if err != nil {
+		return nil, false, err
+	}
+	if expected {
+		return nil, false, fmt.Errorf("%w: the list of tasks in cluster %q is empty and lacks even the own task %s, so that it is not up to date",
+			ErrTemporary, p.cluster, p.task.ID)
+	}
+	return listed, self, nil
 }
 
 // recall splits the listed tasks into those about which all is known and those to ask about.
@@ -136,16 +155,17 @@ func (p *Provider) peerFrom(id string, s sighting) peer {
 			s.refused = noHostAddress(s.instance)
 		}
 	}
-	made := peer{rank: s.rank, started: s.started, instance: s.instance, refused: s.refused}
+	made := peer{rank: s.rank, started: s.started, instance: s.instance, reason: s.reason, settled: s.final, refused: s.refused}
 	switch {
 	case s.refused != nil:
-		p.cfg.Logger.Warn("task left out", "task", id, "reason", "cannot be reached", "err", s.refused)
+		p.cfg.Logger.Warn("task left out", "task", id, "reason", reasonUnreachable, "err", s.refused)
+		made.reason = reasonUnreachable
 		made.settled = errors.Is(s.refused, ErrHostPort) // an attribute may still be set
 	case !s.ip.IsValid():
 		p.cfg.Logger.Debug("task left out", "task", id, "reason", s.reason)
 	default:
 		made.addr = netip.AddrPortFrom(s.ip, uint16(s.port))
-		made.settled = s.rank == 0
+		made.settled = s.rank == 0 && !p.cfg.SkipUnhealthy
 	}
 	return made
 }
@@ -157,27 +177,4 @@ func (p *Provider) forgetHosts() {
 		used[peer.instance] = true
 	}
 	maps.DeleteFunc(p.host, func(arn string, _ netip.Addr) bool { return !used[arn] })
-}
-
-// answer makes the list of what p.seen has. A list that is empty only because no task can be
-// reached is an error: others are there.
-func (p *Provider) answer() ([]string, error) {
-	var refused error
-	unreachable := 0
-	reachable := make([]peer, 0, len(p.seen))
-	for _, id := range slices.Sorted(maps.Keys(p.seen)) {
-		switch peer := p.seen[id]; {
-		case peer.addr.IsValid():
-			reachable = append(reachable, peer)
-		case peer.refused != nil:
-			refused = peer.refused
-			unreachable++
-		}
-	}
-	if len(reachable) == 0 && refused != nil {
-		return nil, fmt.Errorf("ecs: %d other tasks run in cluster %q, none of which can be reached; one of them: %w", unreachable, p.cluster, refused)
-	}
-	addrs := addresses(reachable)
-	p.cfg.Logger.Debug("tasks listed", "cluster", p.cluster, "listed", len(p.seen), "peers", len(addrs))
-	return addrs, nil
 }

@@ -1,6 +1,7 @@
 package ecs_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -23,6 +24,7 @@ func TestManyTasksArePagedAndDescribedByTheHundred(t *testing.T) {
 		want = append(want, task.Address()+":7946")
 	}
 	p := newProvider(t, own, nil)
+	p.SetSleep(func(context.Context, time.Duration) error { return nil })
 	wantPeers(t, p, want...)
 	wantCalls(t, fake, "ListTasks=3", "DescribeTasks=4") // one of them for the own task
 	wantPeers(t, p, want...)

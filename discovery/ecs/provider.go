@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/runrig-go/runrig/discovery"
 )
@@ -21,15 +22,22 @@ type Provider struct {
 	api      api
 	cluster  string // to look in
 
-	policyShown atomic.Bool
+	sleep func(context.Context, time.Duration) error
 
-	turn chan struct{} // holds one token; whoever took it may use what follows
-	meta metadata
-	self *discovery.Self       // once known
-	own  *ownTask              // once described
-	want []selection           // once known
-	seen map[string]peer       // by task id: what the last good poll found
-	host map[string]netip.Addr // by ARN of the container instance
+	policyShown atomic.Bool
+	known       atomic.Pointer[Task] // as Task tells it
+	polls       atomic.Uint64        // that have ended
+
+	turn     chan struct{} // holds one token; whoever took it may use what follows
+	meta     metadata
+	self     *discovery.Self       // once known
+	own      *ownTask              // once described
+	want     []selection           // once known
+	seen     map[string]peer       // by task id: what the last good poll found
+	selfSeen bool                  // and whether the own task was listed
+	failure  error                 // of the last poll
+	told     string                // the last summary that was logged
+	host     map[string]netip.Addr // by ARN of the container instance
 }
 
 var (
@@ -62,6 +70,7 @@ func newProvider(ctx context.Context, cfg Config, env func(string) string) (*Pro
 		env:      env,
 		rule:     addressRule{loopback: at.onLoopback()},
 		endpoint: newMetadataClient(at),
+		sleep:    sleep,
 		turn:     make(chan struct{}, 1),
 		seen:     map[string]peer{},
 		host:     map[string]netip.Addr{},
@@ -73,6 +82,7 @@ func newProvider(ctx context.Context, cfg Config, env func(string) string) (*Pro
 	if p.task, err = p.meta.identity(); err != nil {
 		return nil, err
 	}
+	p.known.Store(&p.task)
 	if p.cluster = cfg.Cluster; p.cluster == "" {
 		p.cluster = p.task.Cluster
 	}
@@ -82,8 +92,9 @@ func newProvider(ctx context.Context, cfg Config, env func(string) string) (*Pro
 	return p, nil
 }
 
-// Task returns what the metadata said about the task this process runs in.
-func (p *Provider) Task() Task { return p.task }
+// Task returns what is known about the task this process runs in: what the metadata said and, once
+// Peers or Self needed to ask the API about it, what that said. It does not wait.
+func (p *Provider) Task() Task { return p.known.Load().clone() }
 
 // take waits for the turn and returns how to give it back.
 func (p *Provider) take(ctx context.Context) (giveBack func(), err error) {

@@ -2,6 +2,7 @@ package ecs_test
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -57,8 +58,11 @@ func TestFargateWithoutConfiguration(t *testing.T) {
 	want := ecs.Task{
 		ID: own.ID(), ARN: own.ARN(), Cluster: "arn:aws:ecs:eu-central-1:123456789012:cluster/prod", Family: "web",
 		Zone: "eu-central-1a", LaunchType: "FARGATE", NetworkMode: "awsvpc", Container: "app",
+		// and what its description adds
+		Service: "web", Group: "service:web", Deployment: "ecs-svc/web", Tags: map[string]string{},
+		Definition: "arn:aws:ecs:eu-central-1:123456789012:task-definition/web:1",
 	}
-	if task != want {
+	if !reflect.DeepEqual(task, want) {
 		t.Errorf("Task gave\n%+v, want\n%+v", task, want)
 	}
 }
@@ -135,13 +139,18 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	fake := newFake(t, ecstest.Config{})
 	task := addTask(t, fake, web("10.0.0.1"))
 	for field, change := range map[string]func(*ecs.Config){
-		"Config.Port is -1":               func(c *ecs.Config) { c.Port = -1 },
-		"Config.Port is 65536":            func(c *ecs.Config) { c.Port = 65536 },
-		"Config.Services has an empty":    func(c *ecs.Config) { c.Services = []string{"web", ""} },
-		"Config.Families has an empty":    func(c *ecs.Config) { c.Families = []string{""} },
-		`Config.MetadataURL is "here"`:    func(c *ecs.Config) { c.MetadataURL = "here" },
-		"Config.AWS has no Credentials":   func(c *ecs.Config) { c.AWS.Credentials = nil },
-		`Config.MetadataURL is "file:///`: func(c *ecs.Config) { c.MetadataURL = "file:///etc/passwd" },
+		"Config.Port is -1":            func(c *ecs.Config) { c.Port = -1 },
+		"Config.Port is 65536":         func(c *ecs.Config) { c.Port = 65536 },
+		"Config.Services has an empty": func(c *ecs.Config) { c.Services = []string{"web", ""} },
+		"Config.Families has an empty": func(c *ecs.Config) { c.Families = []string{""} },
+		"Config.WholeCluster is set beside Serv": func(c *ecs.Config) {
+			c.WholeCluster, c.Services, c.Tags = true, []string{"web"}, map[string]string{"a": "b"}
+		},
+		"every task of the cluster would be a peer; set Tags or Filter": func(c *ecs.Config) { c.WholeCluster = true },
+		"Config.Tags has an empty key":                                  func(c *ecs.Config) { c.Tags = map[string]string{"": "b"} },
+		`Config.MetadataURL is "here"`:                                  func(c *ecs.Config) { c.MetadataURL = "here" },
+		"Config.AWS has no Credentials":                                 func(c *ecs.Config) { c.AWS.Credentials = nil },
+		`Config.MetadataURL is "file:///`:                               func(c *ecs.Config) { c.MetadataURL = "file:///etc/passwd" },
 	} {
 		cfg := task.Config()
 		change(&cfg)

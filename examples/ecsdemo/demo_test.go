@@ -256,6 +256,29 @@ func TestThreeTasksTalkAndOneLeaves(t *testing.T) {
 	}
 }
 
+// TestDeployment replaces all tasks under load.
+func TestDeployment(t *testing.T) {
+	heavy(t)
+	p := start(t, nil, "-deploy", "-tasks", "2")
+	if code := p.wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	out := p.output()
+	if all := tasks(out); len(all) != 4 {
+		t.Errorf("%d tasks were started, want 4", len(all))
+	}
+	for _, kind := range []string{"send", "request"} {
+		row := rows(out, kind)
+		if len(row) != 1 || len(row[0]) != 4 {
+			t.Fatalf("no row of the table for %s: %q", kind, row)
+		}
+		sent, handled, failed, lost := row[0][0], row[0][1], row[0][2], row[0][3]
+		if n, _ := strconv.Atoi(sent); n < 200 || handled != sent || failed != "0" || lost != "0" {
+			t.Errorf("%s: %s sent, %s handled, %s failed, %s lost", kind, sent, handled, failed, lost)
+		}
+	}
+}
+
 func contains(text string) func(string) bool {
 	return func(output string) bool { return strings.Contains(output, text) }
 }

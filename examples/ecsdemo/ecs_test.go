@@ -1,16 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"net"
 	"os"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/runrig-go/runrig/cluster"
 	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
 )
 
@@ -81,37 +77,6 @@ func TestDoesNotRehearseOnABrokenECS(t *testing.T) {
 	}
 	if strings.Contains(p.output(), "rehears") {
 		t.Error("it rehearsed")
-	}
-}
-
-// TestTemplate holds what the template says to what the program needs.
-func TestTemplate(t *testing.T) {
-	t.Parallel()
-	template, err := os.ReadFile("service.cfn.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	docker, err := os.ReadFile("Dockerfile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	actions := regexp.MustCompile(`ecs:[A-Z]\w+`).FindAllString(string(template), -1)
-	if want := []string{"ecs:ListTasks", "ecs:DescribeTasks"}; !slices.Equal(actions, want) {
-		t.Errorf("the template allows %q, want %q", actions, want)
-	}
-	for _, text := range []string{
-		"Name: " + secretVariable,
-		fmt.Sprintf("{ContainerPort: %d, Protocol: tcp}", cluster.DefaultPort),
-		fmt.Sprintf("{ContainerPort: %d, Protocol: udp}", cluster.DefaultPort),
-		"Command: [CMD, /ecsdemo, healthcheck]",
-		"StartPeriod: 100",
-	} {
-		if !strings.Contains(string(template), text) {
-			t.Errorf("the template lacks %q", text)
-		}
-	}
-	if !strings.Contains(string(docker), `ENTRYPOINT ["/ecsdemo"]`) {
-		t.Error("the image has no /ecsdemo to check its health with")
 	}
 }
 

@@ -15,29 +15,32 @@ import (
 // checkHealth asks the task that listens at this address on this machine. It is
 // the container's health check: its image has no shell and no curl.
 func checkHealth(ctx context.Context, listen string) error {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return fmt.Errorf("-http %s: %w", listen, err)
-	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/health", nil)
-	if err != nil {
-		return err
-	}
-	client := http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
-	resp, err := client.Do(req)
+	resp, err := getLocal(ctx, listen, "/health")
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s", req.URL, resp.Status)
+		return fmt.Errorf("%s answered %s", resp.Request.URL, resp.Status)
 	}
 	return nil
+}
+
+// getLocal asks who listens at this address on this machine, 4 s at most.
+func getLocal(ctx context.Context, listen, path string) (*http.Response, error) {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return nil, fmt.Errorf("-http %s: %w", listen, err)
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	client := http.Client{Timeout: 4 * time.Second, Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
+	return client.Do(req)
 }
 
 // checkOwnHealth is a verticle that does each second what ECS would do.

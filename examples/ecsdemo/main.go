@@ -8,11 +8,14 @@
 // With -peers it is one node that knows the others by their addresses.
 //
 //	ecsdemo [-tasks N] [-for DURATION] [-kill DURATION] [-stop DURATION] [-gossip] [-bridge]
+//	ecsdemo -deploy [-tasks N] [-bridge]
 //	ecsdemo -peers HOST:PORT,… [-bind HOST:PORT] [-advertise HOST:PORT] [-http HOST:PORT] [-gossip]
 //	ecsdemo healthcheck [-http HOST:PORT]
+//	ecsdemo doctor [-http HOST:PORT] [-bind HOST:PORT]
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -36,23 +39,26 @@ const secretVariable = "RUNRIG_SECRET"
 
 type settings struct {
 	peers, bind, advertise, http string
-	gossip, rehearsed            bool
+	gossip, stream, rehearsed    bool
+	calm                         <-chan struct{} // closed when the stream is to end
 	rehearsal                    rehearsal.Config
 }
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: shortTime})))
-	args := os.Args[1:]
-	healthcheck := len(args) > 0 && args[0] == "healthcheck"
-	if healthcheck {
-		args = args[1:]
+	args, command := os.Args[1:], ""
+	if len(args) > 0 && (args[0] == "healthcheck" || args[0] == "doctor") {
+		command, args = args[0], args[1:]
 	}
 	s := parse(args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	run := s.run
-	if healthcheck {
+	switch command {
+	case "healthcheck":
 		run = func(ctx context.Context) error { return checkHealth(ctx, s.http) }
+	case "doctor":
+		run = func(ctx context.Context) error { return examine(ctx, s, os.Stdout) }
 	}
 	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "ecsdemo:", err)
@@ -68,12 +74,14 @@ func parse(args []string) settings {
 	f.StringVar(&s.advertise, "advertise", "", "`address` (host:port) at which other nodes reach this one, where it is another than -bind")
 	f.StringVar(&s.http, "http", ":8080", "`address` (host:port) of GET /health")
 	f.BoolVar(&s.gossip, "gossip", false, "publish over the gossip lane")
+	f.BoolVar(&s.stream, "stream", false, "send and request all the time, and log the account of it; -deploy starts its tasks with it")
 	f.BoolVar(&s.rehearsed, "rehearsed", false, "leave when standard input ends; the rehearsal starts its tasks with it")
 	f.IntVar(&s.rehearsal.Tasks, "tasks", 3, "rehearse with this `number` of tasks")
 	f.DurationVar(&s.rehearsal.For, "for", 0, "end the rehearsal after this `time`")
 	f.DurationVar(&s.rehearsal.Kill, "kill", 0, "SIGKILL the oldest task this `time` after all are up")
 	f.DurationVar(&s.rehearsal.Stop, "stop", 0, "SIGTERM the oldest task this `time` after all are up")
 	f.BoolVar(&s.rehearsal.Bridge, "bridge", false, "rehearse with all tasks at 127.0.0.1, as in ECS's bridge mode")
+	f.BoolVar(&s.rehearsal.Deploy, "deploy", false, "rehearse a deployment: replace all tasks one by one under a stream of messages, tell what became of them, and end")
 	_ = f.Parse(args) // it exits on errors
 	if f.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "ecsdemo: unexpected argument %q\n", f.Arg(0))
@@ -89,7 +97,7 @@ func (s settings) run(ctx context.Context) error {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
-		leaveWithParent(cancel)
+		s.calm = followParent(cancel)
 	}
 	if s.peers != "" {
 		return s.runStatic(ctx)
@@ -111,6 +119,8 @@ func (s settings) runOnECS(ctx context.Context, p *ecs.Provider) error {
 		cluster: cluster.Config{Discovery: p, Secrets: cluster.SecretsFromEnv(secretVariable), Bind: s.bind, Advertise: s.advertise},
 		listen:  s.http,
 		gossip:  s.gossip,
+		stream:  s.stream,
+		calm:    s.calm,
 	}.run(ctx)
 }
 
@@ -123,27 +133,35 @@ func (s settings) runStatic(ctx context.Context) error {
 	if os.Getenv(secretVariable) != "" {
 		c.Secrets = cluster.SecretsFromEnv(secretVariable)
 	}
-	return task{cluster: c, listen: s.http, gossip: s.gossip, check: true}.run(ctx)
+	return task{cluster: c, listen: s.http, gossip: s.gossip, stream: s.stream, check: true}.run(ctx)
 }
 
 func (s settings) rehearse(ctx context.Context) error {
 	c := s.rehearsal
 	c.Out = os.Stdout
 	if s.gossip {
-		c.Args, c.Lossy = []string{"-gossip"}, true
+		c.Args, c.Lossy = append(c.Args, "-gossip"), true
+	}
+	if c.Deploy {
+		c.Args = append(c.Args, "-stream")
 	}
 	return rehearsal.Run(ctx, c)
 }
 
-// leaveWithParent calls leave when the process that started this one closes
-// this one's standard input, or dies. An interrupt is then the parent's: a
-// terminal sends it to both.
-func leaveWithParent(leave func()) {
+// followParent calls leave when the process that started this one closes this
+// one's standard input, or dies; the channel is closed then, or at the first
+// line. An interrupt is then the parent's: a terminal sends it to both.
+func followParent(leave func()) (calm <-chan struct{}) {
 	signal.Ignore(os.Interrupt)
+	line := make(chan struct{})
 	go func() { // until the process ends
-		_, _ = io.Copy(io.Discard, os.Stdin)
+		in := bufio.NewReader(os.Stdin)
+		_, _ = in.ReadString('\n')
+		close(line)
+		_, _ = io.Copy(io.Discard, in)
 		leave()
 	}()
+	return line
 }
 
 // shortTime leaves the date out of a line's time.

@@ -18,6 +18,9 @@ type task struct {
 	listen  string // where HTTPVerticle listens
 	gossip  bool
 	check   bool // check the own health, where no ECS does
+
+	stream bool            // send and request all the time
+	calm   <-chan struct{} // closed when the stream is to end
 }
 
 // run runs the task until ctx ends and then leaves gracefully.
@@ -28,13 +31,20 @@ func (t task) run(ctx context.Context) error {
 		return err
 	}
 	local := ownName(node.Self().Addr)
-	web := &HTTPVerticle{Listen: t.listen, Local: local, Gossip: t.gossip}
+	web := &HTTPVerticle{Listen: t.listen, Local: local, Gossip: t.gossip, Peers: serveInspection(node)}
 	parts := []verticle.Verticle{&PointVerticle{local}, &BroadcastVerticle{local}, web}
 	if t.check {
 		parts = append(parts, checkOwnHealth(t.listen))
 	}
+	flow := newStream(local, t.calm)
+	if t.stream {
+		parts = append(parts, flow.verticles()...)
+	}
 	err = verticle.Run(ctx, eb, parts...)
 	err = errors.Join(err, node.Close())
+	if t.stream {
+		flow.tell()
+	}
 
 	s := eb.Stats()
 	slog.Info("stopped", "local", local, "sent", web.sent.Load(), "failed", web.failed.Load(),

@@ -57,9 +57,15 @@ func printGreeting(name, local string) bus.Handler {
 		if err := m.Decode(&g); err != nil {
 			return err
 		}
-		slog.Info("received", "verticle", name, "local", local, "received", g.IP, "via", m.Via().String(), "n", g.N)
+		logReceived(slog.Default(), name, local, g, m.Via().String())
 		return nil
 	})
+}
+
+// logReceived writes the line that shows, in the log of all tasks, a message
+// that crossed from one to another.
+func logReceived(log *slog.Logger, name, local string, g greeting, via string) {
+	log.Info("received", "verticle", name, "local", local, "received", g.IP, "via", via, "n", g.N)
 }
 
 // HTTPVerticle answers GET /health and, at each one, sends this task's IP to
@@ -68,6 +74,8 @@ type HTTPVerticle struct {
 	Listen string // host:port
 	Local  string // this task's IP
 	Gossip bool   // publish over the gossip lane
+
+	Peers http.HandlerFunc // answers GET /peers, for the doctor
 
 	server       *http.Server
 	eb           *bus.EventBus
@@ -87,6 +95,7 @@ func (v *HTTPVerticle) Start(_ context.Context, d *verticle.Deployment) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", v.health)
+	mux.HandleFunc("GET /peers", v.Peers)
 	v.eb = d.EventBus()
 	v.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	d.Go(func(context.Context) error {

@@ -1,6 +1,7 @@
 package ecstest
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -36,6 +37,10 @@ func (f *Fake) serveControl(w http.ResponseWriter, r *http.Request) {
 	}
 	if fault, ok := f.count(action); ok {
 		fault.answer(w, r, f.closing)
+		return
+	}
+	if !f.affords() {
+		writeError(w, http.StatusBadRequest, "ThrottlingException", "Rate exceeded")
 		return
 	}
 	answer, err := f.perform(action, r)
@@ -124,7 +129,7 @@ func (f *Fake) listTasks(in listTasksInput) (any, error) {
 	}
 	arns := []string{}
 	for _, t := range f.tasks {
-		if t.cluster == c && t.matches(in) {
+		if t.cluster == c && f.lists(t, in) {
 			arns = append(arns, t.ARN())
 		}
 	}
@@ -159,19 +164,30 @@ func (f *Fake) page(in listTasksInput) (from, size int, err error) {
 	return from, size, nil
 }
 
-// matches says whether the task is in the list that in asks for. f.mu is held.
+// lists says whether the task is in the list that in asks for, which is Config.Lag old. f.mu is held.
+func (f *Fake) lists(t *Task, in listTasksInput) bool {
+	then := f.cfg.Now().Add(-f.cfg.Lag)
+	status := t.line.at(then)
+	if status == "" || !t.removed.IsZero() && !t.removed.After(then) {
+		return false
+	}
+	return cmp.Or(in.DesiredStatus, "RUNNING") == desired(status) && t.matches(in)
+}
+
+// matches says whether the task passes the filters of in.
 func (t *Task) matches(in listTasksInput) bool {
 	wants := func(want, have string) bool { return want == "" || want == have }
 	instance := ""
 	if t.instance != nil {
 		instance = lastPart(t.instance.arn)
 	}
-	desired := in.DesiredStatus
-	if desired == "" {
-		desired = "RUNNING"
-	}
-	return desired == t.desired && wants(lastPart(in.ServiceName), t.cfg.Service) && wants(in.Family, t.cfg.Family) &&
+	return wants(lastPart(in.ServiceName), t.cfg.Service) && wants(in.Family, t.cfg.Family) &&
 		wants(in.StartedBy, t.cfg.StartedBy) && wants(in.LaunchType, t.cfg.LaunchType) && wants(lastPart(in.ContainerInstance), instance)
+}
+
+// finds says whether the task can be described. f.mu is held.
+func (f *Fake) finds(t *Task) bool {
+	return t.removed.IsZero() && t.line.at(f.cfg.Now().Add(-f.cfg.Lag)) != ""
 }
 
 // findCluster takes a name or an ARN; "" is "default". f.mu is held.
@@ -194,6 +210,7 @@ type describeInput struct {
 	Cluster            string
 	Tasks              []string
 	ContainerInstances []string
+	Include            []string
 }
 
 func (f *Fake) describeTasks(in describeInput) (any, error) {
@@ -208,11 +225,11 @@ func (f *Fake) describeTasks(in describeInput) (any, error) {
 	}
 	tasks, failures := []any{}, []any{}
 	for _, want := range in.Tasks {
-		i := slices.IndexFunc(f.tasks, func(t *Task) bool { return t.cluster == c && t.id == lastPart(want) })
+		i := slices.IndexFunc(f.tasks, func(t *Task) bool { return t.cluster == c && t.id == lastPart(want) && f.finds(t) })
 		if i < 0 {
 			failures = append(failures, missing(want))
 		} else {
-			tasks = append(tasks, f.tasks[i].describe())
+			tasks = append(tasks, f.tasks[i].describe(slices.Contains(in.Include, "TAGS")))
 		}
 	}
 	slices.Reverse(tasks) // no order is promised

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
+	"time"
 )
 
 // The key that Env and Config give, and the only one the fake accepts.
@@ -25,12 +27,24 @@ const Metadata = "Metadata"
 type Config struct {
 	// Listen is the TCP address to listen on; "" means a free port of 127.0.0.1.
 	Listen string
+	// URL is where tasks reach the fake, as [Task.Env] and [Task.Config] say; "" means where it listens.
+	// It is needed when Listen has no particular address, or when something stands in between.
+	URL string
 	// Region is the AWS region it plays; "" means "eu-central-1".
 	Region string
 	// Account is the AWS account; "" means "123456789012".
 	Account string
 	// PageSize is the most tasks in one answer of ListTasks, 1 to 100; 0 means 100.
 	PageSize int
+	// Lag is how long it takes until a list shows a change, and until a new task is known at all: the
+	// API of ECS is eventually consistent. 0 means that everything is seen at once.
+	Lag time.Duration
+	// Budget makes the fake throttle as AWS does: 20 calls a second, with bursts of 100.
+	Budget bool
+	// Now is the clock by which statuses change, Lag passes, faults end and the budget is refilled; it
+	// may be called concurrently. Nil means time.Now. A process that plays a task is stopped by
+	// the real clock.
+	Now func() time.Time
 	// InstanceAttributes gives the attributes of the container instance with this address, each
 	// time it is described; it must not call methods of the Fake. Nil means
 	// {"private-ip": address}, the attribute that package ecs reads.
@@ -38,21 +52,23 @@ type Config struct {
 }
 
 // Fake is one region of one account of ECS. Its methods may be called concurrently. It is also an
-// http.Handler, for who wants to serve it in another way as well.
+// http.Handler, for who wants to serve it in another way as well: at another address, or, called
+// as a function by the HTTPClient of an aws.Config, in the virtual time of testing/synctest.
 type Fake struct {
-	cfg      Config
-	url      string
-	server   *http.Server
-	closing  chan struct{} // closed when the fake is
-	served   chan struct{} // closed when the server's goroutine has ended
-	handlers sync.WaitGroup
+	cfg     Config
+	server  *http.Server
+	closing chan struct{} // closed when the fake is
+	served  chan struct{} // closed when the server's goroutine has ended
 
 	mu       sync.Mutex
 	closed   bool
+	requests int                 // that are being answered
+	idle     chan struct{}       // made by Close, closed when requests is 0
 	clusters map[string]*cluster // by name
 	tasks    []*Task             // in the order of creation
 	faults   []*Fault
 	calls    map[string]int
+	budget   budget
 }
 
 type cluster struct {
@@ -75,6 +91,12 @@ func New(cfg Config) (*Fake, error) {
 	if cfg.PageSize < 1 || cfg.PageSize > 100 {
 		return nil, fmt.Errorf("ecstest: Config.PageSize is %d, want 1 to 100", cfg.PageSize)
 	}
+	if cfg.Lag < 0 {
+		return nil, fmt.Errorf("ecstest: Config.Lag is %v, want no negative time", cfg.Lag)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	if cfg.InstanceAttributes == nil {
 		cfg.InstanceAttributes = func(address string) map[string]string { return map[string]string{"private-ip": address} }
 	}
@@ -82,9 +104,12 @@ func New(cfg Config) (*Fake, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ecstest: Config.Listen %q: %w", cfg.Listen, err)
 	}
+	if cfg.URL, err = reachedAt(cfg.URL, listener.Addr()); err != nil {
+		_ = listener.Close()
+		return nil, err
+	}
 	f := &Fake{
 		cfg:      cfg,
-		url:      "http://" + listener.Addr().String(),
 		closing:  make(chan struct{}),
 		served:   make(chan struct{}),
 		clusters: map[string]*cluster{},
@@ -98,21 +123,37 @@ func New(cfg Config) (*Fake, error) {
 	return f, nil
 }
 
-// URL is where the fake listens: "http://127.0.0.1:PORT".
-func (f *Fake) URL() string { return f.url }
+// reachedAt returns the URL at which tasks reach the fake.
+func reachedAt(configured string, listens net.Addr) (string, error) {
+	if configured != "" {
+		return strings.TrimRight(configured, "/"), nil
+	}
+	if ap, err := netip.ParseAddrPort(listens.String()); err == nil && ap.Addr().IsUnspecified() {
+		return "", fmt.Errorf("ecstest: Config.Listen is %v, which is every address; set Config.URL to where tasks reach it", listens)
+	}
+	return "http://" + listens.String(), nil
+}
 
-// Close stops the fake: requests that hang are ended, connections closed. It returns when all its
-// goroutines have ended, and may be called again.
+// URL is where tasks reach the fake: Config.URL, else "http://127.0.0.1:PORT".
+func (f *Fake) URL() string { return f.cfg.URL }
+
+// Close stops the fake: processes that play tasks are killed, requests that hang are ended,
+// connections closed. It returns when all of its processes and goroutines have ended, and may be
+// called again. Stop the tasks first, and wait for them, when their ends matter.
 func (f *Fake) Close() error {
 	f.mu.Lock()
 	if !f.closed {
 		f.closed = true
 		close(f.closing)
+		if f.idle = make(chan struct{}); f.requests == 0 {
+			close(f.idle)
+		}
 	}
 	f.mu.Unlock()
+	f.killProcesses()
 	err := f.server.Close()
 	<-f.served
-	f.handlers.Wait()
+	<-f.idle
 	return err
 }
 
@@ -190,9 +231,9 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "closed", http.StatusServiceUnavailable)
 		return
 	}
-	f.handlers.Add(1) // not after Close has begun to wait
+	f.requests++
 	f.mu.Unlock()
-	defer f.handlers.Done()
+	defer f.answered()
 	switch {
 	case r.Method == http.MethodPost && r.URL.Path == "/":
 		f.serveControl(w, r)
@@ -200,6 +241,16 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.serveMetadata(w, r)
 	default:
 		http.NotFound(w, r)
+	}
+}
+
+// answered is called when a request is. (A sync.WaitGroup could not be used within and without a
+// bubble of testing/synctest.)
+func (f *Fake) answered() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.requests--; f.requests == 0 && f.closed {
+		close(f.idle)
 	}
 }
 

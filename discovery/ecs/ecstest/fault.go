@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"time"
 )
 
 // Fault is a wrong answer, given instead of the right one.
@@ -13,6 +14,8 @@ type Fault struct {
 	Action string
 	// Times is how many requests fail; 0 means all, until [Fake.ClearFaults].
 	Times int
+	// For is how long it lasts, from its injection; 0 means for as long as Times says.
+	For time.Duration
 	// Hang keeps the request without an answer until the client gives up or the fake is closed.
 	Hang bool
 	// Status is the HTTP status; 0 means 400.
@@ -23,6 +26,8 @@ type Fault struct {
 	Message string
 	// Body is the answer where Type is "".
 	Body string
+
+	ends time.Time // zero: not by time
 }
 
 // Throttle is a fault: the first n requests of any action are throttled; 0 means all of them.
@@ -48,6 +53,9 @@ func Hang(action string) Fault { return Fault{Action: action, Hang: true} }
 func (f *Fake) Inject(fault Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if fault.For > 0 {
+		fault.ends = f.cfg.Now().Add(fault.For)
+	}
 	f.faults = append(f.faults, &fault)
 }
 
@@ -63,6 +71,8 @@ func (f *Fake) count(action string) (fault Fault, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls[action]++
+	now := f.cfg.Now()
+	f.faults = slices.DeleteFunc(f.faults, func(fault *Fault) bool { return !fault.ends.IsZero() && !now.Before(fault.ends) })
 	for i, candidate := range f.faults {
 		if candidate.Action != action && (candidate.Action != "" || action == Metadata) {
 			continue

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -35,7 +36,7 @@ func (f *Fake) metadata(r *http.Request) (answer map[string]any, refusal int) {
 		return nil, http.StatusBadRequest
 	case (part[0] == "v3" || part[0] == "v4") && len(part) >= 2:
 		version := int(part[0][1] - '0')
-		i := slices.IndexFunc(f.tasks, func(t *Task) bool { return t.endpoint == part[1] })
+		i := slices.IndexFunc(f.tasks, func(t *Task) bool { return t.endpoint == part[1] && t.removed.IsZero() })
 		switch {
 		case i < 0 && version == 3:
 			return nil, http.StatusInternalServerError
@@ -58,7 +59,7 @@ func (f *Fake) taskAt(remote string) *Task {
 		return nil
 	}
 	for _, t := range f.tasks {
-		if ip, err := netip.ParseAddr(t.cfg.Address); err == nil && ip == from.Addr().Unmap() && t.cfg.NetworkMode == "awsvpc" && t.desired == "RUNNING" {
+		if ip, err := netip.ParseAddr(t.cfg.Address); err == nil && ip == from.Addr().Unmap() && t.cfg.NetworkMode == "awsvpc" && t.removed.IsZero() && t.status() != "STOPPED" {
 			return t
 		}
 	}
@@ -76,10 +77,10 @@ func (t *Task) taskDoc(version int) map[string]any {
 	doc := map[string]any{
 		"AvailabilityZone": t.cfg.Zone,
 		"Cluster":          t.fake.arn("cluster/" + t.cluster.name),
-		"DesiredStatus":    t.desired,
+		"DesiredStatus":    desired(t.status()),
 		"Family":           t.cfg.Family,
-		"KnownStatus":      t.status,
-		"Revision":         "1",
+		"KnownStatus":      t.status(),
+		"Revision":         strconv.Itoa(t.cfg.Revision),
 		"TaskARN":          t.ARN(),
 	}
 	if t.cfg.LaunchType != "FARGATE" {
@@ -104,11 +105,11 @@ func (t *Task) taskDoc(version int) map[string]any {
 
 func (t *Task) containerDoc(name string, version int) map[string]any {
 	doc := map[string]any{
-		"DesiredStatus": t.desired,
+		"DesiredStatus": desired(t.status()),
 		"DockerId":      t.id + "-" + name,
-		"DockerName":    "ecs-" + t.cfg.Family + "-1-" + name,
+		"DockerName":    "ecs-" + t.cfg.Family + "-" + strconv.Itoa(t.cfg.Revision) + "-" + name,
 		"Image":         "example/" + name + ":1",
-		"KnownStatus":   t.status,
+		"KnownStatus":   t.status(),
 		"Labels": map[string]any{
 			"com.amazonaws.ecs.cluster":                t.fake.arn("cluster/" + t.cluster.name),
 			"com.amazonaws.ecs.container-name":         name,

@@ -2,11 +2,12 @@ package ecstest
 
 import (
 	"net/netip"
+	"strconv"
 	"time"
 )
 
 // describe is the task as DescribeTasks shows it. fake.mu is held.
-func (t *Task) describe() map[string]any {
+func (t *Task) describe(tags bool) map[string]any {
 	doc := map[string]any{
 		"attachments":          t.attachments(),
 		"attributes":           []any{map[string]any{"name": "ecs.cpu-architecture", "value": "x86_64"}},
@@ -16,24 +17,24 @@ func (t *Task) describe() map[string]any {
 		"containers":           t.containers(),
 		"cpu":                  "256",
 		"createdAt":            epoch(t.created),
-		"desiredStatus":        t.desired,
+		"desiredStatus":        desired(t.status()),
 		"enableExecuteCommand": false,
 		"group":                t.group(),
-		"healthStatus":         "UNKNOWN",
-		"lastStatus":           t.status,
+		"healthStatus":         t.health,
+		"lastStatus":           t.status(),
 		"launchType":           t.cfg.LaunchType,
 		"memory":               "512",
 		"overrides":            map[string]any{"containerOverrides": []any{}},
-		"tags":                 []any{},
+		"tags":                 t.tags(tags),
 		"taskArn":              t.ARN(),
-		"taskDefinitionArn":    t.fake.arn("task-definition/" + t.cfg.Family + ":1"),
+		"taskDefinitionArn":    t.fake.arn("task-definition/" + t.cfg.Family + ":" + strconv.Itoa(t.cfg.Revision)),
 		"version":              1,
 	}
 	if t.cfg.StartedBy != "" {
 		doc["startedBy"] = t.cfg.StartedBy
 	}
-	if !t.started.IsZero() {
-		doc["startedAt"] = epoch(t.started)
+	if at := t.startedAt(); !at.IsZero() {
+		doc["startedAt"] = epoch(at)
 	}
 	if t.instance != nil {
 		doc["containerInstanceArn"] = t.instance.arn
@@ -42,6 +43,24 @@ func (t *Task) describe() map[string]any {
 		t.cfg.EditTask(doc)
 	}
 	return doc
+}
+
+func (t *Task) startedAt() time.Time {
+	if !t.cfg.StartedAt.IsZero() {
+		return t.cfg.StartedAt
+	}
+	return t.line.started(t.fake.cfg.Now())
+}
+
+// tags are shown only to who asks for them.
+func (t *Task) tags(asked bool) []any {
+	tags := []any{}
+	if asked {
+		for key, value := range t.cfg.Tags {
+			tags = append(tags, map[string]any{"key": key, "value": value})
+		}
+	}
+	return tags
 }
 
 // epoch is a time as AWS JSON has it: seconds.
@@ -55,10 +74,10 @@ func (t *Task) group() string {
 }
 
 // addressed says whether the network interface has its address already.
-func (t *Task) addressed() bool { return t.status != "PROVISIONING" }
+func (t *Task) addressed() bool { return t.status() != "PROVISIONING" }
 
 // runs says whether the containers have been started.
-func (t *Task) runs() bool { return t.status != "PROVISIONING" && t.status != "PENDING" }
+func (t *Task) runs() bool { return t.status() != "PROVISIONING" && t.status() != "PENDING" }
 
 func (t *Task) isIPv6() bool {
 	ip, err := netip.ParseAddr(t.cfg.Address)
@@ -98,9 +117,9 @@ func (t *Task) containers() []any {
 		c := map[string]any{
 			"containerArn":      t.fake.arn("container/" + t.cluster.name + "/" + t.id + "/" + name),
 			"cpu":               "0",
-			"healthStatus":      "UNKNOWN",
+			"healthStatus":      t.health,
 			"image":             "example/" + name + ":1",
-			"lastStatus":        t.status,
+			"lastStatus":        t.status(),
 			"name":              name,
 			"networkInterfaces": t.interfaces(),
 			"taskArn":           t.ARN(),

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -14,12 +15,6 @@ import (
 
 	"github.com/runrig-go/runrig/discovery/ecs"
 )
-
-// The states a task goes through, in order. From DEACTIVATING on it is not to run any more.
-var states = []string{
-	"PROVISIONING", "PENDING", "ACTIVATING", "RUNNING",
-	"DEACTIVATING", "STOPPING", "DEPROVISIONING", "STOPPED", "DELETED",
-}
 
 // TaskConfig describes a task. Only Address is needed.
 type TaskConfig struct {
@@ -42,6 +37,9 @@ type TaskConfig struct {
 	Sidecars  []string
 	// Status is the state in which the task is at first; "" means "RUNNING".
 	Status string
+	// Then are the changes of status that come by themselves; [Lifecycle] makes them. [Task.SetStatus]
+	// and [Task.Stop] put an end to them.
+	Then []Step
 	// Zone is the availability zone; "" means the first of the region.
 	Zone string
 	// LaunchType is "FARGATE", "EC2" or "EXTERNAL"; "" means FARGATE in awsvpc mode, else EC2.
@@ -50,6 +48,15 @@ type TaskConfig struct {
 	StartedAt time.Time
 	// StartedBy names the deployment; "" means one for each service.
 	StartedBy string
+	// Revision is that of the task definition; 0 means 1.
+	Revision int
+	// Tags are the tags of the task, which are shown to who asks for them.
+	Tags map[string]string
+	// Health is "HEALTHY", "UNHEALTHY" or "UNKNOWN"; "" means UNKNOWN, which a task without
+	// a health check of its container is.
+	Health string
+	// StopTimeout is what a process has between SIGTERM and SIGKILL; 0 means 30 seconds, as on ECS.
+	StopTimeout time.Duration
 	// MetadataVersion is the newest version of the metadata endpoint that Env and Config name: 4, 3
 	// or 2; 0 means 4. Version 2 is found by the caller's own address, which must be the task's.
 	MetadataVersion int
@@ -79,9 +86,10 @@ type Task struct {
 	created  time.Time
 
 	// guarded by fake.mu
-	status  string
-	desired string
-	started time.Time
+	line    timeline
+	health  string
+	removed time.Time // zero: is still there
+	process *process  // nil: none was started
 }
 
 // AddTask adds a task. The error names the field of cfg that is wrong.
@@ -98,7 +106,8 @@ func (f *Fake) AddTask(cfg TaskConfig) (*Task, error) {
 		cluster: f.cluster(cfg.Cluster),
 		id:      randomID(),
 		eni:     randomID(),
-		created: time.Now(),
+		created: f.cfg.Now(),
+		health:  cfg.Health,
 	}
 	t.endpoint = t.id + "-0527074092"
 	if cfg.Service != "" {
@@ -107,8 +116,7 @@ func (f *Fake) AddTask(cfg TaskConfig) (*Task, error) {
 	if cfg.LaunchType != "FARGATE" {
 		t.instance = f.instance(t.cluster, cfg.Address)
 	}
-	t.started = cfg.StartedAt
-	t.setStatus(cfg.Status)
+	t.line = script(t.created, cfg.Status, cfg.Then)
 	f.tasks = append(f.tasks, t)
 	return t, nil
 }
@@ -121,6 +129,11 @@ func (c TaskConfig) withDefaults(region string) (TaskConfig, error) {
 	c.Status = cmp.Or(c.Status, "RUNNING")
 	c.Zone = cmp.Or(c.Zone, region+"a")
 	c.MetadataVersion = cmp.Or(c.MetadataVersion, 4)
+	c.Revision = cmp.Or(c.Revision, 1)
+	c.Health = cmp.Or(c.Health, "UNKNOWN")
+	c.StopTimeout = cmp.Or(c.StopTimeout, 30*time.Second)
+	c.Then = slices.Clone(c.Then)
+	c.Tags = maps.Clone(c.Tags)
 	if c.LaunchType == "" {
 		c.LaunchType = "EC2"
 		if c.NetworkMode == "awsvpc" {
@@ -149,6 +162,15 @@ func (c TaskConfig) check() error {
 	if c.LaunchType == "FARGATE" && c.NetworkMode != "awsvpc" {
 		return fmt.Errorf("ecstest: TaskConfig.LaunchType is FARGATE, which has no network mode %q", c.NetworkMode)
 	}
+	if err := checkSteps(c.Then); err != nil {
+		return err
+	}
+	if !slices.Contains([]string{"HEALTHY", "UNHEALTHY", "UNKNOWN"}, c.Health) {
+		return fmt.Errorf("ecstest: TaskConfig.Health is %q, want HEALTHY, UNHEALTHY or UNKNOWN", c.Health)
+	}
+	if c.StopTimeout < 0 {
+		return fmt.Errorf("ecstest: TaskConfig.StopTimeout is %v, want no negative time", c.StopTimeout)
+	}
 	if c.MetadataVersion < 2 || c.MetadataVersion > 4 {
 		return fmt.Errorf("ecstest: TaskConfig.MetadataVersion is %d, want 2, 3 or 4", c.MetadataVersion)
 	}
@@ -168,8 +190,11 @@ func (t *Task) Address() string { return t.cfg.Address }
 func (t *Task) Status() string {
 	t.fake.mu.Lock()
 	defer t.fake.mu.Unlock()
-	return t.status
+	return t.status()
 }
+
+// status is Status with fake.mu held.
+func (t *Task) status() string { return t.line.at(t.fake.cfg.Now()) }
 
 // SetStatus moves the task to another state, one of PROVISIONING, PENDING, ACTIVATING, RUNNING,
 // DEACTIVATING, STOPPING, DEPROVISIONING, STOPPED and DELETED. From DEACTIVATING on it is no longer
@@ -184,25 +209,23 @@ func (t *Task) SetStatus(status string) {
 }
 
 // setStatus is SetStatus with fake.mu held.
-func (t *Task) setStatus(status string) {
-	t.status, t.desired = status, "RUNNING"
-	if slices.Index(states, status) > slices.Index(states, "RUNNING") {
-		t.desired = "STOPPED"
-	}
-	if status == "RUNNING" && t.started.IsZero() {
-		t.started = time.Now()
-	}
+func (t *Task) setStatus(status string) { t.line = t.line.set(t.fake.cfg.Now(), status) }
+
+// SetHealth changes the task's health to "HEALTHY", "UNHEALTHY" or "UNKNOWN".
+func (t *Task) SetHealth(health string) {
+	t.fake.mu.Lock()
+	defer t.fake.mu.Unlock()
+	t.health = health
 }
 
-// Stop moves the task to STOPPED. It can still be described, but is not listed as one to run. The
-// process that plays the task is the caller's to stop.
-func (t *Task) Stop() { t.SetStatus("STOPPED") }
-
-// Remove makes the fake forget the task, as ECS does an hour after it stopped.
+// Remove makes the fake forget the task, as ECS does an hour after it stopped: it is MISSING when
+// it is asked for, and is listed only for as long as Config.Lag.
 func (t *Task) Remove() {
 	t.fake.mu.Lock()
 	defer t.fake.mu.Unlock()
-	t.fake.tasks = slices.DeleteFunc(t.fake.tasks, func(other *Task) bool { return other == t })
+	if t.removed.IsZero() {
+		t.removed = t.fake.cfg.Now()
+	}
 }
 
 // Env returns the environment, as "NAME=value", that makes a process believe it runs in this task:
@@ -212,7 +235,7 @@ func (t *Task) Remove() {
 func (t *Task) Env() []string {
 	env := []string{
 		"AWS_EXECUTION_ENV=AWS_ECS_" + t.cfg.LaunchType,
-		"AWS_ENDPOINT_URL_ECS=" + t.fake.url,
+		"AWS_ENDPOINT_URL_ECS=" + t.fake.cfg.URL,
 		"AWS_ACCESS_KEY_ID=" + accessKeyID,
 		"AWS_SECRET_ACCESS_KEY=" + secretAccessKey,
 		"AWS_EC2_METADATA_DISABLED=true",
@@ -244,7 +267,7 @@ func (t *Task) Env() []string {
 // Config returns a configuration with which ecs.New, in the process of the caller, makes a provider
 // that believes to run in this task. Fields that a test wants different can be changed.
 func (t *Task) Config() ecs.Config {
-	url := t.fake.url
+	url := t.fake.cfg.URL
 	return ecs.Config{
 		MetadataURL: t.metadataURL(t.cfg.MetadataVersion),
 		AWS: &aws.Config{
@@ -260,9 +283,9 @@ func (t *Task) Config() ecs.Config {
 // 2, whatever task has the caller's address.
 func (t *Task) metadataURL(version int) string {
 	if version == 2 {
-		return t.fake.url + "/v2/metadata"
+		return t.fake.cfg.URL + "/v2/metadata"
 	}
-	return fmt.Sprintf("%s/v%d/%s", t.fake.url, version, t.endpoint)
+	return fmt.Sprintf("%s/v%d/%s", t.fake.cfg.URL, version, t.endpoint)
 }
 
 // bothProtocols returns the port mappings with one protocol each.

@@ -30,12 +30,14 @@ type Config struct {
 	For    time.Duration // how long; 0 is until the context ends
 	Kill   time.Duration // SIGKILL the oldest task so long after all are up; 0 is never
 	Stop   time.Duration // the same with SIGTERM
+	Deploy bool          // replace all tasks, one by one, as a rolling deployment does, and end
 	Args   []string      // more arguments for the tasks
 	Lossy  bool          // that Publish loses a message is no failure
 	Bridge bool          // all tasks at 127.0.0.1; so it is anyway where the system has no other address
 	Out    io.Writer     // where all lines go
 
 	every time.Duration // between health checks; 0 means healthInterval
+	hold  time.Duration // between the replacements of a deployment; 0 means holdTime
 }
 
 const (
@@ -71,7 +73,11 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	r.keepRunning(ctx)
 	r.finish()
-	r.tally.print(cfg.Out, r.label)
+	if cfg.Deploy {
+		r.tally.printDeployment(cfg.Out)
+	} else {
+		r.tally.print(cfg.Out, r.label)
+	}
 	return r.verdict()
 }
 
@@ -91,13 +97,14 @@ type rehearsal struct {
 	killed   []string       // the tasks that ended by a signal
 	problems []string
 	ending   bool              // nothing is replaced any more
+	rollout  rollout           // where a deployment is rehearsed
 	labels   map[string]string // by the name of the task
 
 	outMu sync.Mutex // guards writes to cfg.Out
 }
 
 func newRehearsal(cfg Config) (*rehearsal, error) {
-	cfg.every = cmp.Or(cfg.every, healthInterval)
+	cfg.every, cfg.hold = cmp.Or(cfg.every, healthInterval), cmp.Or(cfg.hold, holdTime)
 	fake, err := ecstest.New(ecstest.Config{})
 	if err != nil {
 		return nil, err
@@ -117,6 +124,10 @@ func (r *rehearsal) explain() {
 	addresses := "each with an IP of its own"
 	if r.places.shared {
 		addresses = "all at 127.0.0.1 with ports of their own, as in ECS's bridge mode"
+	}
+	if r.cfg.Deploy {
+		r.explainDeployment(addresses)
+		return
 	}
 	fmt.Fprintf(r.cfg.Out, `This process is not an ECS task, so it rehearses: a fake of the ECS API, and tasks (%d)
 as child processes of this program, %s.
@@ -140,16 +151,23 @@ func (r *rehearsal) launch() error {
 		return err
 	}
 	r.started++
-	t := &task{id: r.started, place: at}
+	t := &task{id: r.started, place: at, grace: stopTimeout}
+	if r.cfg.Deploy {
+		t.grace = deployStopTimeout
+	}
 	r.tally.add(at.name())
 	r.labels[at.name()] = fmt.Sprintf("%v %s", t, at.name())
-	if t.ecs, err = r.fake.AddTask(at.ecs()); err != nil {
+	described := at.ecs()
+	described.StartedBy = r.rollout.startedBy()
+	if t.ecs, err = r.fake.AddTask(described); err != nil {
 		return err
 	}
 	args := append([]string{"-rehearsed", "-bind", at.nodeAddr(), "-http", at.httpAddr()}, r.cfg.Args...)
 	line := func(text string) {
+		if counted := r.tally.line(text); counted && r.cfg.Deploy {
+			return
+		}
 		r.print(t.String(), text)
-		r.tally.line(text)
 	}
 	done := func() { r.events <- func() { r.exited(t) } }
 	if err := t.start(args, r.environment(t), line, done); err != nil {
@@ -199,7 +217,13 @@ func (r *rehearsal) watch(t *task) {
 func (r *rehearsal) keepRunning(ctx context.Context) {
 	var kill, stop <-chan time.Time
 	armed := false
+	if r.cfg.Deploy {
+		r.rollout.limit = time.After(deployLimit)
+	}
 	for !r.ending {
+		if r.cfg.Deploy && r.roll() {
+			return
+		}
 		if !armed && r.allUp() {
 			armed = true
 			kill, stop = after(r.cfg.Kill), after(r.cfg.Stop)
@@ -211,6 +235,10 @@ func (r *rehearsal) keepRunning(ctx context.Context) {
 			r.killOldest()
 		case <-stop:
 			r.stopOldest()
+		case <-r.rollout.pause:
+			r.rollout.pause = nil
+		case <-r.rollout.limit:
+			r.fail(fmt.Sprintf("the deployment is not done after %v", deployLimit))
 		case <-ctx.Done():
 			return
 		}
@@ -266,9 +294,14 @@ func (r *rehearsal) oldest() *task {
 
 // retire stops t and starts its replacement.
 func (r *rehearsal) retire(t *task) {
+	r.dismiss(t)
+	r.replace()
+}
+
+// dismiss stops t as ECS does.
+func (r *rehearsal) dismiss(t *task) {
 	t.ecs.SetStatus("DEACTIVATING")
 	t.stop()
-	r.replace()
 }
 
 func (r *rehearsal) replace() {
@@ -314,6 +347,7 @@ func (r *rehearsal) finish() {
 	var names []string
 	for _, t := range r.tasks {
 		t.unwatch()
+		t.calm()
 		if t.up && !t.leaving {
 			names = append(names, t.place.name())
 		}
@@ -324,8 +358,7 @@ func (r *rehearsal) finish() {
 	r.say("stopping %d tasks", len(r.tasks))
 	for _, t := range r.tasks {
 		if !t.leaving {
-			t.ecs.SetStatus("DEACTIVATING")
-			t.stop()
+			r.dismiss(t)
 		}
 	}
 	for len(r.tasks) > 0 {
@@ -353,7 +386,10 @@ func (r *rehearsal) settle() {
 // lost, and that is no failure.
 func (r *rehearsal) verdict() error {
 	problems, losses := append(r.problems, r.tally.faults()...), r.tally.losses(r.cfg.Lossy)
-	if len(r.killed) == 0 {
+	if r.cfg.Deploy {
+		problems = append(problems, r.deploymentProblems()...)
+	}
+	if len(r.killed) == 0 || r.cfg.Deploy {
 		problems = append(problems, losses...)
 	} else {
 		r.say("killed: %s. Lost with it, which is no failure: %s", strings.Join(r.killed, ", "), cmp.Or(strings.Join(losses, "; "), "nothing"))

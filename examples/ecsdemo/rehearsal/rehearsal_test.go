@@ -36,6 +36,7 @@ func playTask(args []string) int {
 	crash := f.Bool("crash", false, "end at once")
 	lose := f.Uint64("lose", 0, "the number of a message that is not received")
 	repeat := f.Bool("repeat", false, "receive all messages twice")
+	stream := f.String("stream", "", "tell an account of a stream in which so much is handled of the 7 that each task sends")
 	sick := f.Bool("sick", false, "fail all health checks but the first")
 	_ = f.Parse(args)
 	if *crash {
@@ -78,6 +79,9 @@ func playTask(args []string) int {
 		leave <- syscall.SIGTERM
 	}()
 	<-leave
+	if *stream != "" {
+		fmt.Printf("msg=stream kind=ecsdemo.request local=%s failed=0 sent=7 sent.sum=70 handled=%s handled.sum=%s0\n", local, *stream, *stream)
+	}
 	fmt.Printf("msg=stopped local=%s sent=%d bus.sent=0\n", local, n.Load())
 	return 0
 }
@@ -189,6 +193,52 @@ func TestRunReportsWhatIsWrong(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out, err := script(t, Config{Tasks: 1, Args: c.args}, received(5))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Run: %v, want %q\n%s", err, c.want, out)
+			}
+		})
+	}
+}
+
+func TestDeploymentReplacesAllOneByOne(t *testing.T) {
+	t.Parallel()
+	out, err := script(t, Config{Tasks: 2, Deploy: true, Args: []string{"-stream", "7"}, hold: time.Millisecond}, func(string) bool { return true })
+	if err != nil {
+		t.Fatalf("Run: %v\n%s", err, out)
+	}
+	rest := out
+	for _, next := range []string{
+		"all tasks are up", "task-3 started", "SIGTERM to task-1,", "task-1 ended: left", "task-4 started", "SIGTERM to task-2,", "task-2 ended: left",
+		"stopping 2 tasks", "request    28       28       0     0", "all that was sent is accounted for",
+	} {
+		_, after, ok := strings.Cut(rest, next)
+		if !ok {
+			t.Fatalf("no %q after what was before it:\n%s", next, out)
+		}
+		rest = after
+	}
+	if strings.Contains(out, "msg=received") || strings.Contains(out, "msg=stream") {
+		t.Errorf("the output shows what is only to be counted:\n%s", out)
+	}
+}
+
+func TestDeploymentReportsWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args []string
+		end  string // ends the rehearsal when it is seen
+		want string
+	}{
+		"messages of the stream are lost": {[]string{"-stream", "6"}, "never", "ecsdemo.request: 2 lost"},
+		"no stream":                       {nil, "never", "no task told of a stream"},
+		"an end before the beginning":     {[]string{"-stream", "7"}, "task-1 started", "the deployment did not begin"},
+		"an end before all are replaced":  {[]string{"-stream", "7"}, "task-2 started", "tasks that were not replaced: 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out, err := script(t, Config{Tasks: 1, Deploy: true, Args: c.args, hold: time.Millisecond}, func(line string) bool {
+				return !strings.Contains(line, c.end)
+			})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("Run: %v, want %q\n%s", err, c.want, out)
 			}

@@ -29,6 +29,7 @@ type tally struct {
 	sends     map[string]*numbers          // by sender: what some PointVerticle has received
 	publishes map[pair]*numbers            // what that BroadcastVerticle has received
 	twice     uint64                       // messages received more than once
+	flows     map[sender]flow              // the stream, by its kind instead of a verticle
 	stopped   map[string]map[string]string // a task's last line, with its bus's counters
 	end       time.Time                    // when the tasks were told to stop, if they were
 	last      map[string]bool              // the tasks that were up then
@@ -47,25 +48,32 @@ func newTally() *tally {
 		received:  map[pair]uint64{},
 		sends:     map[string]*numbers{},
 		publishes: map[pair]*numbers{},
+		flows:     map[sender]flow{},
 		stopped:   map[string]map[string]string{},
 		last:      map[string]bool{},
 	}
 }
 
-// line takes a line of a task's log; most of them mean nothing here.
-func (t *tally) line(text string) {
+// line takes a line of a task's log. It reports whether the line was one that
+// only repeats what the tables show.
+func (t *tally) line(text string) (counted bool) {
 	f := fields(text)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch f["msg"] {
+	case "stream":
+		t.flows[sender{f["kind"], f["local"]}] = flowOf(f)
 	case "received":
 		t.receive(pair{f["verticle"], f["local"], f["received"]}, number(f["n"]))
 	case "not sent":
-		t.failed[sender{f["verticle"], f["local"]}]++
+		if f["verticle"] != "" { // of the stream it is in the account
+			t.failed[sender{f["verticle"], f["local"]}]++
+		}
 	case "stopped":
 		t.stopped[f["local"]] = f
 		t.sent[f["local"]] = max(t.sent[f["local"]], number(f["sent"]))
 	}
+	return f["msg"] == "received" || f["msg"] == "stream"
 }
 
 func (t *tally) receive(p pair, n uint64) {
@@ -123,6 +131,11 @@ func (t *tally) settled() bool {
 	defer t.mu.Unlock()
 	for _, name := range t.names {
 		if t.lost(pointVerticle, name)+t.lost(broadcastVerticle, name) > 0 {
+			return false
+		}
+	}
+	for _, kind := range t.kinds() {
+		if t.total(kind).lost() > 0 {
 			return false
 		}
 	}

@@ -24,8 +24,10 @@ const (
 	healthRetries  = 3                // failures in a row that make a task unhealthy
 	startPeriod    = 20 * time.Second // in which failures do not count, until the first success
 
-	// stopTimeout is what a task has between SIGTERM and SIGKILL, ECS's default.
-	stopTimeout = 30 * time.Second
+	// What a task has between SIGTERM and SIGKILL: ECS's default, and less where
+	// the whole has to end in time.
+	stopTimeout       = 30 * time.Second
+	deployStopTimeout = 10 * time.Second
 )
 
 // task is a rehearsed task: a child process at a place of its own, and the fake
@@ -35,14 +37,15 @@ type task struct {
 	place place
 	ecs   *ecstest.Task
 	cmd   *exec.Cmd
-	stdin io.Closer // the task ends when it reads the end of it, as it does when this process dies
+	stdin io.WriteCloser // the task ends when it reads the end of it, as it does when this process dies
 
 	// The rest belongs to the goroutine that runs the rehearsal.
 	up        bool // it has passed a health check
 	leaving   bool // it was told to stop, and need not be replaced
 	unwatch   context.CancelFunc
 	killTimer *time.Timer
-	overdue   atomic.Bool // it was killed as it did not stop in time
+	grace     time.Duration // what it has to stop
+	overdue   atomic.Bool   // it was killed as it did not stop in time
 }
 
 func (t *task) String() string { return fmt.Sprintf("task-%d", t.id) }
@@ -150,7 +153,7 @@ func (t *task) check(ctx context.Context, client *http.Client) (h health, err er
 // stop tells the task to leave: SIGTERM, and SIGKILL when it takes too long.
 func (t *task) stop() {
 	t.leaving = true
-	t.killTimer = time.AfterFunc(stopTimeout, func() {
+	t.killTimer = time.AfterFunc(t.grace, func() {
 		t.overdue.Store(true)
 		t.kill()
 	})
@@ -158,6 +161,9 @@ func (t *task) stop() {
 		_ = t.stdin.Close() // for systems without signals; the task leaves at its end too
 	}
 }
+
+// calm tells the task to end its stream of messages, if it has one.
+func (t *task) calm() { _, _ = io.WriteString(t.stdin, "\n") } // it fails when the task has ended
 
 // kill is SIGKILL.
 func (t *task) kill() { _ = t.cmd.Process.Kill() }
@@ -173,7 +179,7 @@ func (t *task) ended() (how ending, text string) {
 	case state.Success():
 		return left, "left"
 	case t.overdue.Load():
-		return failed, fmt.Sprintf("did not stop within %v", stopTimeout)
+		return failed, fmt.Sprintf("did not stop within %v", t.grace)
 	case state.ExitCode() < 0:
 		return killed, state.String()
 	default:

@@ -1,0 +1,224 @@
+package bus
+
+import "fmt"
+
+const (
+	runMax    = 32      // messages that are allocated together
+	blockMax  = 4 << 10 // bytes of small bodies that are
+	smallBody = 1 << 10
+)
+
+// entry is a message of a run. Until it is delivered a small body is part of the
+// read buffer.
+type entry struct {
+	body     []byte
+	header   Header
+	id       uint64
+	deadline int64
+	cost     uint32
+	kind     uint8
+	codec    uint8
+	hops     uint8
+	owned    bool
+}
+
+// message adds one to the run of its consumer.
+func (r *reader) message(f *frame, owned bool) error {
+	kind := f.head[fKind]
+	if kind < kindSend || kind > kindPublish {
+		return fmt.Errorf("%w: message of kind %d", errMalformed, kind)
+	}
+	if r.to == nil || uint64(r.to.consumer.num) != f.head[fRoute] {
+		r.deliver()
+		if r.to = r.inbound(f.head[fRoute]); r.to == nil {
+			return fmt.Errorf("%w: message for route %d, which is not there", errMalformed, f.head[fRoute])
+		}
+	}
+	if kind == kindPublish && !r.to.alone(f) {
+		r.endRun()
+		return r.gotPublish(f, owned)
+	}
+	small := !owned && len(f.body) <= smallBody
+	if r.n == runMax || small && r.small+len(f.body) > blockMax {
+		r.deliver()
+	}
+	cost := messageCost + len(f.body) + f.header.size()
+	if err := r.to.take(int64(cost), f.head[fStarved] != 0); err != nil {
+		return err
+	}
+	e := &r.run[r.n]
+	r.n++
+	*e = r.entry(f, int64(cost))
+	e.body, e.owned = f.body, !small
+	switch {
+	case small:
+		r.small += len(f.body)
+	case !owned:
+		e.body = append([]byte(nil), f.body...)
+	}
+	return nil
+}
+
+func (r *reader) deadline(f *frame) int64 { return r.now + int64(min(f.head[fTimeLeft], 1<<40))*1e6 }
+
+// alone reports whether a publish goes to this consumer only.
+func (in *inbound) alone(f *frame) bool {
+	c := in.consumer
+	return in.known && f.skipped == nil && c.ring.mine.Load() == c && c.sibling.Load() == nil
+}
+
+// take notes that a message has come, and checks that its sender had credit for
+// it. Credit that is on its way to the sender counts: it has less.
+func (in *inbound) take(cost int64, starved bool) error {
+	if in.taken-in.paid >= in.window.Load() {
+		in.link.mu.Lock()
+		in.paid = in.returned
+		in.link.mu.Unlock()
+		if w := in.window.Load(); in.taken-in.paid >= w {
+			return fmt.Errorf("%w: message for route %d, whose window of %d bytes is used up", errMalformed, in.consumer.num, w)
+		}
+	}
+	if starved {
+		in.grow()
+	}
+	in.received++
+	in.taken += cost
+	return nil
+}
+
+// inbound returns the end of a route, nil if the peer cannot know such a one.
+func (l *link) inbound(num uint64) *inbound {
+	if num > maxRoutes {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	in := l.inLocked(uint32(num))
+	if in == nil || in.gone || !in.announced {
+		return nil
+	}
+	return in
+}
+
+// deliver hands the run over: one allocation for its Messages, one for its small
+// bodies, one lock.
+func (r *reader) deliver() {
+	if r.n == 0 {
+		return
+	}
+	ms := make([]Message, r.n)
+	var block []byte
+	if r.small > 0 {
+		block = make([]byte, 0, r.small)
+	}
+	for i := range ms {
+		e := &r.run[i]
+		body := e.body
+		if !e.owned {
+			n := len(block)
+			block = append(block, body...)
+			body = block[n:len(block):len(block)]
+		}
+		e.message(&ms[i], r.to, body)
+		e.header, e.body = nil, nil
+	}
+	r.unsettledIn.Add(int64(r.n))
+	r.n, r.small = 0, 0
+	r.to.put(ms)
+}
+
+// endRun delivers the run; what comes next may change the routes.
+func (r *reader) endRun() {
+	r.deliver()
+	r.to = nil
+}
+
+// message fills in a message of the entry.
+func (e *entry) message(m *Message, in *inbound, body []byte) {
+	m.Body, m.header, m.in, m.via = body, e.header, in, ViaLink
+	m.id, m.deadline, m.charge = e.id, e.deadline, e.cost
+	m.kind, m.codec, m.hops = e.kind, e.codec, e.hops
+}
+
+// entry returns what a message is but for its body.
+func (r *reader) entry(f *frame, cost int64) entry {
+	return entry{
+		header: f.header, id: f.head[fID], deadline: r.deadline(f), cost: uint32(cost),
+		kind: uint8(f.head[fKind]), codec: uint8(f.head[fCodec]), hops: uint8(f.head[fHops]),
+	}
+}
+
+// put gives messages to the consumer, or sends them back if it is closed.
+func (in *inbound) put(ms []Message) {
+	c := in.consumer
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		for i := range ms {
+			in.link.bounce(&ms[i])
+		}
+		return
+	}
+	start := c.putLocked(ms)
+	c.mu.Unlock()
+	if start {
+		c.start()
+	}
+}
+
+// gotPublish fans a publish out to the routes that the sender has charged:
+// those of the address that it had acknowledged and did not skip.
+func (r *reader) gotPublish(f *frame, owned bool) error {
+	skip, err := numbers(f.skipped)
+	if err != nil {
+		return err
+	}
+	first := r.inbound(f.head[fRoute])
+	if first == nil {
+		return fmt.Errorf("%w: publish for route %d, which is not there", errMalformed, f.head[fRoute])
+	}
+	body := f.body
+	if !owned {
+		body = append([]byte(nil), body...)
+	}
+	cost := int64(messageCost + len(body) + f.header.size())
+	ins := r.charged(first, skip)
+	for _, in := range ins {
+		if err := in.take(cost, f.head[fStarved] != 0); err != nil {
+			return err
+		}
+		r.unsettledIn.Add(1)
+	}
+	e := r.entry(f, cost)
+	e.fanOut(ins, body)
+	return nil
+}
+
+// fanOut gives a message to several consumers, which share its body.
+func (e *entry) fanOut(ins []*inbound, body []byte) {
+	for _, in := range ins {
+		ms := make([]Message, 1)
+		e.message(&ms[0], in, body)
+		in.put(ms)
+	}
+}
+
+// charged returns the routes of an address that the sender of a publish knew.
+func (l *link) charged(first *inbound, skip []uint32) (ins []*inbound) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+next:
+	for c := first.consumer.ring.mine.Load(); c != nil; c = c.sibling.Load() {
+		in := l.inLocked(c.num)
+		if in == nil || in.consumer != c || !in.known || in.gone {
+			continue
+		}
+		for _, n := range skip {
+			if n == c.num {
+				continue next
+			}
+		}
+		ins = append(ins, in)
+	}
+	return ins
+}

@@ -1,0 +1,134 @@
+package bus
+
+import (
+	"fmt"
+	"slices"
+)
+
+// What comes back over a link for what was sent: replies, credit, messages
+// unhandled, and requests that their callers gave up.
+
+// gotReply answers a request; owned says that the body is not in the read
+// buffer.
+func (l *link) gotReply(f *frame, owned bool) {
+	c := l.pend.take(f.head[fID])
+	if c == nil { // it has ended
+		l.core.stats.lateReplies.Add(1)
+		return
+	}
+	r := reply{
+		failed: f.head[fFailed] != 0, code: unzigzag(f.head[fCode]), header: f.header,
+		body: f.body, codec: uint8(f.head[fCodec]), shared: !owned,
+	}
+	c.answer(l.core.answerOf(&l.replied, &r, ViaLink))
+	l.core.poke()
+}
+
+// answerOf makes a reply a request's answer.
+func (c *core) answerOf(in *inbound, r *reply, via Via) answer {
+	if r.failed {
+		return answer{err: &ReplyError{Code: r.code, Message: string(r.body)}}
+	}
+	m := newMessage(r.body, !r.shared)
+	m.header, m.in, m.codec, m.via = r.header, in, r.codec, via
+	return answer{m: m}
+}
+
+// gotCredit books what the peer's consumer has settled.
+func (l *link) gotCredit(f *frame) error {
+	rt := l.route(f.head[fRoute])
+	if rt == nil {
+		return fmt.Errorf("%w: credit for route %d, which is not there", errMalformed, f.head[fRoute])
+	}
+	if w := f.head[fWindow]; w > maxWindow {
+		return fmt.Errorf("%w: window of %d bytes for route %d", errMalformed, w, rt.num)
+	}
+	if err := l.settled(rt, f.head[fBytes], f.head[fMessages], f.head[fWindow]); err != nil {
+		return err
+	}
+	l.core.stats.settled.Add(f.head[fMessages])
+	rt.ring.grant()
+	l.core.poke()
+	return nil
+}
+
+// settled takes messages back into a route's balance, and takes over its new
+// window unless that is 0: in one step, as the window may shrink by what comes back.
+func (l *link) settled(rt *route, bytes, messages, window uint64) error {
+	if err := l.owes(rt, bytes, messages); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if window > 0 {
+		rt.window = int64(window)
+	}
+	rt.settle(int64(bytes), int64(messages))
+	l.outside -= int64(messages)
+	return nil
+}
+
+// owes checks that so much is under way on a route.
+func (l *link) owes(rt *route, bytes, messages uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if messages > uint64(rt.unsettled) || bytes > uint64(rt.used) {
+		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", errMalformed, messages, bytes, rt.num, rt.unsettled, rt.used)
+	}
+	return nil
+}
+
+// gotBounce takes a message back and routes it elsewhere; owned says that the
+// body is not in the read buffer.
+func (l *link) gotBounce(f *frame, owned bool) error {
+	rt := l.route(f.head[fRoute])
+	if rt == nil || f.head[fKind] != kindSend && f.head[fKind] != kindRequest {
+		return fmt.Errorf("%w: bounce of kind %d of route %d", errMalformed, f.head[fKind], f.head[fRoute])
+	}
+	cost := messageCost + len(f.body) + f.header.size()
+	if err := l.owes(rt, uint64(cost), 1); err != nil {
+		return err
+	}
+	o := outgoing{
+		header: f.header, body: f.body, owned: true, cost: int64(cost),
+		deadline: l.core.clock() + int64(min(f.head[fTimeLeft], 1<<40))*1e6,
+	}
+	if !owned {
+		o.body = slices.Clone(f.body)
+	}
+	o.head[fKind], o.head[fCodec], o.head[fHops] = f.head[fKind], f.head[fCodec], f.head[fHops]
+	ended := false
+	if f.head[fKind] == kindRequest {
+		o.call = l.pend.take(f.head[fID])
+		ended = o.call == nil
+	}
+	l.core.stats.bounced.Add(1)
+	if !ended { // first placed or waiting, then settled: leaving looks at both
+		l.core.reroute(rt.ring.address, &o)
+	}
+	if err := l.settled(rt, uint64(cost), 1, 0); err != nil {
+		return err
+	}
+	l.core.poke()
+	return nil
+}
+
+// gotCancel ends the context of a request's handler, or its turn in the mailbox.
+func (l *link) gotCancel(f *frame) {
+	l.mu.Lock()
+	in := l.inLocked(uint32(min(f.head[fRoute], maxRoutes)))
+	l.mu.Unlock()
+	if in == nil {
+		return // handled, or sent back
+	}
+	c := in.consumer
+	c.mu.Lock()
+	m := c.box.find(in, f.head[fID])
+	c.mu.Unlock()
+	if m != nil {
+		m.end(stateCanceled)
+	}
+}
+
+func zigzag(n int) uint64   { return uint64(int64(n)<<1) ^ uint64(int64(n)>>63) }
+func unzigzag(v uint64) int { return int(int64(v>>1) ^ -int64(v&1)) }

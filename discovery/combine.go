@@ -1,0 +1,128 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// First returns a Provider that asks others in turn and gives the answer of the first one that has
+// any. An empty answer is one, but not after an earlier provider failed: there may be others that
+// only it knows of, so that the whole is an error. When ctx has a deadline, each may use its
+// share of the time that is left, so that a slow one leaves some to those behind it.
+//
+// If one of the providers is an [Identifier], so is the result, which asks the first of those.
+func First(providers ...Provider) Provider {
+	if err := checkAll("First", providers); err != nil {
+		return failing(err)
+	}
+	providers = slices.Clone(providers)
+	return identified(func(ctx context.Context) ([]string, error) { return askInTurn(ctx, providers) }, providers)
+}
+
+func askInTurn(ctx context.Context, providers []Provider) ([]string, error) {
+	var errs []error
+	for i, p := range providers {
+		list, err := askForShare(ctx, p, len(providers)-i)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case len(list) > 0 || len(errs) == 0:
+			return list, nil
+		}
+	}
+	return nil, fmt.Errorf("discovery: no provider knew of anybody, and not all could be asked: %w", errors.Join(errs...))
+}
+
+// askForShare asks p for the part of the remaining time that is due to one of left providers.
+func askForShare(ctx context.Context, p Provider, left int) ([]string, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
+		defer cancel()
+	}
+	return p.Peers(ctx)
+}
+
+// Merge returns a Provider that asks all others at once and gives what they found together: the
+// first of each, then the second of each, and so on. When one of them fails it is an error, since
+// a part of the answer is none; where that is too strict, give it the providers as [LastGood].
+//
+// If one of the providers is an [Identifier], so is the result, which asks the first of those.
+func Merge(providers ...Provider) Provider {
+	if err := checkAll("Merge", providers); err != nil {
+		return failing(err)
+	}
+	providers = slices.Clone(providers)
+	return identified(func(ctx context.Context) ([]string, error) { return askAll(ctx, providers) }, providers)
+}
+
+func askAll(ctx context.Context, providers []Provider) ([]string, error) {
+	type answer struct {
+		list []string
+		err  error
+	}
+	done := make([]chan answer, len(providers))
+	for i, p := range providers {
+		done[i] = make(chan answer, 1)
+		go func() { // ends with Peers, which ctx ends; received below
+			list, err := p.Peers(ctx)
+			done[i] <- answer{list, err}
+		}()
+	}
+	var lists [][]string
+	var errs []error
+	for _, c := range done {
+		a := <-c
+		lists, errs = append(lists, a.list), append(errs, a.err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("discovery: not all of %d providers could be asked: %w", len(providers), err)
+	}
+	return interleave(lists), nil
+}
+
+// interleave keeps the order of each list and drops repeats.
+func interleave(lists [][]string) []string {
+	var all []string
+	seen := map[string]bool{}
+	for i, more := 0, true; more; i++ {
+		more = false
+		for _, list := range lists {
+			if i >= len(list) {
+				continue
+			}
+			more = true
+			if addr := list[i]; !seen[addr] {
+				seen[addr] = true
+				all = append(all, addr)
+			}
+		}
+	}
+	return all
+}
+
+func checkAll(what string, providers []Provider) error {
+	if len(providers) == 0 {
+		return fmt.Errorf("discovery: %s has no providers; give at least one", what)
+	}
+	if i := slices.Index(providers, nil); i >= 0 {
+		return fmt.Errorf("discovery: %s: provider %d of %d is nil", what, i+1, len(providers))
+	}
+	return nil
+}
+
+// identified makes a Provider of peers, and an Identifier too if one of providers is.
+func identified(peers ProviderFunc, providers []Provider) Provider {
+	for _, p := range providers {
+		if id, ok := p.(Identifier); ok {
+			return struct {
+				Provider
+				Identifier
+			}{peers, id}
+		}
+	}
+	return peers
+}
