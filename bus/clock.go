@@ -43,25 +43,25 @@ func (c *core) tick() {
 		return
 	}
 	c.coarse.now.Store(c.clock())
+	c.coarse.armed.Store(true)
 	if c.coarse.timer == nil {
 		c.coarse.timer = time.AfterFunc(coarseTick, c.ticked)
 	} else {
 		c.coarse.timer.Reset(coarseTick)
 	}
-	c.coarse.armed.Store(true)
 }
 
 func (c *core) ticked() {
+	c.coarse.mu.Lock()
+	defer c.coarse.mu.Unlock()
 	c.coarse.now.Store(c.clock())
 	if c.active.Load() == 0 {
 		c.coarse.armed.Store(false)
-		if c.active.Load() > 0 { // meanwhile, and its tick saw it armed
-			c.tick()
+		if c.active.Load() == 0 { // else its tick has seen it armed
+			return
 		}
-		return
+		c.coarse.armed.Store(true)
 	}
-	c.coarse.mu.Lock()
-	defer c.coarse.mu.Unlock()
 	c.coarse.timer.Reset(coarseTick)
 }
 
