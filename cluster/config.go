@@ -18,6 +18,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
+	"github.com/runrig-go/runrig/cluster/internal/wire"
 	"github.com/runrig-go/runrig/discovery"
 )
 
@@ -329,6 +330,9 @@ func (c Config) settleTags(s *settings, self discovery.Self) error {
 		if !utf8.ValidString(k) || !utf8.ValidString(v) {
 			return invalid("Tags", "have text that is not UTF-8 at key %q", k)
 		}
+	}
+	if len(s.tags) > wire.MaxTags {
+		return invalid("Tags", "are %d; the limit is %d", len(s.tags), wire.MaxTags)
 	}
 	if n := tagBytes(gossipTags(1, s.tags)); n > maxTagBytes {
 		return invalid("Tags", "take %d bytes with the node's own; the limit is %d", n, maxTagBytes)

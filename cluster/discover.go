@@ -61,8 +61,8 @@ func (s *seeker) run(ctx context.Context) {
 	s.mine = map[netip.AddrPort]bool{}
 	s.pause = backoff{least: seekLeast, most: seekMost}
 	for ctx.Err() == nil {
-		again := s.seek(ctx)
-		s.round(!again)
+		again, settled := s.seek(ctx)
+		s.round(settled)
 		if again {
 			pause(ctx, s.pause.next())
 			continue
@@ -73,22 +73,30 @@ func (s *seeker) run(ctx context.Context) {
 	}
 }
 
-// seek is one round. It reports whether the next one should come soon: discovery
-// failed, or told of others of whom none was reached.
-func (s *seeker) seek(ctx context.Context) (again bool) {
+// seek is one round. It reports whether the next one should come soon, as this
+// node is with nobody and discovery failed, or told of others of whom none was
+// reached; and whether all that discovery told of were.
+func (s *seeker) seek(ctx context.Context) (again, settled bool) {
+	clear(s.mine) // an address may lead elsewhere the next time
 	found, err := s.peers(ctx)
 	if ctx.Err() != nil {
-		return false
+		return false, false
 	}
 	if err != nil {
 		s.couldNotAsk(err)
-		return true
+	} else {
+		s.broken = false
 	}
-	s.broken = false
 	strangers := s.strangers(found)
-	if len(strangers) == 0 {
-		return false
+	if len(strangers) > 0 {
+		s.join(ctx, strangers)
 	}
+	settled = err == nil && (s.together() || len(s.strangers(found)) == 0)
+	return !settled && !s.together(), settled
+}
+
+// join joins those of the strangers that answer.
+func (s *seeker) join(ctx context.Context, strangers []netip.AddrPort) {
 	answering, problems := s.tryAll(ctx, strangers)
 	if len(answering) > 0 {
 		s.joining()
@@ -100,13 +108,13 @@ func (s *seeker) seek(ctx context.Context) (again bool) {
 		}
 	}
 	s.report(ctx, strangers, problems)
-	return !s.together() && len(s.strangers(found)) > 0
 }
 
 // together reports whether anybody else is among the living.
 func (s *seeker) together() bool { return s.gossip.Memberlist().NumMembers() > 1 }
 
-// peers asks discovery and resolves names.
+// peers asks discovery and resolves names. With an error it may return those
+// that could be.
 func (s *seeker) peers(ctx context.Context) ([]netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -123,10 +131,7 @@ func (s *seeker) peers(ctx context.Context) ([]netip.AddrPort, error) {
 		}
 		found = append(found, got...)
 	}
-	if len(found) == 0 {
-		return nil, errors.Join(errs...)
-	}
-	return found, nil
+	return found, errors.Join(errs...)
 }
 
 // ask asks discovery, one question at a time.

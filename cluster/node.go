@@ -231,8 +231,11 @@ func (n *Node) watch() {
 // that nobody remains who should have been reached.
 func (n *Node) roundDone(settled bool) {
 	n.mu.Lock()
-	if settled && n.state == StateJoining {
+	switch {
+	case settled && n.state == StateJoining:
 		n.state = StateAlone
+	case !settled && n.state == StateAlone:
+		n.state = StateJoining
 	}
 	n.mu.Unlock()
 	n.sayOnce.Do(func() { close(n.firstRound) })

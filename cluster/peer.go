@@ -261,7 +261,7 @@ func (p *peer) ring() (retired bool) {
 	wasDial := p.armed
 	p.disarm()
 	switch {
-	case wasDial && p.wanted() && !p.set.hushed():
+	case wasDial && p.wanted() && (!p.set.hushed() || p.set.links.Open()): // a leaver may have something to place
 		p.dial()
 	case !p.expected && p.link == nil && !p.dialling:
 		return p.set.retire(p)

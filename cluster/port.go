@@ -227,9 +227,8 @@ func (p *port) identifySecure(c net.Conn, first byte) error {
 	switch first {
 	case tlsRecord:
 	case busMagic:
-		answer := p.own
-		answer.Verdict = wire.Secret
-		_ = wire.Write(c, &answer)
+		// A stranger learns why, and nothing of this node.
+		_ = wire.Write(c, &wire.Greeting{MinVersion: p.own.MinVersion, MaxVersion: p.own.MaxVersion, Verdict: wire.Secret})
 		return &RefusedError{Reason: ErrSecret, Peer: c.RemoteAddr().String(), Detail: "it speaks plain text, this node has a secret"}
 	default:
 		return fmt.Errorf("%w: first byte %#x, not TLS", wire.ErrFormat, first)

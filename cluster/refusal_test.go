@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -183,4 +185,23 @@ func TestJoinContext(t *testing.T) {
 	}
 	close(c.Discovery.(slow).free)
 	eventually(t, "the node is linked", func() bool { return linked(n) == 1 })
+}
+
+// A node with a secret tells strangers nothing of itself.
+func TestStrangersLearnNothing(t *testing.T) {
+	t.Parallel()
+	n, _ := join(t, cluster.Config{Name: "payroll-db", Cluster: "acme-production", Tags: map[string]string{"zone": "internal-tag"}, Secrets: cluster.NewSecrets(secret)})
+	c, err := net.Dial("tcp", n.Self().Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_, _ = c.Write([]byte{0xB5})
+	_ = c.SetReadDeadline(time.Now().Add(3 * time.Second))
+	b, _ := io.ReadAll(c)
+	for _, told := range []string{"payroll-db", "acme-production", "internal-tag", n.Self().Addr} {
+		if strings.Contains(string(b), told) {
+			t.Errorf("one byte from a stranger made the node tell %q", told)
+		}
+	}
 }

@@ -110,6 +110,13 @@ func ownTLS(c *tls.Config) (*tlsSetup, error) {
 	case c.InsecureSkipVerify && c.VerifyConnection == nil && c.VerifyPeerCertificate == nil:
 		return nil, errors.New("cluster: Config.TLS.InsecureSkipVerify is set without VerifyConnection: anybody could join")
 	}
+	own := c.RootCAs != nil || c.ClientCAs != nil || c.VerifyConnection != nil || c.VerifyPeerCertificate != nil
+	switch {
+	case !own:
+		return nil, errors.New("cluster: Config.TLS names no authority: set RootCAs, and ClientCAs where it is another one; otherwise whoever has a certificate of a public authority could join")
+	case c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS13:
+		return nil, errors.New("cluster: Config.TLS.MaxVersion is under TLS 1.3, which links need")
+	}
 	base := c.Clone()
 	base.MinVersion = tls.VersionTLS13
 	base.SessionTicketsDisabled = true

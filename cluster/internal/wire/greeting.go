@@ -16,8 +16,8 @@ import (
 // MaxSize bounds an encoded Greeting, in bytes.
 const MaxSize = 4096
 
-// maxTags bounds the tags of a Greeting; 4 KiB could hold a thousand empty ones.
-const maxTags = 64
+// MaxTags bounds the tags of a Greeting; 4 KiB could hold a thousand empty ones.
+const MaxTags = 64
 
 // Verdict is the answer of a WELCOME.
 type Verdict uint32
@@ -259,8 +259,8 @@ func (g *Greeting) parseTag(b []byte) (int, error) {
 		g.Tags = map[string]string{}
 	}
 	g.Tags[key] = value
-	if len(g.Tags) > maxTags {
-		return 0, fmt.Errorf("%w: over %d tags", ErrFormat, maxTags)
+	if len(g.Tags) > MaxTags {
+		return 0, fmt.Errorf("%w: over %d tags", ErrFormat, MaxTags)
 	}
 	return n, nil
 }
