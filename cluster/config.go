@@ -59,13 +59,14 @@ type Config struct {
 
 	// Discovery says where other nodes may be; it is asked for as long as the
 	// node lives. If it is also a [discovery.Identifier], it gives the defaults
-	// of Name and Advertise, and more Tags. Nil means that nobody is asked: the
+	// of Name and Advertise, and more Tags. Each address should lead to one
+	// node, not to several in turn. Nil means that nobody is asked: the
 	// node waits for others to come.
 	Discovery discovery.Provider
 
 	// Tags are facts about this node that others see, such as a zone. Keys must
-	// not begin with an underscore; keys and values together may have about 450
-	// bytes. The map is copied. Everybody in the cluster can read them.
+	// not begin with an underscore; there may be 64, and keys and values together
+	// may have about 450 bytes. The map is copied. Everybody in the cluster can read them.
 	Tags map[string]string
 
 	// Secrets are shared by the nodes of the cluster: with them all streams are
@@ -77,7 +78,8 @@ type Config struct {
 	Insecure bool
 
 	// TLS replaces the identity that Secrets give to streams by certificates of
-	// an authority of your own; both ends verify. It needs Secrets all the
+	// an authority of your own, which RootCAs names, and ClientCAs where it is
+	// another one; both ends verify. It needs Secrets all the
 	// same, which encrypt packets. ServerName, if empty, is the IP address
 	// dialled. The version is 1.3 at least and the protocols are set by this
 	// package.

@@ -67,6 +67,6 @@
 //
 // A deployment costs one goroutine of its own, and one for each function of Go
 // that runs. Everything here may be called from several goroutines. There are no
-// names to look deployments up by, and the package keeps no state but which
-// verticle values are deployed, so that one cannot be deployed twice at once.
+// names to look deployments up by, and the package keeps no state: which values
+// are deployed is known within a tree of deployments only.
 package verticle
