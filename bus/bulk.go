@@ -16,6 +16,7 @@ import (
 const (
 	chunked     = 64 << 10
 	chunkSize   = 64 << 10
+	chunkLarge  = 256 << 10 // the same where no other message passed for a while
 	chunkAck    = 64 << 10  // bytes for which one is sent
 	chunkBeside = 128 << 10 // unacknowledged bytes, where other messages pass
 	chunkAlone  = 1 << 20   // the same where none did for a while
@@ -142,7 +143,11 @@ func (l *link) chunkLocked() (b *bulkOut, chunk []byte) {
 		return nil, nil
 	}
 	b = l.bulks.out[0]
-	chunk = b.body[b.sent:min(len(b.body), b.sent+chunkSize)]
+	size := chunkSize
+	if l.bulks.quiet >= chunkQuiet {
+		size = chunkLarge
+	}
+	chunk = b.body[b.sent:min(len(b.body), b.sent+size)]
 	l.buf = appendFrame(l.buf, frameChunk, &head{fBulk: b.id}, nil, nil, len(chunk))
 	l.bulks.quiet++
 	b.sent += len(chunk)

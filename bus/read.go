@@ -123,6 +123,9 @@ func (r *reader) direct(kind int, b []byte, size int) (done bool, err error) {
 		return false, err
 	}
 	have := len(r.f.body)
+	if err := checkBody(kind, have+missing); err != nil {
+		return false, err
+	}
 	to := r.place(kind, have+missing)
 	if to == nil {
 		return false, nil // it is wrong, and will be seen to be
@@ -140,6 +143,14 @@ func (r *reader) direct(kind int, b []byte, size int) (done bool, err error) {
 	r.f.body = to
 	_, err = r.handle(kind, true)
 	return true, err
+}
+
+// checkBody checks that a body may come in one piece.
+func checkBody(kind, size int) error {
+	if size > chunked && kind != frameChunk {
+		return fmt.Errorf("%w: body of %d bytes in a frame; the limit is %d", errMalformed, size, chunked)
+	}
+	return nil
 }
 
 // place returns memory for a body.
@@ -168,6 +179,9 @@ func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
 // part of the read buffer.
 func (r *reader) handle(kind int, owned bool) (bye bool, err error) {
 	f := &r.f
+	if err := checkBody(kind, len(f.body)); err != nil {
+		return false, err
+	}
 	if kind == frameMsg {
 		return false, r.message(f, owned)
 	}

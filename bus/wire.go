@@ -63,7 +63,7 @@ const (
 )
 
 // maxFrame bounds a frame: a body, headers with their own encoding, numbers.
-const maxFrame = chunked + 2*maxHeader + 16*maxHeaders + maxSkipped
+const maxFrame = chunkLarge + 2*maxHeader + 16*maxHeaders + maxSkipped
 
 // maxSkipped bounds the bytes of the numbers that a publish skips.
 const maxSkipped = 64 << 10
@@ -245,8 +245,8 @@ func (f *frame) parsePart(b []byte, size int) (missing int, err error) {
 		switch {
 		case l > uint64(size-i):
 			return 0, errMalformed
-		case tag>>3 == fieldBody && l > chunked:
-			return 0, fmt.Errorf("%w: body of %d bytes in a frame; the limit is %d", errMalformed, l, chunked)
+		case tag>>3 == fieldBody && l > chunkLarge:
+			return 0, fmt.Errorf("%w: body of %d bytes in a frame; the limit is %d", errMalformed, l, chunkLarge)
 		case tag>>3 == fieldBody && l > uint64(len(b)-i) && l == uint64(size-i):
 			f.body = b[i:]
 			return int(l) - len(f.body), nil
