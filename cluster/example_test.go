@@ -188,3 +188,19 @@ func ExampleRefusedError() {
 	fmt.Println(e.Type, errors.As(e.Err, &refused), errors.Is(e.Err, cluster.ErrCluster), refused.Detail)
 	// Output: refused true true this node's cluster is "blue", the other's "green"
 }
+
+// A node tells its state, and when and why it is down.
+func ExampleNode_Done() {
+	node, err := cluster.Join(context.Background(), bus.New(bus.WithLogger(discard)), cluster.Config{Bind: "127.0.0.1:0", Logger: discard})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(node.State() != cluster.StateLeft)
+	_ = node.Close()
+	<-node.Done()
+	fmt.Println(node.State(), node.Err())
+	// Output:
+	// true
+	// left <nil>
+}

@@ -199,3 +199,43 @@ func ExampleDeployment_Undeploy() {
 	// <nil>
 	// true
 }
+
+// A deployment that fails by itself, here by a function of Go, tells so by Done
+// and Err.
+func ExampleDeployment_Done() {
+	eb := bus.New()
+	defer eb.Close()
+	d, err := verticle.Deploy(context.Background(), eb, verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
+		d.Go(func(context.Context) error { return errors.New("the sensor is gone") })
+		return nil
+	}), verticle.WithName("sensor"), verticle.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		fmt.Println(strings.HasSuffix(err.Error(), "the sensor is gone")) // it was quick
+		return
+	}
+	<-d.Done()
+	fmt.Println(strings.HasSuffix(d.Err().Error(), "the sensor is gone"))
+	// Output: true
+}
+
+// Consume registers a handler that takes turns with the deployment's others.
+func ExampleDeployment_Consume() {
+	eb := bus.New()
+	defer eb.Close()
+	n := 0 // guarded by the turn
+	d, err := verticle.Deploy(context.Background(), eb, verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
+		return d.Consume("count", bus.Respond(func(context.Context, any) (int, error) { n++; return n, nil }))
+	}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 2 {
+		fmt.Println(bus.Request[int](context.Background(), eb, "count", nil))
+	}
+	fmt.Println(d.Undeploy(context.Background()))
+	// Output:
+	// 1 <nil>
+	// 2 <nil>
+	// <nil>
+}
