@@ -141,7 +141,7 @@ func ExampleNode_Stats() {
 	}
 	defer func() { _ = n.Close() }()
 	fmt.Printf("%+v\n", n.Stats())
-	// Output: {Garbage:0 Refused:0 GossipDropped:0}
+	// Output: {Garbage:0 BadPackets:0 Refused:0 GossipDropped:0}
 }
 
 func ExampleSecretsFromEnv() {

@@ -42,6 +42,7 @@ func (s State) String() string {
 // Stats are counters of a node since it started.
 type Stats struct {
 	Garbage       uint64 // connections closed because what came was not from a node
+	BadPackets    uint64 // packets that gossip could not read: not from a node, or damaged
 	Refused       uint64 // refusals for a wrong secret, cluster name or version, by either side
 	GossipDropped uint64 // payloads of the gossip lane that came faster than the bus took them
 }
@@ -150,6 +151,7 @@ func (n *Node) Err() error {
 func (n *Node) Stats() Stats {
 	return Stats{
 		Garbage:       n.port.garbage.Load(),
+		BadPackets:    n.port.badPackets.Load(),
 		Refused:       n.refusedOnes.Load(),
 		GossipDropped: n.lane.dropped.Load(),
 	}

@@ -234,3 +234,25 @@ func TestConsumerAppearsWhileDraining(t *testing.T) {
 		}
 	})
 }
+
+// Packets of garbage are counted, with a secret and without.
+func TestGarbagePackets(t *testing.T) {
+	t.Parallel()
+	for name, secrets := range map[string]cluster.Secrets{"plain": {}, "secret": cluster.NewSecrets(secret)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n, _ := join(t, cluster.Config{Secrets: secrets})
+			c, err := net.Dial("udp", n.Self().Addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			for end := time.Now().Add(5 * time.Second); n.Stats().BadPackets == 0; time.Sleep(10 * time.Millisecond) {
+				_, _ = c.Write([]byte("GET / HTTP/1.1"))
+				if time.Now().After(end) {
+					t.Fatal("packets of garbage are not counted")
+				}
+			}
+		})
+	}
+}

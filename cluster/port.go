@@ -69,6 +69,7 @@ type port struct {
 	packets    chan *memberlist.Packet
 
 	garbage     atomic.Uint64
+	badPackets  atomic.Uint64
 	garbageLine sometimes
 	acceptLine  sometimes
 

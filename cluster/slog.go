@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // levels are the prefixes of serf's and memberlist's log lines.
@@ -46,26 +47,41 @@ var noisy = []string{
 	"failed to receive",
 }
 
+// unreadable are lines about packets that no node of this cluster can have sent.
+var unreadable = []string{
+	"Decrypt packet failed",
+	"discarding packet with unacceptable label",
+	"Got invalid checksum for UDP packet",
+	"missing message type byte",
+	"not supported",
+	"truncated",
+}
+
 // maxKinds bounds the kinds of lines that are told apart: what is in a line may be
 // a stranger's.
 const maxKinds = 64
 
 // A logBridge takes the lines that serf and memberlist log.
 type logBridge struct {
-	log *slog.Logger
+	log        *slog.Logger
+	unreadable *atomic.Uint64 // packets
 
 	mu    sync.Mutex
 	lines map[string]*sometimes // by kind; at most maxKinds, and one for all others
 }
 
-// newLogBridge returns a logger for serf and memberlist.
-func newLogBridge(l *slog.Logger) *log.Logger {
-	return log.New(&logBridge{log: l, lines: map[string]*sometimes{}}, "", 0)
+// newLogBridge returns a logger for serf and memberlist, which have no other way
+// to tell of packets that they could not read: those are counted.
+func newLogBridge(l *slog.Logger, unreadable *atomic.Uint64) *log.Logger {
+	return log.New(&logBridge{log: l, unreadable: unreadable, lines: map[string]*sometimes{}}, "", 0)
 }
 
 // Write takes one line such as "[WARN] memberlist: text".
 func (b *logBridge) Write(line []byte) (int, error) {
 	level, rest := splitLevel(bytes.TrimSpace(line))
+	if level >= slog.LevelWarn && matches(unreadable, string(rest)) != "" {
+		b.unreadable.Add(1)
+	}
 	if !b.log.Enabled(context.Background(), level) {
 		return len(line), nil
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -20,7 +21,7 @@ func TestLogBridge(t *testing.T) {
 		"[X] odd":                                                `level=WARN msg=gossip from=gossip text="[X] odd"`,
 	} {
 		var b bytes.Buffer
-		l := newLogBridge(slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		l := newLogBridge(slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})), new(atomic.Uint64))
 		l.Print(line)
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q became %q, want %q", line, b.String(), want)
@@ -39,7 +40,7 @@ func TestLogBridgeLimitsNoise(t *testing.T) {
 		"[DEBUG] serf: not enabled %d":                                                          0,
 	} {
 		var b bytes.Buffer
-		l := newLogBridge(slog.New(slog.NewTextHandler(&b, nil)))
+		l := newLogBridge(slog.New(slog.NewTextHandler(&b, nil)), new(atomic.Uint64))
 		for i := range 1000 {
 			l.Printf(line, i)
 		}
@@ -63,7 +64,7 @@ func TestLogBridgeBoundsKinds(t *testing.T) {
 }
 
 func BenchmarkLogBridgeDisabled(b *testing.B) {
-	l := newLogBridge(slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)))
+	l := newLogBridge(slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)), new(atomic.Uint64))
 	b.ReportAllocs()
 	for b.Loop() {
 		l.Printf("[DEBUG] serf: messageUserEventType: %s", "x")
