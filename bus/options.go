@@ -64,7 +64,7 @@ type CallOption interface{ applyCall(*callOptions) }
 // ConsumeOption modifies one Consume.
 type ConsumeOption interface{ applyConsume(*consumeOptions) }
 
-// callOptions collects the options of a call; names is for errors.
+// callOptions collects the options of a call.
 type callOptions struct {
 	header     Header
 	idempotent bool

@@ -10,8 +10,6 @@ import (
 
 // ring is what this node knows of an address: the routes to its consumers on
 // all nodes, which take turns, and the messages that wait for one of them.
-//
-// Lock order: core.mu, ring.mu, link.mu or Consumer.mu, pending.mu.
 type ring struct {
 	core    *core
 	address string
