@@ -11,7 +11,8 @@ type group struct {
 	ctx    context.Context // of the functions; ends when they are to end
 	cancel context.CancelFunc
 	n      int           // functions that run
-	idle   chan struct{} // closed when they have been told to end, and have
+	ended  bool          // they have been told to end, and all are awaited
+	idle   chan struct{} // closed when they have ended then
 }
 
 func (g *group) init(ctx context.Context) {
@@ -30,22 +31,18 @@ func (g *group) enter() bool {
 
 // leave counts one less.
 func (g *group) leave() {
-	g.n--
-	g.checkIdle()
-}
-
-// end tells them to end, and returns how many run.
-func (g *group) end() int {
-	g.cancel()
-	g.checkIdle()
-	return g.n
-}
-
-// checkIdle closes idle when that is so.
-func (g *group) checkIdle() {
-	if g.n == 0 && g.ctx.Err() != nil {
+	if g.n--; g.n == 0 && g.ended {
 		close(g.idle)
 	}
+}
+
+// end tells them to end, once, and returns how many run.
+func (g *group) end() int {
+	g.cancel()
+	if g.ended = true; g.n == 0 {
+		close(g.idle)
+	}
+	return g.n
 }
 
 // failure returns what err of one of them is: to end when told to is none.

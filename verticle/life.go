@@ -41,9 +41,8 @@ type life struct {
 func newLife(d *Deployment) *life {
 	l := &life{d: d, startDone: make(chan struct{}), timers: map[*timer]struct{}{}}
 	l.ending, l.begin = context.WithCancelCause(context.Background())
-	ctx := d.mark(context.Background())
-	l.ticks.init(ctx)
-	l.work.init(ctx)
+	l.ticks.init(d.mark(l.ending))
+	l.work.init(d.mark(context.Background()))
 	return l
 }
 

@@ -28,9 +28,9 @@ type timer struct {
 // time. In Start, the first comes when Start has returned at the earliest.
 //
 // If f returns an error or panics, that is the deployment's failure, as it is in
-// Go; so is a nil f, and a period that is not over 0. The context is f's own, and
-// ends when the deployment is to end; its error is no failure then. A call that
-// runs is awaited before Stop is called, and none comes after it.
+// Go; so is a nil f, and a period that is not over 0. Its context ends when the
+// deployment is to end; the context's error is no failure then. A call that runs
+// is awaited, before Stop is called, and no other begins.
 //
 // stop ends the calls; calling it again does nothing. It does not wait, and may
 // be called anywhere, in f too. Where the turn is held f is not called any more
@@ -80,13 +80,15 @@ func (t *timer) stopLocked() {
 	delete(t.life.timers, t)
 }
 
-func (t *timer) isStopped() bool {
+// due reports whether f is still to be called.
+func (t *timer) due() bool {
 	t.life.d.mu.Lock()
 	defer t.life.d.mu.Unlock()
-	return t.stopped
+	return !t.stopped && !t.life.isEnding()
 }
 
-// fire takes the turn and calls f.
+// fire takes the turn and calls f. It asks for it when Start is over: what waits
+// gets the turn of a Start that has failed before that is known.
 func (t *timer) fire() {
 	d, ticks := t.life.d, &t.life.ticks
 	d.mu.Lock()
@@ -97,8 +99,12 @@ func (t *timer) fire() {
 	}
 	err := errGoexit
 	defer func() { t.fired(err) }()
+	select {
+	case <-t.life.startDone:
+	case <-ticks.ctx.Done():
+	}
 	err = d.eb.Do(ticks.ctx, func(ctx context.Context) error {
-		if t.isStopped() {
+		if !t.due() {
 			return nil
 		}
 		return d.protect(t.step, func() error { return t.f(ctx) })
