@@ -168,13 +168,14 @@ func TestStopOfAStuckParent(t *testing.T) {
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
 		var j journal
 		v := &stuck{stop: true, release: make(chan struct{})}
-		parent := deploy(t, eb, &part{stop: func(ctx context.Context) error {
+		above := &part{stop: func(ctx context.Context) error {
 			if ctx.Err() != nil {
 				t.Error("Stop's context was over before it was called")
 			}
 			j.add("stopped")
 			return nil
-		}})
+		}}
+		parent := deploy(t, eb, above)
 		if _, err := parent.Deploy(t.Context(), v); err != nil {
 			t.Fatal(err)
 		}
@@ -182,6 +183,7 @@ func TestStopOfAStuckParent(t *testing.T) {
 			t.Errorf("error %v; want the child's", err)
 		}
 		j.want(t, "stopped")
+		undeploy(t, deploy(t, eb, above)) // of which nothing runs any more
 		close(v.release)
 		synctest.Wait()
 	})

@@ -234,6 +234,28 @@ func TestTimersEnd(t *testing.T) {
 	})
 }
 
+// TestTimersEndAtOnce: while the children are being undeployed no call begins,
+// and one that waits is told to end.
+func TestTimersEndAtOnce(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		var j journal
+		d := deploy(t, eb, &part{start: func(ctx context.Context, d *verticle.Deployment) error {
+			d.After(time.Second, func(ctx context.Context) error { <-ctx.Done(); j.add("ended"); return ctx.Err() })
+			d.Every(1100*time.Millisecond, func(context.Context) error { j.add("called"); return nil })
+			_, err := d.Deploy(ctx, &part{stop: func(context.Context) error {
+				time.Sleep(5 * time.Second)
+				j.add("child stopped")
+				return nil
+			}})
+			return err
+		}})
+		time.Sleep(2 * time.Second)
+		undeploy(t, d)
+		j.want(t, "ended", "child stopped")
+	})
+}
+
 // TestStuckTimer is named.
 func TestStuckTimer(t *testing.T) {
 	t.Parallel()
@@ -258,13 +280,15 @@ func TestTimersOfAFailedStart(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
 		b := newBeats()
-		_, err := verticle.Deploy(t.Context(), eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
-			d.Every(time.Second, b.beat)
-			d.After(0, b.beat)
-			time.Sleep(5 * time.Second)
-			return errTest
-		}}, verticle.WithLogger(quiet))
-		wantErr(t, err, errTest)
+		for range 100 { // it is a matter of who is first
+			_, err := verticle.Deploy(t.Context(), eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
+				d.Every(time.Second, b.beat)
+				d.After(0, b.beat)
+				time.Sleep(5 * time.Second)
+				return errTest
+			}}, verticle.WithLogger(quiet))
+			wantErr(t, err, errTest)
+		}
 		time.Sleep(time.Hour)
 		b.want(t)
 	})
