@@ -175,7 +175,11 @@ func TestStopOfAStuckParent(t *testing.T) {
 			j.add("stopped")
 			return nil
 		}}
-		parent := deploy(t, eb, above)
+		root := deploy(t, eb, new(part)) // which knows what is deployed
+		parent, err := root.Deploy(t.Context(), above)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if _, err := parent.Deploy(t.Context(), v); err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +187,11 @@ func TestStopOfAStuckParent(t *testing.T) {
 			t.Errorf("error %v; want the child's", err)
 		}
 		j.want(t, "stopped")
-		undeploy(t, deploy(t, eb, above)) // of which nothing runs any more
+		if _, err := root.Deploy(t.Context(), above); err != nil {
+			t.Errorf("%v; want it deployed again, as nothing of it runs", err)
+		}
+		_, err = root.Deploy(t.Context(), v)
+		wantErr(t, err, verticle.ErrDeployed)
 		close(v.release)
 		synctest.Wait()
 	})
