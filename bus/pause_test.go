@@ -93,7 +93,10 @@ func TestPauseInHandler(t *testing.T) {
 			return nil
 		})
 		close(ready)
-		send(t, p.from, "a", numbers(0, 12)...)
+		for _, n := range numbers(0, 12) { // requests leave replies to be written at a pause
+			go p.from.Request(t.Context(), "a", []byte(n))
+			synctest.Wait()
+		}
 		for n := 4; n <= 12; n += 4 { // so many are fetched at a time
 			time.Sleep(time.Second)
 			got.want(t, numbers(0, n)...)
@@ -310,6 +313,31 @@ func TestPauseBackPressure(t *testing.T) {
 			t.Errorf("%d of %d that were kept came, sorted: %v", len(got), kept, slices.IsSorted(got))
 		}
 		atRest(t, p.from)
+	})
+}
+
+// The window of a paused consumer does not grow for a message that had to wait.
+func TestPausedWindow(t *testing.T) {
+	both(t, func(t *testing.T, p pair) {
+		consume(t, p.to, "a", nothing).Pause()
+		fill := func() (n int) {
+			for {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				time.AfterFunc(time.Millisecond, cancel)
+				if err := p.from.Send(ctx, "a", make([]byte, 896)); err != nil {
+					return n
+				}
+				n++
+			}
+		}
+		first := fill()
+		if err := p.from.Send(t.Context(), "a", make([]byte, 896)); err != nil { // when the others have expired
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if again := fill(); first != 16 || again != first-1 {
+			t.Errorf("%d messages of 1 KiB found room, then %d beside one that had waited", first, again)
+		}
 	})
 }
 
