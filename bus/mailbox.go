@@ -15,6 +15,7 @@ type mailbox struct {
 	running  []*Message // being handled
 	workers  int        // goroutines, or turns asked for
 	gossiped int64      // bytes in it that came over the gossip lane
+	sweeper  sweeper    // while the consumer is paused
 }
 
 var mailboxes = sync.Pool{New: func() any { return &mailbox{in: make([]*Message, 0, 256)} }}
@@ -39,6 +40,15 @@ func (b *mailbox) push(m *Message) {
 		b.in, b.head = b.in[:k], 0
 	}
 	b.in = append(b.in, m)
+}
+
+// popLocked takes out the message to be handled next: none while the consumer is
+// paused.
+func (c *Consumer) popLocked() *Message {
+	if c.paused.Load() {
+		return nil
+	}
+	return c.box.pop()
 }
 
 func (b *mailbox) pop() *Message {
@@ -94,9 +104,18 @@ func (b *mailbox) find(in *inbound, id uint64) *Message {
 	return nil
 }
 
+// restIfIdleLocked makes the consumer idle if it has no message and no worker.
+func (c *Consumer) restIfIdleLocked() {
+	if b := c.box; b != nil && b.workers == 0 && b.len() == 0 {
+		c.restLocked()
+		c.shrinkLocked()
+	}
+}
+
 // restLocked gives the mailbox back when the consumer becomes idle.
 func (c *Consumer) restLocked() {
 	c.box.gossiped = 0 // also of what was taken out
+	c.box.sweeper.stop()
 	if cap(c.box.in) <= 4096 {
 		mailboxes.Put(c.box)
 	}
@@ -110,7 +129,7 @@ func (c *Consumer) putLocked(ms []Message) (start bool) {
 	for i := range ms {
 		c.box.push(&ms[i])
 	}
-	return c.wantsWorkerLocked()
+	return c.wantsWorkerLocked(len(ms))
 }
 
 func (c *Consumer) openLocked() {
@@ -119,8 +138,14 @@ func (c *Consumer) openLocked() {
 	}
 }
 
-func (c *Consumer) wantsWorkerLocked() bool {
+// wantsWorkerLocked reports whether a worker should start, now that so many
+// messages have come. It counts it.
+func (c *Consumer) wantsWorkerLocked(came int) bool {
 	b := c.box
+	if c.paused.Load() {
+		c.watchLocked(came)
+		return false
+	}
 	if b.workers == int(c.concurrency) || len(b.running) < b.workers { // one is about to look
 		return false
 	}
@@ -175,15 +200,15 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 func (c *Consumer) next(last *Message, stop bool, dirty **link) (m *Message, more bool) {
 	c.mu.Lock()
 	grant := last != nil && c.ranLocked(last)
-	if stop && c.box.len() > 0 {
+	if stop && c.box.len() > 0 && !c.paused.Load() {
 		more = true
-	} else if m = c.box.pop(); m == nil {
+	} else if m = c.popLocked(); m == nil {
 		if *dirty != nil { // write before resting: others may come meanwhile
 			c.mu.Unlock()
 			(*dirty).flush()
 			*dirty = nil
 			c.mu.Lock()
-			m = c.box.pop()
+			m = c.popLocked()
 		}
 		if m == nil {
 			c.idleLocked()
@@ -208,8 +233,7 @@ func (c *Consumer) idleLocked() {
 	if c.box.workers--; c.box.workers > 0 {
 		return
 	}
-	c.restLocked()
-	c.shrinkLocked()
+	c.restIfIdleLocked()
 	c.core.active.Add(-1)
 	c.core.poke()
 }
@@ -221,6 +245,12 @@ func (c *Consumer) ranLocked(m *Message) (grant bool) {
 	if c.closed {
 		c.doneLocked()
 	}
+	return c.passLocked(m)
+}
+
+// passLocked settles a message of this node's that has left the mailbox, as
+// ranLocked does.
+func (c *Consumer) passLocked(m *Message) (grant bool) {
 	switch {
 	case m.in.link != nil:
 		return false
@@ -229,7 +259,7 @@ func (c *Consumer) ranLocked(m *Message) (grant bool) {
 		return false
 	}
 	c.core.stats.settled.Add(1)
-	return c.settleLocked(m) || c.box.len() == 0
+	return c.settleLocked(m) || c.box.len() == 0 || c.paused.Load()
 }
 
 // settleLocked gives back the credit of a message of this node's.
@@ -241,16 +271,23 @@ func (c *Consumer) settleLocked(m *Message) (half bool) {
 // handle runs the handler and settles the message; it returns the link in
 // whose buffer a frame was left.
 func (c *Consumer) handle(m *Message) (dirty *link) {
-	core := c.core
-	switch {
+	if !c.over(m) {
+		c.call(m)
+	}
+	return c.handled(m)
+}
+
+// over reports whether a message is not to be handled any more, and counts it.
+func (c *Consumer) over(m *Message) bool {
+	switch core := c.core; {
 	case m.state.Load()&stateEnded != 0:
 		core.stats.canceled.Add(1)
 	case core.expired(m.deadline):
 		core.stats.expired.Add(1)
 	default:
-		c.call(m)
+		return false
 	}
-	return c.handled(m)
+	return true
 }
 
 // handled settles a message; it returns the link in whose buffer a frame was
@@ -358,7 +395,7 @@ func (c *Consumer) acceptLocked(rt *route, o *outgoing) (start bool) {
 	}
 	c.openLocked()
 	c.box.push(m)
-	return c.wantsWorkerLocked()
+	return c.wantsWorkerLocked(1)
 }
 
 // ownLocked returns where messages of this node's come from.
