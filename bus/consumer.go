@@ -111,6 +111,9 @@ func (c *core) announceLocked(cn *Consumer) {
 	cn.sibling.Store(r.mine.Load())
 	r.mine.Store(cn)
 	c.addRoute(&cn.local)
+	if c.events.tell != nil {
+		c.events.note(ConsumerOpened{cn.address})
+	}
 	if !cn.localOnly {
 		for l := range c.links {
 			l.announce(cn)
@@ -212,7 +215,7 @@ func (c *Consumer) closeLocked() (msgs []*Message, first bool) {
 	}
 	msgs = c.box.take(func(*Message) bool { return true })
 	c.restIfIdleLocked()
-	c.doneLocked()
+	c.closedLocked()
 	if c.box.busy() {
 		c.core.retired = append(c.core.retired, c)
 	}
@@ -229,6 +232,15 @@ func (c *Consumer) Done() <-chan struct{} {
 		c.doneLocked()
 	}
 	return c.done
+}
+
+// closedLocked tells that the consumer is closed and its handlers have returned,
+// if that is so: where either comes about.
+func (c *Consumer) closedLocked() {
+	c.doneLocked()
+	if c.core.events.tell != nil && c.ring != nil && !c.box.busy() {
+		c.core.events.note(ConsumerClosed{c.address})
+	}
 }
 
 // doneLocked closes the channel if the time has come.

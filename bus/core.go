@@ -11,7 +11,7 @@ import (
 
 // core is what a bus and its scopes share.
 //
-// Lock order: core.mu, ring.mu, link.mu or Consumer.mu, pending.mu. Of links
+// Lock order: core.mu, ring.mu, link.mu or Consumer.mu, pending.mu, events.mu. Of links
 // only leaving takes several at once.
 type core struct {
 	config
@@ -21,6 +21,7 @@ type core struct {
 	pend     pending // requests within this node
 	calls    sync.Pool
 	sparse   sparse
+	events   events
 	pool     pool
 	coarse   coarse
 	assembly budget
@@ -58,6 +59,7 @@ func newCore(c config) *core {
 		links: map[*link]struct{}{}, expected: map[uint64]*expectation{},
 		leaving: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}), pokes: make(chan struct{}, 1),
 	}
+	b.events.tell, b.events.log = c.tell, c.log
 	b.pool.free.Store(c.memory)
 	b.assembly.free = int64(max(64<<20, 2*c.bodyLimit))
 	b.dir.init()

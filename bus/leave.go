@@ -30,6 +30,7 @@ func (c *core) close() error {
 	c.awaitLinks()
 	c.pend.end(func(*call) error { return ErrClosed })
 	c.pend.stop()
+	c.events.await()
 	close(c.done)
 	return c.err
 }

@@ -243,7 +243,7 @@ func (c *Consumer) idleLocked() {
 func (c *Consumer) ranLocked(m *Message) (grant bool) {
 	c.box.ran(m)
 	if c.closed {
-		c.doneLocked()
+		c.closedLocked()
 	}
 	return c.passLocked(m)
 }

@@ -137,7 +137,9 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 	}
 	if rt.stalled || rt.credit() <= 0 && !c.growLocked() {
 		wait := !rt.stalled && !last
-		rt.stalled = !wait
+		if !wait && !rt.stalled {
+			rt.stall()
+		}
 		c.mu.Unlock()
 		if !wait {
 			c.core.stats.skipped.Add(1)
@@ -192,11 +194,25 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 // takesPublish reports whether the route has room for a publish now.
 func (rt *route) takesPublish() bool { return rt.credit() > 0 && !rt.stalled && rt.bulks == 0 }
 
+// stall notes that a publish has waited for the route in vain.
+func (rt *route) stall() {
+	rt.stalled = true
+	c := rt.ring.core
+	if c.events.tell == nil {
+		return
+	}
+	lags := ConsumerLags{Address: rt.ring.address}
+	if rt.link != nil {
+		lags.Peer = rt.link.peer
+	}
+	c.events.note(lags)
+}
+
 // stall marks the routes without room, which were waited for in vain.
 func (l *link) stall(routes []*route) {
 	for _, rt := range routes {
-		if rt.link == l && !rt.removed && !rt.takesPublish() {
-			rt.stalled = true
+		if rt.link == l && !rt.removed && !rt.takesPublish() && !rt.stalled {
+			rt.stall()
 		}
 	}
 }

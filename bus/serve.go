@@ -84,6 +84,9 @@ func (c *core) linkUp(l *link) {
 	l.mu.Lock()
 	first := !l.up
 	l.up = true
+	if first {
+		c.events.note(PeerUp{l.peer})
+	}
 	l.mu.Unlock()
 	if !first {
 		return
@@ -178,6 +181,11 @@ func (c *core) removeLink(l *link, err error) {
 	c.linked.fire()
 	c.poke()
 	if wasUp {
+		down := PeerDown{Peer: l.peer, Err: err}
+		if errors.Is(err, errGoodbye) {
+			down.Err = nil
+		}
+		c.events.note(down)
 		c.log.Debug("link ended", "peer", l.peer.String(), "err", err)
 	}
 }

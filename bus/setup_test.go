@@ -59,6 +59,15 @@ func receive[T any](t *testing.T, c <-chan T) T {
 	panic("unreachable")
 }
 
+// deadLetters has f told of dead letters.
+func deadLetters(f func(bus.DeadLetter)) bus.Option {
+	return bus.WithEvents(func(e bus.Event) {
+		if d, ok := e.(bus.DeadLetter); ok {
+			f(d)
+		}
+	})
+}
+
 func nothing(context.Context, *bus.Message) error { return nil }
 
 // atRest checks that what was sent is accounted for.

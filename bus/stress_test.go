@@ -115,7 +115,7 @@ type rolling struct {
 
 // join adds a node that consumes and sends.
 func (r *rolling) join() {
-	n := newNode(r.t, len(r.nodes)+len(r.left), bus.WithDeadLetter(func(d bus.DeadLetter) {
+	n := newNode(r.t, len(r.nodes)+len(r.left), deadLetters(func(d bus.DeadLetter) {
 		r.t.Errorf("dead letter at %s: %v", d.Address, d.Reason)
 	}))
 	for _, o := range r.nodes {
