@@ -30,6 +30,7 @@ type Consumer struct {
 	mu     sync.Mutex
 	own    *inbound      // the receiving end of local; nil: nothing has come
 	box    *mailbox      // nil: idle
+	counts *counts       // nil: nothing has come
 	done   chan struct{} // made when asked for
 	closed bool
 	paused atomic.Bool // changed under mu
@@ -173,6 +174,7 @@ func (c *core) bury(cn *Consumer) {
 		c.consumers[cn.num] = nil
 		c.free = append(c.free, cn.num)
 	}
+	c.inherit(cn)
 	c.tidy(cn.ring)
 }
 

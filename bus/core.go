@@ -11,7 +11,8 @@ import (
 
 // core is what a bus and its scopes share.
 //
-// Lock order: core.mu, ring.mu, link.mu or Consumer.mu, pending.mu, events.mu. Of links
+// Lock order: core.mu, ring.mu, link.mu or Consumer.mu, pending.mu, events.mu
+// or books. Of links
 // only leaving takes several at once.
 type core struct {
 	config
@@ -39,6 +40,9 @@ type core struct {
 	pokes   chan struct{} // of one: what leaving waits for may have come
 	linked  signal        // links, expectations or consumers have changed
 
+	books     sync.Mutex
+	forgotten ledger // of addresses that are not known any more
+
 	mu        sync.Mutex
 	closing   bool
 	self      Peer
@@ -47,6 +51,8 @@ type core struct {
 	consumers []*Consumer // by number, from 1
 	free      []uint32
 	retired   []*Consumer // closed while their handlers ran
+	buried    []*Consumer // whose counters may still change
+	buriedMax int         // when to look through them
 	links     map[*link]struct{}
 	expected  map[uint64]*expectation
 	gossip    gossip

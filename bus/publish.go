@@ -143,6 +143,7 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 		c.mu.Unlock()
 		if !wait {
 			c.core.stats.skipped.Add(1)
+			rt.ring.book(rareSkipped, 1)
 		}
 		return !wait
 	}
@@ -183,6 +184,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 		}
 	}
 	l.core.stats.skipped.Add(uint64(skip))
+	r.book(rareSkipped, skip)
 	if charge > 0 {
 		l.appendPublish(o, routes, charge, skip)
 	} else if !full {
@@ -231,6 +233,7 @@ func (l *link) appendPublish(o *outgoing, routes []*route, charge, skip int) {
 	}
 	if len(skipped) > maxSkipped { // more than a frame holds: the others must do without it
 		l.core.stats.skipped.Add(uint64(charge))
+		routes[0].ring.book(rareSkipped, charge)
 		return
 	}
 	large := len(o.body) > chunked

@@ -17,6 +17,7 @@ const maxHops = 16
 func (c *core) reroute(address string, o *outgoing) {
 	c.stats.rerouted.Add(1)
 	if o.head[fHops] > maxHops {
+		c.bookAt(address, rareRerouted)
 		c.dead(address, o, fmt.Errorf("%w of %q kept it: it was sent back %d times", ErrNoConsumer, address, maxHops))
 		return
 	}
@@ -28,6 +29,7 @@ func (c *core) reroute(address string, o *outgoing) {
 	c.mu.Unlock()
 	reason := r.takeBackLocked(o, time.Duration(left))
 	r.mu.Unlock()
+	r.book(rareRerouted, 1)
 	if reason != nil {
 		c.dead(address, o, reason)
 		c.forget(r)
@@ -74,6 +76,7 @@ func (c *call) waits(r *ring, w *waiter) {
 // request if it is one.
 func (c *core) dead(address string, o *outgoing, reason error) {
 	c.stats.deadLetters.Add(1)
+	c.bookAt(address, rareDeadLetter)
 	if o.call != nil {
 		o.call.answer(answer{err: reason})
 	}
@@ -110,5 +113,6 @@ func (c *core) endWaiting(why func(*ring) error) {
 				c.dead(r.address, &w.o, reason)
 			}
 		}
+		c.forget(r)
 	}
 }
