@@ -40,7 +40,12 @@ func TestPausedBecomesIdle(t *testing.T) {
 					close(block)
 					cancel()
 					synctest.Wait()
-					if c.box.len() == 0 {
+					waits := func() (box bool, n int) {
+						c.mu.Lock()
+						defer c.mu.Unlock()
+						return c.box != nil, c.box.len()
+					}
+					if _, n := waits(); n == 0 {
 						t.Fatal("nothing waits")
 					}
 					var l *link
@@ -48,8 +53,8 @@ func TestPausedBecomesIdle(t *testing.T) {
 					}
 					end(c, l)
 					time.Sleep(time.Second)
-					if c.box != nil {
-						t.Errorf("the consumer has a mailbox: %d wait", c.box.len())
+					if box, n := waits(); box {
+						t.Errorf("the consumer has a mailbox: %d wait", n)
 					}
 					if kept := b.core.memory - b.core.pool.free.Load(); kept != 0 && from == "this node" {
 						t.Errorf("%d bytes of the pool are kept", kept)

@@ -25,6 +25,9 @@ func (c *Consumer) Pause() {
 		return
 	}
 	c.paused.Store(true)
+	if c.box != nil {
+		c.box.seal()
+	}
 	c.watchLocked(c.box.len())
 }
 

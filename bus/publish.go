@@ -135,7 +135,7 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 		c.mu.Unlock()
 		return true
 	}
-	if rt.stalled || rt.credit() <= 0 && !c.growLocked() {
+	if credit := c.creditLocked(); rt.stalled || !credit {
 		wait := !rt.stalled && !last
 		if !wait && !rt.stalled {
 			rt.stall()
