@@ -15,9 +15,12 @@ type Consumer struct {
 	handler     Handler
 	scope       *scope // nil: none
 	run         func() // work, made once: starting a goroutine with it allocates nothing
-	window      int64
+	window      int32  // at most maxWindow
 	concurrency int32
 	localOnly   bool
+
+	closed bool        // guarded by mu
+	paused atomic.Bool // changed under mu
 
 	// Guarded by core.mu.
 	num     uint32                   // 0: not announced to other nodes
@@ -32,8 +35,6 @@ type Consumer struct {
 	box    *mailbox      // nil: idle
 	counts *counts       // nil: nothing has come
 	done   chan struct{} // made when asked for
-	closed bool
-	paused atomic.Bool // changed under mu
 }
 
 // consume registers a consumer; announced at once unless the scope is in a Do.
@@ -59,7 +60,7 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 	}
 	c := &Consumer{
 		core: eb.core, address: address, handler: h, scope: eb.scope,
-		window: o.window, concurrency: int32(o.concurrency), localOnly: o.localOnly,
+		window: int32(o.window), concurrency: int32(o.concurrency), localOnly: o.localOnly,
 	}
 	c.run = c.work
 	if eb.scope != nil && eb.scope.stage(c) {
