@@ -68,7 +68,8 @@ func (eb *EventBus) Consume(address string, h Handler, opts ...ConsumeOption) (*
 
 // Scope returns the same bus with a turn of its own: of the consumers that are
 // registered through it one at a time handles a message, so that what only they
-// use needs no lock. A handler that waits holds up the whole scope.
+// use needs no lock; those of [WithConcurrency] over 1 run beside them. A handler
+// that waits holds up the whole scope.
 func (eb *EventBus) Scope() *EventBus {
 	return &EventBus{core: eb.core, scope: &scope{core: eb.core}}
 }
