@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -100,6 +101,79 @@ func TestDiscoveryFails(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if got := asked.Load() - before; got < 15 || got > 30 {
 			t.Errorf("asked %d times in ten quiet minutes, want one each 30 s", got)
+		}
+	})
+}
+
+// An error that somebody has to mend is asked about slowly, and said loudly, once,
+// even after failures that pass; it is over as soon as it is mended.
+func TestDiscoveryIsMisconfigured(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var now atomic.Pointer[error]
+		var asked atomic.Int32
+		set := func(err error) { now.Store(&err) }
+		set(errors.New("rate exceeded"))
+		n, j, _ := alone(t, discovery.ProviderFunc(func(context.Context) ([]string, error) {
+			asked.Add(1)
+			return nil, *now.Load()
+		}))
+		set(fmt.Errorf("asking: %w", discovery.Misconfigured(errors.New("no permission"))))
+		time.Sleep(10 * time.Second)
+		set(fmt.Errorf("asking: %w", discovery.Misconfigured(errors.New("no permission"))))
+		before := asked.Load()
+		time.Sleep(10 * time.Minute)
+		if got := asked.Load() - before; got < 15 || got > 26 {
+			t.Errorf("asked %d times in ten minutes, want one each 30 s", got)
+		}
+		if w, e := j.count("WARN", "rate exceeded"), j.count("ERROR", "configured wrongly", "no permission"); w != 1 || e != 1 {
+			t.Errorf("logged %d and %d times, want each once:\n%s", w, e, j.text.String())
+		}
+		if got := n.State(); got != cluster.StateJoining {
+			t.Errorf("state %v, want joining", got)
+		}
+		set(nil)
+		time.Sleep(40 * time.Second)
+		if got := n.State(); got != cluster.StateAlone {
+			t.Errorf("state %v when it is mended, want alone", got)
+		}
+	})
+}
+
+// A mistyped address of a fixed list is such an error, too.
+func TestMistypedStaticAddress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		_, j, _ := alone(t, discovery.Static("10.1.0.2:7946", "10.1.0.3"))
+		time.Sleep(time.Minute)
+		if got := j.count("ERROR", "configured wrongly", "10.1.0.3"); got != 1 {
+			t.Errorf("logged %d times, want once:\n%s", got, j.text.String())
+		}
+	})
+}
+
+// A new node does not believe for a minute that it is alone, since lists lag
+// behind; then it asks slowly.
+func TestAloneAtFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		n, _, _ := alone(t, discovery.ProviderFunc(func(context.Context) ([]string, error) {
+			asked.Add(1)
+			return nil, nil
+		}))
+		if got := n.State(); got != cluster.StateAlone {
+			t.Errorf("state %v, want alone", got)
+		}
+		time.Sleep(time.Minute)
+		if got := asked.Load(); got < 12 || got > 20 {
+			t.Errorf("asked %d times in the first minute, want one each 5 s or sooner", got)
+		}
+		time.Sleep(10 * time.Second)
+		before := asked.Load()
+		time.Sleep(10 * time.Minute)
+		if got := asked.Load() - before; got < 15 || got > 26 {
+			t.Errorf("asked %d times in ten minutes, want one each 30 s", got)
 		}
 	})
 }
