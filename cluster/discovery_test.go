@@ -253,6 +253,38 @@ func TestSilentAddresses(t *testing.T) {
 	})
 }
 
+// However many silent addresses there are, Join returns after 15 s, and the node
+// goes on.
+func TestManySilentAddresses(t *testing.T) {
+	t.Parallel()
+	clustertest.Run(t, 1, func(t *testing.T, c *clustertest.Cluster) {
+		ip := netip.MustParseAddr("10.1.0.1")
+		var peers []string
+		for i := range 80 {
+			dead := netip.AddrFrom4([4]byte{10, 2, 0, byte(i + 1)})
+			c.Network().Block(ip, dead)
+			peers = append(peers, dead.String()+":7946")
+		}
+		j := new(journal)
+		log := slog.New(slog.NewTextHandler(j, nil))
+		began := time.Now()
+		n, err := cluster.Join(t.Context(), bus.New(bus.WithLogger(log)), cluster.Config{
+			Network: c.Network().Host(ip), Insecure: true, Logger: log, Discovery: discovery.Static(append(peers, c.Node(0).Self().Addr)...),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = n.Close() }()
+		if took := time.Since(began); took != 15*time.Second || j.count("WARN", "join is not finished", "within 15s") != 1 {
+			t.Errorf("Join took %v, want 15 s:\n%s", took, j.text.String())
+		}
+		if got := n.State(); got != cluster.StateJoining {
+			t.Errorf("state %v, want joining", got)
+		}
+		c.Await("the one that lives", time.Minute, func() bool { return linked(n) == 1 })
+	})
+}
+
 // Join waits two seconds for the links with those found, not longer, and says who
 // is missing; the link comes when it can.
 func TestJoinNamesWhoIsMissing(t *testing.T) {
