@@ -90,9 +90,14 @@ func (s *seeker) run(ctx context.Context) {
 			continue
 		}
 		s.pause.reset()
-		members := len(s.roster.living())
-		pause(ctx, jitter(max(seekSlowly, time.Duration(members)*time.Second), 0.2))
+		pause(ctx, slowly(len(s.roster.living())))
 	}
+}
+
+// slowly is how long a node that has no need waits before it asks again, so that
+// all nodes together ask about once a second, however many they are.
+func slowly(members int) time.Duration {
+	return jitter(max(seekSlowly, time.Duration(members)*time.Second), 0.2)
 }
 
 // seek is one round. It reports whether the next one should come soon, and
