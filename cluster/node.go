@@ -41,7 +41,7 @@ func (s State) String() string {
 
 // Stats are counters of a node since it started.
 type Stats struct {
-	Garbage       uint64 // connections closed because what came was not from a node
+	Garbage       uint64 // connections closed because what came was not from a node, or for a limit on strangers
 	BadPackets    uint64 // packets that gossip could not read: not from a node, or damaged
 	Refused       uint64 // refusals for a wrong secret, cluster name or version, by either side
 	GossipDropped uint64 // payloads of the gossip lane that came faster than the bus took them
@@ -68,6 +68,9 @@ type Node struct {
 	stopSeek   context.CancelFunc
 	wg         sync.WaitGroup // goroutines that end before done closes
 	done       chan struct{}
+
+	conflicts    conflicts // belongs to the goroutine that drains serf
+	conflictLine sometimes
 
 	strangers   sometimes
 	refusedOnes atomic.Uint64
@@ -107,7 +110,7 @@ func (n *Node) complete(m Member) Member {
 // node is down; then it is closed. It begins with Joined for each other member
 // that is alive, and Linked for those that are linked. A reader that is slow
 // holds up nobody: it misses steps between, but never the last state of a
-// member or link. Of refusals at most 64 wait.
+// member or link. Of refusals and conflicts at most 64 wait.
 func (n *Node) Events(ctx context.Context) <-chan Event {
 	return n.hub.listen(ctx, func() (begin []Event) {
 		for _, m := range n.Members() {
@@ -263,6 +266,7 @@ func (n *Node) member(t serf.EventType, sm serf.Member) {
 	}
 	if t == serf.EventMemberReap {
 		n.roster.remove(m.Boot)
+		n.conflicts.forget(m.Boot)
 		n.peers.departed(m.Boot, false)
 		n.hub.publish(Event{Type: Forgotten, Member: m})
 		return
@@ -281,6 +285,9 @@ func (n *Node) member(t serf.EventType, sm serf.Member) {
 	e := Event{Type: eventOf(m.Status), Member: n.complete(m)}
 	logMember(n.log, e.Type, m)
 	n.hub.publish(e)
+	if had {
+		n.checkAddress(m, old.Status)
+	}
 }
 
 // predecessor reports whether a member lived at this node's own address: it is

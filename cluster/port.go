@@ -41,6 +41,10 @@ const lingerTime = time.Second
 // balancers do.
 var errSilent = errors.New("no first byte")
 
+// errSurplus says that gossip has not told of the node, and that many such are
+// linked or remembered.
+var errSurplus = fmt.Errorf("it is none of gossip's members, and %d peers are known already", maxUnknown)
+
 // A caller is a stream whose node has told who it is.
 type caller struct {
 	net.Conn
