@@ -34,6 +34,7 @@ type seeker struct {
 	provider discovery.Provider
 	gossip   *serf.Serf
 	port     *port
+	counts   *counters
 	own      wire.Greeting
 	log      *slog.Logger
 	roster   *roster
@@ -179,6 +180,7 @@ func resolve(ctx context.Context, addr string) ([]netip.AddrPort, error) {
 
 // couldNotAsk logs that discovery failed: at once, then in quiet repeats.
 func (s *seeker) couldNotAsk(err error) {
+	s.counts.discoveryErrors.Add(1)
 	level := slog.LevelDebug
 	if !s.broken {
 		level = slog.LevelWarn

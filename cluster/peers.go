@@ -22,6 +22,7 @@ type peers struct {
 	own      wire.Greeting // what this node tells of itself
 	links    *bus.Links
 	port     *port
+	counts   *counters
 	log      *slog.Logger
 	eager    func() bool         // is this node still joining? Then it dials at once
 	linked   func(bus.Peer)      // the link with a peer is up, with its set of routes; must not block
@@ -78,6 +79,7 @@ func (s *peers) greet(c caller) {
 	defer s.mu.Unlock()
 	p := s.find(who, len(s.byBoot) < maxUnknown)
 	if p == nil || s.closed {
+		s.counts.crowdedPeers.Add(1)
 		_ = c.Close()
 		return
 	}
@@ -88,6 +90,7 @@ func (s *peers) greet(c caller) {
 	select {
 	case p.inbox <- o:
 	default: // so many dials of one boot at once: it will dial again
+		s.counts.crowdedPeers.Add(1)
 		_ = c.Close()
 	}
 }
@@ -97,6 +100,9 @@ func (s *peers) turnAway(c caller, v wire.Verdict) {
 	_ = answer(c, s.own, v, s.attempts.Load())
 	_ = c.Close()
 	if v == wire.Self || v == wire.Stale {
+		if c.hello.Attempt != 0 { // else it was a question
+			s.counts.refusal(reasons[v], false)
+		}
 		return
 	}
 	s.refused(refusal(v, nameOf(c.hello, c.RemoteAddr()), false, detail(&s.own, c.hello)))
