@@ -143,7 +143,7 @@ func pushPull(label, nodes, bytes string) string {
 
 // run attacks, and closes the channel when it is over.
 func (a *attack) run() <-chan struct{} {
-	streams, packets := 3000, 20000
+	streams, packets := 4200, 20000
 	if *long {
 		streams, packets = 60000, 500000
 	}

@@ -82,10 +82,14 @@ type Start struct {
 	Secret string
 	Bind   string // a free port of the loopback if not set
 	Peers  []string
+	Memory int64 // the limit of Go's runtime in bytes, if not 0
 }
 
 // Join starts the node and returns its address.
 func (c *Child) Join(a Start, addr *string) error {
+	if a.Memory > 0 {
+		debug.SetMemoryLimit(a.Memory)
+	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("child", c.name)
 	c.eb = bus.New(bus.WithLogger(log))
 	conf := cluster.Config{Name: c.name, Bind: cmp.Or(a.Bind, "127.0.0.1:0"), Discovery: discovery.Static(a.Peers...), Logger: log}
@@ -350,6 +354,16 @@ func (c *Child) Status(_ None, s *Status) error {
 		s.Files = len(dir)
 	}
 	s.Bus, s.Node = c.eb.Stats(), c.node.Stats()
+	return nil
+}
+
+// Heap returns how many objects the child's heap holds.
+func (c *Child) Heap(_ None, objects *uint64) error {
+	runtime.GC()
+	runtime.GC() // what finalizers let go of
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	*objects = m.HeapObjects
 	return nil
 }
 
