@@ -119,6 +119,7 @@ type Consume struct {
 	Address string
 	Takes   time.Duration
 	Stuck   bool // it handles nothing before Release
+	Panics  bool
 }
 
 // Consume registers a consumer that sends back what it gets, and waits until all
@@ -138,6 +139,9 @@ func (c *Child) Consume(a Consume, _ *None) error {
 		c.ledger.Handle(c.name+" "+a.Address, k, m)
 		if a.Stuck {
 			<-hold
+		}
+		if a.Panics {
+			panic("a handler of the test")
 		}
 		if a.Takes > 0 {
 			<-time.After(a.Takes)
@@ -305,12 +309,18 @@ func (c *Child) note(began time.Time, err error, f func(*Tally)) {
 	}
 }
 
+// handlerFailed is the kind of a bus.ReplyError.
+const handlerFailed = "the handler failed"
+
 // kindOf names what kind of error a call returned; "untyped: ..." if none.
 func kindOf(err error) string {
 	for _, kind := range []error{bus.ErrLinkLost, bus.ErrNoConsumer, bus.ErrBusy, bus.ErrClosed, context.DeadlineExceeded} {
 		if errors.Is(err, kind) {
 			return kind.Error()
 		}
+	}
+	if errors.As(err, new(*bus.ReplyError)) {
+		return handlerFailed
 	}
 	return "untyped: " + err.Error()
 }

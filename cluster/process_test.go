@@ -83,7 +83,7 @@ func (p *process) end() {
 	if text := p.log.tail(); p.t.Failed() && text != "" {
 		p.t.Logf("log of %s:\n%s", p.name, text)
 	}
-	if p.log.has("panic") || p.log.has("DATA RACE") || p.log.has("fatal error") {
+	if p.log.has("panic: ") || p.log.has("DATA RACE") || p.log.has("fatal error") {
 		p.t.Errorf("%s panicked", p.name)
 	}
 }

@@ -35,6 +35,8 @@ func TestProcesses(t *testing.T) {
 		{"no descriptors left", testNoFiles, false},
 		{"a tenth of a CPU, 32 MiB", testSqueeze, false},
 		{"rolling restart of 5", testRolling, false},
+		{"closed with a backlog", testBacklog, false},
+		{"a handler panics", testPanic, false},
 		{"consumers come and go", testChurn, false},
 		{"disorder", testDisorder, false},
 	} {
@@ -69,6 +71,14 @@ func (r result) line(fault string) string {
 func atLength(short, longer time.Duration) time.Duration {
 	if *long {
 		return longer
+	}
+	return short
+}
+
+// heavy returns the rate of a load, a second.
+func heavy(short int) int {
+	if *long {
+		return 1000
 	}
 	return short
 }
@@ -123,7 +133,7 @@ func testKill(t *testing.T) result {
 	const limit = 100 * time.Millisecond
 	sender, cs := fleet(t, 3, 5*time.Millisecond)
 	before := atRest(sender, cs[0], cs[2])
-	sender.load(Load{Address: "work", Requests: 300, Sends: 100, Timeout: 5 * time.Second})
+	sender.load(Load{Address: "work", Requests: heavy(300), Sends: heavy(100), Timeout: 5 * time.Second})
 	pass(atLength(time.Second, 10*time.Second))
 	killed := time.Now()
 	cs[1].signal(syscall.SIGKILL)
@@ -161,7 +171,7 @@ func testKill(t *testing.T) result {
 func testStop(t *testing.T, d time.Duration) result {
 	sender, cs := fleet(t, 3, time.Millisecond)
 	keeps, before := d < 3*time.Second, atRest(append(cs, sender)...)
-	sender.load(Load{Address: "work", Requests: 200, Sends: 50, Timeout: 8 * time.Second})
+	sender.load(Load{Address: "work", Requests: heavy(200), Sends: heavy(50), Timeout: 8 * time.Second})
 	pass(time.Second)
 	stopped := time.Now()
 	cs[1].signal(syscall.SIGSTOP)
@@ -280,6 +290,50 @@ func testNoFiles(t *testing.T) result {
 	return result{tally, len(lost), fmt.Sprintf("a newcomer linked %v after files were free", took.Round(time.Millisecond))}
 }
 
+// A node leaves whose consumer has far more to do than it can: what it has not
+// handled goes to another.
+func testBacklog(t *testing.T) result {
+	sender, cs := fleet(t, 2, 0)
+	slow := spawn(t, "slow", Start{Secret: secret}, sender, cs[0], cs[1])
+	slow.consume(Consume{Address: "work", Takes: 100 * time.Millisecond})
+	sender.awaitLinked(append(cs, slow)...)
+	sender.load(Load{Address: "work", Requests: heavy(300), Sends: heavy(300), Timeout: 20 * time.Second})
+	pass(atLength(3*time.Second, 10*time.Second))
+	took := slow.close()
+	pass(time.Second)
+	tally := sender.unload()
+	lost := judge(t, sender, cs[0], cs[1], slow)
+	back := sender.status().Bus.Bounced
+	if len(tally.Failed) > 0 || len(lost) > 0 {
+		t.Errorf("failed %v, lost %d; want none", kinds(tally.Failed), len(lost))
+	}
+	if back < 20 {
+		t.Errorf("%d messages were sent back; nothing is tested", back)
+	}
+	return result{tally, len(lost), fmt.Sprintf("%d messages were sent back and handled by others; the leave took %v", back, took.Round(time.Millisecond))}
+}
+
+// A handler that panics answers its requester at once, and is called again.
+func testPanic(t *testing.T) result {
+	sender, cs := fleet(t, 1, 0)
+	cs[0].consume(Consume{Address: "broken", Panics: true})
+	sender.awaitLinked(cs...)
+	sender.load(Load{Address: "broken", Requests: 100, Timeout: 20 * time.Second})
+	pass(atLength(time.Second, 5*time.Second))
+	tally := sender.unload()
+	var slowest time.Duration
+	for _, f := range tally.Failed {
+		slowest = max(slowest, f.Took)
+	}
+	if n := kinds(tally.Failed)[handlerFailed]; n != tally.Requests || n == 0 {
+		t.Errorf("of %d requests failed %v, want all as %q", tally.Requests, kinds(tally.Failed), handlerFailed)
+	}
+	if slowest > overload {
+		t.Errorf("a request failed after %v only", slowest)
+	}
+	return result{tally, 0, fmt.Sprintf("each request got an error; the slowest after %v", slowest.Round(time.Millisecond/10))}
+}
+
 // A process that gets a tenth of a CPU, in slices as a quota gives them, and little
 // memory, is slow; nobody takes it for failed.
 func testSqueeze(t *testing.T) result {
@@ -317,13 +371,9 @@ func testSqueeze(t *testing.T) result {
 
 // Each of five nodes is replaced under load: nothing fails, nothing is lost.
 func testRolling(t *testing.T) result {
-	requests, sends := 200, 200
-	if *long {
-		requests, sends = 1000, 1000
-	}
 	sender, cs := fleet(t, 5, time.Millisecond)
 	all, before := append([]*process{sender}, cs...), atRest(sender)
-	sender.load(Load{Address: "work", Requests: requests, Sends: sends, Timeout: 20 * time.Second})
+	sender.load(Load{Address: "work", Requests: heavy(200), Sends: heavy(200), Timeout: 20 * time.Second})
 	pass(atLength(time.Second, 5*time.Second))
 	var slowest time.Duration
 	for i := range cs {
