@@ -77,6 +77,12 @@ func TestChaos(t *testing.T) {
 
 func runChaos(t *testing.T, size int, seed uint64, seen *sightings) {
 	h := &chaos{size: size, secured: seed%6 == 0, rng: rand.New(rand.NewPCG(seed, 99)), ledger: bustest.NewLedger(), seen: seen}
+	if h.secured {
+		seen.add("a secret", 1)
+	}
+	if h.size%2 == 1 {
+		seen.add("a name for all", 1)
+	}
 	opts := []clustertest.Option{clustertest.WithSeed(seed), clustertest.WithConfig(h.configure)}
 	clustertest.Run(t, size, func(t *testing.T, c *clustertest.Cluster) {
 		defer func() {

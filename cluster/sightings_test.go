@@ -33,13 +33,14 @@ var must = map[string]int{
 	"silence": 60, "partition": 60, "partition one way": 60, "heal": 60, "two apart, both near the others": 60,
 	"reset": 60, "cut one way": 60, "stall one way": 60, "pause": 60,
 	"packets lost": 60, "packets twice": 60, "all late": 60, "calm": 60,
+	"a name for all": 60, "a secret": 60,
 	"discovery fails": 60, "discovery tells nothing": 60, "discovery lies": 60,
 
 	// What came of it.
 	"call went well": 1, "link lost": 60, "no consumer": 60, "closed": 60, "deadline": 60,
-	"message sent back": 60, "message routed again": 60, "message unknown": 60,
+	"message sent back": 60, "message routed again": 300, "message unknown": 60,
 	"reply came late": 600, "dead letter": 600,
-	"crossing dials": 60, "stale dial": 60, "dial of a node that leaves": 2000, "dial failed": 60,
+	"crossing dials": 60, "stale dial": 60, "dial failed": 60,
 	"discovery failed": 60,
 }
 
