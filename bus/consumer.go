@@ -32,6 +32,7 @@ type Consumer struct {
 	box    *mailbox      // nil: idle
 	done   chan struct{} // made when asked for
 	closed bool
+	paused atomic.Bool // changed under mu
 }
 
 // consume registers a consumer; announced at once unless the scope is in a Do.
@@ -210,6 +211,7 @@ func (c *Consumer) closeLocked() (msgs []*Message, first bool) {
 		c.core.dropRoutes([]*route{&c.local})
 	}
 	msgs = c.box.take(func(*Message) bool { return true })
+	c.restIfIdleLocked()
 	c.doneLocked()
 	if c.box.busy() {
 		c.core.retired = append(c.core.retired, c)

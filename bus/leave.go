@@ -292,7 +292,7 @@ func (c *core) cancelRunning() {
 	for _, cn := range c.retired {
 		cn.mu.Lock()
 		if cn.box != nil {
-			for _, m := range cn.box.running {
+			for _, m := range cn.box.handling() {
 				m.end(stateCanceled)
 			}
 		}

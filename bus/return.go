@@ -127,6 +127,7 @@ func (l *link) gotCancel(f *frame) {
 	c.mu.Unlock()
 	if m != nil {
 		m.end(stateCanceled)
+		c.gaveUp()
 	}
 }
 

@@ -187,6 +187,7 @@ func (c *core) cutOff(in *inbound) {
 	cn := in.consumer
 	cn.mu.Lock()
 	dropped := cn.box.take(func(m *Message) bool { return m.in == in })
+	cn.restIfIdleLocked()
 	cn.mu.Unlock()
 	if !in.freed {
 		in.giveBack()

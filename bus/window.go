@@ -47,7 +47,7 @@ func (in *inbound) grow() {
 	defer l.mu.Unlock()
 	w := in.window.Load()
 	more := min(w, in.consumer.window-w)
-	if more <= 0 || l.leaving || in.removing || !l.core.pool.take(more, now) {
+	if more <= 0 || in.consumer.paused.Load() || l.leaving || in.removing || !l.core.pool.take(more, now) {
 		return
 	}
 	in.window.Store(w + more)
@@ -90,14 +90,14 @@ func (in *inbound) giveBack() {
 // credit. The caller holds c.mu.
 func (c *Consumer) growLocked() bool {
 	rt := &c.local
-	for rt.credit() <= 0 {
+	for rt.credit() <= 0 && !c.paused.Load() {
 		more := min(rt.window, c.window-rt.window)
 		if more <= 0 || !c.core.pool.take(more, c.core.clock()) {
 			return false
 		}
 		rt.window += more
 	}
-	return true
+	return rt.credit() > 0
 }
 
 // shrinkLocked returns to the pool what the window for messages of this node's
