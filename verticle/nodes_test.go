@@ -43,23 +43,3 @@ func TestStopsOfTwoNodesRequest(t *testing.T) {
 		j.want(t, "answered", "answered")
 	})
 }
-
-// TestBusClosesWhileStarting: Start's context ends, what it made is undone, and
-// Deploy says why.
-func TestBusClosesWhileStarting(t *testing.T) {
-	t.Parallel()
-	bubble(t, func(t *testing.T, eb *bus.EventBus) {
-		var j journal
-		time.AfterFunc(time.Second, func() { eb.Close() })
-		_, err := verticle.Deploy(t.Context(), eb, &part{start: func(ctx context.Context, d *verticle.Deployment) error {
-			d.Go(func(ctx context.Context) error { <-ctx.Done(); j.add("goroutine ended"); return ctx.Err() })
-			if err := d.Consume("a", echo); err != nil {
-				return err
-			}
-			<-ctx.Done()
-			return ctx.Err()
-		}}, verticle.WithLogger(quiet))
-		wantErr(t, err, bus.ErrClosed)
-		j.want(t, "goroutine ended")
-	})
-}
