@@ -10,11 +10,11 @@ import (
 type Option interface{ apply(*config) }
 
 type config struct {
-	log        *slog.Logger
-	drain      time.Duration
-	memory     int64
-	bodyLimit  int
-	deadLetter func(DeadLetter)
+	log       *slog.Logger
+	drain     time.Duration
+	memory    int64
+	bodyLimit int
+	tell      func(Event)
 }
 
 type optionFunc func(*config)
@@ -50,11 +50,15 @@ func WithBodyLimit(bytes int) Option {
 	return optionFunc(func(c *config) { c.bodyLimit = min(max(bytes, chunked), 1<<30) })
 }
 
-// WithDeadLetter sets a hook that is shown each message that this node sent, or
-// had been sent back, and that could not be placed with any consumer by its
-// deadline. It must not block, and may be called from several goroutines.
-func WithDeadLetter(f func(DeadLetter)) Option {
-	return optionFunc(func(c *config) { c.deadLetter = f })
+// WithEvents has f called with each [Event] of the bus: one at a time, in the
+// order in which they happened, on a goroutine of the bus's own, so that f needs
+// no lock. Nothing waits for it but Close, for a second at most, so messages may be
+// handled before f learns of what made them possible. f may call the bus; it
+// should return soon, as later events wait: 4,096 of them, and 4 MiB of dead
+// letters, beyond which they are counted as [EventsMissed]. A panic of f is logged.
+// The last WithEvents holds; nil means that nobody wants to know.
+func WithEvents(f func(Event)) Option {
+	return optionFunc(func(c *config) { c.tell = f })
 }
 
 // CallOption modifies one Send, Publish, Request or Reply. An option that does
