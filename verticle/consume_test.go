@@ -205,11 +205,12 @@ func TestOneTurnEach(t *testing.T) {
 					turn()
 					d.Every(time.Second, func(context.Context) error { turn(); return nil })
 					d.Go(func(ctx context.Context) error {
-						for {
+						for ctx.Err() == nil {
 							if err := d.EventBus().Do(ctx, func(context.Context) error { turn(); return nil }); err != nil {
 								return err
 							}
 						}
+						return ctx.Err()
 					})
 					return d.Consume("a", bus.HandlerFunc(func(context.Context, *bus.Message) error { turn(); return nil }))
 				},
@@ -224,6 +225,8 @@ func TestOneTurnEach(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		undeploy(t, d)
+		mu.Lock()
+		defer mu.Unlock()
 		if most != 3 {
 			t.Errorf("%d turns at once; want 3", most)
 		}

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,15 +16,19 @@ import (
 	"github.com/runrig-go/runrig/verticle"
 )
 
-// beats notes when it was called, since it was made. Guarded by the turn.
+// beats notes when it was called, since it was made.
 type beats struct {
 	began time.Time
-	at    []time.Duration
+
+	mu sync.Mutex
+	at []time.Duration
 }
 
 func newBeats() *beats { return &beats{began: time.Now()} }
 
 func (b *beats) beat(context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.at = append(b.at, time.Since(b.began))
 	return nil
 }
@@ -31,6 +36,8 @@ func (b *beats) beat(context.Context) error {
 // want compares, in tenths of a second.
 func (b *beats) want(t *testing.T, tenths ...int) {
 	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	var at []int
 	for _, d := range b.at {
 		at = append(at, int(d/(100*time.Millisecond)))
@@ -143,11 +150,12 @@ func TestStopTimer(t *testing.T) {
 		inside := newBeats()
 		var stop func()
 		stop = d.Every(time.Second, func(ctx context.Context) error {
-			if len(inside.at) == 1 {
-				stop()
-				stop()
+			if err := inside.beat(ctx); len(inside.at) < 2 {
+				return err
 			}
-			return inside.beat(ctx)
+			stop()
+			stop()
+			return nil
 		})
 		before, outside, late := newBeats(), newBeats(), newBeats()
 		d.After(time.Second, before.beat)() // at once
