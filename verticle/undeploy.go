@@ -33,9 +33,9 @@ var errTime = errors.New("still under way when the time for the undeployment was
 // has ended, pass another context.
 //
 // Code of the deployment, or of a child, cannot wait for itself to return. Where
-// ctx is that of its handler, Start, Stop or function of Go or of a timer, Undeploy
-// begins the undeployment and returns nil at once; with another context it waits as long as
-// that lets it.
+// ctx is that of its handler, Start, Stop or function of Go or of a timer,
+// Undeploy begins the undeployment and returns nil at once; with another context
+// it waits as long as that lets it.
 func (d *Deployment) Undeploy(ctx context.Context) error {
 	deadline, ok := ctx.Deadline()
 	if now := time.Now(); !ok || !deadline.After(now) {
