@@ -217,14 +217,17 @@ func (s *skewed) Do(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	s.requests++
-	if time.Now().Add(s.by).Sub(date).Abs() < 5*time.Minute {
-		return s.direct.Do(r)
+	resp := &http.Response{
+		StatusCode: http.StatusBadRequest, Request: r, Header: http.Header{},
+		Body: io.NopCloser(strings.NewReader(`{"__type":"InvalidSignatureException","message":"Signature expired: is now earlier than"}`)),
 	}
-	return &http.Response{
-		StatusCode: http.StatusBadRequest, Request: r,
-		Header: http.Header{"Date": {time.Now().Add(s.by).UTC().Format(http.TimeFormat)}, "Content-Type": {"application/x-amz-json-1.1"}},
-		Body:   io.NopCloser(strings.NewReader(`{"__type":"InvalidSignatureException","message":"Signature expired: is now earlier than"}`)),
-	}, nil
+	if time.Now().Add(s.by).Sub(date).Abs() < 5*time.Minute {
+		if resp, err = s.direct.Do(r); err != nil {
+			return nil, err
+		}
+	}
+	resp.Header.Set("Date", time.Now().Add(s.by).UTC().Format(http.TimeFormat))
+	return resp, nil
 }
 
 // The SDK corrects a clock that is wrong, so that it is no error of the credentials.
