@@ -35,6 +35,7 @@ type seeker struct {
 	provider discovery.Provider
 	gossip   *serf.Serf
 	port     *port
+	counts   *counters
 	own      wire.Greeting
 	log      *slog.Logger
 	roster   *roster
@@ -218,6 +219,7 @@ func (s *seeker) note(err error) {
 		s.said = none
 		return
 	}
+	s.counts.discoveryErrors.Add(1)
 	level, text := slog.LevelWarn, "discovery could not be asked; trying again"
 	if f == lasting {
 		level, text = slog.LevelError, "discovery is configured wrongly, which somebody has to mend; trying again slowly"

@@ -62,16 +62,17 @@ func keyOf(e Event) eventKey {
 
 // hub hands events to all who listen.
 type hub struct {
-	done chan struct{} // the node is down
-	wg   sync.WaitGroup
+	counts *counters
+	done   chan struct{} // the node is down
+	wg     sync.WaitGroup
 
 	mu        sync.Mutex
 	closed    bool
 	listeners map[*listener]struct{}
 }
 
-func newHub() *hub {
-	return &hub{done: make(chan struct{}), listeners: map[*listener]struct{}{}}
+func newHub(counts *counters) *hub {
+	return &hub{counts: counts, done: make(chan struct{}), listeners: map[*listener]struct{}{}}
 }
 
 // A listener is one reader's queue.
@@ -84,14 +85,15 @@ type listener struct {
 	refusals int
 }
 
-func (l *listener) add(e Event) {
+// add reports false if there was no room.
+func (l *listener) add(e Event) bool {
 	key := keyOf(e)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, waits := l.pending[key]; !waits {
 		if e.isTrouble() {
 			if l.refusals == maxRefusals {
-				return
+				return false
 			}
 			l.refusals++
 		}
@@ -102,6 +104,7 @@ func (l *listener) add(e Event) {
 	case l.more <- struct{}{}:
 	default:
 	}
+	return true
 }
 
 func (l *listener) next() (Event, bool) {
@@ -124,7 +127,9 @@ func (h *hub) publish(e Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for l := range h.listeners {
-		l.add(e)
+		if !l.add(e) {
+			h.counts.eventsDropped.Add(1)
+		}
 	}
 }
 

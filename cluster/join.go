@@ -89,7 +89,8 @@ func newNode(eb *bus.EventBus, s *settings, l net.Listener, udp PacketConn) (*No
 		firstRound: make(chan struct{}),
 		done:       make(chan struct{}),
 	}
-	n.hub = newHub()
+	n.counts = p.counts
+	n.hub = newHub(n.counts)
 	n.roster.set(n.self)
 	if n.links, err = eb.Attach(self, n.lane); err != nil {
 		return nil, fmt.Errorf("cluster: join: %w", err)
@@ -104,6 +105,7 @@ func (n *Node) wire(s *settings) {
 		own:      greeting(s, n.self.Peer),
 		links:    n.links,
 		port:     n.port,
+		counts:   n.counts,
 		log:      s.log,
 		eager:    n.eager,
 		linked:   n.linked,
@@ -153,6 +155,7 @@ func (n *Node) seeker(s *settings) *seeker {
 		provider: s.provider,
 		gossip:   n.gossip,
 		port:     n.port,
+		counts:   n.counts,
 		own:      n.peers.own,
 		log:      s.log,
 		roster:   n.roster,

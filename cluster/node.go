@@ -39,14 +39,6 @@ func (s State) String() string {
 	return names[s]
 }
 
-// Stats are counters of a node since it started.
-type Stats struct {
-	Garbage       uint64 // connections closed because what came was not from a node, or for a limit on strangers
-	BadPackets    uint64 // packets that gossip could not read: not from a node, or damaged
-	Refused       uint64 // refusals for a wrong secret, cluster name or version, by either side
-	GossipDropped uint64 // payloads of the gossip lane that came faster than the bus took them
-}
-
 // A Node is this process's part in a cluster. Its methods may be called
 // concurrently.
 type Node struct {
@@ -72,8 +64,8 @@ type Node struct {
 	conflicts    conflicts // belongs to the goroutine that drains serf
 	conflictLine sometimes
 
-	strangers   sometimes
-	refusedOnes atomic.Uint64
+	strangers sometimes
+	counts    *counters
 
 	closing  atomic.Bool // not a sync.Once: those who wait must not hold up virtual time
 	closeErr error       // set before done closes
@@ -151,14 +143,7 @@ func (n *Node) Err() error {
 }
 
 // Stats returns the node's counters.
-func (n *Node) Stats() Stats {
-	return Stats{
-		Garbage:       n.port.garbage.Load(),
-		BadPackets:    n.port.badPackets.Load(),
-		Refused:       n.refusedOnes.Load(),
-		GossipDropped: n.lane.dropped.Load(),
-	}
-}
+func (n *Node) Stats() Stats { return n.counts.load() }
 
 // Close leaves the cluster: readiness ends, discovery is no longer asked, the
 // bus is closed, by which what is under way is handled or sent back to others,
@@ -309,7 +294,7 @@ func (n *Node) payload(b []byte) {
 	select {
 	case n.payloads <- b:
 	default:
-		n.lane.dropped.Add(1)
+		n.counts.payloadsDropped.Add(1)
 	}
 }
 
@@ -348,7 +333,7 @@ func (n *Node) publishLink(t EventType, who bus.Peer) {
 
 // refused takes news of a refusal that a human should know of.
 func (n *Node) refused(err *RefusedError) {
-	n.refusedOnes.Add(1)
+	n.counts.refusal(err, err.ByPeer)
 	if held, ok := n.strangers.pass(); ok {
 		n.log.Warn("node refused", "peer", err.Peer, "err", err, "more", held)
 	}

@@ -351,10 +351,13 @@ func (p *peer) failed(err error) {
 	p.set.log.Debug("dial failed", "peer", p.who.String(), "address", p.who.Addr, "err", err)
 	refused := new(RefusedError)
 	switch {
-	case errors.Is(err, ErrLeaving):
-		p.farewell = true
-	case errors.As(err, &refused) && misconfigured(err):
+	case !errors.As(err, &refused):
+		p.set.counts.dialErrors.Add(1)
+	case misconfigured(err):
 		p.set.refused(refused)
+	default:
+		p.set.counts.refusal(refused, true)
+		p.farewell = p.farewell || errors.Is(err, ErrLeaving)
 	}
 }
 
@@ -365,6 +368,7 @@ func (p *peer) consider(o offer) {
 	if verdict != wire.OK {
 		_ = answer(o.caller, p.set.own, verdict, p.set.attempts.Load())
 		_ = o.Close()
+		p.set.counts.refusal(reasons[verdict], false)
 		p.set.log.Debug("refused a dial", "peer", p.who.String(), "err", reasons[verdict])
 		return
 	}

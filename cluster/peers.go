@@ -22,6 +22,7 @@ type peers struct {
 	own      wire.Greeting // what this node tells of itself
 	links    *bus.Links
 	port     *port
+	counts   *counters
 	log      *slog.Logger
 	eager    func() bool         // is this node still joining? Then it dials at once
 	linked   func(bus.Peer)      // the link with a peer is up, with its set of routes; must not block
@@ -105,6 +106,7 @@ func (s *peers) take(c caller) (taken, full bool) {
 	case p.inbox <- o:
 		return true, false
 	default:
+		s.counts.crowdedPeers.Add(1)
 		return false, false
 	}
 }
@@ -114,6 +116,9 @@ func (s *peers) turnAway(c caller, v wire.Verdict) {
 	_ = answer(c, s.own, v, s.attempts.Load())
 	_ = c.Close()
 	if v == wire.Self || v == wire.Stale {
+		if c.hello.Attempt != 0 { // else it was a question
+			s.counts.refusal(reasons[v], false)
+		}
 		return
 	}
 	s.refused(refusal(v, nameOf(c.hello, c.RemoteAddr()), false, detail(&s.own, c.hello)))
