@@ -13,7 +13,7 @@ type Consumer struct {
 	core        *core
 	address     string
 	handler     Handler
-	scope       *scope // nil: none
+	scope       *scope // whose turn it takes; nil: none
 	run         func() // work, made once: starting a goroutine with it allocates nothing
 	window      int32  // at most maxWindow
 	concurrency int32
@@ -55,12 +55,12 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if eb.scope != nil && o.concurrency > 1 {
-		return nil, fmt.Errorf("bus: WithConcurrency(%d) for %q in a scope; its consumers take turns", o.concurrency, address)
-	}
 	c := &Consumer{
-		core: eb.core, address: address, handler: h, scope: eb.scope,
+		core: eb.core, address: address, handler: h,
 		window: int32(o.window), concurrency: int32(o.concurrency), localOnly: o.localOnly,
+	}
+	if c.concurrency == 1 {
+		c.scope = eb.scope
 	}
 	c.run = c.work
 	if eb.scope != nil && eb.scope.stage(c) {

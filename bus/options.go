@@ -174,12 +174,16 @@ func WithWindow(bytes int) ConsumeOption {
 	return consumeOption(func(o *consumeOptions) { o.window = int64(bytes) })
 }
 
-// WithConcurrency lets the consumer handle up to n messages at once. Their
-// order is then that in which they are started. In a scope it is an error: the
-// consumers of a scope take turns.
-func WithConcurrency(n int) ConsumeOption {
-	return consumeOption(func(o *consumeOptions) { o.concurrency = n })
-}
+// ConcurrencyOption is how many messages a consumer handles at once.
+type ConcurrencyOption int
+
+func (n ConcurrencyOption) applyConsume(o *consumeOptions) { o.concurrency = int(n) }
+
+// WithConcurrency lets the consumer handle up to n messages at once; the default
+// is 1. Their order is then that in which they are started. In a scope, a
+// consumer with n over 1 takes no turn: its handlers run beside the others, and
+// take the turn by [EventBus.Do] where they need it.
+func WithConcurrency(n int) ConcurrencyOption { return ConcurrencyOption(n) }
 
 func (o *consumeOptions) check() error {
 	if o.window < 1<<10 || o.window > 64<<20 {
