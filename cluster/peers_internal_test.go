@@ -15,7 +15,7 @@ import (
 
 // newSet is a set of peers whose goroutines do not run: each is added by hand.
 func newSet(t *testing.T) *peers {
-	set := &peers{own: wire.Greeting{Cluster: "c", Name: "n", Boot: 1, MinVersion: 1, MaxVersion: 1}, log: slog.New(slog.DiscardHandler)}
+	set := &peers{counts: new(counters), own: wire.Greeting{Cluster: "c", Name: "n", Boot: 1, MinVersion: 1, MaxVersion: 1}, log: slog.New(slog.DiscardHandler)}
 	set.start()
 	t.Cleanup(set.close)
 	return set
