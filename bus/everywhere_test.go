@@ -50,8 +50,8 @@ func TestEverywhereIsSecured(t *testing.T) {
 		}
 		defer func() { _ = n.Close() }()
 		time.Sleep(time.Minute)
-		if len(stranger.Peers()) > 0 || len(c.Node(0).Bus.Peers()) != 1 || n.Stats().Refused == 0 {
-			t.Errorf("the stranger is linked with %v; it was refused %d times", stranger.Peers(), n.Stats().Refused)
+		if len(stranger.Peers()) > 0 || len(c.Node(0).Bus.Peers()) != 1 || n.Stats().RefusedBy.Secret == 0 {
+			t.Errorf("the stranger is linked with %v; it was refused %d times", stranger.Peers(), n.Stats().RefusedBy.Secret)
 		}
 	}, secured)
 }

@@ -196,6 +196,9 @@ func (c *Consumer) openLocked() {
 	if c.box == nil {
 		c.box = mailboxes.Get().(*mailbox)
 	}
+	if c.counts == nil {
+		c.counts = new(counts)
+	}
 }
 
 // wantsWorkerLocked reports whether a worker should start, now that so many
@@ -338,7 +341,7 @@ func (c *Consumer) ranLocked(last *Message) (grant bool) {
 		grant = c.passLocked(last)
 	}
 	if c.closed {
-		c.doneLocked()
+		c.closedLocked()
 	}
 	return grant
 }
@@ -369,6 +372,7 @@ func (c *Consumer) creditLocked() bool {
 // passLocked settles a message of this node's that has left the mailbox. It
 // reports whether credit should be granted.
 func (c *Consumer) passLocked(m *Message) (grant bool) {
+	c.counts[m.fate]++
 	switch {
 	case m.in.link != nil:
 		return false
@@ -399,8 +403,10 @@ func (c *Consumer) handle(m *Message) (dirty *link) {
 func (c *Consumer) over(m *Message) bool {
 	switch core := c.core; {
 	case m.state.Load()&stateEnded != 0:
+		m.fate = fateCanceled
 		core.stats.canceled.Add(1)
 	case core.expired(m.deadline):
+		m.fate = fateExpired
 		core.stats.expired.Add(1)
 	default:
 		return false
@@ -429,6 +435,7 @@ func (c *Consumer) call(m *Message) {
 	defer func() {
 		switch p := recover(); { // a handler's panic does not end the process
 		case p != nil:
+			m.fate = fatePanicked
 			c.core.stats.panics.Add(1)
 			c.core.log.Error("handler panicked", "address", c.address, "peer", m.From(), "err", p, "stack", string(debug.Stack()))
 			m.fail(&ReplyError{Code: CodePanic, Message: "the handler panicked"})
@@ -437,6 +444,7 @@ func (c *Consumer) call(m *Message) {
 			go c.goOn(m) // in place of this one
 		}
 	}()
+	m.fate = fateHandled
 	c.core.stats.handled.Add(1)
 	ctx := (*handlerContext)(m)
 	err := c.handler.Handle(ctx, m)
@@ -445,6 +453,7 @@ func (c *Consumer) call(m *Message) {
 	case err != nil && m.kind == kindRequest:
 		m.fail(err)
 	case err != nil:
+		m.fate = fateFailed
 		c.core.stats.failed.Add(1)
 		c.core.sparse.warn(c.core.log, "handler failed", "address", c.address, "peer", m.From(), "err", err)
 	case m.WantsReply():
