@@ -55,6 +55,9 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 	if eb.scope != nil && o.concurrency > 1 {
 		return nil, fmt.Errorf("bus: WithConcurrency(%d) for %q in a scope; its consumers take turns", o.concurrency, address)
 	}
+	if h = eb.core.wrap(h); h == nil {
+		return nil, fmt.Errorf("bus: an inbound interceptor (WithInbound) made nothing of the handler for %q", address)
+	}
 	c := &Consumer{
 		core: eb.core, address: address, handler: h, scope: eb.scope,
 		window: o.window, concurrency: int32(o.concurrency), localOnly: o.localOnly,

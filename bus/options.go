@@ -15,6 +15,9 @@ type config struct {
 	memory     int64
 	bodyLimit  int
 	deadLetter func(DeadLetter)
+	codecs     codecs
+	inbound    []func(Handler) Handler
+	outbound   []func(Caller) Caller
 }
 
 type optionFunc func(*config)
@@ -57,7 +60,7 @@ func WithDeadLetter(f func(DeadLetter)) Option {
 	return optionFunc(func(c *config) { c.deadLetter = f })
 }
 
-// CallOption modifies one Send, Publish, Request or Reply. An option that does
+// CallOption modifies one Send, Publish, Request, Reply or Message.Request. An option that does
 // not fit the verb is an error of the call.
 type CallOption interface{ applyCall(*callOptions) }
 
@@ -79,6 +82,7 @@ const (
 	verbPublish = "Publish"
 	verbRequest = "Request"
 	verbReply   = "Reply"
+	verbAsk     = "Message.Request"
 )
 
 // check says which option does not fit the verb.
@@ -92,7 +96,7 @@ func (o *callOptions) check(verb string) error {
 		{o.idempotent, "Idempotent", "Request", verb == verbRequest},
 		{o.gossip, "Gossip", "Publish", verb == verbPublish},
 		{o.noWait, "NoWait", "Publish", verb == verbPublish},
-		{o.localOnly, "LocalOnly", "Send, Publish and Request", verb != verbReply},
+		{o.localOnly, "LocalOnly", "Send, Publish and Request", verb != verbReply && verb != verbAsk},
 		{o.gossip && o.localOnly, "Gossip with LocalOnly", "nothing", false},
 	} {
 		if c.set && !c.fits {

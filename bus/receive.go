@@ -46,6 +46,13 @@ func (r *reader) message(f *frame, owned bool) error {
 	if err := r.to.take(int64(cost), f.head[fStarved] != 0); err != nil {
 		return err
 	}
+	if f.head[fCodec] >= codecNamed {
+		if e := r.entry(f, int64(cost)); e.codec == codecUnknown {
+			r.unsettledIn.Add(1)
+			r.refuse(r.to, &e, f)
+			return nil
+		}
+	}
 	e := &r.run[r.n]
 	r.n++
 	*e = r.entry(f, int64(cost))
@@ -144,7 +151,7 @@ func (e *entry) message(m *Message, in *inbound, body []byte) {
 func (r *reader) entry(f *frame, cost int64) entry {
 	return entry{
 		header: f.header, id: f.head[fID], deadline: r.deadline(f), cost: uint32(cost),
-		kind: uint8(f.head[fKind]), codec: uint8(f.head[fCodec]), hops: uint8(f.head[fHops]),
+		kind: uint8(f.head[fKind]), codec: r.core.codecs.number(f), hops: uint8(f.head[fHops]),
 	}
 }
 
@@ -190,13 +197,17 @@ func (r *reader) gotPublish(f *frame, owned bool) error {
 		r.unsettledIn.Add(1)
 	}
 	e := r.entry(f, cost)
-	e.fanOut(ins, body)
+	r.fanOut(&e, f, ins, body)
 	return nil
 }
 
 // fanOut gives a message to several consumers, which share its body.
-func (e *entry) fanOut(ins []*inbound, body []byte) {
+func (r *reader) fanOut(e *entry, f *frame, ins []*inbound, body []byte) {
 	for _, in := range ins {
+		if e.codec == codecUnknown {
+			r.refuse(in, e, f)
+			continue
+		}
 		ms := make([]Message, 1)
 		e.message(&ms[0], in, body)
 		in.put(ms)
