@@ -135,6 +135,65 @@ func TestQuestionHasADeadlineOfItsOwn(t *testing.T) {
 	}
 }
 
+// A question may live longer than the request that it answers had left, small or
+// large.
+func TestQuestionOutlivesItsRequest(t *testing.T) {
+	for name, body := range map[string]any{"small": "which?", "large": make([]byte, 100<<10)} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, p pair) {
+				got := ask(t, p, context.Background, body)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				q, err := p.from.Request(ctx, "a", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(5 * time.Second)
+				if err := q.Reply(t.Context(), body); err != nil {
+					t.Error(err)
+				}
+				if err := receive(t, got); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A large question that the requester's node does not take, or that its asker takes
+// back, leaves the request to be answered otherwise.
+func TestLargeQuestionTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := bus.New(quiet, bus.WithBodyLimit(1<<20)), bus.New(quiet)
+		narrow(t, 96<<10, a, b)
+		far[0].SetDelay(func() time.Duration { return 100 * time.Millisecond })
+		consume(t, b, "a", func(ctx context.Context, m *bus.Message) error {
+			if _, err := m.Request(ctx, make([]byte, 2<<20)); !errors.Is(err, bus.ErrTooLarge) || !m.WantsReply() {
+				t.Errorf("over the limit: %v", err)
+			}
+			short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+			defer cancel()
+			if _, err := m.Request(short, make([]byte, 1<<20)); !errors.Is(err, bus.ErrBusy) || !errors.Is(err, context.DeadlineExceeded) || !m.WantsReply() {
+				t.Errorf("given up: %v", err)
+			}
+			x, err := m.Request(ctx, make([]byte, 100<<10))
+			if err != nil {
+				return err
+			}
+			return x.Reply(ctx, x.Body)
+		})
+		q, err := a.Request(t.Context(), "a", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, err := q.Request(t.Context(), []byte("x"))
+		if err != nil || len(q.Body) != 100<<10 || string(last.Body) != "x" {
+			t.Errorf("%v", err)
+		}
+		atRest(t, a, b)
+	})
+}
+
 // receiveWithin is receive within a time of its own.
 func receiveWithin[T any](t *testing.T, c <-chan T, limit time.Duration) (v T) {
 	t.Helper()
@@ -308,6 +367,47 @@ func TestConversationGoesOnWhileLeaving(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A leave waits for a question whose asker's handler has returned, too: nothing but
+// the question is under way then.
+func TestLeaveWaitsForQuestionOfAHandlerThatHasReturned(t *testing.T) {
+	for name, leaver := range map[string]int{"requester": 0, "consumer": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := bustest.NewCluster(t, 2, quiet)
+				got := make(chan error, 1)
+				consume(t, c.Bus(1), "a", func(ctx context.Context, m *bus.Message) error {
+					x, err := m.Request(ctx, "first")
+					go func() { // ends with its question
+						_, err := x.Request(context.Background(), "second")
+						got <- err
+					}()
+					return err
+				})
+				q, err := c.Bus(0).Request(t.Context(), "a", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if q, err = q.Request(t.Context(), nil); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second) // all else is settled
+				left := make(chan error, 1)
+				go func() { left <- c.Bus(leaver).Close() }()
+				time.Sleep(time.Second)
+				if err := q.Reply(t.Context(), nil); err != nil {
+					t.Errorf("answered: %v", err)
+				}
+				if err := receive(t, got); err != nil {
+					t.Errorf("the asker got %v", err)
+				}
+				if err := receive(t, left); err != nil {
+					t.Errorf("left: %v", err)
+				}
+			})
+		})
 	}
 }
 

@@ -160,7 +160,10 @@ func appendFields(b []byte, h *head, header Header, rest []byte) []byte {
 			b = protowire.AppendVarint(append(b, byte(i<<3)), h[i])
 		}
 	}
-	return append(b, rest...)
+	if len(rest) > 0 {
+		b = append(b, rest...)
+	}
+	return b
 }
 
 var errMalformed = errors.New("malformed frame")
