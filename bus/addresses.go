@@ -70,6 +70,7 @@ const (
 	rareRerouted
 	rareDeadLetter
 	rareSkipped
+	rareUndecodable
 	rareDropped
 	rareCutOff
 	rarities
@@ -93,6 +94,7 @@ func (b *ledger) addTo(s *Stats) {
 	s.Rerouted += b.rare[rareRerouted]
 	s.DeadLetters += b.rare[rareDeadLetter]
 	s.Skipped += b.rare[rareSkipped]
+	s.Undecodable += b.rare[rareUndecodable]
 	s.Dropped += b.rare[rareDropped]
 	s.CutOff += b.rare[rareCutOff]
 	b.counts.addTo(s)
@@ -254,9 +256,11 @@ func (s *survey) consumer(c *Consumer) {
 	if c.paused.Load() && !c.closed {
 		a.Paused++
 	}
-	if c.box != nil {
-		a.Queued += c.box.len()
-		a.Running += len(c.box.running)
+	if b := c.box; b != nil {
+		c.passBatchLocked(1)
+		begun, rest := b.progress()
+		a.Queued += b.len() + rest
+		a.Running += len(b.running) + begun - b.passed
 	}
 	if c.counts != nil {
 		c.counts.addTo(&a.Stats)

@@ -3,7 +3,6 @@ package bus_test
 import (
 	"context"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,9 +11,8 @@ import (
 )
 
 // Two goroutines register and close consumers of one address, over and over, while
-// two others send to it: each message that was taken is handled once, but for a few
-// that were sent back 16 times and are dead letters, and the sums are right in the
-// end, those of the bus and those of the address.
+// two others send to it: each message that was taken is handled once, and the sums
+// are right in the end, those of the bus and those of the address.
 func TestTwoRegisterAndClose(t *testing.T) {
 	for name, from := range map[string]int{"alone": 1, "clustered": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -59,7 +57,7 @@ func TestTwoRegisterAndClose(t *testing.T) {
 						} else {
 							err = here.Send(t.Context(), "a", nil)
 						}
-						if err == nil || strings.Contains(err.Error(), "it was sent back") {
+						if err == nil {
 							sent.Add(1)
 						}
 					}
@@ -69,12 +67,11 @@ func TestTwoRegisterAndClose(t *testing.T) {
 			last := consume(t, there.EventBus, "a", handler) // for those that were sent back at last
 			close(over)
 			senders.Wait()
-			lost := func() int64 { return int64(here.Stats().DeadLetters) } // sent back 16 times
-			within(t, "all are handled", func() bool { return handled.Load()+lost() >= sent.Load() })
+			within(t, "all are handled", func() bool { return handled.Load() >= sent.Load() })
 			last.Close()
 			within(t, "all are settled", func() bool { s := here.Stats(); return s.Sent == s.Settled+s.Bounced })
 			s := here.Stats()
-			if handled.Load()+lost() != sent.Load() || s.Unknown > 0 || s.Bounced == 0 || s.Bounced != s.Rerouted || lost() > sent.Load()/100 {
+			if handled.Load() != sent.Load() || s.Unknown+s.DeadLetters > 0 || s.Bounced == 0 || s.Bounced != s.Rerouted {
 				t.Errorf("%d sent, %d handled: %+v", sent.Load(), handled.Load(), s)
 			}
 			for _, n := range []*node{here, there} {

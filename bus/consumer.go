@@ -55,6 +55,9 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	if h = eb.core.wrap(h); h == nil {
+		return nil, fmt.Errorf("bus: an inbound interceptor (WithInbound) made nothing of the handler for %q", address)
+	}
 	c := &Consumer{
 		core: eb.core, address: address, handler: h,
 		window: int32(o.window), concurrency: int32(o.concurrency), localOnly: o.localOnly,

@@ -27,6 +27,7 @@ type core struct {
 	coarse   coarse
 	assembly budget
 	replies  inbound // where their replies come from
+	caller   Caller  // the outbound interceptors; nil: none
 
 	waiting atomic.Int32 // messages in waiting lists
 	active  atomic.Int64 // consumers that have work
@@ -71,6 +72,7 @@ func newCore(c config) *core {
 	b.dir.init()
 	b.pend.init(b, nil)
 	b.replies.consumer = &Consumer{core: b}
+	b.chain()
 	return b
 }
 

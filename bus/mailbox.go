@@ -53,6 +53,16 @@ func (b *mailbox) begin() *Message {
 	return b.batch[i]
 }
 
+// progress returns how many messages of the batch are begun, and how many are the
+// worker's still to begin.
+func (b *mailbox) progress() (begun, rest int) {
+	n := b.begun.Load()
+	if n&sealed != 0 {
+		return int(n &^ sealed), 0
+	}
+	return int(n), b.taken - int(n)
+}
+
 // handling returns the messages whose handlers run; some of them may have
 // returned meanwhile.
 func (b *mailbox) handling() []*Message {
@@ -516,7 +526,7 @@ func (c *Consumer) acceptLocked(rt *route, o *outgoing) (start bool) {
 	c.core.stats.local.Add(1)
 	m := newMessage(o.body, o.owned)
 	m.header, m.in, m.deadline, m.charge = o.header, c.ownLocked(), o.due(c.core), uint32(o.cost)
-	m.kind, m.codec, m.hops, m.local = uint8(o.head[fKind]), uint8(o.head[fCodec]), uint8(o.head[fHops]), o.local
+	m.kind, m.codec, m.hops, m.local = uint8(o.head[fKind]), o.codec, uint8(o.head[fHops]), o.local
 	if o.call != nil {
 		m.id = c.core.pend.add(o.call, 0, m)
 	}

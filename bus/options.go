@@ -15,6 +15,9 @@ type config struct {
 	memory    int64
 	bodyLimit int
 	tell      func(Event)
+	codecs    codecs
+	inbound   []func(Handler) Handler
+	outbound  []func(Caller) Caller
 }
 
 type optionFunc func(*config)
@@ -61,7 +64,7 @@ func WithEvents(f func(Event)) Option {
 	return optionFunc(func(c *config) { c.tell = f })
 }
 
-// CallOption modifies one Send, Publish, Request or Reply. An option that does
+// CallOption modifies one Send, Publish, Request, Reply or Message.Request. An option that does
 // not fit the verb is an error of the call.
 type CallOption interface{ applyCall(*callOptions) }
 
@@ -83,6 +86,7 @@ const (
 	verbPublish = "Publish"
 	verbRequest = "Request"
 	verbReply   = "Reply"
+	verbAsk     = "Message.Request"
 )
 
 // check says which option does not fit the verb.
@@ -96,7 +100,7 @@ func (o *callOptions) check(verb string) error {
 		{o.idempotent, "Idempotent", "Request", verb == verbRequest},
 		{o.gossip, "Gossip", "Publish", verb == verbPublish},
 		{o.noWait, "NoWait", "Publish", verb == verbPublish},
-		{o.localOnly, "LocalOnly", "Send, Publish and Request", verb != verbReply},
+		{o.localOnly, "LocalOnly", "Send, Publish and Request", verb != verbReply && verb != verbAsk},
 		{o.gossip && o.localOnly, "Gossip with LocalOnly", "nothing", false},
 	} {
 		if c.set && !c.fits {

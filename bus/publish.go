@@ -236,6 +236,10 @@ func (l *link) appendPublish(o *outgoing, routes []*route, charge, skip int) {
 		routes[0].ring.book(rareSkipped, charge)
 		return
 	}
+	rest := l.core.codecs.field(o.codec)
+	if len(skipped) > 0 {
+		rest = append(appendSkipped(nil, skipped), rest...)
+	}
 	large := len(o.body) > chunked
 	var charged []*route // of a large one, which holds them up
 	o.head[fRoute] = 0
@@ -254,10 +258,10 @@ func (l *link) appendPublish(o *outgoing, routes []*route, charge, skip int) {
 	l.outside += int64(charge)
 	l.sent += int64(charge)
 	if large {
-		l.postBulkLocked(o, charged, skipped)
+		l.postBulkLocked(o, charged, rest)
 		return
 	}
 	l.bulks.quiet = 0
-	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, skipped, len(o.body)), o.body...)
+	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, rest, len(o.body)), o.body...)
 	l.wakeLocked()
 }

@@ -8,8 +8,10 @@ import (
 	"time"
 )
 
-// maxHops is a fuse: a message is not sent back more often.
-const maxHops = 16
+// maxHops is a fuse: a message is not sent back more often. Where consumers come
+// and go all the time a message may meet one that closes many times in a row, each
+// time by chance, so the fuse is far from that.
+const maxHops = 200
 
 // reroute gives a message that was sent back to another consumer of the
 // address, or lets it wait for one at the head of the line, behind those that

@@ -156,6 +156,7 @@ func (c *core) removeLink(l *link, err error) {
 	delete(c.links, l)
 	l.mu.Lock()
 	l.endBulksLocked()
+	l.endQuestionsLocked()
 	c.stats.unknown.Add(uint64(l.outside))
 	c.stats.linkSent.Add(uint64(l.sent))
 	l.outside, l.sent = 0, 0
