@@ -53,12 +53,13 @@ var errAgain = errors.New("route it again")
 // bulks is what a link has of large bodies on their way out. It is guarded by
 // link.mu.
 type bulks struct {
-	out   []*bulkOut
-	seq   uint64
-	quiet int         // chunks since another message was posted
-	again []*bulkOut  // that nobody waits for, to be routed elsewhere, without link.mu
-	freed []*Consumer // to be unpinned, likewise
-	ended bool        // one has: others, or a leave, may have waited for it
+	out     []*bulkOut
+	seq     uint64
+	quiet   int         // chunks since another message was posted
+	bounces int         // of out
+	again   []*bulkOut  // that nobody waits for, to be routed elsewhere, without link.mu
+	freed   []*Consumer // to be unpinned, likewise
+	ended   bool        // one has: others, or a leave, may have waited for it
 }
 
 // takesBulk reports whether one more may be asked for.
@@ -180,6 +181,7 @@ func (l *link) writtenLocked(b *bulkOut) {
 	}
 	if b.kind == frameBounce {
 		l.bulks.freed = l.settledLocked(b.m, l.bulks.freed)
+		l.bouncedLocked(b.m.in)
 	}
 	b.end(nil)
 }
@@ -211,6 +213,9 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 		l.outside--
 		l.sent--
 		l.blockedLocked(rt.ring)
+	}
+	if b.kind == frameBounce {
+		l.bouncedLocked(b.m.in)
 	}
 	ended := b.o.call != nil && l.pend.take(b.head[fID]) == nil
 	switch {
@@ -261,7 +266,7 @@ func (l *link) routeAgain() {
 	for _, b := range again {
 		o, address := b.o, b.routes[0].ring.address
 		if b.err == errAgain {
-			l.core.reroute(address, &o)
+			l.core.reroute(address, &o, true)
 		} else {
 			l.core.dead(address, &o, b.err)
 		}

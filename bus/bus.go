@@ -33,7 +33,8 @@ func New(opts ...Option) *EventBus {
 // has room it waits, until ctx ends or for 30 s, and returns [ErrBusy] then.
 // Without a consumer it returns [ErrNoConsumer] at once, unless the first link
 // to a member is just coming up. Other errors are [ErrTooLarge], [ErrClosed],
-// [ErrDeadlock], and those of the encoding. Options: [WithHeader], [LocalOnly].
+// [ErrDeadlock], and those of the encoding. Options: [WithHeader], [LocalOnly],
+// [LocalFirst], [SameTag], [ByKey].
 func (eb *EventBus) Send(ctx context.Context, address string, body any, opts ...CallOption) error {
 	return eb.core.send(ctx, address, body, opts)
 }
@@ -52,9 +53,26 @@ func (eb *EventBus) Publish(ctx context.Context, address string, body any, opts 
 // that of the context, and the handler's context ends. When the consumer says
 // no, the error is a *[ReplyError]. When the link to its node ends, Request
 // returns [ErrLinkLost] at once; with [Idempotent] it tries another consumer.
-// Options: [WithHeader], [LocalOnly], [Idempotent].
+// Options: [WithHeader], [Idempotent], [LocalOnly], [LocalFirst], [SameTag],
+// [ByKey].
 func (eb *EventBus) Request(ctx context.Context, address string, body any, opts ...CallOption) (*Message, error) {
 	return eb.core.request(ctx, address, body, opts)
+}
+
+// RequestAll sends a request to each consumer of the address that is known now, on
+// all nodes, and waits for their replies, until ctx ends or for 30 s. It returns
+// the replies in the order in which they came, and with them an error that joins
+// what went wrong with the others, each naming its node; errors.Is and errors.As
+// find them. A request that has no answer by then fails with the error of ctx,
+// and its handler's context ends.
+//
+// Each consumer is asked once and answers for itself: one that closes before it
+// has begun with its request fails with [ErrClosed], and the request goes to no
+// other; one that comes meanwhile is not asked. A body over 64 KiB is sent to each
+// of them. Without a consumer the error is [ErrNoConsumer], as with Request.
+// Options: [WithHeader], [LocalOnly].
+func (eb *EventBus) RequestAll(ctx context.Context, address string, body any, opts ...CallOption) ([]*Message, error) {
+	return eb.core.requestAll(ctx, address, body, opts)
 }
 
 // Consume registers a handler at an address, here and on all linked nodes; see

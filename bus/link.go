@@ -32,13 +32,14 @@ const (
 // What any goroutine wants to say is appended to buf under mu; whoever holds
 // writeRunning swaps the two buffers and writes. Reading is one goroutine's.
 type link struct {
-	core *core
-	peer Peer
-	conn net.Conn
-	raw  syscall.RawConn // nil: no write that does not wait is to be had
-	wake chan struct{}   // of one: there is something to write
-	down chan struct{}   // closed when the link has ended and its routes are gone
-	acks signal          // an acknowledgement of routes has come
+	core   *core
+	peer   Peer
+	conn   net.Conn
+	raw    syscall.RawConn // nil: no write that does not wait is to be had
+	shared []bool          // of this node's tags, those that the peer has with the same value
+	wake   chan struct{}   // of one: there is something to write
+	down   chan struct{}   // closed when the link has ended and its routes are gone
+	acks   signal          // an acknowledgement of routes has come
 
 	unsettledIn atomic.Int64 // messages that came and are not settled
 	eager       atomic.Bool  // credit is not batched: either side is leaving
@@ -82,7 +83,7 @@ type link struct {
 
 func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 	l := &link{
-		core: c, peer: peer, conn: conn, ups: up,
+		core: c, peer: peer, conn: conn, ups: up, shared: c.sharedTags(peer),
 		wake: make(chan struct{}, 1), down: make(chan struct{}),
 	}
 	if t, ok := conn.(*net.TCPConn); ok {

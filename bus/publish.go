@@ -57,7 +57,7 @@ func (p *publishing) targets() {
 		switch {
 		case rt.link == nil:
 			p.local = append(p.local, rt.consumer)
-		case !p.o.local && !slices.Contains(p.links, rt.link):
+		case p.o.choice&localOnly == 0 && !slices.Contains(p.links, rt.link):
 			p.links = append(p.links, rt.link)
 		}
 	}
