@@ -80,3 +80,15 @@ func (rt *route) node(c *core) string {
 	}
 	return "this node"
 }
+
+// closed says why a route that has gone takes no request.
+func (rt *route) closed() error {
+	if l := rt.link; l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.err != nil {
+			return fmt.Errorf("%w to %s; the handler has not run", ErrLinkLost, l.peer)
+		}
+	}
+	return errConsumerClosed
+}

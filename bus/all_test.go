@@ -222,3 +222,36 @@ func TestRequestAllOwnScope(t *testing.T) {
 		}
 	})
 }
+
+// A request that waits for room fails at once when its consumer closes, or its
+// link ends.
+func TestRequestAllWaitsInVain(t *testing.T) {
+	for name, end := range map[string]struct {
+		end  func(*bustest.Cluster, *bus.Consumer)
+		want error
+	}{
+		"closed":    {func(_ *bustest.Cluster, cn *bus.Consumer) { cn.Close() }, bus.ErrClosed},
+		"left":      {func(c *bustest.Cluster, _ *bus.Consumer) { go c.Bus(1).Close() }, bus.ErrClosed},
+		"link lost": {func(c *bustest.Cluster, _ *bus.Consumer) { c.Break(0, 1) }, bus.ErrLinkLost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := bustest.NewCluster(t, 2, quiet)
+				block := make(chan struct{})
+				defer close(block)
+				cn := consume(t, c.Bus(1), "a", func(context.Context, *bus.Message) error { <-block; return nil }, bus.WithWindow(1<<10))
+				if err := c.Bus(0).Send(t.Context(), "a", make([]byte, 1<<10)); err != nil {
+					t.Fatal(err)
+				}
+				done := make(chan error, 1)
+				go func() { _, err := c.Bus(0).RequestAll(t.Context(), "a", nil); done <- err }()
+				synctest.Wait()
+				begin := time.Now()
+				end.end(c, cn)
+				if err := receive(t, done); !errors.Is(err, end.want) || time.Since(begin) > time.Second {
+					t.Errorf("after %v: %v", time.Since(begin), err)
+				}
+			})
+		})
+	}
+}

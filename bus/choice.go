@@ -69,7 +69,7 @@ func (o *outgoing) picky() bool {
 	return o.choice&(localOnly|fixed) != 0 || o.call != nil && o.turn != (turn{})
 }
 
-// tiers is how many there are of tier.
+// tiers is how many steps of preference there are.
 func (ch choice) tiers() int {
 	if ch&ranked == 0 {
 		return 1
@@ -77,13 +77,15 @@ func (ch choice) tiers() int {
 	return 3
 }
 
-// tier says how much the message would like to go to rt: 0 is most, and with -1
-// it may not.
+// in reports whether the message may go to rt, and would like it as much as that
+// tier says: 0 is most.
+func (o *outgoing) in(tier int, rt *route) bool {
+	return o.fits(rt) && (o.choice&ranked == 0 || o.tier(rt) == tier)
+}
+
 func (o *outgoing) tier(rt *route) int {
 	switch {
-	case !o.fits(rt):
-		return -1
-	case o.choice&ranked == 0, o.choice&localFirst != 0 && rt.link == nil:
+	case o.choice&localFirst != 0 && rt.link == nil:
 		return 0
 	case o.choice&sameTag != 0 && rt.shares(int(o.choice>>choiceBits)):
 		return 1
@@ -101,7 +103,7 @@ func (rt *route) shares(tag int) bool {
 func (o *outgoing) first(to []*route, tier int, n uint32) uint32 {
 	members := uint32(0)
 	for _, rt := range to {
-		if o.tier(rt) == tier {
+		if o.in(tier, rt) {
 			members++
 		}
 	}
@@ -110,7 +112,7 @@ func (o *outgoing) first(to []*route, tier int, n uint32) uint32 {
 	}
 	n %= members
 	for i, rt := range to {
-		if o.tier(rt) != tier {
+		if !o.in(tier, rt) {
 			continue
 		}
 		if n == 0 {
@@ -187,6 +189,10 @@ func (r *ring) aim(o *outgoing) (to []*route, held *route) {
 	if o.choice&fixed == 0 {
 		return *r.routes.Load(), nil
 	}
+	return r.aimAtOne(o)
+}
+
+func (r *ring) aimAtOne(o *outgoing) (to []*route, held *route) {
 	if o.choice&byKey != 0 && !r.keyed.Load() {
 		r.keyed.Store(true) // before the routes are read: see dropRoutes
 	}
@@ -194,7 +200,7 @@ func (r *ring) aim(o *outgoing) (to []*route, held *route) {
 	return r.seat(o, routes, r.fades.Load()) // after the routes: see fadeLocked
 }
 
-// seat is aim for a message that only one route may take.
+// seat is aim, at what is known of the ring.
 func (r *ring) seat(o *outgoing, routes []*route, fades *[]fade) (to []*route, held *route) {
 	at := -1
 	if o.choice&toOne != 0 {

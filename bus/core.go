@@ -26,13 +26,11 @@ type core struct {
 	assembly budget
 	replies  inbound // where their replies come from
 
-	waiting atomic.Int32             // messages in waiting lists
-	active  atomic.Int64             // consumers that have work
-	boot    atomic.Uint64            // of this node, once attached
-	tags    atomic.Pointer[[]string] // names of this node's, in order; nil: not attached
-	refuses atomic.Bool              // no call is taken any more
-	closed  atomic.Bool              // goodbye has been said on all links
-	quits   atomic.Bool              // somebody waits for pokes
+	waiting atomic.Int32 // messages in waiting lists
+	active  atomic.Int64 // consumers that have work
+	refuses atomic.Bool  // no call is taken any more
+	closed  atomic.Bool  // goodbye has been said on all links
+	quits   atomic.Bool  // somebody waits for pokes
 
 	leaving chan struct{} // closed when closing begins
 	ended   chan struct{} // closed when goodbye has been said
@@ -52,6 +50,9 @@ type core struct {
 	expected  map[uint64]*expectation
 	gossip    gossip
 	err       error // of closing
+
+	boot atomic.Uint64            // of this node, once attached
+	tags atomic.Pointer[[]string] // names of this node's, in order; nil: not attached
 }
 
 func newCore(c config) *core {

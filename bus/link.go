@@ -32,14 +32,13 @@ const (
 // What any goroutine wants to say is appended to buf under mu; whoever holds
 // writeRunning swaps the two buffers and writes. Reading is one goroutine's.
 type link struct {
-	core   *core
-	peer   Peer
-	conn   net.Conn
-	raw    syscall.RawConn // nil: no write that does not wait is to be had
-	shared []bool          // of this node's tags, those that the peer has with the same value
-	wake   chan struct{}   // of one: there is something to write
-	down   chan struct{}   // closed when the link has ended and its routes are gone
-	acks   signal          // an acknowledgement of routes has come
+	core *core
+	peer Peer
+	conn net.Conn
+	raw  syscall.RawConn // nil: no write that does not wait is to be had
+	wake chan struct{}   // of one: there is something to write
+	down chan struct{}   // closed when the link has ended and its routes are gone
+	acks signal          // an acknowledgement of routes has come
 
 	unsettledIn atomic.Int64 // messages that came and are not settled
 	eager       atomic.Bool  // credit is not batched: either side is leaving
@@ -78,7 +77,8 @@ type link struct {
 	routes  []*route // by the peer's number; written under core.mu, by the reader
 	replied inbound  // where replies come from
 	ups     func()
-	up      bool // the whole set of the peer is in; guarded by mu
+	up      bool   // the whole set of the peer is in; guarded by mu
+	shared  []bool // of this node's tags, those that the peer has with the same value
 }
 
 func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {

@@ -18,12 +18,13 @@ type ring struct {
 	mine    atomic.Pointer[Consumer] // this node's, closing ones too, by sibling; changed under core.mu
 	next    atomic.Uint32            // whose turn it is
 	waiting atomic.Int32             // messages in lanes, and publishers
-	keyed   atomic.Bool              // a message was sent by key
-	fades   atomic.Pointer[[]fade]   // nil: none; copied on write, under core.mu
 
 	mu   sync.Mutex
 	line *line // nil: nobody waits
 	gone bool  // no longer in the directory
+
+	keyed atomic.Bool            // a message was sent by key
+	fades atomic.Pointer[[]fade] // nil: none; copied on write, under core.mu
 }
 
 func newRing(c *core, address string) *ring {
@@ -99,12 +100,12 @@ func (r *ring) try(o *outgoing, to []*route) (rt *route, open int) {
 	}
 	for tier := range o.choice.tiers() {
 		at := turn
-		if o.choice != 0 || o.picky() {
+		if o.choice != 0 {
 			at = o.first(to, tier, turn)
 		}
 		for i := range n {
 			rt := to[(at+i)%n]
-			if o.tier(rt) != tier {
+			if !o.in(tier, rt) {
 				continue
 			}
 			open++

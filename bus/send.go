@@ -230,8 +230,8 @@ func (r *ring) closedTo(o *outgoing) error {
 		}
 	}
 	switch {
-	case o.choice&toOne != 0: // without a lock: see refuseLocked
-		return errConsumerClosed
+	case o.choice&toOne != 0: // without core.mu: see refuseLocked
+		return o.only.closed()
 	case o.choice&byKey != 0 && len(*r.routes.Load()) > 0:
 		return fmt.Errorf("%w of %q that all nodes know (ByKey)", ErrNoConsumer, r.address)
 	case o.choice&localOnly != 0:
