@@ -196,7 +196,7 @@ func (r *reader) assembled(b *bulkIn) error {
 	}
 	e := r.entry(&b.f, b.cost)
 	e.deadline = b.deadline
-	e.fanOut(b.ins, b.buf)
+	e.fanOut(b.ins, extra{b.f.header, b.buf})
 	return nil
 }
 

@@ -20,8 +20,10 @@ import (
 // large. Consumers come only when nothing is under way.
 func TestStressByKey(t *testing.T) {
 	t.Parallel()
-	s := &keyStress{t: t, cluster: bustest.NewCluster(t, 1, quiet, bus.WithDeadLetter(func(d bus.DeadLetter) {
-		t.Errorf("dead letter: %v", d.Reason)
+	s := &keyStress{t: t, cluster: bustest.NewCluster(t, 1, quiet, bus.WithEvents(func(e bus.Event) {
+		if d, ok := e.(bus.DeadLetter); ok {
+			t.Errorf("dead letter: %v", d.Reason)
+		}
 	})), at: map[keyStream]*arrivals{}}
 	rounds := 0
 	for end := time.Now().Add(stressTime()); rounds == 0 || time.Now().Before(end) && !t.Failed(); rounds++ {

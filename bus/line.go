@@ -35,6 +35,15 @@ func (r *ring) lineLocked() *line {
 	return r.line
 }
 
+// len is how many messages wait.
+func (l *line) len() int {
+	n := len(l.any.back) + len(l.any.queue)
+	for _, fixed := range l.lanes {
+		n += len(fixed.back) + len(fixed.queue)
+	}
+	return n
+}
+
 // restLocked forgets the line if nobody waits.
 func (r *ring) restLocked() {
 	if r.waiting.Load() == 0 {

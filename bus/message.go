@@ -56,6 +56,7 @@ type Message struct {
 	codec    uint8
 	hops     uint8
 	via      Via
+	fate     uint8 // what became of it; of the consumer's worker
 }
 
 // Bits of a message's state.
