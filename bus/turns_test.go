@@ -2,7 +2,6 @@ package bus_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -73,112 +72,6 @@ func TestExactShares(t *testing.T) {
 			})
 		})
 	}
-}
-
-// A handler that is registered k times gets k of each publish and has k turns.
-func TestHandlerRegisteredTwice(t *testing.T) {
-	both(t, func(t *testing.T, p pair) {
-		var got tally
-		var n atomic.Int32
-		h := func(context.Context, *bus.Message) error { n.Add(1); return nil }
-		for range 3 {
-			consume(t, p.to, "a", h)
-		}
-		got.add(t, p.to, "a")
-		if err := p.from.Publish(t.Context(), "a", nil); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		if n := n.Swap(0); n != 3 {
-			t.Errorf("registered 3 times, it got a publish %d times", n)
-		}
-		got.take()
-		for range 40 {
-			if err := p.from.Send(t.Context(), "a", nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if got.expect(t, "the other", 10); n.Load() != 30 {
-			t.Errorf("registered 3 times beside another, it got %d of 40", n.Load())
-		}
-	})
-}
-
-// Ten consumers get ten each of a hundred; what one has closed goes to the others.
-func TestTurnsOfMany(t *testing.T) {
-	both(t, func(t *testing.T, p pair) {
-		var got tally
-		var first *bus.Consumer
-		for range 10 {
-			c := got.add(t, p.to, "a")
-			if first == nil {
-				first = c
-			}
-		}
-		for range 100 {
-			if err := p.from.Send(t.Context(), "a", nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got.expect(t, "of 100", 10, 10, 10, 10, 10, 10, 10, 10, 10, 10)
-		first.Close()
-		synctest.Wait()
-		for range 90 {
-			if err := p.from.Send(t.Context(), "a", nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got.expect(t, "of 90, the first closed", 0, 10, 10, 10, 10, 10, 10, 10, 10, 10)
-		if err := p.from.Publish(t.Context(), "a", nil); err != nil {
-			t.Fatal(err)
-		}
-		got.expect(t, "of a publish, the first closed", 0, 1, 1, 1, 1, 1, 1, 1, 1, 1)
-	})
-}
-
-// Messages reach consumers of their address and no others.
-func TestOtherAddresses(t *testing.T) {
-	both(t, func(t *testing.T, p pair) {
-		var got tally
-		for _, a := range []string{"a", "b", "A", "a.b"} {
-			got.add(t, p.to, a)
-		}
-		for range 5 {
-			if err := p.from.Send(t.Context(), "a", nil); err != nil {
-				t.Fatal(err)
-			}
-			if err := p.from.Publish(t.Context(), "a", nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got.expect(t, "sent and published to a", 10, 0, 0, 0)
-	})
-}
-
-// A consumer that is LocalOnly gets nothing from other nodes, beside one that is
-// not, and has its turn and its copies on its own.
-func TestLocalOnlyConsumer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := bustest.NewCluster(t, 2, quiet)
-		var got tally
-		got.add(t, c.Bus(1), "a")
-		got.add(t, c.Bus(1), "a")
-		got.add(t, c.Bus(1), "a", bus.LocalOnly())
-		calls := func(eb *bus.EventBus, n int) {
-			for range n {
-				if err := eb.Send(t.Context(), "a", nil); err != nil {
-					t.Fatal(err)
-				}
-				if err := eb.Publish(t.Context(), "a", nil); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		calls(c.Bus(0), 30)
-		got.expect(t, "30 sends and publishes from elsewhere", 15+30, 15+30, 0)
-		calls(c.Bus(1), 30)
-		got.expect(t, "30 sends and publishes from its node", 10+30, 10+30, 10+30)
-	})
 }
 
 // Calls that are LocalOnly stay on this node, where the consumers take turns.
@@ -366,24 +259,6 @@ func TestOrderWhileLinking(t *testing.T) {
 		synctest.Wait()
 		if len(order) != 256 || !slices.IsSorted(order) {
 			t.Errorf("%d came: %v", len(order), order)
-		}
-	})
-}
-
-// When the only consumer has closed, its own node and others say so at once.
-func TestNobodyAfterClose(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := bustest.NewCluster(t, 2, quiet)
-		consume(t, c.Bus(0), "a", nothing).Close()
-		synctest.Wait()
-		begin := time.Now()
-		for i := range 2 {
-			if _, err := c.Bus(i).Request(t.Context(), "a", nil); !errors.Is(err, bus.ErrNoConsumer) {
-				t.Errorf("n%d: %v", i, err)
-			}
-		}
-		if took := time.Since(begin); took > 0 {
-			t.Errorf("it took %v", took)
 		}
 	})
 }
