@@ -56,7 +56,8 @@
 // A consumer that has work has a goroutine, one with [WithConcurrency] up to as
 // many as it says, and a scope one for all its others. A link has two: one
 // reads, the other writes what callers leave to it. While something is to be told
-// to the function of [WithEvents], that has one. The bus has no other goroutine.
+// to the function of [WithEvents], that has one. [EventBus.RequestAll] waits for each
+// consumer on one of its own. The bus has no other goroutine.
 //
 // # Limits
 //
