@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -50,8 +51,8 @@ type bulkOut struct {
 // elsewhere: its receiver has thrown away what it had of it.
 var errAgain = errors.New("route it again")
 
-// bulks is what a link has of large bodies on their way out. It is guarded by
-// link.mu.
+// bulks is what a link has of large bodies on their way out. But for routing it
+// is guarded by link.mu.
 type bulks struct {
 	out     []*bulkOut
 	seq     uint64
@@ -60,6 +61,8 @@ type bulks struct {
 	again   []*bulkOut  // that nobody waits for, to be routed elsewhere, without link.mu
 	freed   []*Consumer // to be unpinned, likewise
 	ended   bool        // one has: others, or a leave, may have waited for it
+
+	routing sync.Mutex // held while again is routed; before all other locks
 }
 
 // takesBulk reports whether one more may be asked for.
@@ -260,7 +263,10 @@ func (l *link) endBulksLocked() {
 }
 
 // routeAgain routes elsewhere what resetting has taken back and nobody waits for.
+// When it returns all of that is in line, though another may have been at it.
 func (l *link) routeAgain() {
+	l.bulks.routing.Lock()
+	defer l.bulks.routing.Unlock()
 	l.mu.Lock()
 	again := l.bulks.again
 	l.bulks.again = nil
