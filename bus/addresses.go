@@ -244,7 +244,7 @@ func (s *survey) ring(r *ring) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.line != nil {
-		a.Waiting = len(r.line.back) + len(r.line.queue)
+		a.Waiting = r.line.len()
 	}
 }
 

@@ -59,11 +59,7 @@ func (l *link) retract(c *Consumer, waited []*Message) {
 		return
 	}
 	c.pins++
-	for _, m := range waited {
-		if m.in == in {
-			in.hold(m)
-		}
-	}
+	l.holdLocked(waited)
 	l.dirty = append(l.dirty, in)
 	if len(l.buf) < bufferCap && l.state != writeRunning {
 		l.writeRoutesLocked()
@@ -79,16 +75,62 @@ func (in *inbound) hold(m *Message) {
 	*in.held = append(*in.held, m)
 }
 
-// bounceHeldLocked sends back what was held. It is not the last of in: its
-// removal is not acknowledged yet.
-func (in *inbound) bounceHeldLocked() {
-	if in.held == nil {
+// holdLocked keeps what came on the link and waited at consumers that have
+// closed: ahead of what has come since, and is held already.
+func (l *link) holdLocked(waited []*Message) {
+	if len(waited) == 0 {
 		return
+	}
+	since := map[*inbound]*[]*Message{}
+	for _, m := range waited {
+		in := m.in
+		if in.link != l {
+			continue
+		}
+		if _, ok := since[in]; !ok {
+			since[in], in.held = in.held, nil
+		}
+		in.hold(m)
+	}
+	for in, ms := range since {
+		if ms != nil {
+			*in.held = append(*in.held, *ms...)
+		}
+	}
+}
+
+// bounceHeldLocked sends back what was held, in order, up to a large message:
+// what is behind that is held until it is written. It appends in's consumer to
+// free if that was the last that this link had to do with it.
+func (in *inbound) bounceHeldLocked(free []*Consumer) []*Consumer {
+	if in.held == nil {
+		return free
 	}
 	held := *in.held
 	in.held = nil
 	for _, m := range held {
-		in.link.bounceLocked(m, nil)
+		free = in.link.bounceLocked(m, free)
+	}
+	return free
+}
+
+// bouncedLocked goes on when a large message has been sent back, and says so if
+// it was the last of its consumer.
+func (l *link) bouncedLocked(in *inbound) {
+	l.bulks.bounces--
+	in.returning = false
+	l.bulks.freed = in.bounceHeldLocked(l.bulks.freed)
+	l.endLocked(in)
+}
+
+// endLocked says that the last message has been sent back of a consumer for which
+// none comes any more, or of all when this node leaves.
+func (l *link) endLocked(in *inbound) {
+	switch {
+	case !l.leaving && in.gone && !in.returning:
+		l.frameLocked(frameRoutesDone, &head{fRoute: uint64(in.consumer.num)})
+	case l.left && l.bulks.bounces == 0:
+		l.frameLocked(frameRoutesDone, &head{})
 	}
 }
 
@@ -112,7 +154,7 @@ func (l *link) writeRoutesLocked() {
 		l.buf = append(append(l.buf, seq...), b...)
 		l.unacked = append(l.unacked, change)
 		for _, in := range change.removed {
-			in.bounceHeldLocked()
+			in.bounceHeldLocked(nil) // not the last of in: its removal is not acknowledged yet
 		}
 	}
 }
@@ -201,7 +243,7 @@ func (l *link) goneLocked(in *inbound, free []*Consumer) []*Consumer {
 	}
 	in.gone = true
 	if !l.leaving { // else one for all
-		l.frameLocked(frameRoutesDone, &head{fRoute: uint64(in.consumer.num)})
+		l.endLocked(in)
 	}
 	return l.freeLocked(in, free)
 }

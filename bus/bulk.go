@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -50,15 +51,18 @@ type bulkOut struct {
 // elsewhere: its receiver has thrown away what it had of it.
 var errAgain = errors.New("route it again")
 
-// bulks is what a link has of large bodies on their way out. It is guarded by
-// link.mu.
+// bulks is what a link has of large bodies on their way out. But for routing it
+// is guarded by link.mu.
 type bulks struct {
-	out   []*bulkOut
-	seq   uint64
-	quiet int         // chunks since another message was posted
-	again []*bulkOut  // that nobody waits for, to be routed elsewhere, without link.mu
-	freed []*Consumer // to be unpinned, likewise
-	ended bool        // one has: others, or a leave, may have waited for it
+	out     []*bulkOut
+	seq     uint64
+	quiet   int         // chunks since another message was posted
+	bounces int         // of out
+	again   []*bulkOut  // that nobody waits for, to be routed elsewhere, without link.mu
+	freed   []*Consumer // to be unpinned, likewise
+	ended   bool        // one has: others, or a leave, may have waited for it
+
+	routing sync.Mutex // held while again is routed; before all other locks
 }
 
 // takesBulk reports whether one more may be asked for.
@@ -180,6 +184,7 @@ func (l *link) writtenLocked(b *bulkOut) {
 	}
 	if b.kind == frameBounce {
 		l.bulks.freed = l.settledLocked(b.m, l.bulks.freed)
+		l.bouncedLocked(b.m.in)
 	}
 	b.end(nil)
 }
@@ -212,6 +217,9 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 		l.outside--
 		l.sent--
 		l.blockedLocked(rt.ring)
+	}
+	if b.kind == frameBounce {
+		l.bouncedLocked(b.m.in)
 	}
 	ended := b.o.call != nil && l.pend.take(b.head[fID]) == nil
 	switch {
@@ -255,7 +263,10 @@ func (l *link) endBulksLocked() {
 }
 
 // routeAgain routes elsewhere what resetting has taken back and nobody waits for.
+// When it returns all of that is in line, though another may have been at it.
 func (l *link) routeAgain() {
+	l.bulks.routing.Lock()
+	defer l.bulks.routing.Unlock()
 	l.mu.Lock()
 	again := l.bulks.again
 	l.bulks.again = nil
@@ -263,7 +274,7 @@ func (l *link) routeAgain() {
 	for _, b := range again {
 		o, address := b.o, b.routes[0].ring.address
 		if b.err == errAgain {
-			l.core.reroute(address, &o)
+			l.core.reroute(address, &o, true)
 		} else {
 			l.core.dead(address, &o, b.err)
 		}

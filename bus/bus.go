@@ -34,7 +34,8 @@ func New(opts ...Option) *EventBus {
 // has room it waits, until ctx ends or for 30 s, and returns [ErrBusy] then.
 // Without a consumer it returns [ErrNoConsumer] at once, unless the first link
 // to a member is just coming up. Other errors are [ErrTooLarge], [ErrClosed],
-// [ErrDeadlock], and those of the encoding. Options: [WithHeader], [LocalOnly].
+// [ErrDeadlock], and those of the encoding. Options: [WithHeader], [LocalOnly],
+// [LocalFirst], [SameTag], [ByKey].
 func (eb *EventBus) Send(ctx context.Context, address string, body any, opts ...CallOption) error {
 	if c := eb.core; c.caller != nil {
 		_, err := c.intercept(ctx, VerbSend, address, body, opts, nil)
@@ -62,13 +63,32 @@ func (eb *EventBus) Publish(ctx context.Context, address string, body any, opts 
 // no, the error is a *[ReplyError]. When the link to its node ends, Request
 // returns [ErrLinkLost] at once; with [Idempotent] it tries another consumer.
 // A consumer may answer with a question, which [Message.WantsReply] tells and the
-// caller then answers; see [Message.Request]. Options: [WithHeader], [LocalOnly],
-// [Idempotent].
+// caller then answers; see [Message.Request]. Options: [WithHeader], [Idempotent],
+// [LocalOnly], [LocalFirst], [SameTag], [ByKey].
 func (eb *EventBus) Request(ctx context.Context, address string, body any, opts ...CallOption) (*Message, error) {
 	if c := eb.core; c.caller != nil {
 		return c.intercept(ctx, VerbRequest, address, body, opts, nil)
 	}
 	return eb.core.request(ctx, address, body, opts)
+}
+
+// RequestAll sends a request to each consumer of the address that is known now, on
+// all nodes, and waits for their replies, until ctx ends or for 30 s. It returns
+// the replies in the order in which they came, and with them an error that joins
+// what went wrong with the others, each naming its node; errors.Is and errors.As
+// find them. A request that has no answer by then fails with the error of ctx,
+// and its handler's context ends.
+//
+// Each consumer is asked once and answers for itself: one that closes before it
+// has begun with its request fails with [ErrClosed], one whose link ends with
+// [ErrLinkLost], and the request goes to no other; one that comes meanwhile is not asked. A body over 64 KiB is sent to each
+// of them. Without a consumer the error is [ErrNoConsumer], as with Request.
+// Options: [WithHeader], [LocalOnly].
+func (eb *EventBus) RequestAll(ctx context.Context, address string, body any, opts ...CallOption) ([]*Message, error) {
+	if c := eb.core; c.caller != nil {
+		return c.interceptAll(ctx, address, body, opts)
+	}
+	return eb.core.requestAll(ctx, address, body, opts)
 }
 
 // Consume registers a handler at an address, here and on all linked nodes; see

@@ -109,10 +109,10 @@ func (c *core) announceLocked(cn *Consumer) {
 	}
 	r := c.ringOf(cn.address)
 	cn.ring = r
-	cn.local = route{ring: r, consumer: cn, window: cn.firstWindow()}
 	if !cn.localOnly {
 		c.numberOf(cn) // before readers of links find it in mine
 	}
+	cn.local = route{ring: r, consumer: cn, window: cn.firstWindow(), num: cn.num}
 	cn.sibling.Store(r.mine.Load())
 	r.mine.Store(cn)
 	c.addRoute(&cn.local)
@@ -150,7 +150,8 @@ func (c *Consumer) Close() error {
 	c.core.mu.Lock()
 	c.core.pruneRetired()
 	msgs, first := c.closeLocked()
-	if first && c.ring != nil {
+	announced := c.ring != nil
+	if first && announced {
 		if c.num != 0 {
 			for l := range c.core.links {
 				l.retract(c, msgs)
@@ -160,6 +161,10 @@ func (c *Consumer) Close() error {
 	}
 	c.core.mu.Unlock()
 	c.core.sendBack(msgs)
+	if first && announced {
+		c.core.unfade([]*route{&c.local})
+		c.local.ring.grant()
+	}
 	return nil
 }
 

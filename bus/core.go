@@ -58,6 +58,9 @@ type core struct {
 	expected  map[uint64]*expectation
 	gossip    gossip
 	err       error // of closing
+
+	boot atomic.Uint64            // of this node, once attached
+	tags atomic.Pointer[[]string] // names of this node's, in order; nil: not attached
 }
 
 func newCore(c config) *core {
@@ -98,6 +101,9 @@ func (c *core) attach(self Peer, lane Gossiper) (*Links, error) {
 	}
 	self.Since = time.Now()
 	c.self, c.lane, c.attached = self, lane, true
+	c.boot.Store(self.Boot)
+	tags := tagsOf(self)
+	c.tags.Store(&tags)
 	return &Links{c}, nil
 }
 

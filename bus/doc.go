@@ -13,7 +13,9 @@
 //
 // A message reaches a handler at most once. Messages of one sender to one
 // address reach any one consumer in the order sent; those that a closing
-// consumer sent back ([Message.Rerouted]) and the gossip lane are exempt. A
+// consumer sent back ([Message.Rerouted]) and the gossip lane are exempt. Those
+// that it sent with one key are begun in the order sent, also when the key's
+// consumer closes ([ByKey], which says what is exempt). A
 // request ends exactly once, with a reply or an error, by its deadline, and at
 // once when the link to the consumer's node ends. What other nodes consume is
 // known only over a live link and forgotten when it ends. A bus that is closed
@@ -25,14 +27,25 @@
 // order across addresses or senders; relaying between nodes that cannot reach
 // each other.
 //
+// # Which consumer
+//
+// The consumers of an address on all nodes take turns, so that each has the same
+// share of what a node sends, wherever it is; one without room is passed over.
+// [LocalOnly] leaves out other nodes. [LocalFirst] and [SameTag] prefer the
+// consumers of this node and of nodes that share a tag with it, and pass over to
+// the others when those have no room. [ByKey] gives what has the same key to the
+// same consumer. [EventBus.RequestAll] asks all of them.
+//
 // # What may wait
 //
 // Each node that sends to a consumer may have a window of bytes unsettled there;
 // the handler's return settles a message. Send and Request wait for a consumer
 // with room, first come first served, until their deadline, and return [ErrBusy]
-// then; a body over 64 KiB is waited for until it has left. Publish waits 100 ms
-// at most for room. A reply, or a question that takes its place ([Message.Request]),
-// waits for room in the buffer of its link. Nothing else waits for anything: a slow consumer slows those who send to it.
+// then; those for the owner of a key wait beside the others, and also while what a
+// closing owner sends back is on its way. A body over 64 KiB is waited for until it
+// has left. Publish waits 100 ms at most for room. A reply, or a question that takes
+// its place ([Message.Request]), waits for room in the buffer of its link. Nothing
+// else waits for anything: a slow consumer slows those who send to it.
 //
 // A window begins with 16 KiB. A message that had to wait says so, and the
 // consumer's node then doubles the window, up to what [WithWindow] says and as
@@ -44,7 +57,8 @@
 // A consumer that has work has a goroutine, one with [WithConcurrency] up to as
 // many as it says, and a scope one for all its others. A link has two: one
 // reads, the other writes what callers leave to it. While something is to be told
-// to the function of [WithEvents], that has one. The bus has no other goroutine.
+// to the function of [WithEvents], that has one. [EventBus.RequestAll] waits for each
+// consumer on one of its own. The bus has no other goroutine.
 //
 // # Limits
 //

@@ -97,6 +97,60 @@ func ExampleLocalOnly() {
 	// Output: value of k <nil>
 }
 
+// A cache on this node is better than one elsewhere, which is better than none.
+func ExampleLocalFirst() {
+	eb := bus.New()
+	defer eb.Close()
+	eb.Consume("cache", bus.Respond(func(ctx context.Context, key string) (string, error) {
+		return "value of " + key, nil
+	}))
+	v, err := bus.Request[string](context.Background(), eb, "cache", "k", bus.LocalFirst())
+	fmt.Println(v, err)
+	// Output: value of k <nil>
+}
+
+// Consumers in this node's zone save the traffic between zones.
+func ExampleSameTag() {
+	eb := bus.New() // of a node whose cluster.Config has a tag "zone"
+	defer eb.Close()
+	eb.Consume("resize", bus.Respond(func(ctx context.Context, width int) (string, error) {
+		return fmt.Sprint(width, " wide"), nil
+	}))
+	// With LocalFirst: this node, then this zone, then the others.
+	v, err := bus.Request[string](context.Background(), eb, "resize", 640, bus.LocalFirst(), bus.SameTag("zone"))
+	fmt.Println(v, err)
+	// Output: 640 wide <nil>
+}
+
+// Each account is one consumer's at a time, which sees its bookings in order.
+func ExampleByKey() {
+	eb := bus.New()
+	defer eb.Close()
+	for range 3 {
+		balances := map[string]int{} // of the accounts that are this consumer's
+		eb.Consume("book", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+			account, amount := m.Header().Get("account"), 0
+			if err := m.Decode(&amount); err != nil {
+				return err
+			}
+			balances[account] += amount
+			return m.Reply(ctx, balances[account])
+		}))
+	}
+	for i := range 6 {
+		account := []string{"ada", "bob"}[i%2]
+		balance, err := bus.Request[int](context.Background(), eb, "book", 10*(i+1), bus.ByKey(account), bus.WithHeader("account", account))
+		fmt.Println(account, balance, err)
+	}
+	// Output:
+	// ada 10 <nil>
+	// bob 20 <nil>
+	// ada 40 <nil>
+	// bob 60 <nil>
+	// ada 90 <nil>
+	// bob 120 <nil>
+}
+
 func ExampleWithWindow() {
 	eb := bus.New()
 	defer eb.Close()

@@ -376,3 +376,26 @@ func ExampleLinks() {
 	// hello, ada <nil>
 	// bus: no consumer of "greet" <nil>
 }
+
+// Each consumer answers for itself; what fails is beside the replies.
+func ExampleEventBus_RequestAll() {
+	eb := bus.New()
+	defer eb.Close()
+	for _, load := range []int{3, 5} {
+		eb.Consume("load", bus.Respond(func(context.Context, any) (int, error) { return load, nil }))
+	}
+	eb.Consume("load", bus.Respond(func(context.Context, any) (int, error) { return 0, errors.New("cannot tell") }))
+	replies, err := eb.RequestAll(context.Background(), "load", nil)
+	sum := 0
+	for _, m := range replies {
+		var load int
+		if err := m.Decode(&load); err == nil {
+			sum += load
+		}
+	}
+	fmt.Println(len(replies), "replies, in all", sum)
+	fmt.Println(err)
+	// Output:
+	// 2 replies, in all 8
+	// consumer on this node: request to "load": bus: consumer answered: cannot tell (code -1)
+}

@@ -12,11 +12,12 @@ type Verb string
 
 // The verbs.
 const (
-	VerbSend    Verb = verbSend
-	VerbPublish Verb = verbPublish
-	VerbRequest Verb = verbRequest
-	VerbReply   Verb = verbReply
-	VerbAsk     Verb = verbAsk // Message.Request
+	VerbSend       Verb = verbSend
+	VerbPublish    Verb = verbPublish
+	VerbRequest    Verb = verbRequest
+	VerbRequestAll Verb = verbAll
+	VerbReply      Verb = verbReply
+	VerbAsk        Verb = verbAsk // Message.Request
 )
 
 // Call is a call on its way through the outbound interceptors, which may change
@@ -40,21 +41,23 @@ type Call struct {
 	core    *core
 	verb    Verb // as it was called
 	set     *callOptions
-	answers *Message // of VerbReply and VerbAsk
+	answers *Message   // of VerbReply and VerbAsk
+	replies []*Message // to VerbRequestAll
 }
 
 // Caller performs a call, or hands it to the next interceptor. The Message is nil
 // but for VerbRequest and VerbAsk.
 type Caller func(ctx context.Context, call *Call) (*Message, error)
 
-// WithOutbound puts interceptors around Send, Publish, Request, [Message.Reply] and
-// [Message.Request] of the bus, the first one outermost: each gets the next
+// WithOutbound puts interceptors around Send, Publish, Request, RequestAll,
+// [Message.Reply] and [Message.Request] of the bus, the first one outermost: each gets the next
 // [Caller] and returns its own, which may change the Call, look at what comes back,
 // or return without passing it on. They run in the goroutine of the call, several
 // at once, and must not pass a Call on after they have returned. An error is the
 // call's; so is a panic: the bus recovers only those in a handler.
 //
-// A Send or Publish that is not passed on is dropped. A Request of which neither
+// A Send or Publish that is not passed on is dropped, and a RequestAll has no
+// replies. A Request of which neither
 // reply nor error comes back is an error; a reply that is dropped is answered
 // with [CodeUnanswered]. What the bus answers by itself, errors of handlers and
 // empty replies, does not pass the interceptors. A nil interceptor panics. The
@@ -109,16 +112,36 @@ func (c *core) chain() {
 	}
 }
 
-// intercept sends a call through the outbound interceptors.
-func (c *core) intercept(ctx context.Context, verb Verb, address string, body any, opts []CallOption, answers *Message) (*Message, error) {
+// outCall returns a call for the outbound interceptors.
+func (c *core) outCall(verb Verb, address string, body any, opts []CallOption) (*Call, error) {
 	set, err := collect(string(verb), opts)
 	if err != nil {
 		return nil, err
 	}
-	call := &Call{Verb: verb, Address: address, Header: set.header, Body: body, core: c, verb: verb, set: set, answers: answers}
+	call := &Call{Verb: verb, Address: address, Header: set.header, Body: body, core: c, verb: verb, set: set}
 	if call.Header == nil {
 		call.Header = Header{}
 	}
+	return call, nil
+}
+
+// interceptAll sends a RequestAll through the outbound interceptors.
+func (c *core) interceptAll(ctx context.Context, address string, body any, opts []CallOption) ([]*Message, error) {
+	call, err := c.outCall(VerbRequestAll, address, body, opts)
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.caller(ctx, call)
+	return call.replies, err
+}
+
+// intercept sends a call through the outbound interceptors.
+func (c *core) intercept(ctx context.Context, verb Verb, address string, body any, opts []CallOption, answers *Message) (*Message, error) {
+	call, err := c.outCall(verb, address, body, opts)
+	if err != nil {
+		return nil, err
+	}
+	call.answers = answers
 	m, err := c.caller(ctx, call)
 	switch {
 	case err != nil:
@@ -134,7 +157,7 @@ func (c *core) intercept(ctx context.Context, verb Verb, address string, body an
 var errForeignCall = errors.New("bus: an interceptor (WithOutbound) passed on a Call that it was not given")
 
 // perform does what a call says, behind the last interceptor.
-func (c *core) perform(ctx context.Context, call *Call) (*Message, error) {
+func (c *core) perform(ctx context.Context, call *Call) (m *Message, err error) {
 	if call == nil || call.core != c {
 		return nil, errForeignCall
 	}
@@ -148,6 +171,9 @@ func (c *core) perform(ctx context.Context, call *Call) (*Message, error) {
 		return nil, c.publish(ctx, call.Address, call.Body, opts)
 	case VerbReply:
 		return nil, call.answers.replyDirect(ctx, call.Body, opts)
+	case VerbRequestAll:
+		call.replies, err = c.requestAll(ctx, call.Address, call.Body, opts)
+		return nil, err
 	case VerbAsk:
 		return call.answers.ask(ctx, call.Body, opts)
 	}

@@ -60,6 +60,12 @@ func (c *core) beginLeaving() {
 	close(c.leaving)
 	c.mu.Unlock()
 	c.sendBack(msgs)
+	var local []*route
+	for _, cn := range closed {
+		local = append(local, &cn.local)
+	}
+	c.unfade(local)
+	grantAll(local)
 	c.linked.fire()
 }
 
@@ -78,11 +84,7 @@ func (l *link) leaveLocked(waited []*Message) {
 	l.eager.Store(true)
 	l.frameLocked(frameLeaving, &head{})
 	l.dirty = nil
-	for _, m := range waited {
-		if m.in.link == l {
-			m.in.hold(m)
-		}
-	}
+	l.holdLocked(waited)
 	for _, in := range l.ins {
 		if in == nil || in.freed {
 			continue
@@ -92,7 +94,7 @@ func (l *link) leaveLocked(waited []*Message) {
 			in.removing = true
 		}
 		in.retracted = true
-		in.bounceHeldLocked()
+		in.bounceHeldLocked(nil)
 	}
 	l.owingLocked()
 	l.wakeLocked()
@@ -129,7 +131,7 @@ func (l *link) gotLeavingOK() {
 				free = l.goneLocked(in, free)
 			}
 		}
-		l.frameLocked(frameRoutesDone, &head{})
+		l.endLocked(nil)
 		l.wakeLocked()
 	}
 	l.mu.Unlock()

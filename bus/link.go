@@ -79,12 +79,13 @@ type link struct {
 	routes  []*route // by the peer's number; written under core.mu, by the reader
 	replied inbound  // where replies come from
 	ups     func()
-	up      bool // the whole set of the peer is in; guarded by mu
+	up      bool   // the whole set of the peer is in; guarded by mu
+	shared  []bool // of this node's tags, those that the peer has with the same value
 }
 
 func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 	l := &link{
-		core: c, peer: peer, conn: conn, ups: up,
+		core: c, peer: peer, conn: conn, ups: up, shared: c.sharedTags(peer),
 		wake: make(chan struct{}, 1), down: make(chan struct{}),
 	}
 	if t, ok := conn.(*net.TCPConn); ok {

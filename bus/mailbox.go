@@ -526,7 +526,7 @@ func (c *Consumer) acceptLocked(rt *route, o *outgoing) (start bool) {
 	c.core.stats.local.Add(1)
 	m := newMessage(o.body, o.owned)
 	m.header, m.in, m.deadline, m.charge = o.header, c.ownLocked(), o.due(c.core), uint32(o.cost)
-	m.kind, m.codec, m.hops, m.local = uint8(o.head[fKind]), o.codec, uint8(o.head[fHops]), o.local
+	m.kind, m.codec, m.hops, m.id = uint8(o.head[fKind]), o.codec, uint8(o.head[fHops]), uint64(o.choice)
 	if o.call != nil {
 		m.id = c.core.pend.add(o.call, 0, m)
 	}

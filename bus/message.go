@@ -47,7 +47,7 @@ type Message struct {
 
 	header   Header
 	in       *inbound // which route it came on; of a reply, the link
-	id       uint64   // of a request; of one that came by gossip, the boot that sent it
+	id       uint64   // of a request; of a send, its choice; of one that came by gossip, the boot that sent it
 	deadline int64    // by the bus's clock
 	life     atomic.Pointer[life]
 	state    atomic.Uint32
@@ -56,7 +56,6 @@ type Message struct {
 	codec    uint8
 	hops     uint8
 	via      Via
-	local    bool  // it must stay on this node
 	fate     uint8 // what became of it; of the consumer's worker
 }
 

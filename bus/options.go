@@ -64,7 +64,8 @@ func WithEvents(f func(Event)) Option {
 	return optionFunc(func(c *config) { c.tell = f })
 }
 
-// CallOption modifies one Send, Publish, Request, Reply or Message.Request. An option that does
+// CallOption modifies one Send, Publish, Request, RequestAll, Reply or
+// Message.Request. An option that does
 // not fit the verb is an error of the call.
 type CallOption interface{ applyCall(*callOptions) }
 
@@ -78,6 +79,9 @@ type callOptions struct {
 	gossip     bool
 	noWait     bool
 	localOnly  bool
+	localFirst bool
+	sameTag    *string
+	byKey      *string
 }
 
 // The verbs, for options that do not fit them.
@@ -87,10 +91,12 @@ const (
 	verbRequest = "Request"
 	verbReply   = "Reply"
 	verbAsk     = "Message.Request"
+	verbAll     = "RequestAll"
 )
 
 // check says which option does not fit the verb.
 func (o *callOptions) check(verb string) error {
+	one := verb == verbSend || verb == verbRequest
 	for _, c := range []struct {
 		set   bool
 		name  string
@@ -100,8 +106,12 @@ func (o *callOptions) check(verb string) error {
 		{o.idempotent, "Idempotent", "Request", verb == verbRequest},
 		{o.gossip, "Gossip", "Publish", verb == verbPublish},
 		{o.noWait, "NoWait", "Publish", verb == verbPublish},
-		{o.localOnly, "LocalOnly", "Send, Publish and Request", verb != verbReply && verb != verbAsk},
+		{o.byKey != nil, "ByKey", "Send and Request", one},
+		{o.localFirst, "LocalFirst", "Send and Request", one},
+		{o.sameTag != nil, "SameTag", "Send and Request", one},
+		{o.localOnly, "LocalOnly", "Send, Publish, Request and RequestAll", verb != verbReply && verb != verbAsk},
 		{o.gossip && o.localOnly, "Gossip with LocalOnly", "nothing", false},
+		{o.byKey != nil && (o.localOnly || o.localFirst || o.sameTag != nil), "ByKey with another choice of consumers", "nothing", false},
 	} {
 		if c.set && !c.fits {
 			return fmt.Errorf("bus: option %s does not fit %s; it is for %s", c.name, verb, c.verbs)
@@ -148,6 +158,40 @@ func Gossip() CallOption { return callOption(func(o *callOptions) { o.gossip = t
 // NoWait makes Publish skip a consumer without room at once. Without it Publish
 // waits for one, for up to 100 ms once per stall.
 func NoWait() CallOption { return callOption(func(o *callOptions) { o.noWait = true }) }
+
+// LocalFirst sends to a consumer on this node, in turn, and to one on another node
+// only if those of this one have no room, or there are none. With [SameTag] the
+// nodes of the tag come before the others.
+func LocalFirst() CallOption { return callOption(func(o *callOptions) { o.localFirst = true }) }
+
+// SameTag sends to a consumer on a node whose tag has the value that this node's
+// has, in turn, and to one on another node only if those have no room, or there
+// are none. This node is one of them. If it has no such tag, or is not part of a
+// cluster, all consumers take turns as ever. Tags are those of [Peer]: a zone, say.
+func SameTag(tag string) CallOption {
+	return callOption(func(o *callOptions) { o.sameTag = &tag })
+}
+
+// ByKey sends what has the same key to the same consumer of the address, of all
+// nodes, whoever sends it; the key may be any string. The message waits for that
+// consumer and never goes elsewhere; messages for other consumers do not wait
+// behind it. When a consumer comes or goes, only its share of the keys moves.
+//
+// When the consumer closes, or its node leaves, its keys are held until all that
+// it sends back is here; then that goes to the next consumer, and what was sent
+// meanwhile behind it. So the messages of one sender with one key are begun in the
+// order sent. Order is not kept when a consumer comes and takes keys over from one
+// that still has messages of theirs, nor when a link breaks: what was under way on
+// it is lost, and the next consumer may begin while the old one is still at it.
+// Nor does the next one wait for a handler that runs when its consumer closes,
+// with [WithConcurrency] several: it goes on beside it.
+//
+// A consumer is known by the boot id of its node and its number there. Consumers
+// that are [LocalOnly] have none: they get no message by key, and without another
+// consumer it is [ErrNoConsumer]. On a bus that is not part of a cluster all
+// others have; when it becomes part of one, their keys are shared out anew,
+// without a hold.
+func ByKey(key string) CallOption { return callOption(func(o *callOptions) { o.byKey = &key }) }
 
 // LocalOption is an option of calls and of consumers.
 type LocalOption struct{}

@@ -55,8 +55,10 @@ func TestOptionsOfCalls(t *testing.T) {
 			replied <- err
 			return nil
 		})
-		if _, err := p.from.Consume("a", bus.HandlerFunc(nothing), bus.LocalOnly()); err != nil {
-			t.Fatal(err)
+		for _, a := range []string{"a", "all"} {
+			if _, err := p.from.Consume(a, bus.HandlerFunc(nothing), bus.LocalOnly()); err != nil {
+				t.Fatal(err)
+			}
 		}
 		reply := func(opts ...bus.CallOption) error {
 			for {
@@ -78,6 +80,10 @@ func TestOptionsOfCalls(t *testing.T) {
 			{"Send", func(opts ...bus.CallOption) error { return p.from.Send(t.Context(), "a", nil, opts...) }},
 			{"Publish", func(opts ...bus.CallOption) error { return p.from.Publish(t.Context(), "a", nil, opts...) }},
 			{"Reply", reply},
+			{"RequestAll", func(opts ...bus.CallOption) error {
+				_, err := p.from.RequestAll(t.Context(), "all", nil, opts...)
+				return err
+			}},
 			{"Request", func(opts ...bus.CallOption) error {
 				replyWith = nil
 				_, err := p.from.Request(t.Context(), "a", nil, opts...)
@@ -93,11 +99,17 @@ func TestOptionsOfCalls(t *testing.T) {
 			opts []bus.CallOption
 			fits []string
 		}{
-			{"WithHeader", []bus.CallOption{bus.WithHeader("k", "v")}, []string{"Send", "Publish", "Request", "Reply"}},
+			{"WithHeader", []bus.CallOption{bus.WithHeader("k", "v")}, []string{"Send", "Publish", "Request", "RequestAll", "Reply"}},
 			{"Idempotent", []bus.CallOption{bus.Idempotent()}, []string{"Request"}},
 			{"Gossip", []bus.CallOption{bus.Gossip()}, []string{"Publish"}},
 			{"NoWait", []bus.CallOption{bus.NoWait()}, []string{"Publish"}},
-			{"LocalOnly", []bus.CallOption{bus.LocalOnly()}, []string{"Send", "Publish", "Request"}},
+			{"LocalOnly", []bus.CallOption{bus.LocalOnly()}, []string{"Send", "Publish", "Request", "RequestAll"}},
+			{"LocalFirst", []bus.CallOption{bus.LocalFirst()}, []string{"Send", "Request"}},
+			{"SameTag", []bus.CallOption{bus.SameTag("zone")}, []string{"Send", "Request"}},
+			{"ByKey", []bus.CallOption{bus.ByKey("k")}, []string{"Send", "Request"}},
+			{"LocalFirst with SameTag and LocalOnly", []bus.CallOption{bus.LocalFirst(), bus.SameTag("zone"), bus.LocalOnly()}, []string{"Send", "Request"}},
+			{"ByKey with LocalOnly", []bus.CallOption{bus.ByKey("k"), bus.LocalOnly()}, nil},
+			{"ByKey with LocalFirst", []bus.CallOption{bus.ByKey("k"), bus.LocalFirst()}, nil},
 			{"Gossip with LocalOnly", []bus.CallOption{bus.Gossip(), bus.LocalOnly()}, nil},
 			{"nil option", []bus.CallOption{bus.WithHeader("k", "v"), nil}, nil},
 		} {

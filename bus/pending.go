@@ -30,6 +30,7 @@ type call struct {
 	deadline int64
 	ended    atomic.Bool
 	turn     turn // that the caller holds
+	choice   choice
 
 	mu   sync.Mutex // taken after pending.mu
 	in   *pending   // where it is, if it is in a table
@@ -55,6 +56,7 @@ func (c *core) newCall(deadline int64) *call {
 func (c *core) freeCall(k *call) {
 	k.ended.Store(false)
 	k.in, k.msg, k.ring, k.w, k.turn = nil, nil, nil, nil, turn{}
+	k.choice = 0
 	c.calls.Put(k)
 }
 

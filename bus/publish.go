@@ -31,7 +31,7 @@ func (c *core) publish(ctx context.Context, address string, body any, opts []Cal
 	}
 	var links [4]*link // on the stack: most publishes get no memory for these
 	var local [4]*Consumer
-	t := targets{links[:0], local[:0]}.find(r, o.local)
+	t := targets{links[:0], local[:0]}.find(r, o.choice&localOnly != 0)
 	if (len(t.local) > 0 || len(o.body) > chunked) && !o.owned { // one copy for all; it may go later
 		o.body, o.owned = append([]byte(nil), o.body...), true
 	}

@@ -195,7 +195,8 @@ func (r *reader) handle(kind int, owned bool) (bye bool, err error) {
 		err = r.gotCredit(f)
 	case frameRoutesAck:
 		err = r.gotRoutesAck(f.head[fSeq])
-	case frameRoutesDone: // for policies that hold a key until then
+	case frameRoutesDone:
+		r.gotRoutesDone(f.head[fRoute])
 	case frameCancel:
 		r.gotCancel(f)
 	case frameBounce:

@@ -15,8 +15,12 @@ const maxHops = 200
 
 // reroute gives a message that was sent back to another consumer of the
 // address, or lets it wait for one at the head of the line, behind those that
-// were sent back before it.
-func (c *core) reroute(address string, o *outgoing) {
+// were sent back before it. takenBack says that no consumer has had all of it.
+func (c *core) reroute(address string, o *outgoing, takenBack bool) {
+	if o.choice&toOne != 0 { // asked of that consumer, and no other
+		o.call.answer(answer{err: errConsumerClosed})
+		return
+	}
 	c.stats.rerouted.Add(1)
 	if o.head[fHops] > maxHops {
 		c.bookAt(address, rareRerouted)
@@ -29,7 +33,7 @@ func (c *core) reroute(address string, o *outgoing) {
 	r := c.ringOf(address)
 	r.mu.Lock() // before core.mu is let go of: nobody forgets the ring meanwhile
 	c.mu.Unlock()
-	reason := r.takeBackLocked(o, time.Duration(left))
+	reason := r.takeBackLocked(o, time.Duration(left), o.rank(takenBack))
 	r.mu.Unlock()
 	r.book(rareRerouted, 1)
 	if reason != nil {
@@ -40,11 +44,11 @@ func (c *core) reroute(address string, o *outgoing) {
 
 // takeBackLocked lets a message that was sent back wait at the head of the
 // line. It returns an error if there is nothing to wait for.
-func (r *ring) takeBackLocked(o *outgoing, left time.Duration) error {
+func (r *ring) takeBackLocked(o *outgoing, left time.Duration, rank uint64) error {
 	if r.core.closed.Load() {
 		return fmt.Errorf("%w before %q had a consumer for it", ErrClosed, r.address)
 	}
-	w := &waiter{o: *o}
+	w := &waiter{o: *o, rank: rank}
 	if call := o.call; call != nil {
 		w.o.turn = call.turn
 		if len(*r.routes.Load()) > 0 && !r.open(&w.o) {
@@ -59,11 +63,7 @@ func (r *ring) takeBackLocked(o *outgoing, left time.Duration) error {
 			r.core.forget(r)
 		}
 	})
-	line := r.lineLocked()
-	line.back = append(line.back, w)
-	r.waiting.Add(1)
-	r.core.waiting.Add(1)
-	r.grantLocked()
+	r.enqueueLocked(w)
 	return nil
 }
 
@@ -106,8 +106,11 @@ func (c *core) endWaiting(why func(*ring) error) {
 		}
 		r.mu.Lock()
 		var ws []*waiter
-		if r.line != nil {
-			ws = slices.Concat(r.line.back, r.line.queue)
+		if line := r.line; line != nil {
+			ws = slices.Concat(line.any.back, line.any.queue)
+			for _, l := range line.lanes {
+				ws = append(append(ws, l.back...), l.queue...)
+			}
 		}
 		r.mu.Unlock()
 		for _, w := range ws {

@@ -121,7 +121,8 @@ func (l *link) gotBounce(f *frame, owned bool) error {
 	}
 	l.core.stats.bounced.Add(1)
 	if !ended { // first placed or waiting, then settled: leaving looks at both
-		l.core.reroute(rt.ring.address, &o)
+		o.chosen(f.head[fID])
+		l.core.reroute(rt.ring.address, &o, false)
 	}
 	if err := l.settled(rt, uint64(cost), 1, 0); err != nil {
 		return err

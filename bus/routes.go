@@ -19,12 +19,13 @@ func (l *link) gotRoutes(b []byte) error {
 		return fmt.Errorf("%w: routes: %v", errMalformed, err)
 	}
 	c := l.core
-	rings, err := l.changeRoutes(&r)
+	removed, rings, err := l.changeRoutes(&r)
 	if err != nil {
 		return err
 	}
 	l.soon()
 	l.routeAgain()
+	grantAll(removed)
 	for _, ring := range rings {
 		ring.grant()
 	}
@@ -37,23 +38,22 @@ func (l *link) gotRoutes(b []byte) error {
 	return nil
 }
 
-func (l *link) changeRoutes(r *wire.Routes) (rings []*ring, err error) {
+func (l *link) changeRoutes(r *wire.Routes) (touched []*route, rings []*ring, err error) {
 	c := l.core
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var touched []*route
 	l.mu.Lock()
 	defer func() { // also when the frame is wrong further on
 		l.mu.Unlock()
 		c.tidyAll(touched)
 	}()
 	if touched, err = l.removeLocked(r.Removed); err != nil {
-		return nil, err
+		return touched, nil, err
 	}
 	for _, a := range r.Added {
 		rt, err := l.newRoute(a)
 		if err != nil {
-			return nil, err
+			return touched, nil, err
 		}
 		if l.err != nil || l.leftBehind {
 			rt.removed = true
@@ -64,7 +64,7 @@ func (l *link) changeRoutes(r *wire.Routes) (rings []*ring, err error) {
 		rings = append(rings, rt.ring)
 	}
 	l.frameLocked(frameRoutesAck, &head{fSeq: r.Seq})
-	return rings, nil
+	return touched, rings, nil
 }
 
 // removeLocked takes routes out that the peer has removed, those before one
@@ -123,11 +123,12 @@ func (l *link) route(num uint64) *route {
 // afterwards goes elsewhere. Frames in order after it, as then returns them, are
 // part of the same step.
 func (l *link) dropAllRoutes(then func()) {
+	var drop []*route
+	defer func() { grantAll(drop) }()
 	defer l.routeAgain()
 	c := l.core
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var drop []*route
 	l.mu.Lock()
 	for _, rt := range l.routes {
 		if rt != nil && !rt.removed {

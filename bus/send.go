@@ -18,24 +18,13 @@ type outgoing struct {
 	deadline int64      // by the bus's clock; 0: not asked for yet, see due
 	call     *call      // of a request
 	turn     turn       // that the sender holds
-	local    bool       // it must stay on this node
 	codec    uint8      // of the body
+	choice   choice     // who may get it
+	only     *route     // with toOne, from whom alone it may be had
 	ring     *ring      // as prepare found it
 	flushes  bool       // whoever posts it flushes the link
 	done     chan error // of a large body: see bulkOut
 }
-
-// fits reports whether the message may go to rt at all. A request does not go
-// to a consumer whose turn its sender holds.
-func (o *outgoing) fits(rt *route) bool {
-	if o.local && rt.link != nil {
-		return false
-	}
-	return o.call == nil || rt.link != nil || !o.turn.blocks(rt.consumer)
-}
-
-// picky reports whether fits can say no.
-func (o *outgoing) picky() bool { return o.local || o.call != nil && o.turn != (turn{}) }
 
 // ended reports whether nobody waits for the answer any more.
 func (o *outgoing) ended() bool { return o.call != nil && o.call.ended.Load() }
@@ -63,7 +52,7 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 		if set, err = collect(verb, opts); err != nil {
 			return nil, err
 		}
-		o.header, o.local = set.header, set.localOnly
+		o.header = set.header
 	}
 	b, codec, err := c.codecs.encode(body)
 	if err != nil {
@@ -75,6 +64,9 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 	o.body, o.owned, o.codec = b, !isShared(codec), codec
 	o.cost = int64(messageCost + len(b) + o.header.size())
 	o.head[fKind], o.head[fCodec] = kind, wireCodec(codec)
+	if set != nil {
+		o.choose(c.choice(set))
+	}
 	o.setDeadline(ctx, c)
 	o.turn = turnOf(ctx)
 	return set, nil
@@ -135,7 +127,7 @@ func (c *core) request(ctx context.Context, address string, body any, opts []Cal
 // ask sends a request once and waits for its answer.
 func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, error) {
 	call := c.newCall(o.due(c))
-	call.turn = o.turn
+	call.turn, call.choice = o.turn, o.choice
 	o.call, o.flushes = call, true
 	rt, err := c.post(ctx, address, o)
 	if err != nil {
@@ -199,7 +191,10 @@ func (c *core) deliver(ctx context.Context, address string, o *outgoing) (*route
 		if o.ring = nil; r == nil { // the second time round
 			r = c.dir.get(address)
 		}
-		if r == nil || len(*r.routes.Load()) == 0 {
+		if o.only != nil {
+			r = o.only.ring
+		}
+		if r == nil || o.only == nil && len(*r.routes.Load()) == 0 {
 			if !c.awaitLink(ctx.Done(), o.due(c), address) {
 				err := c.noConsumer(address)
 				if ctx.Err() != nil {
@@ -209,8 +204,9 @@ func (c *core) deliver(ctx context.Context, address string, o *outgoing) (*route
 			}
 			continue
 		}
-		if r.waiting.Load() == 0 { // else it would overtake
-			rt, open := r.try(o)
+		to, held := r.aim(o)
+		if held == nil && r.waiting.Load() == 0 { // else it would overtake
+			rt, open := r.try(o, to)
 			if rt != nil {
 				return rt, nil
 			}
@@ -230,23 +226,33 @@ func (c *core) deliver(ctx context.Context, address string, o *outgoing) (*route
 
 // open reports whether any route may take o, now or later.
 func (r *ring) open(o *outgoing) bool {
-	return slices.ContainsFunc(*r.routes.Load(), o.fits)
+	to, held := r.aim(o)
+	return held != nil || slices.ContainsFunc(to, o.fits)
 }
 
 // closedTo says why no route of the ring may take o.
 func (r *ring) closedTo(o *outgoing) error {
-	for _, rt := range *r.routes.Load() {
-		if (!o.local || rt.link == nil) && o.turn.blocks(rt.consumer) {
+	to, _ := r.aim(o)
+	for _, rt := range to {
+		if (o.choice&localOnly == 0 || rt.link == nil) && o.turn.blocks(rt.consumer) {
 			return fmt.Errorf("%w: only consumers in the caller's own scope listen on %q; they cannot answer before the caller returns", ErrDeadlock, r.address)
 		}
 	}
-	if o.local {
+	switch {
+	case o.choice&toOne != 0: // without core.mu: see refuseLocked
+		return o.only.closed()
+	case o.choice&byKey != 0 && len(*r.routes.Load()) > 0:
+		return fmt.Errorf("%w of %q that all nodes know (ByKey)", ErrNoConsumer, r.address)
+	case o.choice&localOnly != 0:
 		return fmt.Errorf("%w of %q on this node (LocalOnly)", ErrNoConsumer, r.address)
 	}
 	return r.core.noConsumer(r.address)
 }
 
-var errRingGone = errors.New("ring gone")
+var (
+	errRingGone       = errors.New("ring gone")
+	errConsumerClosed = fmt.Errorf("%w: the consumer, before it handled the request", ErrClosed)
+)
 
 // wait queues o until a route takes it; whoever returns credit posts it.
 func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
@@ -266,11 +272,7 @@ func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 		r.mu.Unlock()
 		return nil, fmt.Errorf("%w: message to %q", ErrClosed, r.address)
 	}
-	line := r.lineLocked()
-	line.queue = append(line.queue, w)
-	r.waiting.Add(1)
-	r.core.waiting.Add(1)
-	r.grantLocked() // credit may have come since
+	r.enqueueLocked(w)
 	r.mu.Unlock()
 	r.flush()
 
@@ -317,8 +319,12 @@ func (r *ring) holdsTurnOfAll(o *outgoing) bool {
 	if o.turn == (turn{}) {
 		return false
 	}
-	for _, rt := range *r.routes.Load() {
-		if !o.turn.blocks(rt.consumer) && (!o.local || rt.link == nil) {
+	to, held := r.aim(o)
+	if held != nil {
+		return false
+	}
+	for _, rt := range to {
+		if !o.turn.blocks(rt.consumer) && (o.choice&localOnly == 0 || rt.link == nil) {
 			return false
 		}
 	}

@@ -185,6 +185,7 @@ func (c *core) removeLink(l *link, err error) {
 	l.pend.stop()
 	close(l.down)
 	release(blocked, nil)
+	c.unfade(l.routes)
 	c.linked.fire()
 	c.poke()
 	if wasUp {

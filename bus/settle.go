@@ -29,7 +29,8 @@ type inbound struct {
 	retracted bool        // its removal, or LEAVING, has been written
 	gone      bool        // and acknowledged: no message will come any more
 	freed     bool        // it pins its number no longer
-	held      *[]*Message // to be sent back once the removal is written; nil: none
+	returning bool        // a large message is being sent back
+	held      *[]*Message // to be sent back once the removal, or that, is written; nil: none
 }
 
 const owedBits = 40
@@ -192,15 +193,15 @@ func (c *core) takeBack(m *Message) {
 	}
 	c.stats.bounced.Add(1)
 	cn.ring.book(rareBounced, 1)
-	o := outgoing{header: m.header, body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, local: m.local}
-	o.codec = m.codec
+	o := outgoing{header: m.header, body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, codec: m.codec}
 	o.head[fKind], o.head[fCodec], o.head[fHops] = uint64(m.kind), wireCodec(m.codec), uint64(m.hops)+1
 	if m.kind == kindRequest {
 		if o.call = c.pend.take(m.id); o.call == nil {
 			return // it has ended
 		}
 	}
-	c.reroute(cn.address, &o)
+	o.chosen(m.id)
+	c.reroute(cn.address, &o, false)
 }
 
 // bounce sends a message back over its link: at once if the removal of its
@@ -224,15 +225,20 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		return free
 	}
 	num := uint64(m.in.consumer.num)
-	switch m.kind {
-	case kindPublish:
+	switch {
+	case m.kind == kindPublish:
 		l.core.stats.dropped.Add(1)
 		m.in.consumer.ring.book(rareDropped, 1)
 		l.frameLocked(frameCredit, &head{fRoute: num, fBytes: uint64(m.charge), fMessages: 1})
+	case m.in.returning: // behind that, so that what is sent back is in order
+		m.in.hold(m)
+		return free
 	default:
 		h := head{fKind: uint64(m.kind), fRoute: num, fID: m.id, fTimeLeft: wholeMs(m.deadline - l.core.clock()), fCodec: wireCodec(m.codec), fHops: uint64(m.hops) + 1}
 		rest := l.core.codecs.field(m.codec)
 		if len(m.Body) > chunked {
+			m.in.returning = true
+			l.bulks.bounces++
 			l.enqueueLocked(&bulkOut{kind: frameBounce, head: h, header: m.header, rest: rest, body: m.Body, m: m})
 			return free // it is settled when it is written
 		}

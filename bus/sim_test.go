@@ -322,18 +322,19 @@ func (s *sim) one(eb *bus.EventBus, m simMessage, rng *rand.Rand) error {
 	if rng.IntN(40) == 0 {
 		m.Pad = strings.Repeat("x", rng.IntN(200<<10))
 	}
+	choice := simChoices[rng.IntN(len(simChoices))](m)
 	switch {
 	case m.Publish:
 		return eb.Publish(ctx, m.Address, m)
 	case rng.IntN(2) == 0:
-		err := eb.Send(ctx, m.Address, m)
+		err := eb.Send(ctx, m.Address, m, choice...)
 		if err == nil {
 			s.ledger.Accept(m.Mark)
 		}
 		return err
 	}
 	deadline := time.Now().Add(limit)
-	got, err := bus.Request[simMessage](ctx, eb, m.Address, m)
+	got, err := bus.Request[simMessage](ctx, eb, m.Address, m, choice...)
 	s.ledger.End(m.Mark, deadline, 100*time.Millisecond, err)
 	if err != nil {
 		return err
@@ -343,6 +344,14 @@ func (s *sim) one(eb *bus.EventBus, m simMessage, rng *rand.Rand) error {
 		s.t.Errorf("%+v came back changed", m.Mark)
 	}
 	return nil
+}
+
+// simChoices are which consumers messages are for.
+var simChoices = []func(m simMessage) []bus.CallOption{
+	func(simMessage) []bus.CallOption { return nil },
+	func(simMessage) []bus.CallOption { return []bus.CallOption{bus.LocalFirst()} },
+	func(m simMessage) []bus.CallOption { return []bus.CallOption{bus.ByKey(m.Sender)} },
+	func(m simMessage) []bus.CallOption { return []bus.CallOption{bus.ByKey(fmt.Sprint(m.Seq % 7))} },
 }
 
 // rest checks what must hold when nothing moves any more.

@@ -369,7 +369,7 @@ type Msg struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`                         // 1 send, 2 request, 3 publish
 	Route         uint32                 `protobuf:"varint,2,opt,name=route,proto3" json:"route,omitempty"`                       // the receiver's number of the consumer; of a publish any one that was charged
-	Id            uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`                             // of a request: what its reply and its cancellation name
+	Id            uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`                             // of a request: what its reply and its cancellation name; of a send: its sender's own, which a bounce returns
 	TimeLeft      uint64                 `protobuf:"varint,4,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"` // ms until its deadline
 	Codec         uint32                 `protobuf:"varint,5,opt,name=codec,proto3" json:"codec,omitempty"`                       // 0 bytes, 1 JSON, 2 protobuf, 3 the one that codec_name says
 	Headers       []*Header              `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`

@@ -1,0 +1,94 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// requestAll asks all consumers of an address at once.
+func (c *core) requestAll(ctx context.Context, address string, body any, opts []CallOption) ([]*Message, error) {
+	var o outgoing
+	if _, err := c.prepare(ctx, &o, verbAll, kindRequest, address, body, opts); err != nil {
+		return nil, err
+	}
+	o.due(c) // of all of them
+	routes, err := c.askable(ctx, address, &o)
+	if err != nil {
+		return nil, err
+	}
+	if !o.owned { // one copy for all; it may be with one of them after the call
+		o.body, o.owned = slices.Clone(o.body), true
+	}
+	o.choose(o.choice | toOne)
+	var (
+		wg      sync.WaitGroup
+		mu      sync.Mutex
+		replies []*Message
+		errs    []error
+	)
+	for _, rt := range routes {
+		o := o
+		o.only = rt
+		wg.Go(func() { // ends with ctx or by the deadline
+			m, err := c.ask(ctx, address, &o)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, fmt.Errorf("consumer on %s: %w", rt.node(c), err))
+			} else {
+				replies = append(replies, m)
+			}
+		})
+	}
+	wg.Wait()
+	return replies, errors.Join(errs...)
+}
+
+// askable returns the routes to the consumers that may get o. With none it waits
+// while the first link to a member is coming up.
+func (c *core) askable(ctx context.Context, address string, o *outgoing) ([]*route, error) {
+	for {
+		if c.refuses.Load() {
+			return nil, fmt.Errorf("%w: requests to all of %q", ErrClosed, address)
+		}
+		r := c.dir.get(address)
+		if r != nil && len(*r.routes.Load()) > 0 {
+			routes := slices.DeleteFunc(slices.Clone(*r.routes.Load()), func(rt *route) bool {
+				return o.choice&localOnly != 0 && rt.link != nil
+			})
+			if len(routes) == 0 {
+				return nil, r.closedTo(o)
+			}
+			return routes, nil
+		}
+		if !c.awaitLink(ctx.Done(), o.due(c), address) {
+			return nil, errors.Join(c.noConsumer(address), ctx.Err())
+		}
+	}
+}
+
+// node names the node of the route's consumer.
+func (rt *route) node(c *core) string {
+	if rt.link != nil {
+		return rt.link.peer.Name
+	}
+	if name := c.selfName(); name != "" {
+		return name
+	}
+	return "this node"
+}
+
+// closed says why a route that has gone takes no request.
+func (rt *route) closed() error {
+	if l := rt.link; l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.err != nil {
+			return fmt.Errorf("%w to %s; the handler has not run", ErrLinkLost, l.peer)
+		}
+	}
+	return errConsumerClosed
+}

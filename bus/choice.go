@@ -1,0 +1,228 @@
+package bus
+
+import (
+	"maps"
+	"slices"
+)
+
+// choice is what a sender asks of the consumer that gets its message: which may,
+// and which it prefers. The zero choice is any, in turn.
+//
+// It is the sender's own, but a node that sends a message back sends it along: a
+// send has it as its id. That of a request is kept by its call.
+type choice uint64
+
+// The low bits of a choice; above them is the hash of a key, or which tag.
+const (
+	localOnly  choice = 1 << iota // none on another node
+	localFirst                    // rather this node's
+	sameTag                       // rather those whose tag has this node's value
+	byKey                         // only the one that has the key
+	toOne                         // only outgoing.only
+
+	choiceBits = 8 // never to be changed: other nodes must find the same owner of a key
+)
+
+const (
+	ranked = localFirst | sameTag // some are preferred to others
+	fixed  = byKey | toOne        // one may get it, and no other
+)
+
+// choice returns what the options of a call ask for.
+func (c *core) choice(o *callOptions) (ch choice) {
+	if o.localOnly {
+		ch |= localOnly
+	}
+	if o.localFirst {
+		ch |= localFirst
+	}
+	if tags := c.tags.Load(); o.sameTag != nil && tags != nil {
+		if i, ok := slices.BinarySearch(*tags, *o.sameTag); ok {
+			ch |= sameTag | choice(i)<<choiceBits
+		}
+	}
+	if o.byKey != nil {
+		ch |= byKey | choice(hashKey(*o.byKey))<<choiceBits
+	}
+	return ch
+}
+
+// choose sets the choice of a message whose kind is known.
+func (o *outgoing) choose(ch choice) {
+	o.choice = ch
+	if o.head[fKind] == kindSend {
+		o.head[fID] = uint64(ch)
+	}
+}
+
+// fits reports whether the message may go to rt at all. A request does not go
+// to a consumer whose turn its sender holds.
+func (o *outgoing) fits(rt *route) bool {
+	if o.choice&localOnly != 0 && rt.link != nil {
+		return false
+	}
+	return o.call == nil || rt.link != nil || !o.turn.blocks(rt.consumer)
+}
+
+// picky reports whether fits can say no, or one route may take it only.
+func (o *outgoing) picky() bool {
+	return o.choice&(localOnly|fixed) != 0 || o.call != nil && o.turn != (turn{})
+}
+
+// tiers is how many steps of preference there are.
+func (ch choice) tiers() int {
+	if ch&ranked == 0 {
+		return 1
+	}
+	return 3
+}
+
+// in reports whether the message may go to rt, and would like it as much as that
+// tier says: 0 is most.
+func (o *outgoing) in(tier int, rt *route) bool {
+	return o.fits(rt) && (o.choice&ranked == 0 || o.tier(rt) == tier)
+}
+
+func (o *outgoing) tier(rt *route) int {
+	switch {
+	case o.choice&localFirst != 0 && rt.link == nil:
+		return 0
+	case o.choice&sameTag != 0 && rt.shares(int(o.choice>>choiceBits)):
+		return 1
+	}
+	return 2
+}
+
+// shares reports whether the route's node has this node's value of a tag.
+func (rt *route) shares(tag int) bool {
+	return rt.link == nil || tag < len(rt.link.shared) && rt.link.shared[tag]
+}
+
+// first returns where the turn number n among the routes of a tier is, so that
+// they take turns among themselves, however many others there are.
+func (o *outgoing) first(to []*route, tier int, n uint32) uint32 {
+	members := uint32(0)
+	for _, rt := range to {
+		if o.in(tier, rt) {
+			members++
+		}
+	}
+	if members == 0 {
+		return 0
+	}
+	n %= members
+	for i, rt := range to {
+		if !o.in(tier, rt) {
+			continue
+		}
+		if n == 0 {
+			return uint32(i)
+		}
+		n--
+	}
+	return 0
+}
+
+// tagsOf returns the names of a node's tags, in order.
+func tagsOf(p Peer) []string { return slices.Sorted(maps.Keys(p.Tags)) }
+
+// sharedTags says of which of this node's tags the peer has the same value.
+func (c *core) sharedTags(peer Peer) (shared []bool) {
+	tags := c.tags.Load()
+	if tags == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, tag := range *tags {
+		value, ok := peer.Tags[tag]
+		shared = append(shared, ok && value == c.self.Tags[tag])
+	}
+	return shared
+}
+
+// hashKey returns the hash of a key, which is the same on all nodes.
+func hashKey(key string) uint64 {
+	h := uint64(0xcbf29ce484222325) // FNV-1a
+	for i := range len(key) {
+		h = (h ^ uint64(key[i])) * 0x100000001b3
+	}
+	return mix(h) >> choiceBits
+}
+
+// mix is the finalizer of SplitMix64: each bit of n changes about half of the
+// result's.
+func mix(n uint64) uint64 {
+	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
+	n = (n ^ n>>27) * 0x94d049bb133111eb
+	return n ^ n>>31
+}
+
+// owner returns which of routes has a key: that with the highest weight, which
+// comes of the key, the boot of the consumer's node and its number there. So all
+// nodes agree, in whatever order they know the routes, and when one comes or
+// goes only its own keys move. It is -1 if other nodes know of none.
+func (c *core) owner(ch choice, routes []*route) int {
+	key, self := uint64(ch>>choiceBits), c.boot.Load()
+	at, most := -1, uint64(0)
+	for i, rt := range routes {
+		if rt.num == 0 {
+			continue
+		}
+		boot := self
+		if rt.link != nil {
+			boot = rt.link.peer.Boot
+		}
+		if w := mix(key ^ mix(boot+uint64(rt.num)*0x9e3779b97f4a7c15)); at < 0 || w > most {
+			at, most = i, w
+		}
+	}
+	return at
+}
+
+// aim returns the routes that the message may go to now. If only one may and is
+// not to be had yet, it returns in whose place held is: see fade.
+//
+// Whoever posts what was not waiting looks at who waits after this: what a
+// closing consumer has sent back is in line before its keys have another owner.
+func (r *ring) aim(o *outgoing) (to []*route, held *route) {
+	if o.choice&fixed == 0 {
+		return *r.routes.Load(), nil
+	}
+	return r.aimAtOne(o)
+}
+
+func (r *ring) aimAtOne(o *outgoing) (to []*route, held *route) {
+	if o.choice&byKey != 0 && !r.keyed.Load() {
+		r.keyed.Store(true) // before the routes are read: see dropRoutes
+	}
+	routes := *r.routes.Load()
+	return r.seat(o, routes, r.fades.Load()) // after the routes: see fadeLocked
+}
+
+// seat is aim, at what is known of the ring.
+func (r *ring) seat(o *outgoing, routes []*route, fades *[]fade) (to []*route, held *route) {
+	at := -1
+	if o.choice&toOne != 0 {
+		at = slices.Index(routes, o.only)
+	} else {
+		if held := r.heldBy(o.choice, fades); held != nil {
+			return nil, held
+		}
+		at = r.core.owner(o.choice, routes)
+	}
+	if at < 0 {
+		return nil, nil
+	}
+	return routes[at : at+1], nil
+}
+
+// chosen gives a message that was sent back its choice again: that of its call,
+// or what it brought along.
+func (o *outgoing) chosen(id uint64) {
+	if o.call != nil {
+		o.choice = o.call.choice
+		return
+	}
+	o.choose(choice(id) &^ toOne)
+}

@@ -1,0 +1,142 @@
+package bus
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Which consumer has a key is part of the protocol: nodes of all versions must
+// agree.
+func TestOwnersAreFrozen(t *testing.T) {
+	c := newCore(config{})
+	c.boot.Store(0x1111111111111111)
+	r := newRing(c, "a")
+	var routes []*route
+	for _, boot := range []uint64{0, 0x2222222222222222, 0xfedcba9876543210} {
+		for num := range uint32(3) { // 0: other nodes do not know it
+			rt := &route{ring: r, num: num, consumer: &Consumer{}}
+			if boot != 0 {
+				rt.num++
+				rt.link, rt.consumer = c.newLink(Peer{Boot: boot}, nil, nil), nil
+			}
+			routes = append(routes, rt)
+		}
+	}
+	for key, want := range map[string]struct {
+		hash  uint64
+		owner int
+	}{
+		"":                      {0xf52a15e9a9b5e8, 5},
+		"x":                     {0x2c782ac2289118, 7},
+		"ada":                   {0x7d3c4ad372fc32, 4},
+		"a longer key, ünïcöde": {0x8e17ebb421ec27, 2},
+	} {
+		ch := c.choice(&callOptions{byKey: &key})
+		at := c.owner(ch, routes)
+		if h := hashKey(key); h != want.hash || at != want.owner || uint64(ch>>choiceBits) != h {
+			t.Errorf("%q: {%#x, %d}, not {%#x, %d}", key, h, at, want.hash, want.owner)
+		}
+		rt := routes[at]
+		mixed := append([]*route(nil), routes...)
+		rand.Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
+		if mixed[c.owner(ch, mixed)] != rt {
+			t.Errorf("%q: the owner depends on the order of routes", key)
+		}
+	}
+}
+
+// A ring whose last consumer has closed is kept while its keys are held, and not
+// longer.
+func TestTidyAfterFade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := linkTwo(t)
+		for _, eb := range []*EventBus{a, b} {
+			block := make(chan struct{})
+			c := mustConsume(t, eb, "x", func(context.Context, *Message) error { <-block; return nil })
+			synctest.Wait()
+			for _, from := range []*EventBus{a, b} {
+				if err := from.Send(context.Background(), "x", nil, ByKey("k")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait()
+			close(block)
+			synctest.Wait()
+			c.Close()
+			time.Sleep(time.Second)
+		}
+		for _, eb := range []*EventBus{a, b} {
+			if rings := eb.core.dir.all(); len(rings) > 0 {
+				t.Errorf("%d rings are left; the first has %v", len(rings), rings[0].fades.Load())
+			}
+		}
+	})
+}
+
+// Choosing by tag or key allocates nothing but the options themselves.
+func TestChoiceAllocs(t *testing.T) {
+	l, r := benchRoutes(10)
+	r.core.tags.Store(&[]string{"zone"})
+	key, tag := "ada", "zone"
+	for name, set := range map[string]*callOptions{
+		"key": {byKey: &key}, "tag": {sameTag: &tag}, "local": {localFirst: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, body := benchFrame()
+			o := outgoing{head: h, body: body, owned: true, cost: messageCost + 128}
+			allocs(t, 0, func() {
+				o.choose(r.core.choice(set))
+				to, _ := r.aim(&o)
+				rt, _ := r.try(&o, to)
+				if rt == nil {
+					t.Fatal("no route")
+				}
+				rt.settle(o.cost, 1)
+				l.buf = l.buf[:0]
+			})
+		})
+	}
+}
+
+// BenchmarkKeyPick is BenchmarkRoutePick by key.
+func BenchmarkKeyPick(b *testing.B) {
+	l, r := benchRoutes(10)
+	h, body := benchFrame()
+	o := outgoing{head: h, body: body, owned: true, cost: messageCost + 128}
+	key := "ada"
+	set := &callOptions{byKey: &key}
+	b.ReportAllocs()
+	for b.Loop() {
+		o.choose(r.core.choice(set))
+		to, _ := r.aim(&o)
+		rt, _ := r.try(&o, to)
+		if rt == nil {
+			b.Fatal("no route")
+		}
+		rt.settle(o.cost, 1)
+		l.buf = l.buf[:0]
+	}
+}
+
+// BenchmarkWaiting is a grant beside 10,000 waiters of as many keys, of which none
+// can be placed.
+func BenchmarkWaiting(b *testing.B) {
+	_, r := benchRoutes(10)
+	for _, rt := range *r.routes.Load() {
+		rt.used = rt.window
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range uint64(10_000) {
+		w := &waiter{ready: make(chan struct{})}
+		w.o.choose(byKey | choice(mix(i))<<choiceBits)
+		r.enqueueLocked(w)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.grantLocked()
+	}
+}
