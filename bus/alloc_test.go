@@ -89,6 +89,40 @@ func TestFrameAllocs(t *testing.T) {
 	}
 }
 
+// A publish within the node is one copy of the body for all, and a Message for
+// each consumer and its mailbox.
+func TestPublishAllocs(t *testing.T) {
+	eb := newQuiet(t)
+	handled := make(chan struct{})
+	for range 2 {
+		mustConsume(t, eb, "a", func(context.Context, *Message) error { handled <- struct{}{}; return nil })
+	}
+	ctx := context.Background()
+	var boxed any = make([]byte, 128)
+	allocs(t, 5, func() {
+		if err := eb.Publish(ctx, "a", boxed); err != nil {
+			t.Error(err)
+		}
+		<-handled
+		<-handled
+	})
+}
+
+// To other nodes a publish costs its sender nothing.
+func TestLinkPublishAllocs(t *testing.T) {
+	from, to := loopback(t)
+	handled := make(chan struct{})
+	known(t, mustConsume(t, to, "a", func(context.Context, *Message) error { handled <- struct{}{}; return nil }))
+	ctx := context.Background()
+	var boxed any = make([]byte, 128)
+	allocs(t, 3, func() { // the receiver's: Message, body, mailbox
+		if err := from.Publish(ctx, "a", boxed); err != nil {
+			t.Error(err)
+		}
+		<-handled
+	})
+}
+
 // A handler's context costs nothing unless its Done channel is asked for.
 func TestContextAllocs(t *testing.T) {
 	eb := newQuiet(t)

@@ -197,7 +197,7 @@ func (r *reader) assembled(b *bulkIn) error {
 	}
 	e := r.entry(&b.f, b.cost)
 	e.deadline = b.deadline
-	r.fanOut(&e, &b.f, b.ins, b.buf)
+	r.fanOut(&e, &b.f, b.ins, extra{b.f.header, b.buf})
 	return nil
 }
 

@@ -64,18 +64,23 @@ func benchRoutes(n int) (*link, *ring) {
 }
 
 func BenchmarkMailbox(b *testing.B) {
-	c := &Consumer{core: newCore(config{})}
+	c := &Consumer{core: newCore(config{}), concurrency: 1}
+	in := &inbound{consumer: c, link: &link{}}
 	ms := make([]Message, 16)
+	for i := range ms {
+		ms[i].in = in
+	}
 	c.openLocked()
 	c.box.workers = 1
 	b.ReportAllocs()
-	for n := 0; b.Loop(); n++ {
-		c.mu.Lock()
-		if n%len(ms) == 0 {
+	for b.Loop() {
+		if c.box.begin() == nil {
+			c.mu.Lock()
+			c.ranLocked(nil)
 			c.putLocked(ms)
+			c.pickLocked(-1)
+			c.mu.Unlock()
 		}
-		c.box.ran(c.box.pop())
-		c.mu.Unlock()
 	}
 }
 

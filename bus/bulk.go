@@ -207,6 +207,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 	}
 	for _, rt := range b.routes {
 		rt.settle(b.o.cost, 1)
+		rt.settled--
 		rt.bulks--
 		l.outside--
 		l.sent--
@@ -216,6 +217,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 	switch {
 	case b.kind == frameMsg && b.o.head[fKind] == kindPublish:
 		l.core.stats.skipped.Add(uint64(len(b.routes)))
+		b.routes[0].ring.book(rareSkipped, len(b.routes))
 		err = nil
 	case b.kind == frameMsg && b.done == nil && ended: // the call may be another request's by now
 	case b.kind == frameMsg && b.done == nil:

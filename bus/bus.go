@@ -82,7 +82,8 @@ func (eb *EventBus) Consume(address string, h Handler, opts ...ConsumeOption) (*
 
 // Scope returns the same bus with a turn of its own: of the consumers that are
 // registered through it one at a time handles a message, so that what only they
-// use needs no lock. A handler that waits holds up the whole scope.
+// use needs no lock; those of [WithConcurrency] over 1 run beside them. A handler
+// that waits holds up the whole scope.
 func (eb *EventBus) Scope() *EventBus {
 	return &EventBus{core: eb.core, scope: &scope{core: eb.core}}
 }
@@ -121,7 +122,8 @@ func (eb *EventBus) Done() <-chan struct{} { return eb.core.done }
 // Close takes no longer than the drain time, 20 s unless [WithDrainTimeout] says
 // otherwise, and two seconds. If something was left, it says what; contexts of
 // handlers that still run have ended then. Messages that were sent back here and
-// have no consumer on any node wait half the drain time for one. Closing again
-// waits for the first Close and returns the same. A handler must not wait for
-// Close, which waits for the handler.
+// have no consumer on any node wait half the drain time for one, which may be a
+// node that starts just now: when all nodes of a cluster close at once under load,
+// that is how long it takes. Closing again waits for the first Close and returns
+// the same. A handler must not wait for Close, which waits for the handler.
 func (eb *EventBus) Close() error { return eb.core.close() }

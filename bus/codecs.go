@@ -183,6 +183,7 @@ func describeCodec(onWire uint64, name []byte) string {
 // undecodable counts a message whose codec this node does not have.
 func (c *core) undecodable(address, peer, codec string) {
 	c.stats.undecodable.Add(1)
+	c.bookAt(address, rareUndecodable)
 	c.sparse.warn(c.log, "message of a codec that is not registered", "address", address, "peer", peer, "codec", codec)
 }
 
@@ -195,7 +196,7 @@ func (c *core) noCodec(what, codec string) *ReplyError {
 // request. It waits for nothing.
 func (r *reader) refuse(in *inbound, e *entry, f *frame) {
 	m := new(Message)
-	e.message(m, in, nil)
+	e.message(m, in)
 	codec := describeCodec(f.head[fCodec], f.codecName)
 	r.core.undecodable(m.Address(), m.From(), codec)
 	m.fail(r.core.noCodec(fmt.Sprintf("the message to %q", m.Address()), codec))

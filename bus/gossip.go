@@ -199,9 +199,10 @@ func (c *core) deliverGossip(g *wire.Gossip, header Header, remote bool) {
 
 func (c *Consumer) putGossip(ms []Message) {
 	c.mu.Lock()
-	if c.closed || c.box != nil && c.box.gossiped >= c.window {
+	if c.closed || c.box != nil && c.box.gossiped >= int64(c.window) {
 		c.mu.Unlock()
 		c.core.stats.dropped.Add(1)
+		c.ring.book(rareDropped, 1)
 		return
 	}
 	ms[0].in = c.ownLocked()

@@ -50,6 +50,9 @@ func (h Header) Clone() Header {
 
 // size is the bytes of all keys and values.
 func (h Header) size() (n int) {
+	if len(h) == 0 { // ranging over nothing costs more than asking
+		return 0
+	}
 	for k, vs := range h {
 		for _, v := range vs {
 			n += len(k) + len(v)

@@ -30,6 +30,7 @@ func (c *core) close() error {
 	c.awaitLinks()
 	c.pend.end(func(*call) error { return ErrClosed })
 	c.pend.stop()
+	c.events.await()
 	close(c.done)
 	return c.err
 }
@@ -138,7 +139,10 @@ func (l *link) gotLeavingOK() {
 
 // awaitQuiet waits until nothing is under way any more, and says goodbye in the
 // same step. It reports whether the drain time ended first. After half of it
-// messages that were sent back here and have no consumer left are dead.
+// messages that were sent back here and have no consumer left are dead. Not
+// sooner where all peers leave as well and nobody is expected: that is how a
+// service is replaced whole, and its successors, of whom nobody has heard yet,
+// link with those who leave and take what was sent back.
 func (c *core) awaitQuiet() (over bool) {
 	half, end := time.NewTimer(c.drain/2), time.NewTimer(c.drain)
 	defer half.Stop()
@@ -292,7 +296,7 @@ func (c *core) cancelRunning() {
 	for _, cn := range c.retired {
 		cn.mu.Lock()
 		if cn.box != nil {
-			for _, m := range cn.box.running {
+			for _, m := range cn.box.handling() {
 				m.end(stateCanceled)
 			}
 		}

@@ -4,18 +4,33 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // mailbox is the messages that wait for a consumer and those that it handles. A
 // consumer has one only while it has work: an idle one costs little. It is
-// guarded by Consumer.mu; nil is an empty one.
+// guarded by Consumer.mu but for begin; nil is an empty one.
+//
+// The worker of a consumer that handles one message at a time takes a batch of
+// them under the lock and begins each without it. Who wants what it has not begun
+// seals the batch: the rest waits again, and the worker comes to the lock.
 type mailbox struct {
 	in       []*Message
-	head     int        // in[head:] waits
-	running  []*Message // being handled
-	workers  int        // goroutines, or turns asked for
-	gossiped int64      // bytes in it that came over the gossip lane
+	head     int                // in[head:] waits
+	batch    [batchMax]*Message // written by the worker
+	taken    int                // messages of batch; likewise
+	begun    atomic.Uint32      // of those; sealed says that no other may be
+	passed   int                // of those: settled
+	running  []*Message         // being handled, where several are at a time
+	workers  int                // goroutines, or turns asked for
+	gossiped int64              // bytes in it that came over the gossip lane
+	sweeper  sweeper            // while the consumer is paused
 }
+
+const (
+	batchMax = 32
+	sealed   = 1 << 31
+)
 
 var mailboxes = sync.Pool{New: func() any { return &mailbox{in: make([]*Message, 0, 256)} }}
 
@@ -28,7 +43,61 @@ func (b *mailbox) waiting() []*Message {
 
 func (b *mailbox) len() int { return len(b.waiting()) }
 
-func (b *mailbox) busy() bool { return b != nil && len(b.running) > 0 }
+// begin begins the next message of the batch; it returns nil if there is none.
+// Only the worker calls it, without the lock.
+func (b *mailbox) begin() *Message {
+	i := b.begun.Load()
+	if i >= uint32(b.taken) || !b.begun.CompareAndSwap(i, i+1) {
+		return nil
+	}
+	return b.batch[i]
+}
+
+// handling returns the messages whose handlers run; some of them may have
+// returned meanwhile.
+func (b *mailbox) handling() []*Message {
+	if b == nil {
+		return nil
+	}
+	if n := b.begun.Load() &^ sealed; n > 0 {
+		return b.batch[:n]
+	}
+	return b.running
+}
+
+func (b *mailbox) busy() bool { return len(b.handling()) > 0 }
+
+// claim takes the next messages that wait, at most n unless that is negative, into
+// the batch, which is over.
+func (b *mailbox) claim(n int) {
+	if n < 0 {
+		n = batchMax
+	}
+	ms := b.waiting()
+	ms = ms[:min(len(ms), n, batchMax)]
+	clear(b.batch[:b.taken])
+	b.taken, b.passed = copy(b.batch[:], ms), 0
+	b.begun.Store(0)
+	clear(ms)
+	if b.head += len(ms); b.head == len(b.in) {
+		b.in, b.head = b.in[:0], 0
+	}
+}
+
+// seal lets what the worker has not begun wait again.
+func (b *mailbox) seal() {
+	n := b.begun.Or(sealed)
+	if n&sealed != 0 || n >= uint32(b.taken) {
+		return
+	}
+	ms := b.batch[n:b.taken]
+	if b.head < len(ms) {
+		b.in = slices.Insert(b.in, b.head, ms...)
+		return
+	}
+	b.head -= len(ms)
+	copy(b.in[b.head:], ms)
+}
 
 // push appends a message, for little: it moves down what waits when half of the
 // slice has been handled.
@@ -66,6 +135,7 @@ func (b *mailbox) take(which func(*Message) bool) (taken []*Message) {
 	if b == nil {
 		return nil
 	}
+	b.seal()
 	left := b.in[:0]
 	for _, m := range b.waiting() {
 		if which(m) {
@@ -84,7 +154,7 @@ func (b *mailbox) find(in *inbound, id uint64) *Message {
 	if b == nil {
 		return nil
 	}
-	for _, list := range [][]*Message{b.running, b.waiting()} {
+	for _, list := range [][]*Message{b.running, b.batch[:b.taken], b.waiting()} {
 		for _, m := range list {
 			if m.in == in && m.id == id && m.kind == kindRequest {
 				return m
@@ -94,9 +164,18 @@ func (b *mailbox) find(in *inbound, id uint64) *Message {
 	return nil
 }
 
+// restIfIdleLocked makes the consumer idle if it has no message and no worker.
+func (c *Consumer) restIfIdleLocked() {
+	if b := c.box; b != nil && b.workers == 0 && b.len() == 0 {
+		c.restLocked()
+		c.shrinkLocked()
+	}
+}
+
 // restLocked gives the mailbox back when the consumer becomes idle.
 func (c *Consumer) restLocked() {
 	c.box.gossiped = 0 // also of what was taken out
+	c.box.sweeper.stop()
 	if cap(c.box.in) <= 4096 {
 		mailboxes.Put(c.box)
 	}
@@ -110,17 +189,26 @@ func (c *Consumer) putLocked(ms []Message) (start bool) {
 	for i := range ms {
 		c.box.push(&ms[i])
 	}
-	return c.wantsWorkerLocked()
+	return c.wantsWorkerLocked(len(ms))
 }
 
 func (c *Consumer) openLocked() {
 	if c.box == nil {
 		c.box = mailboxes.Get().(*mailbox)
 	}
+	if c.counts == nil {
+		c.counts = new(counts)
+	}
 }
 
-func (c *Consumer) wantsWorkerLocked() bool {
+// wantsWorkerLocked reports whether a worker should start, now that so many
+// messages have come. It counts it.
+func (c *Consumer) wantsWorkerLocked(came int) bool {
 	b := c.box
+	if c.paused.Load() {
+		c.watchLocked(came)
+		return false
+	}
 	if b.workers == int(c.concurrency) || len(b.running) < b.workers { // one is about to look
 		return false
 	}
@@ -153,13 +241,20 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 	if last != nil {
 		dirty = c.handled(last)
 	}
+	box := c.box // it stays while there is a worker
 	for ; ; n-- {
-		m, busy := c.next(last, n == 0, &dirty)
+		var m *Message
+		if c.ring.waiting.Load() == 0 { // else somebody waits for credit, which next gives
+			m = box.begin()
+		}
+		if m == nil {
+			m, more = c.next(last, n, &dirty)
+		}
 		if last = m; m == nil {
 			if dirty != nil {
 				dirty.soon()
 			}
-			return busy
+			return more
 		}
 		if dirty != nil {
 			dirty.soon()
@@ -169,23 +264,22 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 	}
 }
 
-// next ends the handling of one message and returns the one to handle next. If
-// there is none, or stop, the worker's work is done; more says whether some is
-// left for it.
-func (c *Consumer) next(last *Message, stop bool, dirty **link) (m *Message, more bool) {
+// next ends the handling of a batch, or of last, and begins another, of at most n
+// messages. If there is none, or n is 0, the worker's work is done; more says
+// whether some is left for it.
+func (c *Consumer) next(last *Message, n int, dirty **link) (m *Message, more bool) {
 	c.mu.Lock()
-	grant := last != nil && c.ranLocked(last)
-	if stop && c.box.len() > 0 {
-		more = true
-	} else if m = c.box.pop(); m == nil {
-		if *dirty != nil { // write before resting: others may come meanwhile
-			c.mu.Unlock()
-			(*dirty).flush()
-			*dirty = nil
-			c.mu.Lock()
-			m = c.box.pop()
-		}
-		if m == nil {
+	grant := c.ranLocked(last)
+	m = c.pickLocked(n)
+	if m == nil && *dirty != nil && c.box.len() == 0 { // write before resting: others may come meanwhile
+		c.mu.Unlock()
+		(*dirty).flush()
+		*dirty = nil
+		c.mu.Lock()
+		m = c.pickLocked(n)
+	}
+	if m == nil {
+		if more = c.box.len() > 0 && !c.paused.Load(); !more {
 			c.idleLocked()
 		}
 	}
@@ -203,24 +297,82 @@ func (c *Consumer) next(last *Message, stop bool, dirty **link) (m *Message, mor
 	return m, more
 }
 
+// pickLocked begins the message to be handled next: none while the consumer is
+// paused, or if n is 0.
+func (c *Consumer) pickLocked(n int) *Message {
+	switch {
+	case c.paused.Load() || n == 0:
+		return nil
+	case c.concurrency > 1:
+		return c.box.pop()
+	}
+	m := c.box.begin()
+	if m == nil {
+		c.box.claim(n)
+		m = c.box.begin()
+	}
+	return m
+}
+
 // idleLocked ends a worker.
 func (c *Consumer) idleLocked() {
 	if c.box.workers--; c.box.workers > 0 {
 		return
 	}
-	c.restLocked()
-	c.shrinkLocked()
+	c.restIfIdleLocked()
 	c.core.active.Add(-1)
 	c.core.poke()
 }
 
-// ranLocked settles a message of this node's and reports whether credit should
-// be granted to those that wait for it.
-func (c *Consumer) ranLocked(m *Message) (grant bool) {
-	c.box.ran(m)
-	if c.closed {
-		c.doneLocked()
+// ranLocked settles last, or the worker's batch, and reports whether credit
+// should be granted to those that wait for it.
+func (c *Consumer) ranLocked(last *Message) (grant bool) {
+	b := c.box
+	switch {
+	case c.concurrency == 1:
+		grant = c.passBatchLocked(0)
+		if n := b.begun.Load(); n == uint32(b.taken) || n&sealed != 0 {
+			clear(b.batch[:b.taken])
+			b.taken, b.passed = 0, 0
+			b.begun.Store(0)
+		}
+	case last != nil:
+		b.ran(last)
+		grant = c.passLocked(last)
 	}
+	if c.closed {
+		c.closedLocked()
+	}
+	return grant
+}
+
+// passBatchLocked settles what was begun of the batch but for the last so many,
+// which may be being handled.
+func (c *Consumer) passBatchLocked(but int) (grant bool) {
+	b := c.box
+	if b == nil {
+		return false
+	}
+	for n := int(b.begun.Load()&^sealed) - but; b.passed < n; b.passed++ {
+		grant = c.passLocked(b.batch[b.passed]) || grant
+	}
+	return grant
+}
+
+// creditLocked reports whether there is credit for a message of this node's, and
+// finds some.
+func (c *Consumer) creditLocked() bool {
+	rt := &c.local
+	if rt.credit() <= 0 || rt.stalled {
+		c.passBatchLocked(1)
+	}
+	return rt.credit() > 0 || c.growLocked()
+}
+
+// passLocked settles a message of this node's that has left the mailbox. It
+// reports whether credit should be granted.
+func (c *Consumer) passLocked(m *Message) (grant bool) {
+	c.counts[m.fate]++
 	switch {
 	case m.in.link != nil:
 		return false
@@ -229,7 +381,7 @@ func (c *Consumer) ranLocked(m *Message) (grant bool) {
 		return false
 	}
 	c.core.stats.settled.Add(1)
-	return c.settleLocked(m) || c.box.len() == 0
+	return c.settleLocked(m) || c.box.len() == 0 || c.paused.Load()
 }
 
 // settleLocked gives back the credit of a message of this node's.
@@ -241,16 +393,25 @@ func (c *Consumer) settleLocked(m *Message) (half bool) {
 // handle runs the handler and settles the message; it returns the link in
 // whose buffer a frame was left.
 func (c *Consumer) handle(m *Message) (dirty *link) {
-	core := c.core
-	switch {
-	case m.state.Load()&stateEnded != 0:
-		core.stats.canceled.Add(1)
-	case core.expired(m.deadline):
-		core.stats.expired.Add(1)
-	default:
+	if !c.over(m) {
 		c.call(m)
 	}
 	return c.handled(m)
+}
+
+// over reports whether a message is not to be handled any more, and counts it.
+func (c *Consumer) over(m *Message) bool {
+	switch core := c.core; {
+	case m.state.Load()&stateEnded != 0:
+		m.fate = fateCanceled
+		core.stats.canceled.Add(1)
+	case core.expired(m.deadline):
+		m.fate = fateExpired
+		core.stats.expired.Add(1)
+	default:
+		return false
+	}
+	return true
 }
 
 // handled settles a message; it returns the link in whose buffer a frame was
@@ -274,6 +435,7 @@ func (c *Consumer) call(m *Message) {
 	defer func() {
 		switch p := recover(); { // a handler's panic does not end the process
 		case p != nil:
+			m.fate = fatePanicked
 			c.core.stats.panics.Add(1)
 			c.core.log.Error("handler panicked", "address", c.address, "peer", m.From(), "err", p, "stack", string(debug.Stack()))
 			m.fail(&ReplyError{Code: CodePanic, Message: "the handler panicked"})
@@ -282,6 +444,7 @@ func (c *Consumer) call(m *Message) {
 			go c.goOn(m) // in place of this one
 		}
 	}()
+	m.fate = fateHandled
 	c.core.stats.handled.Add(1)
 	ctx := (*handlerContext)(m)
 	err := c.handler.Handle(ctx, m)
@@ -290,6 +453,7 @@ func (c *Consumer) call(m *Message) {
 	case err != nil && m.kind == kindRequest:
 		m.fail(err)
 	case err != nil:
+		m.fate = fateFailed
 		c.core.stats.failed.Add(1)
 		c.core.sparse.warn(c.core.log, "handler failed", "address", c.address, "peer", m.From(), "err", err)
 	case m.WantsReply():
@@ -313,7 +477,7 @@ func (c *Consumer) goOn(last *Message) {
 // post gives a message of this node's to the consumer, if there is credit.
 func (c *Consumer) post(rt *route, o *outgoing) bool {
 	c.mu.Lock()
-	if rt.removed || c.core.closed.Load() || rt.credit() <= 0 && !c.growLocked() {
+	if rt.removed || c.core.closed.Load() || !c.creditLocked() {
 		c.mu.Unlock()
 		return false
 	}
@@ -358,7 +522,7 @@ func (c *Consumer) acceptLocked(rt *route, o *outgoing) (start bool) {
 	}
 	c.openLocked()
 	c.box.push(m)
-	return c.wantsWorkerLocked()
+	return c.wantsWorkerLocked(1)
 }
 
 // ownLocked returns where messages of this node's come from.

@@ -56,7 +56,8 @@ type Message struct {
 	codec    uint8
 	hops     uint8
 	via      Via
-	local    bool // it must stay on this node
+	local    bool  // it must stay on this node
+	fate     uint8 // what became of it; of the consumer's worker
 }
 
 // Bits of a message's state.

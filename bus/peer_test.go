@@ -177,7 +177,7 @@ func TestBadRoutesLeaveNoGhost(t *testing.T) {
 func TestHopLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dead []string
-		p := playPeer(t, bus.WithDeadLetter(func(d bus.DeadLetter) { dead = append(dead, d.Reason.Error()) }))
+		p := playPeer(t, deadLetters(func(d bus.DeadLetter) { dead = append(dead, d.Reason.Error()) }))
 		p.say(routesFrame(1, true, nil, out(1, 1<<10)))
 		back := &wire.Msg{Kind: 1, Route: 1, TimeLeft: 5000}
 		for hops := uint32(1); hops <= 17; hops++ {

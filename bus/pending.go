@@ -81,6 +81,7 @@ func (c *call) withdraw() {
 	}
 	if msg != nil {
 		msg.end(stateCanceled)
+		msg.in.consumer.gaveUp()
 	} else {
 		in.link.cancel(num, id)
 	}

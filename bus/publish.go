@@ -29,54 +29,62 @@ func (c *core) publish(ctx context.Context, address string, body any, opts []Cal
 	if r == nil {
 		return nil
 	}
-	p := publishing{ring: r, o: &o}
-	p.links, p.local = p.fewLinks[:0], p.fewLocal[:0]
-	p.targets()
-	if (len(p.local) > 0 || len(o.body) > chunked) && !o.owned { // one copy for all; it may go later
-		o.body, o.owned = slices.Clone(o.body), true
+	var links [4]*link // on the stack: most publishes get no memory for these
+	var local [4]*Consumer
+	t := targets{links[:0], local[:0]}.find(r, o.local)
+	if (len(t.local) > 0 || len(o.body) > chunked) && !o.owned { // one copy for all; it may go later
+		o.body, o.owned = append([]byte(nil), o.body...), true
 	}
-	if !p.try(set != nil && set.noWait) {
-		p.wait(ctx)
+	if t = t.post(r, &o, set != nil && set.noWait); !t.none() {
+		t.wait(ctx, r, &o)
 	}
 	return nil
 }
 
-// publishing is one publish.
-type publishing struct {
-	ring  *ring
-	o     *outgoing
-	links []*link     // that have not got it
-	local []*Consumer // likewise
-
-	fewLinks [4]*link // of which no memory need be got
-	fewLocal [4]*Consumer
+// targets are who has not got a publish yet. It goes by value, so that it can
+// stay on the stack.
+type targets struct {
+	links []*link
+	local []*Consumer
 }
 
-func (p *publishing) targets() {
-	for _, rt := range *p.ring.routes.Load() {
+func (t targets) none() bool { return len(t.links)+len(t.local) == 0 }
+
+// find adds all who consume the address.
+func (t targets) find(r *ring, local bool) targets {
+	for _, rt := range *r.routes.Load() {
 		switch {
 		case rt.link == nil:
-			p.local = append(p.local, rt.consumer)
-		case !p.o.local && !slices.Contains(p.links, rt.link):
-			p.links = append(p.links, rt.link)
+			t.local = append(t.local, rt.consumer)
+		case !local && !slices.Contains(t.links, rt.link):
+			t.links = append(t.links, rt.link)
 		}
 	}
+	return t
 }
 
-// try posts to those that have room for all of it, or, at last, for what they
-// have room for. It reports whether none is left.
-func (p *publishing) try(last bool) (done bool) {
-	p.local = slices.DeleteFunc(p.local, func(c *Consumer) bool { return c.postPublish(p.o, last) })
-	p.links = slices.DeleteFunc(p.links, func(l *link) bool { return l.postPublish(p.ring, p.o, last) })
-	return len(p.local)+len(p.links) == 0
+// post posts to those that have room for all of it, or, at last, for what they
+// have room for. It returns who is left.
+func (t targets) post(r *ring, o *outgoing, last bool) (left targets) {
+	left = targets{t.links[:0], t.local[:0]}
+	for _, c := range t.local {
+		if !c.postPublish(o, last) {
+			left.local = append(left.local, c)
+		}
+	}
+	for _, l := range t.links {
+		if !l.postPublish(r, o, last) {
+			left.links = append(left.links, l)
+		}
+	}
+	return left
 }
 
 // wait waits for the laggards, and skips them when the time is over.
-func (p *publishing) wait(ctx context.Context) {
-	r := p.ring
-	p.o.head[fStarved] = 1
-	t := time.NewTimer(patience)
-	defer t.Stop()
+func (t targets) wait(ctx context.Context, r *ring, o *outgoing) {
+	o.head[fStarved] = 1
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
 	for {
 		changed := make(chan struct{})
 		r.mu.Lock()
@@ -84,21 +92,21 @@ func (p *publishing) wait(ctx context.Context) {
 		line.publish = append(line.publish, changed)
 		r.waiting.Add(1)
 		r.mu.Unlock()
-		if p.try(false) {
+		if t = t.post(r, o, false); t.none() {
 			r.noPublisher(changed)
 			return
 		}
-		for _, l := range p.links {
+		for _, l := range t.links {
 			l.soon()
 		}
 		select {
 		case <-changed:
 			continue
-		case <-t.C:
+		case <-timer.C:
 		case <-ctx.Done():
 		case <-r.core.ended:
 		}
-		p.try(true)
+		t.post(r, o, true)
 		r.noPublisher(changed)
 		return
 	}
@@ -127,12 +135,15 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 		c.mu.Unlock()
 		return true
 	}
-	if rt.stalled || rt.credit() <= 0 && !c.growLocked() {
+	if credit := c.creditLocked(); rt.stalled || !credit {
 		wait := !rt.stalled && !last
-		rt.stalled = !wait
+		if !wait && !rt.stalled {
+			rt.stall()
+		}
 		c.mu.Unlock()
 		if !wait {
 			c.core.stats.skipped.Add(1)
+			rt.ring.book(rareSkipped, 1)
 		}
 		return !wait
 	}
@@ -173,6 +184,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 		}
 	}
 	l.core.stats.skipped.Add(uint64(skip))
+	r.book(rareSkipped, skip)
 	if charge > 0 {
 		l.appendPublish(o, routes, charge, skip)
 	} else if !full {
@@ -184,11 +196,25 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 // takesPublish reports whether the route has room for a publish now.
 func (rt *route) takesPublish() bool { return rt.credit() > 0 && !rt.stalled && rt.bulks == 0 }
 
+// stall notes that a publish has waited for the route in vain.
+func (rt *route) stall() {
+	rt.stalled = true
+	c := rt.ring.core
+	if c.events.tell == nil {
+		return
+	}
+	lags := ConsumerLags{Address: rt.ring.address}
+	if rt.link != nil {
+		lags.Peer = rt.link.peer
+	}
+	c.events.note(lags)
+}
+
 // stall marks the routes without room, which were waited for in vain.
 func (l *link) stall(routes []*route) {
 	for _, rt := range routes {
-		if rt.link == l && !rt.removed && !rt.takesPublish() {
-			rt.stalled = true
+		if rt.link == l && !rt.removed && !rt.takesPublish() && !rt.stalled {
+			rt.stall()
 		}
 	}
 }
@@ -207,6 +233,7 @@ func (l *link) appendPublish(o *outgoing, routes []*route, charge, skip int) {
 	}
 	if len(skipped) > maxSkipped { // more than a frame holds: the others must do without it
 		l.core.stats.skipped.Add(uint64(charge))
+		routes[0].ring.book(rareSkipped, charge)
 		return
 	}
 	rest := l.core.codecs.field(o.codec)

@@ -22,10 +22,12 @@ type reader struct {
 	f     frame
 
 	// A run: messages in sequence for one consumer, which are delivered together.
-	to    *inbound
-	run   [runMax]entry
-	n     int
-	small int // bytes of bodies up to smallBody
+	to     *inbound
+	run    [runMax]entry
+	extra  [runMax]extra
+	n      int
+	bodies [blockMax]byte // bodies up to smallBody, one after the other
+	small  int            // how much of bodies is used
 
 	bulksIn map[uint64]*bulkIn
 }
@@ -41,7 +43,7 @@ func (r *reader) read() error {
 		n, err := r.fill(to)
 		r.w += n
 		bye, ferr := r.frames()
-		r.deliver() // before what it points to is moved
+		r.deliver()
 		switch {
 		case ferr != nil:
 			return ferr

@@ -8,18 +8,17 @@ const (
 	smallBody = 1 << 10
 )
 
-// entry is a message of a run. Until it is delivered a small body is part of the
-// read buffer.
+// entry is a message of a run without its body and headers. It holds no pointer,
+// whose every write would be work for the collector.
 type entry struct {
-	body     []byte
-	header   Header
 	id       uint64
 	deadline int64
 	cost     uint32
+	size     int32 // of the body
+	extra    bool  // it has headers, or a body that is not small
 	kind     uint8
 	codec    uint8
 	hops     uint8
-	owned    bool
 }
 
 // message adds one to the run of its consumer.
@@ -54,16 +53,27 @@ func (r *reader) message(f *frame, owned bool) error {
 		}
 	}
 	e := &r.run[r.n]
-	r.n++
 	*e = r.entry(f, int64(cost))
-	e.body, e.owned = f.body, !small
-	switch {
-	case small:
-		r.small += len(f.body)
-	case !owned:
-		e.body = append([]byte(nil), f.body...)
+	if e.extra = !small || f.header != nil; e.extra {
+		x := &r.extra[r.n]
+		if x.header = f.header; !small {
+			x.body = f.body
+			if !owned {
+				x.body = append([]byte(nil), f.body...)
+			}
+		}
 	}
+	if small {
+		r.small += copy(r.bodies[r.small:], f.body)
+	}
+	r.n++
 	return nil
+}
+
+// extra is what most messages do not have.
+type extra struct {
+	header Header
+	body   []byte // nil: it is among the small ones
 }
 
 func (r *reader) deadline(f *frame) int64 { return r.now + int64(min(f.head[fTimeLeft], 1<<40))*1e6 }
@@ -114,20 +124,19 @@ func (r *reader) deliver() {
 		return
 	}
 	ms := make([]Message, r.n)
-	var block []byte
-	if r.small > 0 {
-		block = make([]byte, 0, r.small)
-	}
+	left := append([]byte(nil), r.bodies[:r.small]...)
 	for i := range ms {
-		e := &r.run[i]
-		body := e.body
-		if !e.owned {
-			n := len(block)
-			block = append(block, body...)
-			body = block[n:len(block):len(block)]
+		e, m := &r.run[i], &ms[i]
+		e.message(m, r.to)
+		var large bool
+		if e.extra {
+			x := &r.extra[i]
+			m.header, m.Body, large = x.header, x.body, x.body != nil
+			*x = extra{}
 		}
-		e.message(&ms[i], r.to, body)
-		e.header, e.body = nil, nil
+		if !large {
+			m.Body, left = left[:e.size:e.size], left[e.size:]
+		}
 	}
 	r.unsettledIn.Add(int64(r.n))
 	r.n, r.small = 0, 0
@@ -140,17 +149,17 @@ func (r *reader) endRun() {
 	r.to = nil
 }
 
-// message fills in a message of the entry.
-func (e *entry) message(m *Message, in *inbound, body []byte) {
-	m.Body, m.header, m.in, m.via = body, e.header, in, ViaLink
+// message fills in a message but for its body and headers. It is all zero.
+func (e *entry) message(m *Message, in *inbound) {
+	m.in, m.via = in, ViaLink
 	m.id, m.deadline, m.charge = e.id, e.deadline, e.cost
 	m.kind, m.codec, m.hops = e.kind, e.codec, e.hops
 }
 
-// entry returns what a message is but for its body.
+// entry returns what a message is but for its body and headers.
 func (r *reader) entry(f *frame, cost int64) entry {
 	return entry{
-		header: f.header, id: f.head[fID], deadline: r.deadline(f), cost: uint32(cost),
+		id: f.head[fID], deadline: r.deadline(f), cost: uint32(cost), size: int32(len(f.body)),
 		kind: uint8(f.head[fKind]), codec: r.core.codecs.number(f), hops: uint8(f.head[fHops]),
 	}
 }
@@ -197,19 +206,20 @@ func (r *reader) gotPublish(f *frame, owned bool) error {
 		r.unsettledIn.Add(1)
 	}
 	e := r.entry(f, cost)
-	r.fanOut(&e, f, ins, body)
+	r.fanOut(&e, f, ins, extra{f.header, body})
 	return nil
 }
 
 // fanOut gives a message to several consumers, which share its body.
-func (r *reader) fanOut(e *entry, f *frame, ins []*inbound, body []byte) {
+func (r *reader) fanOut(e *entry, f *frame, ins []*inbound, x extra) {
 	for _, in := range ins {
 		if e.codec == codecUnknown {
 			r.refuse(in, e, f)
 			continue
 		}
 		ms := make([]Message, 1)
-		e.message(&ms[0], in, body)
+		e.message(&ms[0], in)
+		ms[0].header, ms[0].Body = x.header, x.body
 		in.put(ms)
 	}
 }

@@ -126,6 +126,7 @@ func (l *link) gotBounce(f *frame, owned bool) error {
 	if err := l.settled(rt, uint64(cost), 1, 0); err != nil {
 		return err
 	}
+	rt.ring.book(rareBounced, 1)
 	l.core.poke()
 	return nil
 }
@@ -148,6 +149,7 @@ func (l *link) gotCancel(f *frame) {
 	c.mu.Unlock()
 	if m != nil {
 		m.end(stateCanceled)
+		c.gaveUp()
 	}
 }
 

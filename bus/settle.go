@@ -170,6 +170,7 @@ func (c *core) sendBack(msgs []*Message) {
 		switch {
 		case m.via == ViaGossip:
 			c.stats.dropped.Add(1)
+			m.in.consumer.ring.book(rareDropped, 1)
 		case m.in.link == nil:
 			c.takeBack(m)
 		}
@@ -186,9 +187,11 @@ func (c *core) takeBack(m *Message) {
 	if m.kind == kindPublish {
 		c.stats.dropped.Add(1)
 		c.stats.settled.Add(1)
+		cn.ring.book(rareDropped, 1)
 		return
 	}
 	c.stats.bounced.Add(1)
+	cn.ring.book(rareBounced, 1)
 	o := outgoing{header: m.header, body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, local: m.local}
 	o.codec = m.codec
 	o.head[fKind], o.head[fCodec], o.head[fHops] = uint64(m.kind), wireCodec(m.codec), uint64(m.hops)+1
@@ -224,6 +227,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	switch m.kind {
 	case kindPublish:
 		l.core.stats.dropped.Add(1)
+		m.in.consumer.ring.book(rareDropped, 1)
 		l.frameLocked(frameCredit, &head{fRoute: num, fBytes: uint64(m.charge), fMessages: 1})
 	default:
 		h := head{fKind: uint64(m.kind), fRoute: num, fID: m.id, fTimeLeft: wholeMs(m.deadline - l.core.clock()), fCodec: wireCodec(m.codec), fHops: uint64(m.hops) + 1}

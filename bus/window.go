@@ -36,7 +36,7 @@ func (p *pool) take(n, now int64) bool {
 func (p *pool) give(n int64) { p.free.Add(n) }
 
 // firstWindow is the window that a route to the consumer begins with.
-func (c *Consumer) firstWindow() int64 { return min(windowFloor, c.window) }
+func (c *Consumer) firstWindow() int64 { return min(windowFloor, int64(c.window)) }
 
 // grow doubles the window of a route whose sender had to wait, and tells it. The
 // link's reader calls it.
@@ -46,8 +46,8 @@ func (in *inbound) grow() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := in.window.Load()
-	more := min(w, in.consumer.window-w)
-	if more <= 0 || l.leaving || in.removing || !l.core.pool.take(more, now) {
+	more := min(w, int64(in.consumer.window)-w)
+	if more <= 0 || in.consumer.paused.Load() || l.leaving || in.removing || !l.core.pool.take(more, now) {
 		return
 	}
 	in.window.Store(w + more)
@@ -90,14 +90,14 @@ func (in *inbound) giveBack() {
 // credit. The caller holds c.mu.
 func (c *Consumer) growLocked() bool {
 	rt := &c.local
-	for rt.credit() <= 0 {
-		more := min(rt.window, c.window-rt.window)
+	for rt.credit() <= 0 && !c.paused.Load() {
+		more := min(rt.window, int64(c.window)-rt.window)
 		if more <= 0 || !c.core.pool.take(more, c.core.clock()) {
 			return false
 		}
 		rt.window += more
 	}
-	return true
+	return rt.credit() > 0
 }
 
 // shrinkLocked returns to the pool what the window for messages of this node's

@@ -200,12 +200,16 @@ func incomplete(b []byte) error {
 	return nil
 }
 
+// consumeVarint is small enough to be inlined for those of one byte.
 func consumeVarint(b []byte) (uint64, int) {
-	if len(b) > 0 && b[0] < 0x80 {
-		return uint64(b[0]), 1
+	if len(b) == 0 || b[0] >= 0x80 {
+		return longVarint(b)
 	}
-	return protowire.ConsumeVarint(b)
+	return uint64(b[0]), 1
 }
+
+//go:noinline
+func longVarint(b []byte) (uint64, int) { return protowire.ConsumeVarint(b) }
 
 // parse reads the content of a frame. Unknown fields are skipped.
 func (f *frame) parse(b []byte) error {
@@ -220,8 +224,15 @@ func (f *frame) parse(b []byte) error {
 // beginning. It returns how much of the body is missing, which is then the last
 // field; -1 if b ends before.
 func (f *frame) parsePart(b []byte, size int) (missing int, err error) {
-	*f = frame{}
+	f.reset()
 	for i := 0; i < len(b); {
+		if i+1 < len(b) { // most fields: a tag and a number of a byte each
+			if t, v := b[i], b[i+1]; t&7 == 0 && t >= 1<<3 && t < byte(len(f.head))<<3 && v < 0x80 {
+				f.head[t>>3] = uint64(v)
+				i += 2
+				continue
+			}
+		}
 		tag, n := consumeVarint(b[i:])
 		if n <= 0 || tag>>3 == 0 {
 			return cut(b, size)
@@ -284,6 +295,25 @@ func (f *frame) parsePart(b []byte, size int) (missing int, err error) {
 		}
 	}
 	return len(b) - size, nil // 0 if it is whole
+}
+
+// reset empties f. Pointers are only written where there are some: while the
+// collector runs each such write is work for it.
+func (f *frame) reset() {
+	f.head = head{}
+	f.headers, f.headerBytes = 0, 0
+	if f.header != nil {
+		f.header = nil
+	}
+	if f.skipped != nil {
+		f.skipped = nil
+	}
+	if f.codecName != nil {
+		f.codecName = nil
+	}
+	if f.body != nil {
+		f.body = nil
+	}
 }
 
 // cut is what reading says that came to the end of b within a field.

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/runrig-go/runrig/cluster"
 )
 
 // Strangers do what they can to a node: garbage, other protocols, lengths that are
@@ -82,7 +84,7 @@ func testAttack(t *testing.T, name, secret string) string {
 	if lost := judge(t, target, member); len(lost) > 0 {
 		t.Errorf("%d lost", len(lost))
 	}
-	t.Logf("%s: %d closed as garbage, %d refused", name, after.Node.Garbage-before.Node.Garbage, after.Node.Refused-before.Node.Refused)
+	t.Logf("%s: counted %+v", name, after.Node)
 	return fmt.Sprintf("%-8s %8d %9d %9.1f %8.1f %7.0f%% %4d -> %3d %3d -> %3d %6d", name, a.streams.Load(), a.packets.Load(),
 		mib(before.RSS), mib(peak-before.RSS), 100*perSecond(during)/perSecond(base),
 		before.Goroutines, after.Goroutines, before.Files, after.Files, lines)
@@ -94,6 +96,7 @@ type attack struct {
 	addr    string
 	from    *net.Dialer
 	said    []string // what is said on streams
+	slow    string   // one byte a second
 	gossip  string   // on streams that get as far as gossip, which counts by itself
 	streams atomic.Int64
 	counted atomic.Int64 // streams that the node must have counted
@@ -126,9 +129,9 @@ func newAttack(t *testing.T, addr string, secured bool) *attack {
 		"\xf4\x06runrig\x09\x82\xa4Algo\x00\xa3Buf\xc6\xff\xff\xff\xff", // compressed, 4 GiB
 		"\xf4\x06runrig\x08\x81\xaaUserMsgLen\xce\x01\x40\x00\x00",
 	}
-	a.gossip = pushPull("runrig", "\x00", "\x00")
+	a.gossip, a.slow = pushPull("runrig", "\x00", "\x00"), "\xb5\x20\x0a\x06runrig"
 	if secured { // it is garbage then
-		a.said, a.gossip = append(a.said, a.gossip), ""
+		a.said, a.gossip, a.slow = append(a.said, a.gossip), "", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03"
 	}
 	return a
 }
@@ -140,9 +143,9 @@ func pushPull(label, nodes, bytes string) string {
 
 // run attacks, and closes the channel when it is over.
 func (a *attack) run() <-chan struct{} {
-	streams, packets := 3000, 20000
+	streams, packets := 4200, 20000
 	if *long {
-		streams, packets = 50000, 500000
+		streams, packets = 60000, 500000
 	}
 	done := make(chan struct{})
 	go func() {
@@ -201,7 +204,7 @@ func (a *attack) talk(i int, c net.Conn) {
 func (a *attack) stall(i int, c net.Conn) {
 	a.counted.Add(1)
 	if i%2 == 0 {
-		for _, b := range []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03") {
+		for _, b := range []byte(a.slow) {
 			if _, err := c.Write([]byte{b}); err != nil {
 				break
 			}
@@ -238,10 +241,29 @@ func (a *attack) flood(ctx context.Context, n int) {
 	}
 }
 
-// accounted checks that the node has counted each stream.
+// accounted checks that the node has counted each stream, with a reason that fits.
 func (a *attack) accounted(p *process, before Status) {
+	a.t.Helper()
+	b := before.Node
 	within(a.t, 10*time.Second, "all streams are counted", func() bool {
-		now := p.status().Node
-		return now.Garbage+now.Refused-before.Node.Garbage-before.Node.Refused >= uint64(a.counted.Load())
+		s := p.status().Node
+		strangers := s.Silent - b.Silent + s.TimedOut - b.TimedOut + s.Garbage - b.Garbage + s.Crowded - b.Crowded +
+			s.CrowdedGossip - b.CrowdedGossip + s.Refused.Sum() - b.Refused.Sum() + s.RefusedBy.Sum() - b.RefusedBy.Sum()
+		return strangers >= uint64(a.counted.Load())
 	})
+	s := p.status().Node
+	for what, n := range map[string]uint64{
+		"nothing said": s.Silent, "not in time": s.TimedOut, "garbage": s.Garbage, "too many": s.Crowded,
+		"no secret in common": s.Refused.Secret, "packets": s.BadPackets,
+	} {
+		if n == 0 {
+			a.t.Errorf("never counted: %s; %+v", what, s)
+		}
+	}
+	s.Silent, s.TimedOut, s.Garbage, s.Crowded, s.CrowdedGossip, s.BadPackets, s.GossipBehind = 0, 0, 0, 0, 0, 0, 0
+	s.Refused.Secret, s.RefusedBy.Secret = 0, 0
+	s.Refused.Duplicate, s.RefusedBy.Duplicate, s.DialErrors = 0, 0, 0 // of the newcomer
+	if s != (cluster.Stats{}) {
+		a.t.Errorf("counted besides: %+v", s)
+	}
 }

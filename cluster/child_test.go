@@ -11,6 +11,7 @@ import (
 	"net/rpc"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,6 +34,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	if os.Getenv("GOGC") == "" { // simulations make much garbage and keep little: twice as fast
+		debug.SetGCPercent(400)
 	}
 	os.Exit(m.Run())
 }
@@ -78,10 +82,14 @@ type Start struct {
 	Secret string
 	Bind   string // a free port of the loopback if not set
 	Peers  []string
+	Memory int64 // the limit of Go's runtime in bytes, if not 0
 }
 
 // Join starts the node and returns its address.
 func (c *Child) Join(a Start, addr *string) error {
+	if a.Memory > 0 {
+		debug.SetMemoryLimit(a.Memory)
+	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("child", c.name)
 	c.eb = bus.New(bus.WithLogger(log))
 	conf := cluster.Config{Name: c.name, Bind: cmp.Or(a.Bind, "127.0.0.1:0"), Discovery: discovery.Static(a.Peers...), Logger: log}
@@ -111,6 +119,7 @@ type Consume struct {
 	Address string
 	Takes   time.Duration
 	Stuck   bool // it handles nothing before Release
+	Panics  bool
 }
 
 // Consume registers a consumer that sends back what it gets, and waits until all
@@ -130,6 +139,9 @@ func (c *Child) Consume(a Consume, _ *None) error {
 		c.ledger.Handle(c.name+" "+a.Address, k, m)
 		if a.Stuck {
 			<-hold
+		}
+		if a.Panics {
+			panic("a handler of the test")
 		}
 		if a.Takes > 0 {
 			<-time.After(a.Takes)
@@ -297,12 +309,18 @@ func (c *Child) note(began time.Time, err error, f func(*Tally)) {
 	}
 }
 
+// handlerFailed is the kind of a bus.ReplyError.
+const handlerFailed = "the handler failed"
+
 // kindOf names what kind of error a call returned; "untyped: ..." if none.
 func kindOf(err error) string {
 	for _, kind := range []error{bus.ErrLinkLost, bus.ErrNoConsumer, bus.ErrBusy, bus.ErrClosed, context.DeadlineExceeded} {
 		if errors.Is(err, kind) {
 			return kind.Error()
 		}
+	}
+	if errors.As(err, new(*bus.ReplyError)) {
+		return handlerFailed
 	}
 	return "untyped: " + err.Error()
 }
@@ -346,6 +364,16 @@ func (c *Child) Status(_ None, s *Status) error {
 		s.Files = len(dir)
 	}
 	s.Bus, s.Node = c.eb.Stats(), c.node.Stats()
+	return nil
+}
+
+// Heap returns how many objects the child's heap holds.
+func (c *Child) Heap(_ None, objects *uint64) error {
+	runtime.GC()
+	runtime.GC() // what finalizers let go of
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	*objects = m.HeapObjects
 	return nil
 }
 

@@ -105,6 +105,7 @@ type settings struct {
 	tls       *tlsSetup           // nil: plain text
 	log       *slog.Logger
 	network   Network
+	hostname  func() (string, error)
 }
 
 // invalid makes the error of a setting.
@@ -120,6 +121,7 @@ func (c Config) settle(ctx context.Context) (*settings, error) {
 		provider: c.Discovery,
 		log:      c.Logger,
 		network:  c.Network,
+		hostname: os.Hostname,
 	}
 	if s.log == nil {
 		s.log = slog.Default()
@@ -246,9 +248,12 @@ var nameRule = regexp.MustCompile(`^[A-Za-z0-9.-]{1,111}$`)
 func (c Config) settleName(s *settings, self discovery.Self) error {
 	s.name = orElse(c.Name, self.Name)
 	if s.name == "" {
-		host, err := os.Hostname()
-		if err != nil || host == "" {
-			return invalid("Name", "is empty and the host has no name: %w", err)
+		host, err := s.hostname()
+		if err != nil {
+			return invalid("Name", "is empty and the host's name is not known; set it: %w", err)
+		}
+		if host == "" {
+			return invalid("Name", "is empty and the host has no name; set it")
 		}
 		s.name = regexp.MustCompile(`[^A-Za-z0-9.-]`).ReplaceAllString(host, "-")
 		s.name = s.name[:min(len(s.name), 111)]

@@ -140,8 +140,9 @@ func ExampleNode_Stats() {
 		return
 	}
 	defer func() { _ = n.Close() }()
-	fmt.Printf("%+v\n", n.Stats())
-	// Output: {Garbage:0 BadPackets:0 Refused:0 GossipDropped:0}
+	s := n.Stats()
+	fmt.Println(s.Refused.Sum(), s.Refused.Secret, s.RefusedBy.Secret, s.Garbage, s.TimedOut, s.DiscoveryErrors)
+	// Output: 0 0 0 0 0 0
 }
 
 func ExampleSecretsFromEnv() {

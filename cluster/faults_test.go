@@ -109,10 +109,14 @@ func TestLongPartition(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			clustertest.Run(t, 4, func(t *testing.T, c *clustertest.Cluster) {
+				d := 2 * time.Hour // gossip forgets after one
+				if *long {
+					d = 25 * time.Hour
+				}
 				c.Partition(apart)
-				time.Sleep(2 * time.Hour) // gossip forgets after one
+				time.Sleep(d)
 				c.Heal()
-				t.Logf("healed after %v", c.Await("one cluster", time.Minute, func() bool { return c.Linked(0, 1, 2, 3) }))
+				t.Logf("%v: healed after %v", d, c.Await("one cluster", time.Minute, func() bool { return c.Linked(0, 1, 2, 3) }))
 			})
 		})
 	}

@@ -28,7 +28,7 @@ const (
 // gossipConfig is the configuration of serf: memberlist's for local networks,
 // faster to notice and to spread.
 func gossipConfig(s *settings, t *transport, boot uint64, events chan serf.Event) *serf.Config {
-	logger := newLogBridge(s.log, &t.badPackets)
+	logger := newLogBridge(s.log, t.counts)
 
 	ml := memberlist.DefaultLANConfig()
 	ml.Transport = t
@@ -75,12 +75,11 @@ func gossipConfig(s *settings, t *transport, boot uint64, events chan serf.Event
 
 // A lane is the gossip lane of the bus.
 type lane struct {
-	serf    atomic.Pointer[serf.Serf]
-	boot    uint64
-	seq     atomic.Uint32
-	room    int // bytes of a payload that fit a packet
-	budget  *bucket
-	dropped atomic.Uint64 // received, but the bus was behind
+	serf   atomic.Pointer[serf.Serf]
+	boot   uint64
+	seq    atomic.Uint32
+	room   int // bytes of a payload that fit a packet
+	budget *bucket
 }
 
 var _ bus.Gossiper = (*lane)(nil)

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -53,6 +54,8 @@ func testNetworks(t *testing.T) {
 	}{
 		{"a cable is pulled", testCable},
 		{"one direction is lost", testOneWay},
+		{"two of five are cut off", testIslands},
+		{"a host is replaced at its address", testReplaced},
 		{"1 Mbit/s", testNarrow},
 		{"5 % of packets lost", testLoss},
 	} {
@@ -86,8 +89,15 @@ func newBridged(t *testing.T) *bridged {
 // spawn starts a process at an address of its own.
 func (n *bridged) spawn(name string, others ...*process) *process {
 	n.t.Helper()
+	ip := fmt.Sprintf("10.77.%d.%d", networks, n.count+1)
+	return n.spawnAt(name, ip, others...)
+}
+
+// spawnAt starts a process at an address that nobody has now.
+func (n *bridged) spawnAt(name, ip string, others ...*process) *process {
+	n.t.Helper()
 	n.count++
-	port, ip := fmt.Sprintf("v%d-%d", networks, n.count), fmt.Sprintf("10.77.%d.%d", networks, n.count)
+	port := fmt.Sprintf("v%d-%d", networks, n.count)
 	p, in, out := launch(n.t, name, exec.Command("unshare", "-n", "sh", "-c", `echo ready; read go; exec "$0"`, os.Args[0]))
 	if _, err := out.ReadString('\n'); err != nil {
 		n.t.Fatal(err)
@@ -184,6 +194,76 @@ func testOneWay(_ *testing.T, n *bridged) result {
 		mustRun(n.t, strings.ReplaceAll("ip link set "+n.ports[p]+" type bridge_slave learning TO flood TO mcast_flood TO bcast_flood TO fdb_flush", "TO", to))
 	}
 	return n.silence(func(p *process) { set(p, "off") }, func(p *process) { set(p, "on") })
+}
+
+// Two of five are cut off, with a consumer on each side: both sides go on with what
+// they have, and are one cluster soon after the end.
+func testIslands(t *testing.T, n *bridged) result {
+	const healed = 15 * time.Second
+	sender, cs := n.fleet(4)
+	other := cs[3] // sends too, from the other side
+	for _, p := range cs {
+		p.awaitLinked(append(cs, sender)...)
+	}
+	before := atRest(append(cs, sender)...)
+	load := Load{Address: "work", Requests: 100, Sends: 50, Timeout: 10 * time.Second}
+	sender.load(load)
+	other.load(load)
+	pass(time.Second)
+	n.plug(cs[2], "far")
+	n.plug(other, "far")
+	sender.awaitLinked(cs[0], cs[1])
+	other.awaitLinked(cs[2])
+	pass(atLength(5*time.Second, time.Minute))
+	apart := other.tally()
+	mended := time.Now()
+	n.plug(cs[2], "near")
+	n.plug(other, "near")
+	for _, p := range append(cs, sender) {
+		p.awaitLinked(append(cs, sender)...)
+	}
+	back := time.Since(mended)
+	pass(time.Second)
+	tally, more := sender.unload(), other.unload()
+	tally.Requests, tally.Sends, tally.Failed = tally.Requests+more.Requests, tally.Sends+more.Sends, append(tally.Failed, more.Failed...)
+	allFailed(t, tally, bus.ErrLinkLost)
+	if back > healed {
+		t.Errorf("one cluster after %v, want %v", back, healed)
+	}
+	if apart.Replies < 100 {
+		t.Errorf("the smaller side had %d replies", apart.Replies)
+	}
+	rests(t, before, 0)
+	lost := judge(t, append(cs, sender)...)
+	if s, o := sender.status().Bus, other.status().Bus; uint64(len(lost)) > s.Unknown+o.Unknown {
+		t.Errorf("%d lost, of %d unknown", len(lost), s.Unknown+o.Unknown)
+	}
+	return result{tally, len(lost), fmt.Sprintf("both sides went on; linked again %v after the end", back.Round(time.Millisecond))}
+}
+
+// A host loses power, and another process is at its address before anybody has
+// noticed: connections with the old one are half open.
+func testReplaced(t *testing.T, n *bridged) result {
+	sender, cs := n.fleet(3)
+	sender.load(Load{Address: "work", Requests: 200, Sends: 50, Timeout: 10 * time.Second})
+	pass(time.Second)
+	n.plug(cs[1], "far")
+	cs[1].signal(syscall.SIGKILL)
+	ip, _, _ := strings.Cut(cs[1].addr, ":")
+	began := time.Now()
+	next := n.spawnAt("next", ip, sender)
+	next.consume(Consume{Address: "work"})
+	sender.awaitLinked(cs[0], cs[2], next)
+	took := time.Since(began)
+	pass(time.Second)
+	tally := sender.unload()
+	allFailed(t, tally, bus.ErrLinkLost)
+	b := brokenAt(t, tally, cs[1])
+	if late := b.At.Sub(began); late > 5*time.Second {
+		t.Errorf("the link with the old process broke after %v", late)
+	}
+	judge(t, sender, cs[0], cs[2], next)
+	return result{tally, -1, fmt.Sprintf("the new one is linked and the old link down within %v", took.Round(time.Millisecond))}
 }
 
 // A link that is full of bulk stays up, and holds up nobody else.

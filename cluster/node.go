@@ -39,14 +39,6 @@ func (s State) String() string {
 	return names[s]
 }
 
-// Stats are counters of a node since it started.
-type Stats struct {
-	Garbage       uint64 // connections closed because what came was not from a node
-	BadPackets    uint64 // packets that gossip could not read: not from a node, or damaged
-	Refused       uint64 // refusals for a wrong secret, cluster name or version, by either side
-	GossipDropped uint64 // payloads of the gossip lane that came faster than the bus took them
-}
-
 // A Node is this process's part in a cluster. Its methods may be called
 // concurrently.
 type Node struct {
@@ -69,8 +61,11 @@ type Node struct {
 	wg         sync.WaitGroup // goroutines that end before done closes
 	done       chan struct{}
 
-	strangers   sometimes
-	refusedOnes atomic.Uint64
+	conflicts    conflicts // belongs to the goroutine that drains serf
+	conflictLine sometimes
+
+	strangers sometimes
+	counts    *counters
 
 	closing  atomic.Bool // not a sync.Once: those who wait must not hold up virtual time
 	closeErr error       // set before done closes
@@ -107,7 +102,7 @@ func (n *Node) complete(m Member) Member {
 // node is down; then it is closed. It begins with Joined for each other member
 // that is alive, and Linked for those that are linked. A reader that is slow
 // holds up nobody: it misses steps between, but never the last state of a
-// member or link. Of refusals at most 64 wait.
+// member or link. Of refusals and conflicts at most 64 wait.
 func (n *Node) Events(ctx context.Context) <-chan Event {
 	return n.hub.listen(ctx, func() (begin []Event) {
 		for _, m := range n.Members() {
@@ -148,14 +143,7 @@ func (n *Node) Err() error {
 }
 
 // Stats returns the node's counters.
-func (n *Node) Stats() Stats {
-	return Stats{
-		Garbage:       n.port.garbage.Load(),
-		BadPackets:    n.port.badPackets.Load(),
-		Refused:       n.refusedOnes.Load(),
-		GossipDropped: n.lane.dropped.Load(),
-	}
-}
+func (n *Node) Stats() Stats { return n.counts.load() }
 
 // Close leaves the cluster: readiness ends, discovery is no longer asked, the
 // bus is closed, by which what is under way is handled or sent back to others,
@@ -263,6 +251,7 @@ func (n *Node) member(t serf.EventType, sm serf.Member) {
 	}
 	if t == serf.EventMemberReap {
 		n.roster.remove(m.Boot)
+		n.conflicts.forget(m.Boot)
 		n.peers.departed(m.Boot, false)
 		n.hub.publish(Event{Type: Forgotten, Member: m})
 		return
@@ -281,6 +270,9 @@ func (n *Node) member(t serf.EventType, sm serf.Member) {
 	e := Event{Type: eventOf(m.Status), Member: n.complete(m)}
 	logMember(n.log, e.Type, m)
 	n.hub.publish(e)
+	if had {
+		n.checkAddress(m, old.Status)
+	}
 }
 
 // predecessor reports whether a member lived at this node's own address: it is
@@ -302,7 +294,7 @@ func (n *Node) payload(b []byte) {
 	select {
 	case n.payloads <- b:
 	default:
-		n.lane.dropped.Add(1)
+		n.counts.payloadsDropped.Add(1)
 	}
 }
 
@@ -341,7 +333,7 @@ func (n *Node) publishLink(t EventType, who bus.Peer) {
 
 // refused takes news of a refusal that a human should know of.
 func (n *Node) refused(err *RefusedError) {
-	n.refusedOnes.Add(1)
+	n.counts.refusal(err, err.ByPeer)
 	if held, ok := n.strangers.pass(); ok {
 		n.log.Warn("node refused", "peer", err.Peer, "err", err, "more", held)
 	}

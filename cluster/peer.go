@@ -37,6 +37,8 @@ type peer struct {
 	inbox chan offer
 	news  chan struct{} // something below changed
 
+	proven uint64 // number of the last proof that it lives; guarded by set.mu
+
 	mu         sync.Mutex
 	who        bus.Peer
 	living     bool // gossip says so
@@ -64,6 +66,7 @@ type link struct {
 }
 
 type dialResult struct {
+	began   uint64 // the proofs taken before
 	conn    net.Conn
 	welcome *wire.Greeting
 	err     error
@@ -281,8 +284,8 @@ func (p *peer) dial() {
 	hello.Target = p.who.Boot
 	ctx, cancel := context.WithCancel(p.set.ctx)
 	p.dialling, p.cancel = true, cancel
+	r := dialResult{began: p.set.proofCount()}
 	go func() { // ends within dialTimeout or with ctx; run or end receive the result
-		var r dialResult
 		r.conn, r.welcome, r.err = ask(ctx, p.set.port, addr, hello)
 		p.dialled <- r
 	}()
@@ -292,13 +295,16 @@ func (p *peer) dial() {
 func (p *peer) settle(r dialResult) {
 	p.dialling = false
 	p.cancel()
-	var after []<-chan struct{}
-	if r.welcome != nil && r.welcome.Boot != 0 {
-		after = p.set.answered(peerOf(r.welcome))
-	}
-	if r.err == nil && r.welcome.Boot != p.who.Boot {
-		_ = r.conn.Close()
+	after, proof := p.answered(r)
+	switch {
+	case r.err != nil:
+	case !proof:
+		r.err = errors.New("answered, but another node has called from its address meanwhile")
+	case r.welcome.Boot != p.who.Boot:
 		r.err = fmt.Errorf("answered by %v", peerOf(r.welcome))
+	}
+	if r.err != nil && r.conn != nil {
+		sever(r.conn)
 	}
 	if r.err != nil {
 		p.failed(r.err)
@@ -315,6 +321,14 @@ func (p *peer) settle(r dialResult) {
 		return
 	}
 	p.serve(r.conn, peerOf(r.welcome))
+}
+
+// answered takes note of what a dial's WELCOME proves, if there is one.
+func (p *peer) answered(r dialResult) (after []<-chan struct{}, proof bool) {
+	if r.welcome == nil || r.welcome.Boot == 0 {
+		return nil, false
+	}
+	return p.set.answered(peerOf(r.welcome), r.began)
 }
 
 // makeWay waits until no link is up that must not overlap with a new one: the
@@ -337,10 +351,13 @@ func (p *peer) failed(err error) {
 	p.set.log.Debug("dial failed", "peer", p.who.String(), "address", p.who.Addr, "err", err)
 	refused := new(RefusedError)
 	switch {
-	case errors.Is(err, ErrLeaving):
-		p.farewell = true
-	case errors.As(err, &refused) && misconfigured(err):
+	case !errors.As(err, &refused):
+		p.set.counts.dialErrors.Add(1)
+	case misconfigured(err):
 		p.set.refused(refused)
+	default:
+		p.set.counts.refusal(refused, true)
+		p.farewell = p.farewell || errors.Is(err, ErrLeaving)
 	}
 }
 
@@ -351,6 +368,7 @@ func (p *peer) consider(o offer) {
 	if verdict != wire.OK {
 		_ = answer(o.caller, p.set.own, verdict, p.set.attempts.Load())
 		_ = o.Close()
+		p.set.counts.refusal(reasons[verdict], false)
 		p.set.log.Debug("refused a dial", "peer", p.who.String(), "err", reasons[verdict])
 		return
 	}

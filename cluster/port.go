@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -41,6 +40,16 @@ const lingerTime = time.Second
 // balancers do.
 var errSilent = errors.New("no first byte")
 
+// Why a connection is closed although nothing is wrong with it.
+var (
+	errCrowded       = errors.New("too many connections that have not told who they are")
+	errCrowdedGossip = errors.New("too many gossip streams")
+
+	// errSurplus says that gossip has not told of the node, and that many such
+	// are linked or remembered.
+	errSurplus = fmt.Errorf("it is none of gossip's members, and %d peers are known already", maxUnknown)
+)
+
 // A caller is a stream whose node has told who it is.
 type caller struct {
 	net.Conn
@@ -68,8 +77,7 @@ type port struct {
 	gossip     chan net.Conn
 	packets    chan *memberlist.Packet
 
-	garbage     atomic.Uint64
-	badPackets  atomic.Uint64
+	counts      *counters
 	garbageLine sometimes
 	acceptLine  sometimes
 
@@ -91,6 +99,7 @@ func newPort(network Network, l net.Listener, udp PacketConn, setup *tlsSetup, l
 		streams:    make(chan struct{}, maxGossip),
 		gossip:     make(chan net.Conn),
 		packets:    make(chan *memberlist.Packet, 64),
+		counts:     new(counters),
 	}
 	p.ctx, p.close = context.WithCancel(context.Background())
 	return p
@@ -134,13 +143,14 @@ func (p *port) accept() {
 			}
 			return
 		case err != nil:
+			p.counts.acceptErrors.Add(1)
 			if held, ok := p.acceptLine.pass(); ok {
 				p.log.Warn("cannot accept connections", "err", err, "more", held)
 			}
 			pause(p.ctx, wait.next())
 		case !p.strangers.enter(addrPortOf(c.RemoteAddr()).Addr()):
 			_ = c.Close()
-			p.stranger(c, errors.New("too many connections that have not told who they are"))
+			p.stranger(c, errCrowded)
 		default:
 			wait.reset()
 			p.wg.Add(1)
@@ -215,7 +225,7 @@ func (p *port) identifyPlain(c net.Conn, first byte) error {
 			p.handGossip(&counted{Conn: g, free: free})
 			return nil
 		default:
-			return errors.New("too many gossip streams")
+			return errCrowdedGossip
 		}
 	case first == tlsRecord:
 		refuseTLS(c)
@@ -290,7 +300,7 @@ func (p *port) stranger(c net.Conn, err error) {
 		p.refused(refused)
 		return
 	}
-	p.garbage.Add(1)
+	p.counts.stranger(err)
 	if errors.Is(err, errSilent) {
 		p.log.Debug("a connection was closed before it said anything", "address", c.RemoteAddr().String(), "err", err)
 		return

@@ -83,7 +83,7 @@ func (p *process) end() {
 	if text := p.log.tail(); p.t.Failed() && text != "" {
 		p.t.Logf("log of %s:\n%s", p.name, text)
 	}
-	if p.log.has("panic") || p.log.has("DATA RACE") || p.log.has("fatal error") {
+	if p.log.has("panic: ") || p.log.has("DATA RACE") || p.log.has("fatal error") {
 		p.t.Errorf("%s panicked", p.name)
 	}
 }
@@ -120,7 +120,12 @@ func (p *process) load(l Load) { p.t.Helper(); call(p, "Load", l, new(None)) }
 
 func (p *process) unload() (t Tally) { p.t.Helper(); call(p, "Unload", None{}, &t); return t }
 
+func (p *process) tally() (t Tally) { p.t.Helper(); call(p, "Tally", None{}, &t); return t }
+
 func (p *process) status() (s Status) { p.t.Helper(); call(p, "Status", None{}, &s); return s }
+
+// heap returns how many objects there are.
+func (p *process) heap() (n uint64) { p.t.Helper(); call(p, "Heap", None{}, &n); return n }
 
 func (p *process) close() (took time.Duration) {
 	p.t.Helper()

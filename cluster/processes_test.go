@@ -13,10 +13,8 @@ import (
 	"github.com/runrig-go/runrig/bus"
 )
 
-// long is for those who want the figures:
-//
-//	go test ./cluster -run 'TestProcesses|TestNetworks|TestAttack' -long -v -timeout 30m
-var long = flag.Bool("long", false, "let TestProcesses, TestNetworks and TestAttack take their time")
+// long is for those who want the figures; .ci/run faults runs all with it.
+var long = flag.Bool("long", false, "let tests of faults take their time: TestChaos, TestLongPartition, TestProcesses, TestNetworks, TestAttack")
 
 // Nodes in processes of their own, on the loopback, keep the promises whatever
 // happens to a process.
@@ -35,7 +33,11 @@ func TestProcesses(t *testing.T) {
 		{"stopped for 30 s", func(t *testing.T) result { return testStop(t, 30*time.Second) }, true},
 		{"slow reader", testSlowReader, false},
 		{"no descriptors left", testNoFiles, false},
+		{"a tenth of a CPU, 32 MiB", testSqueeze, false},
 		{"rolling restart of 5", testRolling, false},
+		{"closed with a backlog", testBacklog, false},
+		{"a handler panics", testPanic, false},
+		{"consumers come and go", testChurn, false},
 		{"disorder", testDisorder, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -69,6 +71,14 @@ func (r result) line(fault string) string {
 func atLength(short, longer time.Duration) time.Duration {
 	if *long {
 		return longer
+	}
+	return short
+}
+
+// heavy returns the rate of a load, a second.
+func heavy(short int) int {
+	if *long {
+		return 1000
 	}
 	return short
 }
@@ -122,7 +132,8 @@ func brokenAt(t *testing.T, tally Tally, peer *process) Break {
 func testKill(t *testing.T) result {
 	const limit = 100 * time.Millisecond
 	sender, cs := fleet(t, 3, 5*time.Millisecond)
-	sender.load(Load{Address: "work", Requests: 300, Sends: 100, Timeout: 5 * time.Second})
+	before := atRest(sender, cs[0], cs[2])
+	sender.load(Load{Address: "work", Requests: heavy(300), Sends: heavy(100), Timeout: 5 * time.Second})
 	pass(atLength(time.Second, 10*time.Second))
 	killed := time.Now()
 	cs[1].signal(syscall.SIGKILL)
@@ -130,6 +141,7 @@ func testKill(t *testing.T) result {
 	tally := sender.unload()
 	b := brokenAt(t, tally, cs[1])
 	allFailed(t, tally, bus.ErrLinkLost)
+	rests(t, before, 1)
 	var latest time.Duration
 	for _, f := range tally.Failed {
 		latest = max(latest, f.At.Sub(b.At))
@@ -158,23 +170,24 @@ func testKill(t *testing.T) result {
 // from before counts.
 func testStop(t *testing.T, d time.Duration) result {
 	sender, cs := fleet(t, 3, time.Millisecond)
-	keeps := d < 3*time.Second
-	sender.load(Load{Address: "work", Requests: 200, Sends: 50, Timeout: 8 * time.Second})
+	keeps, before := d < 3*time.Second, atRest(append(cs, sender)...)
+	sender.load(Load{Address: "work", Requests: heavy(200), Sends: heavy(50), Timeout: 8 * time.Second})
 	pass(time.Second)
 	stopped := time.Now()
 	cs[1].signal(syscall.SIGSTOP)
 	pass(d)
-	before := cs[1].log.len()
+	lines := cs[1].log.len()
 	cs[1].signal(syscall.SIGCONT)
 	resumed := time.Now()
 	sender.awaitLinked(cs...)
 	cs[1].awaitLinked(sender, cs[0], cs[2])
 	back := time.Since(resumed)
 	pass(time.Second)
-	if n := cs[1].log.len() - before; n > 50 {
+	if n := cs[1].log.len() - lines; n > 50 {
 		t.Errorf("it logged %d lines when it went on", n)
 	}
 	tally := sender.unload()
+	rests(t, before, 0)
 	lost := judge(t, sender, cs[0], cs[1], cs[2])
 	r := result{tally, len(lost), ""}
 	if keeps {
@@ -277,15 +290,90 @@ func testNoFiles(t *testing.T) result {
 	return result{tally, len(lost), fmt.Sprintf("a newcomer linked %v after files were free", took.Round(time.Millisecond))}
 }
 
+// A node leaves whose consumer has far more to do than it can: what it has not
+// handled goes to another.
+func testBacklog(t *testing.T) result {
+	sender, cs := fleet(t, 2, 0)
+	slow := spawn(t, "slow", Start{Secret: secret}, sender, cs[0], cs[1])
+	slow.consume(Consume{Address: "work", Takes: 100 * time.Millisecond})
+	sender.awaitLinked(append(cs, slow)...)
+	sender.load(Load{Address: "work", Requests: heavy(300), Sends: heavy(300), Timeout: 20 * time.Second})
+	pass(atLength(3*time.Second, 10*time.Second))
+	took := slow.close()
+	pass(time.Second)
+	tally := sender.unload()
+	lost := judge(t, sender, cs[0], cs[1], slow)
+	back := sender.status().Bus.Bounced
+	if len(tally.Failed) > 0 || len(lost) > 0 {
+		t.Errorf("failed %v, lost %d; want none", kinds(tally.Failed), len(lost))
+	}
+	if back < 20 {
+		t.Errorf("%d messages were sent back; nothing is tested", back)
+	}
+	return result{tally, len(lost), fmt.Sprintf("%d messages were sent back and handled by others; the leave took %v", back, took.Round(time.Millisecond))}
+}
+
+// A handler that panics answers its requester at once, and is called again.
+func testPanic(t *testing.T) result {
+	sender, cs := fleet(t, 1, 0)
+	cs[0].consume(Consume{Address: "broken", Panics: true})
+	sender.awaitLinked(cs...)
+	sender.load(Load{Address: "broken", Requests: 100, Timeout: 20 * time.Second})
+	pass(atLength(time.Second, 5*time.Second))
+	tally := sender.unload()
+	var slowest time.Duration
+	for _, f := range tally.Failed {
+		slowest = max(slowest, f.Took)
+	}
+	if n := kinds(tally.Failed)[handlerFailed]; n != tally.Requests || n == 0 {
+		t.Errorf("of %d requests failed %v, want all as %q", tally.Requests, kinds(tally.Failed), handlerFailed)
+	}
+	if slowest > overload {
+		t.Errorf("a request failed after %v only", slowest)
+	}
+	return result{tally, 0, fmt.Sprintf("each request got an error; the slowest after %v", slowest.Round(time.Millisecond/10))}
+}
+
+// A process that gets a tenth of a CPU, in slices as a quota gives them, and little
+// memory, is slow; nobody takes it for failed.
+func testSqueeze(t *testing.T) result {
+	const period, share = 100 * time.Millisecond, 10 * time.Millisecond
+	sender, cs := fleet(t, 2, 0)
+	poor := spawn(t, "poor", Start{Secret: secret, Memory: 32 << 20}, sender, cs[0], cs[1])
+	poor.consume(Consume{Address: "work"})
+	sender.awaitLinked(append(cs, poor)...)
+	sender.load(Load{Address: "work", Requests: 300, Sends: 300, Timeout: 10 * time.Second, Pad: 1 << 10})
+	for over := time.After(atLength(5*time.Second, time.Minute)); over != nil; {
+		poor.signal(syscall.SIGSTOP)
+		pass(period - share)
+		poor.signal(syscall.SIGCONT)
+		select {
+		case <-over:
+			over = nil
+		case <-time.After(share):
+		}
+	}
+	tally := sender.unload()
+	sender.awaitLinked(append(cs, poor)...)
+	all := append(cs, sender, poor)
+	lost := judge(t, all...)
+	if len(tally.Failed) > 0 || len(lost) > 0 || len(tally.Breaks) > 0 {
+		t.Errorf("failed %v, lost %d, links that broke %+v; want none", kinds(tally.Failed), len(lost), tally.Breaks)
+	}
+	for _, p := range all {
+		if p.log.has("member failed") {
+			t.Errorf("%s took a node for failed", p.name)
+		}
+	}
+	return result{tally, len(lost), fmt.Sprintf("the link held, nobody was taken for failed; slowest call %v, RSS %.1f MiB",
+		tally.Slowest.Round(time.Millisecond), mib(poor.status().RSS))}
+}
+
 // Each of five nodes is replaced under load: nothing fails, nothing is lost.
 func testRolling(t *testing.T) result {
-	requests, sends := 200, 200
-	if *long {
-		requests, sends = 1000, 1000
-	}
 	sender, cs := fleet(t, 5, time.Millisecond)
-	all := append([]*process{sender}, cs...)
-	sender.load(Load{Address: "work", Requests: requests, Sends: sends, Timeout: 20 * time.Second})
+	all, before := append([]*process{sender}, cs...), atRest(sender)
+	sender.load(Load{Address: "work", Requests: heavy(200), Sends: heavy(200), Timeout: 20 * time.Second})
 	pass(atLength(time.Second, 5*time.Second))
 	var slowest time.Duration
 	for i := range cs {
@@ -297,6 +385,7 @@ func testRolling(t *testing.T) result {
 	}
 	tally := sender.unload()
 	sender.awaitLinked(cs...)
+	rests(t, before, 5)
 	lost := judge(t, all...)
 	if len(tally.Failed) > 0 || len(lost) > 0 {
 		t.Errorf("failed %v, lost %d; want none", kinds(tally.Failed), len(lost))

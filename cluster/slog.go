@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 )
 
 // levels are the prefixes of serf's and memberlist's log lines.
@@ -57,30 +56,38 @@ var unreadable = []string{
 	"truncated",
 }
 
+// behind are lines about messages that gossip dropped since it was behind, late
+// those about user events from before the window in which it knows duplicates.
+var (
+	behind = []string{"handler queue full", "dropping messages!"}
+	late   = []string{"received old event"}
+)
+
 // maxKinds bounds the kinds of lines that are told apart: what is in a line may be
 // a stranger's.
 const maxKinds = 64
 
 // A logBridge takes the lines that serf and memberlist log.
 type logBridge struct {
-	log        *slog.Logger
-	unreadable *atomic.Uint64 // packets
+	log    *slog.Logger
+	counts *counters
 
 	mu    sync.Mutex
 	lines map[string]*sometimes // by kind; at most maxKinds, and one for all others
 }
 
 // newLogBridge returns a logger for serf and memberlist, which have no other way
-// to tell of packets that they could not read: those are counted.
-func newLogBridge(l *slog.Logger, unreadable *atomic.Uint64) *log.Logger {
-	return log.New(&logBridge{log: l, unreadable: unreadable, lines: map[string]*sometimes{}}, "", 0)
+// to tell of packets that they could not read and of what they dropped: those are
+// counted.
+func newLogBridge(l *slog.Logger, counts *counters) *log.Logger {
+	return log.New(&logBridge{log: l, counts: counts, lines: map[string]*sometimes{}}, "", 0)
 }
 
 // Write takes one line such as "[WARN] memberlist: text".
 func (b *logBridge) Write(line []byte) (int, error) {
 	level, rest := splitLevel(bytes.TrimSpace(line))
-	if level >= slog.LevelWarn && matches(unreadable, string(rest)) != "" {
-		b.unreadable.Add(1)
+	if level >= slog.LevelWarn {
+		b.count(string(rest))
 	}
 	if !b.log.Enabled(context.Background(), level) {
 		return len(line), nil
@@ -105,6 +112,18 @@ func (b *logBridge) Write(line []byte) (int, error) {
 	}
 	b.log.Log(context.Background(), level, "gossip", args...)
 	return len(line), nil
+}
+
+// count counts what a line of warning tells of.
+func (b *logBridge) count(line string) {
+	switch {
+	case matches(unreadable, line) != "":
+		b.counts.badPackets.Add(1)
+	case matches(behind, line) != "":
+		b.counts.behind.Add(1)
+	case matches(late, line) != "":
+		b.counts.late.Add(1)
+	}
 }
 
 // kindOf says what a line is limited with: those of noisy, and all that is not for

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"log/slog"
 	"strings"
-	"sync/atomic"
 	"testing"
 )
 
@@ -21,7 +20,7 @@ func TestLogBridge(t *testing.T) {
 		"[X] odd":                                                `level=WARN msg=gossip from=gossip text="[X] odd"`,
 	} {
 		var b bytes.Buffer
-		l := newLogBridge(slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})), new(atomic.Uint64))
+		l := newLogBridge(slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})), new(counters))
 		l.Print(line)
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q became %q, want %q", line, b.String(), want)
@@ -40,7 +39,7 @@ func TestLogBridgeLimitsNoise(t *testing.T) {
 		"[DEBUG] serf: not enabled %d":                                                          0,
 	} {
 		var b bytes.Buffer
-		l := newLogBridge(slog.New(slog.NewTextHandler(&b, nil)), new(atomic.Uint64))
+		l := newLogBridge(slog.New(slog.NewTextHandler(&b, nil)), new(counters))
 		for i := range 1000 {
 			l.Printf(line, i)
 		}
@@ -64,7 +63,7 @@ func TestLogBridgeBoundsKinds(t *testing.T) {
 }
 
 func BenchmarkLogBridgeDisabled(b *testing.B) {
-	l := newLogBridge(slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)), new(atomic.Uint64))
+	l := newLogBridge(slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)), new(counters))
 	b.ReportAllocs()
 	for b.Loop() {
 		l.Printf("[DEBUG] serf: messageUserEventType: %s", "x")

@@ -74,11 +74,15 @@ func pinned(all []keys) func(tls.ConnectionState) error {
 	}
 }
 
+// errProtocol says that the other end speaks TLS for something else than a node's
+// protocols.
+var errProtocol = errors.New("the peer asks for no protocol of a node")
+
 // checkProtocol refuses what crypto/tls lets pass: a client that negotiates no
 // protocol at all.
 func checkProtocol(s tls.ConnectionState) error {
 	if s.NegotiatedProtocol != alpnBus && s.NegotiatedProtocol != alpnGossip {
-		return fmt.Errorf("the peer negotiated protocol %q", s.NegotiatedProtocol)
+		return fmt.Errorf("%w: it negotiated %q", errProtocol, s.NegotiatedProtocol)
 	}
 	return nil
 }
@@ -155,24 +159,44 @@ var tlsAlerts = []string{
 	"unknown certificate", "unknown certificate authority", "access denied", "certificate required",
 }
 
-// refusedTLS reports whether an error of a TLS stream means that one of the two
-// ends refused the other, and by which.
-func refusedTLS(err error) (byPeer, refused bool) {
+// What crypto/tls says of a client that shows no certificate, or asks for
+// protocols that are none of a node's; neither has a type.
+const (
+	tlsNoCertificate = "client didn't provide a certificate"
+	tlsNoProtocol    = "client requested unsupported application protocols"
+	tlsAlertProtocol = "no application protocol" // the other end's word for the latter
+)
+
+// refusedTLS returns why one of the two ends of a TLS stream refused the other, if
+// an error means that, and which did.
+func refusedTLS(err error) (reason error, byPeer bool) {
 	var alert *net.OpError
 	if errors.As(err, &alert) && alert.Op == "remote error" {
-		text := strings.TrimPrefix(alert.Err.Error(), "tls: ")
-		return true, slices.Contains(tlsAlerts, text)
+		switch text := strings.TrimPrefix(alert.Err.Error(), "tls: "); {
+		case slices.Contains(tlsAlerts, text):
+			return ErrSecret, true
+		case text == tlsAlertProtocol:
+			return ErrVersion, true
+		}
+		return nil, false
 	}
 	var verify *tls.CertificateVerificationError
-	return false, errors.Is(err, errStranger) || errors.As(err, &verify)
+	switch {
+	case err == nil:
+	case errors.Is(err, errProtocol), strings.Contains(err.Error(), tlsNoProtocol):
+		return ErrVersion, false
+	case errors.Is(err, errStranger), errors.As(err, &verify), strings.Contains(err.Error(), tlsNoCertificate):
+		return ErrSecret, false
+	}
+	return nil, false
 }
 
 // typedTLS turns an error of a TLS stream into a RefusedError if it means one.
 // err may come from the handshake or from the first read after it: a client
 // learns only there that the server refused it.
 func typedTLS(err error, peer string) error {
-	if byPeer, refused := refusedTLS(err); refused {
-		return &RefusedError{Reason: ErrSecret, Peer: peer, ByPeer: byPeer, Detail: err.Error()}
+	if reason, byPeer := refusedTLS(err); reason != nil {
+		return &RefusedError{Reason: reason, Peer: peer, ByPeer: byPeer, Detail: err.Error()}
 	}
 	return err
 }

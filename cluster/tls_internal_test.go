@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -78,37 +79,37 @@ func TestWhoIsAnswered(t *testing.T) {
 	for _, c := range []struct {
 		what    string
 		client  *tls.Config
-		welcome bool
+		counted Refusals // what it is refused for; none: it is welcome, or garbage
 	}{
-		{"the secret", secretClient(t, alpnBus, testSecret), true},
-		{"the old secret", secretClient(t, alpnBus, "the old one, of thirty-two bytes", testSecret), true},
+		{"the secret", secretClient(t, alpnBus, testSecret), Refusals{}},
+		{"the old secret", secretClient(t, alpnBus, "the old one, of thirty-two bytes", testSecret), Refusals{}},
 		{"another secret, which checks nothing itself", change(secretClient(t, alpnBus, "something else of thirty-two byt"),
-			func(c *tls.Config) { c.VerifyConnection = nil }), false},
-		{"no certificate", &tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpnBus}}, false},
-		{"a protocol unknown", change(secretClient(t, "h2", testSecret), func(c *tls.Config) { c.VerifyConnection = nil }), false},
+			func(c *tls.Config) { c.VerifyConnection = nil }), Refusals{Secret: 1}},
+		{"no certificate", &tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpnBus}}, Refusals{Secret: 1}},
+		{"a protocol unknown", change(secretClient(t, "h2", testSecret), func(c *tls.Config) { c.VerifyConnection = nil }), Refusals{Version: 1}},
 		{"no protocol", change(secretClient(t, alpnBus, testSecret),
-			func(c *tls.Config) { c.VerifyConnection, c.NextProtos = nil, nil }), false},
+			func(c *tls.Config) { c.VerifyConnection, c.NextProtos = nil, nil }), Refusals{Version: 1}},
 		{"TLS 1.2", change(secretClient(t, alpnBus, testSecret),
-			func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 }), false},
+			func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 }), Refusals{}},
 	} {
 		before := n.Stats()
+		welcome := strings.HasPrefix(c.what, "the ")
 		w, err := greet(t, n, c.client)
-		if (err == nil) != c.welcome {
-			t.Errorf("%s: %+v, %v; want an answer: %v", c.what, w, err, c.welcome)
+		if (err == nil) != welcome {
+			t.Errorf("%s: %+v, %v; want an answer: %v", c.what, w, err, welcome)
 		}
-		if c.welcome {
+		if welcome {
 			continue
 		}
-		if text := typedTLS(err, "n"); c.what[:3] == "ano" && !errors.Is(text, ErrSecret) {
-			t.Errorf("%s: the client sees %v, want %v", c.what, text, ErrSecret)
+		want := before
+		want.Refused.Secret += c.counted.Secret
+		want.Refused.Version += c.counted.Version
+		if c.counted == (Refusals{}) {
+			want.Garbage++
+		} else if refused := new(RefusedError); !errors.As(typedTLS(err, "n"), &refused) || !refused.ByPeer {
+			t.Errorf("%s: the client sees %v, want a refusal", c.what, err)
 		}
-		deadline := time.Now().Add(5 * time.Second)
-		for n.Stats() == before && time.Now().Before(deadline) {
-			<-time.After(time.Millisecond)
-		}
-		if n.Stats() == before {
-			t.Errorf("%s: not counted", c.what)
-		}
+		awaitStats(t, n, want)
 	}
 }
 

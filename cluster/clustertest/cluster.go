@@ -253,6 +253,13 @@ func (c *Cluster) Partition(groups ...[]int) {
 // Heal ends Silence, Block and Partition.
 func (c *Cluster) Heal() { c.net.Heal() }
 
+// Pause stops a node as SIGSTOP stops a process, as far as others can tell; see
+// [Network.Pause]. Heal does not end it.
+func (c *Cluster) Pause(i int) { c.net.Pause(c.nodes[i].IP) }
+
+// Resume ends Pause: what had waited for the node arrives at once.
+func (c *Cluster) Resume(i int) { c.net.Resume(c.nodes[i].IP) }
+
 // Reset breaks the streams between two nodes.
 func (c *Cluster) Reset(a, b int) { c.net.Reset(c.nodes[a].IP, c.nodes[b].IP) }
 
@@ -322,6 +329,7 @@ func (c *Cluster) sees(i int, boots map[uint64]bool) bool {
 func (c *Cluster) close() {
 	c.net.Heal()
 	for _, n := range c.nodes {
+		c.net.Resume(n.IP)
 		if n.Node != nil {
 			c.wg.Go(func() { _ = n.Close() })
 		}

@@ -25,6 +25,7 @@ type Network struct {
 	mu      sync.Mutex
 	hosts   map[netip.Addr]*host
 	blocked map[direction]bool
+	paused  map[netip.Addr][]func() // packets that wait for a host that is paused
 	streams map[*stream]bool
 	changed chan struct{} // closed and replaced when a host or a block changes
 
@@ -42,6 +43,7 @@ func NewNetwork(seed uint64) *Network {
 		rng:     rand.New(rand.NewPCG(seed, seed)),
 		hosts:   map[netip.Addr]*host{},
 		blocked: map[direction]bool{},
+		paused:  map[netip.Addr][]func(){},
 		streams: map[*stream]bool{},
 		delay: func(r *rand.Rand) time.Duration {
 			return time.Duration(200+r.IntN(1800)) * time.Microsecond
@@ -90,7 +92,8 @@ func (n *Network) SetDelay(draw func(*rand.Rand) time.Duration) {
 func (n *Network) Block(from, to netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.block(from, to)
+	n.blocked[direction{from, to}] = true
+	n.holdAll()
 	n.notify()
 }
 
@@ -106,14 +109,15 @@ func (n *Network) Partition(groups ...[]netip.Addr) {
 			side[ip] = i + 1
 		}
 	}
-	n.unblock()
+	clear(n.blocked)
 	for a := range n.hosts {
 		for b := range n.hosts {
 			if side[a] != side[b] {
-				n.block(a, b)
+				n.blocked[direction{a, b}] = true
 			}
 		}
 	}
+	n.holdAll()
 	n.notify()
 }
 
@@ -121,24 +125,63 @@ func (n *Network) Partition(groups ...[]netip.Addr) {
 func (n *Network) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.unblock()
+	clear(n.blocked)
+	n.holdAll()
 	n.notify()
 }
 
-func (n *Network) block(from, to netip.Addr) {
-	n.blocked[direction{from, to}] = true
-	for s := range n.streams {
-		s.hold(from, to, true)
+// Pause stops a host as SIGSTOP stops a process, as far as others can tell: it says
+// nothing any more; what goes to it waits, packets up to what a socket holds, and
+// comes all at once with Resume; a dial to it succeeds, and then nobody answers.
+// The goroutines of the host itself go on, with nobody to talk to.
+func (n *Network) Pause(ip netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, is := n.paused[ip]; !is && n.hosts[ip] != nil {
+		n.paused[ip] = nil
+		n.holdAll()
 	}
 }
 
-func (n *Network) unblock() {
-	for d := range n.blocked {
-		for s := range n.streams {
-			s.hold(d.from, d.to, false)
+// Resume ends Pause.
+func (n *Network) Resume(ip netip.Addr) {
+	n.mu.Lock()
+	waiting := n.paused[ip]
+	delete(n.paused, ip)
+	n.holdAll()
+	n.notify()
+	n.mu.Unlock()
+	for _, arrive := range waiting {
+		arrive()
+	}
+}
+
+// wait keeps a packet to a host that is paused, and reports whether it is.
+func (n *Network) wait(ip netip.Addr, arrive func()) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	waiting, is := n.paused[ip]
+	if is && len(waiting) < packetQueue {
+		n.paused[ip] = append(waiting, arrive)
+	}
+	return is
+}
+
+// stalls reports whether streams do not pass in a direction. The caller holds mu.
+func (n *Network) stalls(d direction) bool {
+	_, from := n.paused[d.from]
+	_, to := n.paused[d.to]
+	return from || to || n.blocked[d]
+}
+
+// holdAll stalls and resumes streams by what is blocked and paused. The caller
+// holds mu.
+func (n *Network) holdAll() {
+	for s := range n.streams {
+		for _, d := range []direction{{s.a, s.b}, {s.b, s.a}} {
+			s.hold(d.from, d.to, n.stalls(d))
 		}
 	}
-	clear(n.blocked)
 }
 
 // Reset breaks all streams between two hosts, at both ends.
@@ -182,6 +225,7 @@ func (n *Network) remove(ip netip.Addr) (its []*stream) {
 	n.mu.Lock()
 	h := n.hosts[ip]
 	delete(n.hosts, ip)
+	delete(n.paused, ip)
 	for s := range n.streams {
 		if s.a == ip || s.b == ip {
 			its = append(its, s)
@@ -227,7 +271,8 @@ func (n *Network) fate(from, to netip.AddrPort) (at *packets, delays []time.Dura
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	h := n.hosts[to.Addr()]
-	if lost || h == nil || n.blocked[direction{from.Addr(), to.Addr()}] {
+	_, paused := n.paused[from.Addr()]
+	if lost || h == nil || paused || n.blocked[direction{from.Addr(), to.Addr()}] {
 		return nil, nil
 	}
 	return h.packets[to.Port()], delays
@@ -249,7 +294,8 @@ func (n *Network) draw() (lost bool, delays []time.Duration) {
 func (n *Network) route(from netip.Addr, to netip.AddrPort) (l *listener, passes bool, changed <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.blocked[direction{from, to.Addr()}] || n.blocked[direction{to.Addr(), from}] {
+	_, paused := n.paused[from]
+	if paused || n.blocked[direction{from, to.Addr()}] || n.blocked[direction{to.Addr(), from}] {
 		return nil, false, n.changed
 	}
 	if h := n.hosts[to.Addr()]; h != nil {

@@ -200,3 +200,46 @@ func TestPackets(t *testing.T) {
 		}
 	})
 }
+
+// A host that is paused hears nothing and says nothing until it goes on; then it
+// gets all that had waited, in order.
+func TestPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := clustertest.NewNetwork(1)
+		l, at := open(t, n, b)
+		near, far := dial(t, n, l)
+		_, from := open(t, n, a)
+		n.Pause(b)
+		if _, err := near.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := far.Write([]byte("y")); err != nil {
+			t.Fatal(err)
+		}
+		_ = near.SetReadDeadline(time.Now().Add(time.Minute))
+		if _, err := near.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("read from a host that is paused: %v", err)
+		}
+		if late, _ := dial(t, n, l); late == nil {
+			t.Error("a dial did not succeed")
+		}
+		_, _ = from.WriteToUDPAddrPort([]byte{1}, netip.AddrPortFrom(b, 1))
+		n.Heal() // is about something else
+		_ = far.SetReadDeadline(time.Now().Add(time.Minute))
+		if _, err := far.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("read at a host that is paused: %v", err)
+		}
+		n.Resume(b)
+		_ = far.SetReadDeadline(time.Time{})
+		_ = near.SetReadDeadline(time.Time{})
+		for _, end := range []net.Conn{near, far} {
+			if _, err := end.Read(make([]byte, 1)); err != nil {
+				t.Errorf("read after the pause: %v", err)
+			}
+		}
+		if _, _, err := at.ReadFromUDPAddrPort(make([]byte, 1)); err != nil { // a deadlock, if it was lost
+			t.Errorf("packet after the pause: %v", err)
+		}
+	})
+}

@@ -40,7 +40,7 @@ func (n *Network) connect(h *host, l *listener) (near, far *conn, err error) {
 	s.near.SetDelay(n.latency)
 	s.far.SetDelay(n.latency)
 	for _, d := range []direction{{s.a, s.b}, {s.b, s.a}} {
-		s.hold(d.from, d.to, n.blocked[d])
+		s.hold(d.from, d.to, n.stalls(d))
 	}
 	n.streams[s] = true
 	return &conn{Conn: s.near, stream: s}, &conn{Conn: s.far, stream: s}, nil
@@ -178,6 +178,9 @@ func (p *packets) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 }
 
 func (p *packets) arrive(one packet) {
+	if p.host.net.wait(p.host.ip, func() { p.arrive(one) }) {
+		return
+	}
 	select {
 	case <-p.done:
 	case p.queue <- one:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/runrig-go/runrig/discovery"
 	"github.com/runrig-go/runrig/discovery/ecs"
 	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
 )
@@ -34,6 +35,9 @@ func wantOnly(t *testing.T, err, want error) {
 		if got := errors.Is(err, sentinel); got != (sentinel == want) {
 			t.Errorf("errors.Is(err, %q) is %v for: %v", sentinel, got, err)
 		}
+	}
+	if got := discovery.IsMisconfigured(err); got != (want != ecs.ErrTemporary) {
+		t.Errorf("IsMisconfigured is %v for: %v", got, err)
 	}
 }
 

@@ -85,6 +85,32 @@ func TestMetadataIsTriedThreeTimes(t *testing.T) {
 	}
 }
 
+// The metadata are read once, each document from its own path and never with tags: for those the
+// agent asks the API, by the role of the instance.
+func TestMetadataAreReadOnce(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[int]int{4: 2, 3: 2, 2: 1} {
+		fake := newFake(t, ecstest.Config{})
+		cfg := web("127.0.0.1")
+		cfg.MetadataVersion = version
+		var paths []string
+		cfg.EditMetadata = func(path string, _ map[string]any) { paths = append(paths, path) }
+		p := newProvider(t, addTask(t, fake, cfg), nil)
+		for range 3 {
+			selfOf(t, p)
+			wantPeers(t, p)
+		}
+		if len(paths) != want || fake.Calls(ecstest.Metadata) != want {
+			t.Errorf("version %d: asked for %q, want %d documents", version, paths, want)
+		}
+		for _, path := range paths {
+			if strings.Contains(path, "WithTags") || strings.Contains(path, "stats") {
+				t.Errorf("version %d: asked for %s", version, path)
+			}
+		}
+	}
+}
+
 func TestHangingMetadata(t *testing.T) {
 	t.Parallel()
 	fake := newFake(t, ecstest.Config{})

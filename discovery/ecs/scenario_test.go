@@ -138,7 +138,7 @@ func TestAddressReusedByAnotherBus(t *testing.T) {
 	dead := addTask(t, fake, serviceTask("web", "127.77.4.2")) // is still listed
 	other := node(t, addTask(t, fake, serviceTask("shop", "127.77.4.2")), "shop", nil)
 	a := node(t, addTask(t, fake, serviceTask("web", "127.77.4.1")), "web", nil)
-	eventually(t, "the other bus refuses", func() bool { return a.Stats().Refused > 0 })
+	eventually(t, "the other bus refuses", func() bool { return a.Stats().RefusedBy.Cluster > 0 })
 	if alive(a) != 0 || alive(other) != 0 {
 		t.Errorf("a has %d members and the other bus's node has %d, want none", alive(a), alive(other))
 	}
