@@ -158,14 +158,15 @@ func (m *Message) Reply(ctx context.Context, body any, opts ...CallOption) error
 // reply is Reply by a handler that is at its end: who runs it sees to it that
 // the reply is written.
 func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error {
-	if m.in.core().caller != nil {
+	c := m.in.core()
+	if c.caller != nil {
 		return m.replyIntercepted(ctx, body, opts)
 	}
 	var r reply
 	if err := m.encodeReply(&r, verbReply, body, opts); err != nil {
 		return err
 	}
-	if err := m.checkReply(&r); err != nil {
+	if err := c.checkSize(replyAt, m.Address(), r.header, r.body); err != nil {
 		return err
 	}
 	return m.give(ctx, &r)
@@ -193,8 +194,10 @@ func (m *Message) encodeReply(r *reply, verb string, body any, opts []CallOption
 	return nil
 }
 
+const replyAt = "the reply to a request at" // an address
+
 func (m *Message) checkReply(r *reply) error {
-	return m.in.core().checkSize("the reply to a request at", m.Address(), r.header, r.body)
+	return m.in.core().checkSize(replyAt, m.Address(), r.header, r.body)
 }
 
 // give answers the request with r, unless it has been answered.
