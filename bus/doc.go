@@ -42,7 +42,7 @@
 // # What runs where
 //
 // A consumer that has work has a goroutine, one with [WithConcurrency] up to as
-// many as it says, and a scope one for all its consumers. A link has two: one
+// many as it says, and a scope one for all its others. A link has two: one
 // reads, the other writes what callers leave to it. While something is to be told
 // to the function of [WithEvents], that has one. The bus has no other goroutine.
 //

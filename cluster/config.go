@@ -299,6 +299,9 @@ func (s *settings) checkAdvertise(ip, bind netip.Addr) error {
 		return errors.New("the address is unspecified; give the one at which others reach this node")
 	case ip.IsMulticast():
 		return errors.New("the address is a multicast one")
+	case ip.IsLinkLocalUnicast() && bind.WithZone("") != ip.WithZone(""):
+		return fmt.Errorf("it is a link-local address, which containers often have besides the one that others reach, but the node is bound to %v; "+
+			"give another one, or bind this one, too, if all nodes are on one link", bind)
 	case ip.IsLoopback() && !bind.IsLoopback():
 		return fmt.Errorf("it is a loopback address, but the node is bound to %v: others could not reach it", bind)
 	}

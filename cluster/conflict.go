@@ -30,15 +30,25 @@ func (n *Node) checkAddress(m Member, old Status) {
 	if m.Status != StatusAlive || old != StatusFailed {
 		return
 	}
-	for _, other := range n.roster.list() {
-		if other.Boot == m.Boot || other.Addr != m.Addr || other.Status != StatusAlive || !n.conflicts.comesBack(m) {
-			continue
-		}
-		err := fmt.Errorf("%w: %s and %s both at %s; give each its own (Config.Advertise, Config.Bind)", ErrAddress, other, m, m.Addr)
-		if held, ok := n.conflictLine.pass(); ok {
-			n.log.Error("two nodes that live advertise one address: links with both cannot hold", "peer", m.String(), "address", m.Addr, "err", err, "more", held)
-		}
-		n.hub.publish(Event{Type: Conflict, Member: n.complete(m), Err: err})
+	other, found := n.roster.neighbour(m)
+	if !found || !n.conflicts.comesBack(m) {
 		return
 	}
+	err := fmt.Errorf("%w: %s and %s both at %s; give each its own (Config.Advertise, Config.Bind)", ErrAddress, other, m, m.Addr)
+	if held, ok := n.conflictLine.pass(); ok {
+		n.log.Error("two nodes that live advertise one address: links with both cannot hold", "peer", m.String(), "address", m.Addr, "err", err, "more", held)
+	}
+	n.hub.publish(Event{Type: Conflict, Member: n.complete(m), Err: err})
+}
+
+// neighbour returns another member that is alive and has the address of m.
+func (r *roster) neighbour(m Member) (other Member, found bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for boot, other := range r.byBoot {
+		if boot != m.Boot && other.Addr == m.Addr && other.Status == StatusAlive {
+			return other, true
+		}
+	}
+	return Member{}, false
 }

@@ -1,12 +1,15 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -82,12 +85,13 @@ func TestGreetingsAreCounted(t *testing.T) {
 		change func(*wire.Greeting)
 		want   Refusals
 	}{
-		"another cluster":          {func(g *wire.Greeting) { g.Cluster = "x" }, Refusals{Cluster: 1}},
-		"a version to come":        {func(g *wire.Greeting) { g.MinVersion, g.MaxVersion = 9, 9 }, Refusals{Version: 1}},
-		"meant for a predecessor":  {func(g *wire.Greeting) { g.Target = 1 }, Refusals{Stale: 1}},
-		"a question and no dial":   {func(g *wire.Greeting) { g.Attempt = 0 }, Refusals{}},
-		"the node's own boot id":   {nil, Refusals{Self: 1}},
-		"overtaken by a later one": {func(g *wire.Greeting) { g.Attempt = 1 }, Refusals{Stale: 1}},
+		"another cluster":         {func(g *wire.Greeting) { g.Cluster = "x" }, Refusals{Cluster: 1}},
+		"a version to come":       {func(g *wire.Greeting) { g.MinVersion, g.MaxVersion = 9, 9 }, Refusals{Version: 1}},
+		"meant for a predecessor": {func(g *wire.Greeting) { g.Target = 1 }, Refusals{Stale: 1}},
+		"a question and no dial":  {func(g *wire.Greeting) { g.Attempt = 0 }, Refusals{}},
+		"the node's own boot id":  {nil, Refusals{Self: 1}},
+		"after a later one":       {func(g *wire.Greeting) { g.Attempt = 1 }, Refusals{Stale: 1}},
+		"after itself: a replay":  {func(*wire.Greeting) {}, Refusals{Stale: 1}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -104,7 +108,7 @@ func TestGreetingsAreCounted(t *testing.T) {
 				}
 				return err
 			}
-			if what == "overtaken by a later one" {
+			if strings.HasPrefix(what, "after") {
 				if err := dial(); err != nil {
 					t.Fatal(err)
 				}
@@ -116,6 +120,98 @@ func TestGreetingsAreCounted(t *testing.T) {
 			awaitStats(t, n, Stats{Refused: c.want})
 		})
 	}
+}
+
+// What a stranger recorded of a node's way in opens nothing when it is sent again.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	a := started(t, Config{Secrets: NewSecrets(testSecret)})
+	tap := newTap(t, a.self.Addr)
+	b := started(t, Config{Secrets: NewSecrets(testSecret), Discovery: discovery.Static(tap.addr)})
+	await(t, 10*time.Second, "the nodes are linked", func() bool { return hasPeer(a, b) })
+	before := a.Stats()
+	said := tap.said()
+	if len(said) == 0 {
+		t.Fatal("nothing was recorded")
+	}
+	for _, stream := range said {
+		conn, err := net.Dial("tcp", a.self.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_, _ = conn.Write(stream)
+		_, _ = io.Copy(io.Discard, conn)
+		_ = conn.Close()
+	}
+	want := before
+	want.Garbage += uint64(len(said))
+	awaitStats(t, a, want)
+	if !hasPeer(a, b) {
+		t.Error("the link is down")
+	}
+}
+
+// A tap passes streams on to an address, and keeps what comes from who dials.
+type tap struct {
+	addr string
+
+	mu      sync.Mutex
+	streams []*bytes.Buffer
+}
+
+func newTap(t *testing.T, to string) *tap {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &tap{addr: l.Addr().String()}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			kept := new(bytes.Buffer)
+			p.mu.Lock()
+			p.streams = append(p.streams, kept)
+			p.mu.Unlock()
+			wg.Go(func() { _, _ = io.Copy(near, far); _ = near.Close() })
+			wg.Go(func() { _, _ = io.Copy(io.MultiWriter(far, &locked{p, kept}), near); _ = far.Close() })
+		}
+	})
+	return p
+}
+
+// locked writes under the tap's lock.
+type locked struct {
+	tap *tap
+	to  *bytes.Buffer
+}
+
+func (l *locked) Write(b []byte) (int, error) {
+	l.tap.mu.Lock()
+	defer l.tap.mu.Unlock()
+	return l.to.Write(b)
+}
+
+// said returns what was said on each stream.
+func (p *tap) said() (all [][]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.streams {
+		if s.Len() > 0 {
+			all = append(all, bytes.Clone(s.Bytes()))
+		}
+	}
+	return all
 }
 
 // A provider that fails, and an address that is none, are counted.

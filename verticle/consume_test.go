@@ -76,40 +76,71 @@ func TestUndeployAwaitsConcurrent(t *testing.T) {
 	})
 }
 
-// TestStuckBesideTurn: each that is stuck is named, and Stop is called.
+// TestStuckBesideTurn: each handler that is stuck is named, of those in the turn
+// the one; Stop is called if none has the turn.
 func TestStuckBesideTurn(t *testing.T) {
 	t.Parallel()
-	bubble(t, func(t *testing.T, eb *bus.EventBus) {
-		var j journal
-		release := make(chan struct{})
-		stuck := bus.HandlerFunc(func(context.Context, *bus.Message) error { <-release; return nil })
-		d := deploy(t, eb, &part{
-			start: func(_ context.Context, d *verticle.Deployment) error {
-				for _, a := range []string{"one", "two"} {
-					if err := d.Consume(a, stuck, bus.WithConcurrency(2)); err != nil {
-						return err
+	for _, tt := range []struct {
+		name     string
+		inTurn   bool // one is stuck there too
+		stopped  bool
+		want, no []string
+	}{
+		{"beside", false, true, []string{`handler of "one"`, `handler of "two"`}, []string{"idle", "not called"}},
+		{"both", true, false, []string{`handler of "one"`, `handler of "two"`, `handler of "turn"`, "stop: not called"}, []string{"idle"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, eb *bus.EventBus) {
+				stopped := false
+				release := make(chan struct{})
+				stuck := bus.HandlerFunc(func(context.Context, *bus.Message) error { <-release; return nil })
+				d := deploy(t, eb, &part{
+					start: func(_ context.Context, d *verticle.Deployment) error {
+						if err := d.Consume("one", stuck, bus.WithConcurrency(2)); err != nil {
+							return err
+						}
+						for _, a := range []string{"turn", "idle"} {
+							if err := d.Consume(a, stuck); err != nil {
+								return err
+							}
+						}
+						return d.Consume("two", stuck, bus.WithConcurrency(2))
+					},
+					stop: func(context.Context) error { stopped = true; return nil },
+				})
+				send := []string{"one", "two"}
+				if tt.inTurn {
+					send = append(send, "turn")
+				}
+				for _, a := range send {
+					if err := eb.Send(t.Context(), a, nil); err != nil {
+						t.Error(err)
 					}
 				}
-				return d.Consume("fine", echo)
-			},
-			stop: func(context.Context) error { j.add("stopped"); return nil },
+				synctest.Wait()
+				err := d.Undeploy(context.Background())
+				if err == nil {
+					t.Fatal("no error")
+				}
+				for _, want := range tt.want {
+					if !strings.Contains(err.Error(), want) {
+						t.Errorf("error %v; want %q in it", err, want)
+					}
+				}
+				for _, no := range tt.no {
+					if strings.Contains(err.Error(), no) {
+						t.Errorf("error %v; want it without %q", err, no)
+					}
+				}
+				if stopped != tt.stopped {
+					t.Errorf("stopped: %v", stopped)
+				}
+				close(release)
+				synctest.Wait()
+			})
 		})
-		for _, a := range []string{"one", "two"} {
-			if err := eb.Send(t.Context(), a, nil); err != nil {
-				t.Error(err)
-			}
-		}
-		synctest.Wait()
-		err := d.Undeploy(context.Background())
-		for _, want := range []string{`handler of "one"`, `handler of "two"`} {
-			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("error %v; want %q in it", err, want)
-			}
-		}
-		j.want(t, "stopped")
-		close(release)
-		synctest.Wait()
-	})
+	}
 }
 
 // TestUndeployBesideTurn: a handler beside the turn, of the deployment or of a
@@ -174,11 +205,12 @@ func TestOneTurnEach(t *testing.T) {
 					turn()
 					d.Every(time.Second, func(context.Context) error { turn(); return nil })
 					d.Go(func(ctx context.Context) error {
-						for {
+						for ctx.Err() == nil {
 							if err := d.EventBus().Do(ctx, func(context.Context) error { turn(); return nil }); err != nil {
 								return err
 							}
 						}
+						return ctx.Err()
 					})
 					return d.Consume("a", bus.HandlerFunc(func(context.Context, *bus.Message) error { turn(); return nil }))
 				},
@@ -193,6 +225,8 @@ func TestOneTurnEach(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		undeploy(t, d)
+		mu.Lock()
+		defer mu.Unlock()
 		if most != 3 {
 			t.Errorf("%d turns at once; want 3", most)
 		}

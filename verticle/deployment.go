@@ -61,7 +61,7 @@ func newDeployment(eb *bus.EventBus, parent *Deployment, v Verticle, c config) *
 	}
 	d.path = append(slices.Clip(d.path), d.id)
 	if c.events != nil {
-		d.watchers = append(slices.Clip(d.watchers), &watcher{f: c.events})
+		d.watchers = append(slices.Clip(d.watchers), &watcher{f: c.events, log: c.logger})
 	}
 	if c.restart != nil {
 		d.supervision = newSupervision(*c.restart)

@@ -2,6 +2,8 @@ package verticle
 
 import (
 	"errors"
+	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -58,7 +60,7 @@ func (Stopped) event()    {}
 // and Done is closed after Stopped has.
 //
 // f must not block, nor deploy or undeploy: what it is to do about an event it
-// leaves to another goroutine. A nil f is an error.
+// leaves to another goroutine. A panic of f is logged. A nil f is an error.
 func WithEvents(f func(Event)) Option {
 	return optionFunc(func(c *config) error {
 		if f == nil {
@@ -71,8 +73,10 @@ func WithEvents(f func(Event)) Option {
 
 // watcher is a function of WithEvents with the events that wait for it.
 type watcher struct {
+	f   func(Event)
+	log *slog.Logger
+
 	calls sync.Mutex // held while f runs
-	f     func(Event)
 
 	mu    sync.Mutex
 	queue []Event
@@ -108,6 +112,15 @@ func (w *watcher) flush() {
 		e := w.queue[0]
 		w.queue = w.queue[1:]
 		w.mu.Unlock()
-		w.f(e)
+		w.call(e)
 	}
+}
+
+func (w *watcher) call(e Event) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.log.Error("function of WithEvents panicked", "err", panicError(p), "stack", string(debug.Stack()))
+		}
+	}()
+	w.f(e)
 }

@@ -1,9 +1,11 @@
 package verticle_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -187,6 +189,21 @@ func TestEventsOneByOne(t *testing.T) {
 		}
 		if want := children*(3*restarts+2) + 2; told != want {
 			t.Errorf("%d events told; want %d", told, want)
+		}
+	})
+}
+
+// TestEventsPanic: it is logged, and the deployment goes on.
+func TestEventsPanic(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		var text bytes.Buffer
+		d := deploy(t, eb, consumes("a"), verticle.WithLogger(slog.New(slog.NewTextHandler(&text, nil))),
+			verticle.WithEvents(func(verticle.Event) { panic("oh") }))
+		wantConsumer(t, eb, "a")
+		undeploy(t, d)
+		if n := strings.Count(text.String(), "function of WithEvents panicked"); n != 2 {
+			t.Errorf("log %q; want two panics", text.String())
 		}
 	})
 }

@@ -376,3 +376,31 @@ func ExampleWithEvents() {
 	// stopped, at depth 1
 	// <nil>
 }
+
+// Handlers that block leave the turn by WithConcurrency, and take it for a moment
+// where they need the verticle's fields.
+func ExampleDeployment_Consume_beside() {
+	eb := bus.New()
+	defer eb.Close()
+	ctx := context.Background()
+	fetched := 0 // guarded by the turn
+	d, err := verticle.Deploy(ctx, eb, verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
+		fetch := bus.Respond(func(ctx context.Context, page string) (int, error) {
+			size := len(page) // this would take its time
+			return size, d.EventBus().Do(ctx, func(context.Context) error { fetched++; return nil })
+		})
+		return d.Consume("fetch", fetch, bus.WithConcurrency(8))
+	}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, page := range []string{"home", "about"} {
+		fmt.Println(bus.Request[int](ctx, eb, "fetch", page))
+	}
+	fmt.Println(d.Undeploy(ctx), fetched)
+	// Output:
+	// 4 <nil>
+	// 5 <nil>
+	// <nil> 2
+}

@@ -49,9 +49,12 @@ func (d *Deployment) nextLife(l *life) *life {
 		l.forgiveLocked()
 		return nil
 	}
-	d.life = newLife(d)
-	go d.life.callStart(context.Background()) // until Start returns; undo waits for startDone
-	return d.life
+	next := newLife(d)
+	d.life = next
+	go func() { // until Start returns, which undo waits for
+		_ = next.callStart(context.Background()) // which the life has as its failure
+	}()
+	return next
 }
 
 // announceRestart tells of the restart that is to follow l, if there is one.

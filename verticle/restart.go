@@ -59,6 +59,7 @@ func WithRestart(r Restart) Option {
 		if r.Max < 0 || r.Window < 0 || r.Delay < 0 || r.MaxDelay < 0 {
 			return fmt.Errorf("verticle: WithRestart with a negative value: %+v", r)
 		}
+		r := r // the option may be used again, at the same time too
 		r.Max = cmp.Or(r.Max, 5)
 		r.Window = cmp.Or(r.Window, time.Minute)
 		r.Delay = cmp.Or(r.Delay, 500*time.Millisecond)

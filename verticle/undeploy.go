@@ -21,9 +21,10 @@ const (
 // errTime is why a step was given up.
 var errTime = errors.New("still under way when the time for the undeployment was over")
 
-// Undeploy ends the deployment as the package documentation says, and returns
-// its [Deployment.Err] when it has ended. It may be called several times, at the
-// same time too: the first call begins the undeployment, and all wait for it.
+// Undeploy ends the deployment as the package documentation says, with no restart
+// to follow, and returns its [Deployment.Err] when it has ended. It may be called
+// several times, at the same time too: the first call begins the undeployment,
+// and all wait for it.
 //
 // The deadline of the first call's ctx bounds the undeployment; without one, or
 // when it has passed, the bound is 10 s. ctx also bounds the wait: when it ends
@@ -32,9 +33,9 @@ var errTime = errors.New("still under way when the time for the undeployment was
 // has ended, pass another context.
 //
 // Code of the deployment, or of a child, cannot wait for itself to return. Where
-// ctx is that of its handler, Start, Stop or function of Go, Undeploy begins the
-// undeployment and returns nil at once; with another context it waits as long as
-// that lets it.
+// ctx is that of its handler, Start, Stop or function of Go or of a timer,
+// Undeploy begins the undeployment and returns nil at once; with another context
+// it waits as long as that lets it.
 func (d *Deployment) Undeploy(ctx context.Context) error {
 	deadline, ok := ctx.Deadline()
 	if now := time.Now(); !ok || !deadline.After(now) {

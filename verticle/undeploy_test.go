@@ -429,11 +429,21 @@ func TestChildUndeployed(t *testing.T) {
 	})
 }
 
-// TestBusCloses: the deployments on it end.
+// TestBusCloses: the deployments on it end, and are not restarted.
 func TestBusCloses(t *testing.T) {
 	t.Parallel()
+	t.Run("never", func(t *testing.T) { t.Parallel(); testBusCloses(t) })
+	t.Run("restart", func(t *testing.T) { t.Parallel(); testBusCloses(t, quick) })
+}
+
+func testBusCloses(t *testing.T, opts ...verticle.Option) {
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
 		var j journal
+		opts = append(opts, verticle.WithEvents(func(e verticle.Event) {
+			if _, ok := e.(verticle.Restarting); ok {
+				t.Error("restarting")
+			}
+		}))
 		d := deploy(t, eb, &part{
 			start: func(ctx context.Context, d *verticle.Deployment) error {
 				d.Go(func(ctx context.Context) error { <-ctx.Done(); j.add("goroutine"); return ctx.Err() })
@@ -443,7 +453,7 @@ func TestBusCloses(t *testing.T) {
 				return d.Consume("a", echo)
 			},
 			stop: func(context.Context) error { j.add("stop"); return nil },
-		})
+		}, opts...)
 		if err := eb.Close(); err != nil {
 			t.Error(err)
 		}

@@ -21,6 +21,13 @@ import (
 
 const arnOf = "arn:aws:ecs:eu-central-1:123456789012:task/prod/"
 
+// onEC2 is a task whose metadata tell its service, so that the API need not be asked for it.
+func onEC2(address string) ecstest.TaskConfig {
+	cfg := web(address)
+	cfg.LaunchType = "EC2"
+	return cfg
+}
+
 // script is an HTTP client that gives the same answer to each call of an action.
 type script struct {
 	status int
@@ -65,7 +72,7 @@ func FuzzAnswers(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { _ = fake.Close() })
-	own, err := fake.AddTask(web("10.0.0.1"))
+	own, err := fake.AddTask(onEC2("10.0.0.1"))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -117,7 +124,7 @@ func FuzzAnswers(f *testing.F) {
 func TestBadListsOfOthers(t *testing.T) {
 	t.Parallel()
 	fake := newFake(t, ecstest.Config{})
-	own := addTask(t, fake, web("10.0.0.1"))
+	own := addTask(t, fake, onEC2("10.0.0.1"))
 	many := `"` + arnOf + `1"` + strings.Repeat(`,"`+arnOf+`1"`, 10_000)
 	for name, body := range map[string]string{
 		"empty text":         `{"taskArns":[""]}`,
@@ -146,15 +153,21 @@ func TestBadListsOfOthers(t *testing.T) {
 				t.Errorf("Peers gave %q", peers)
 			}
 			wantOnly(t, err, ecs.ErrTemporary)
+			wantText(t, err, "ecs:ListTasks")
 		})
 	}
+	p := newProvider(t, own, func(cfg *ecs.Config) {
+		cfg.Services = []string{"others"}
+		cfg.AWS.HTTPClient = script{200, map[string][]byte{"ListTasks": []byte(`{"taskArns":[]}`)}}
+	})
+	wantPeers(t, p) // what is right
 }
 
 // A description of tasks that nobody asked for is ignored: their addresses are not in the list.
 func TestUnaskedDescriptions(t *testing.T) {
 	t.Parallel()
 	fake := newFake(t, ecstest.Config{})
-	own := addTask(t, fake, web("10.0.0.1"))
+	own := addTask(t, fake, onEC2("10.0.0.1"))
 	described := func(id, ip string) string {
 		return `{"taskArn":"` + arnOf + id + `","lastStatus":"RUNNING","attachments":[{"type":"ElasticNetworkInterface","details":[{"name":"privateIPv4Address","value":"` + ip + `"}]}]}`
 	}

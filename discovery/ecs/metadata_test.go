@@ -146,16 +146,17 @@ func TestOwnAddressOfAwsvpc(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		networks []any
-		want     string // "" for ErrNoAddress
+		want     string   // "" for ErrNoAddress
+		says     []string // its text
 	}{
-		"first usable":   {[]any{network("awsvpc", "169.254.172.2", "", "10.0.0.9", "10.0.0.8")}, "10.0.0.9"},
-		"second network": {[]any{network("awsvpc", "169.254.172.2"), network("awsvpc", "10.0.0.9")}, "10.0.0.9"},
-		"link-local":     {[]any{network("awsvpc", "169.254.172.2")}, ""},
-		"unspecified":    {[]any{network("awsvpc", "0.0.0.0")}, ""},
-		"no network":     {[]any{}, ""},
-		"no mode":        {[]any{network("", "10.0.0.9")}, ""},
-		"mode none":      {[]any{network("none")}, ""},
-		"nonsense":       {[]any{network("awsvpc", "10.0.0", "::gg")}, ""},
+		"first usable":   {[]any{network("awsvpc", "169.254.172.2", "", "10.0.0.9", "10.0.0.8")}, "10.0.0.9", nil},
+		"second network": {[]any{network("awsvpc", "169.254.172.2"), network("awsvpc", "10.0.0.9")}, "10.0.0.9", nil},
+		"link-local":     {[]any{network("awsvpc", "169.254.172.2")}, "", []string{"169.254.172.2", "tell the node the address"}},
+		"unspecified":    {[]any{network("awsvpc", "0.0.0.0")}, "", []string{"0.0.0.0"}},
+		"no network":     {[]any{}, "", []string{`network mode of task arn:`, "use awsvpc, host or bridge"}},
+		"no mode":        {[]any{network("", "10.0.0.9")}, "", []string{`is ""`}},
+		"mode none":      {[]any{network("none")}, "", []string{`is "none"`}},
+		"nonsense":       {[]any{network("awsvpc", "10.0.0", "::gg")}, "", []string{"10.0.0", "::gg"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -166,6 +167,7 @@ func TestOwnAddressOfAwsvpc(t *testing.T) {
 			self, err := p.Self(t.Context())
 			if tt.want == "" {
 				wantOnly(t, err, ecs.ErrNoAddress)
+				wantText(t, err, tt.says...)
 			} else if err != nil || self.Addr != tt.want {
 				t.Errorf("Self gave %+v, %v; want address %q", self, err, tt.want)
 			}

@@ -20,28 +20,13 @@ import (
 type Greeter struct{ greeted int } // guarded by the verticle's turn
 
 func (g *Greeter) Start(_ context.Context, d *verticle.Deployment) error {
-	d.Go(func(ctx context.Context) error {
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-tick.C:
-				if err := d.EventBus().Do(ctx, g.tell(d)); err != nil {
-					return err
-				}
-			}
-		}
+	d.Every(time.Second, func(ctx context.Context) error {
+		return d.EventBus().Publish(ctx, "greeted", g.greeted)
 	})
 	return d.Consume("greet", bus.Respond(func(_ context.Context, name string) (string, error) {
 		g.greeted++
 		return "hello, " + name, nil
 	}))
-}
-
-func (g *Greeter) tell(d *verticle.Deployment) func(context.Context) error {
-	return func(ctx context.Context) error { return d.EventBus().Publish(ctx, "greeted", g.greeted) }
 }
 
 func (g *Greeter) Stop(context.Context) error {
