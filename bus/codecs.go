@@ -105,16 +105,24 @@ func (cs *codecs) add(k codec, t reflect.Type) {
 
 // encode encodes a body by the codec of its type, or by a built-in one.
 func (cs *codecs) encode(body any) (b []byte, number uint8, err error) {
-	if len(cs.own) > 0 {
-		if n, ok := cs.byType[reflect.TypeOf(body)]; ok {
-			k := &cs.own[n-codecOwn]
-			if b, err = k.encode(body); err != nil {
-				return nil, 0, fmt.Errorf("bus: body of type %T cannot be encoded by codec %q: %w", body, k.name, err)
-			}
-			return b, n, nil
-		}
+	if len(cs.own) == 0 {
+		return encode(body)
 	}
-	return encode(body)
+	return cs.encodeOwn(body)
+}
+
+// encodeOwn is on its own for the sake of the stack, which is small at first in a
+// handler.
+func (cs *codecs) encodeOwn(body any) (b []byte, number uint8, err error) {
+	n, ok := cs.byType[reflect.TypeOf(body)]
+	if !ok {
+		return encode(body)
+	}
+	k := &cs.own[n-codecOwn]
+	if b, err = k.encode(body); err != nil {
+		return nil, 0, fmt.Errorf("bus: body of type %T cannot be encoded by codec %q: %w", body, k.name, err)
+	}
+	return b, n, nil
 }
 
 // isShared reports whether encoding leaves a body in memory that may be its

@@ -36,10 +36,7 @@ type question struct {
 // ([ErrBusy], [ErrTooLarge]) it still can. A question needs no room at a consumer,
 // and no turn. The only option is [WithHeader].
 func (m *Message) Request(ctx context.Context, body any, opts ...CallOption) (*Message, error) {
-	if m.kind != kindRequest {
-		return nil, errNoRequest
-	}
-	if c := m.in.core(); c.caller != nil {
+	if c := m.in.core(); c.caller != nil && m.kind == kindRequest {
 		return c.intercept(ctx, VerbAsk, m.Address(), body, opts, m)
 	}
 	return m.ask(ctx, body, opts)
@@ -48,6 +45,9 @@ func (m *Message) Request(ctx context.Context, body any, opts ...CallOption) (*M
 func (m *Message) ask(ctx context.Context, body any, opts []CallOption) (*Message, error) {
 	var r reply
 	if err := m.encodeReply(&r, verbAsk, body, opts); err != nil {
+		return nil, err
+	}
+	if err := m.checkReply(&r); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -94,7 +94,7 @@ func (m *Message) flush() {
 
 // askLocal gives a question to a requester of this node, which is nil if it has
 // given up. Leaving waits for it, as for any request within this node.
-func (c *core) askLocal(requester *call, r *reply) error {
+func (c *core) askLocal(requester *call, r *reply) {
 	m := c.answerOf(&c.replies, r, ViaLocal).m
 	m.kind, m.deadline = kindRequest, r.call.deadline
 	m.id = c.pend.add(r.call, 0, m)
@@ -103,7 +103,6 @@ func (c *core) askLocal(requester *call, r *reply) error {
 	} else if requester == nil || !requester.answer(answer{m: m}) {
 		c.endLocal(r.call, m, answer{err: errGone})
 	}
-	return nil
 }
 
 // endLocal ends a question within this node, unless it has ended.

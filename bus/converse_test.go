@@ -80,8 +80,8 @@ func TestConversation(t *testing.T) {
 	}
 }
 
-// ask makes the consumer of "a" ask back with ctx, and tells what comes of it.
-func ask(t *testing.T, p pair, ctx func() context.Context, body any) <-chan error {
+// asksBack makes the consumer of "a" ask back with ctx, and tells what comes of it.
+func asksBack(t *testing.T, p pair, ctx func() context.Context, body any) <-chan error {
 	t.Helper()
 	got := make(chan error, 1)
 	consume(t, p.to, "a", func(_ context.Context, m *bus.Message) error {
@@ -98,7 +98,7 @@ func TestQuestionHasADeadlineOfItsOwn(t *testing.T) {
 	for limit, set := range map[time.Duration]bool{2 * time.Second: true, 30 * time.Second: false} {
 		t.Run(limit.String(), func(t *testing.T) {
 			both(t, func(t *testing.T, p pair) {
-				got := ask(t, p, func() context.Context {
+				got := asksBack(t, p, func() context.Context {
 					time.Sleep(time.Second)
 					if !set {
 						return context.Background()
@@ -141,7 +141,7 @@ func TestQuestionOutlivesItsRequest(t *testing.T) {
 	for name, body := range map[string]any{"small": "which?", "large": make([]byte, 100<<10)} {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, p pair) {
-				got := ask(t, p, context.Background, body)
+				got := asksBack(t, p, context.Background, body)
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 				defer cancel()
 				q, err := p.from.Request(ctx, "a", nil)
@@ -209,7 +209,7 @@ func receiveWithin[T any](t *testing.T, c <-chan T, limit time.Duration) (v T) {
 func TestAskerGivesUp(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
 		ctx, cancel := context.WithCancel(t.Context())
-		got := ask(t, p, func() context.Context { return ctx }, "which?")
+		got := asksBack(t, p, func() context.Context { return ctx }, "which?")
 		q, err := p.from.Request(t.Context(), "a", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -236,7 +236,7 @@ func TestLateQuestionIsAnsweredAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, p pair) {
 				gone := make(chan struct{})
-				got := ask(t, p, func() context.Context { <-gone; return context.Background() }, body)
+				got := asksBack(t, p, func() context.Context { <-gone; return context.Background() }, body)
 				for _, want := range []error{context.Canceled, context.DeadlineExceeded} {
 					ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 					defer cancel()
@@ -265,7 +265,7 @@ func TestLateQuestionIsAnsweredAtOnce(t *testing.T) {
 // caller gets an error.
 func TestQuestionToGenericRequestIsAnsweredAtOnce(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
-		got := ask(t, p, context.Background, "which?")
+		got := asksBack(t, p, context.Background, "which?")
 		begin := time.Now()
 		s, err := bus.Request[string](t.Context(), p.from, "a", nil)
 		if err == nil || s != "" || unanswered(err) || !strings.Contains(err.Error(), "asked back") {
@@ -281,7 +281,7 @@ func TestQuestionToGenericRequestIsAnsweredAtOnce(t *testing.T) {
 func TestQuestionEndsWithItsLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := bustest.NewCluster(t, 2, quiet)
-		got := ask(t, pair{from: c.Bus(0), to: c.Bus(1)}, context.Background, "which?")
+		got := asksBack(t, pair{from: c.Bus(0), to: c.Bus(1)}, context.Background, "which?")
 		q, err := c.Bus(0).Request(t.Context(), "a", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -417,7 +417,7 @@ func TestLeaveWaitsForQuestionToItsDeadline(t *testing.T) {
 		c := bustest.NewCluster(t, 2, quiet)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		got := ask(t, pair{from: c.Bus(0), to: c.Bus(1)}, func() context.Context { return ctx }, nil)
+		got := asksBack(t, pair{from: c.Bus(0), to: c.Bus(1)}, func() context.Context { return ctx }, nil)
 		if _, err := c.Bus(0).Request(t.Context(), "a", nil); err != nil {
 			t.Fatal(err)
 		}

@@ -267,7 +267,7 @@ func TestHeaderValuesKeepTheirOrder(t *testing.T) {
 			}
 			same(t, "reply", last.Header())
 		}
-		if err := p.from.Publish(t.Context(), "a", nil, append(with, bus.Gossip())...); err != nil {
+		if err := p.from.Publish(t.Context(), "a", nil, append(slices.Clone(with), bus.Gossip())...); err != nil {
 			t.Fatal(err)
 		}
 		same(t, "gossip", receive(t, got))

@@ -154,6 +154,15 @@ func (c *core) intercept(ctx context.Context, verb Verb, address string, body an
 	return m, nil
 }
 
+// replyIntercepted is reply where there are interceptors.
+func (m *Message) replyIntercepted(ctx context.Context, body any, opts []CallOption) error {
+	if m.kind != kindRequest {
+		return errNoRequest
+	}
+	_, err := m.in.core().intercept(ctx, VerbReply, m.Address(), body, opts, m)
+	return err
+}
+
 var errForeignCall = errors.New("bus: an interceptor (WithOutbound) passed on a Call that it was not given")
 
 // perform does what a call says, behind the last interceptor.
@@ -170,7 +179,14 @@ func (c *core) perform(ctx context.Context, call *Call) (m *Message, err error) 
 	case VerbPublish:
 		return nil, c.publish(ctx, call.Address, call.Body, opts)
 	case VerbReply:
-		return nil, call.answers.replyDirect(ctx, call.Body, opts)
+		var r reply
+		if err := call.answers.encodeReply(&r, verbReply, call.Body, opts); err != nil {
+			return nil, err
+		}
+		if err := call.answers.checkReply(&r); err != nil {
+			return nil, err
+		}
+		return nil, call.answers.give(ctx, &r)
 	case VerbRequestAll:
 		call.replies, err = c.requestAll(ctx, call.Address, call.Body, opts)
 		return nil, err

@@ -157,20 +157,15 @@ func (m *Message) Reply(ctx context.Context, body any, opts ...CallOption) error
 // reply is Reply by a handler that is at its end: who runs it sees to it that
 // the reply is written.
 func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error {
-	if m.kind != kindRequest {
-		return errNoRequest
+	c := m.in.core()
+	if c.caller != nil {
+		return m.replyIntercepted(ctx, body, opts)
 	}
-	if c := m.in.core(); c.caller != nil {
-		_, err := c.intercept(ctx, VerbReply, m.Address(), body, opts, m)
-		return err
-	}
-	return m.replyDirect(ctx, body, opts)
-}
-
-// replyDirect is what is left of a reply behind the interceptors.
-func (m *Message) replyDirect(ctx context.Context, body any, opts []CallOption) error {
 	var r reply
 	if err := m.encodeReply(&r, verbReply, body, opts); err != nil {
+		return err
+	}
+	if err := c.checkSize(replyAt, m.Address(), r.header, r.body); err != nil {
 		return err
 	}
 	return m.give(ctx, &r)
@@ -179,6 +174,9 @@ func (m *Message) replyDirect(ctx context.Context, body any, opts []CallOption) 
 // encodeReply fills in r for a call. It reports an error for what is wrong with
 // the call's arguments.
 func (m *Message) encodeReply(r *reply, verb string, body any, opts []CallOption) (err error) {
+	if m.kind != kindRequest {
+		return errNoRequest
+	}
 	c := m.in.core()
 	r.id = m.id
 	if r.body, r.codec, err = c.codecs.encode(body); err != nil {
@@ -192,7 +190,13 @@ func (m *Message) encodeReply(r *reply, verb string, body any, opts []CallOption
 		}
 		r.header = o.header
 	}
-	return c.checkSize("the reply to a request at", m.Address(), r.header, r.body)
+	return nil
+}
+
+const replyAt = "the reply to a request at" // an address
+
+func (m *Message) checkReply(r *reply) error {
+	return m.in.core().checkSize(replyAt, m.Address(), r.header, r.body)
 }
 
 // give answers the request with r, unless it has been answered.

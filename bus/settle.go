@@ -150,17 +150,16 @@ func (in *inbound) reply(ctx context.Context, r *reply) error {
 		return in.link.reply(ctx, r)
 	}
 	c := in.consumer.core
-	defer c.poke()
 	call := c.pend.take(r.id)
 	if call == nil {
 		c.stats.lateReplies.Add(1)
 	}
 	if r.call != nil {
-		return c.askLocal(call, r)
-	}
-	if call != nil {
+		c.askLocal(call, r)
+	} else if call != nil {
 		call.answer(c.answerOf(&c.replies, r, ViaLocal))
 	}
+	c.poke()
 	return nil
 }
 
