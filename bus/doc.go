@@ -71,6 +71,7 @@
 //	unwritten bytes of a link     1 MiB and what may not wait: credit, errors, bounces
 //	routes of a node              1,048,576
 //	codecs of a bus               250, with names of 64 bytes (WithCodec)
+//	events that wait to be told   4,096, and 4 MiB of dead letters (WithEvents)
 //	gossip                        1,024 bytes of address, headers, codec's name and body
 //	deadline without a context's  30 s
 //
