@@ -123,6 +123,29 @@ func BenchmarkKeyPick(b *testing.B) {
 
 // BenchmarkWaiting is a grant beside 10,000 waiters of as many keys, of which none
 // can be placed.
+// BenchmarkWaitingLocal is one grant beside 10,000 messages that only consumers of
+// this node may take, of which none has room.
+func BenchmarkWaitingLocal(b *testing.B) {
+	c := newCore(config{})
+	r := newRing(c, "a")
+	for range 2 {
+		cn := &Consumer{core: c, concurrency: 1, window: windowFloor}
+		cn.local = route{ring: r, consumer: cn, window: windowFloor, used: windowFloor}
+		c.addRoute(&cn.local)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for range 10_000 {
+		w := &waiter{ready: make(chan struct{})}
+		w.o.choose(localOnly)
+		r.enqueueLocked(w)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.grantLocked()
+	}
+}
+
 func BenchmarkWaiting(b *testing.B) {
 	_, r := benchRoutes(10)
 	for _, rt := range *r.routes.Load() {

@@ -231,15 +231,20 @@ func (r *ring) placeLocked(ws []*waiter, to []*route, before uint64) (left []*wa
 		return ws, true
 	}
 	i, kept := 0, 0
+	localFull := false // no consumer of this node has room: not to be tried for each
 	for ; i < len(ws) && ws[i].ticket < before; i++ {
 		w := ws[i]
 		if !w.o.ended() {
-			w.o.head[fTimeLeft] = wholeMs(w.o.deadline - r.core.clock())
 			open := 0
-			if w.rt, open = r.try(&w.o, to); w.rt == nil {
+			if !localFull || w.o.choice&localOnly == 0 {
+				w.o.head[fTimeLeft] = wholeMs(w.o.deadline - r.core.clock())
+				w.rt, open = r.try(&w.o, to)
+			}
+			if w.rt == nil {
 				if stuck = open > 0 && (len(to) == 1 || !w.o.picky()); stuck {
 					break
 				}
+				localFull = localFull || w.o.choice&localOnly != 0 && w.o.turn == (turn{})
 				ws[kept] = w
 				kept++
 				continue

@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -295,4 +296,38 @@ func TestOneOfTwoGoes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A message that must stay here and may not go to a consumer whose turn its sender
+// holds does not keep from that consumer what waits behind it.
+func TestLocalOnlyBehindOneThatHoldsTheTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eb := bus.New(quiet)
+		defer eb.Close()
+		full := consume(t, eb, "a", nothing, bus.WithWindow(1<<10))
+		full.Pause()
+		for range 20 {
+			eb.Publish(t.Context(), "a", nil, bus.NoWait())
+		}
+		scope := eb.Scope()
+		consume(t, scope, "a", nothing)
+		waits := make(chan error, 1)
+		go func() {
+			waits <- scope.Do(t.Context(), func(ctx context.Context) error {
+				ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+				defer cancel()
+				_, err := eb.Request(ctx, "a", nil, bus.LocalOnly())
+				return err
+			})
+		}()
+		synctest.Wait()
+		begin := time.Now()
+		if err := eb.Send(t.Context(), "a", nil, bus.LocalOnly()); err != nil || time.Since(begin) > 0 {
+			t.Errorf("the send took %v: %v", time.Since(begin), err)
+		}
+		if err := <-waits; !errors.Is(err, bus.ErrBusy) {
+			t.Errorf("the request: %v; want ErrBusy", err)
+		}
+		full.Resume()
+	})
 }
