@@ -109,11 +109,11 @@ func (eb *EventBus) Scope() *EventBus {
 }
 
 // Do waits for the turn of the scope, until ctx ends, and holds it while f
-// runs. Consumers that f registers through the scope are announced when f has
+// runs; if ctx has ended before, f is not called. Consumers that f registers through the scope are announced when f has
 // returned nil; if it returns an error, or panics, they are closed and no
 // message ever comes to them. The context of f knows whose turn it holds, so
 // that a request which only the scope itself could answer fails with
-// [ErrDeadlock], as Do in Do does. On a bus that is no scope Do calls f, and that
+// [ErrDeadlock], as Do in Do does, also by way of another scope's. On a bus that is no scope Do calls f, and that
 // is all.
 func (eb *EventBus) Do(ctx context.Context, f func(ctx context.Context) error) error {
 	if eb.scope == nil {

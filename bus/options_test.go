@@ -273,6 +273,9 @@ func TestContextThatHasEnded(t *testing.T) {
 			if err := c.Known(ctx); err != nil { // it is, already
 				t.Errorf("Known: %v", err)
 			}
+			if err := scope.Do(ctx, func(context.Context) error { t.Error("Do ran"); return nil }); !errors.Is(err, want) {
+				t.Errorf("Do, with the turn free: %v, not %v", err, want)
+			}
 			began, release := make(chan struct{}), make(chan struct{})
 			ended := make(chan error)
 			go func() {
