@@ -29,7 +29,8 @@ type timer struct {
 //
 // If f returns an error or panics, that is the deployment's failure, as it is in
 // Go; so is a nil f, and a period that is not over 0. Its context ends when the
-// deployment is to end; the context's error is no failure then. A call that runs
+// deployment is to end; the context's error, its cause and [ErrUndeployed] are no
+// failures then. A call that runs
 // is awaited, before Stop is called, and no other begins.
 //
 // stop ends the calls; calling it again does nothing. It does not wait, and may
@@ -114,7 +115,7 @@ func (t *timer) fire() {
 // fired notes that a call is over, and sets the clock for the next one.
 func (t *timer) fired(err error) {
 	l := t.life
-	if err = l.ticks.failure(err); err != nil {
+	if err = l.failure(&l.ticks, err); err != nil {
 		l.fail(t.step, err)
 	}
 	l.d.mu.Lock()
