@@ -116,11 +116,23 @@ func (w *watcher) flush() {
 	}
 }
 
+// call calls the function, on a goroutine which it may end: the caller's is
+// needed.
 func (w *watcher) call(e Event) {
-	defer func() {
-		if p := recover(); p != nil {
-			w.log.Error("function of WithEvents panicked", "err", panicError(p), "stack", string(debug.Stack()))
-		}
+	over := make(chan struct{})
+	go func() { // until f returns, which is awaited
+		defer close(over)
+		err := errGoexit
+		defer func() {
+			if p := recover(); p != nil {
+				err = panicError(p)
+			}
+			if err != nil {
+				w.log.Error("function of WithEvents panicked", "err", err, "stack", string(debug.Stack()))
+			}
+		}()
+		w.f(e)
+		err = nil
 	}()
-	w.f(e)
+	<-over
 }

@@ -105,7 +105,16 @@ func (s *supervision) next(since time.Time) (*plan, string) {
 	}
 	s.recent = append(s.recent, now)
 	s.n++
-	return &plan{s.n, min(s.pauses.NextBackOff(), s.MaxDelay)}, ""
+	return &plan{s.n, s.pause()}, ""
+}
+
+// pause returns the next pause.
+func (s *supervision) pause() time.Duration {
+	d := s.pauses.NextBackOff()
+	if d < 0 || d > s.MaxDelay { // varied upwards, perhaps out of range
+		return s.MaxDelay
+	}
+	return d
 }
 
 // restarts returns how often the deployment was restarted. The caller holds mu.
