@@ -99,12 +99,13 @@ func (r *reader) gotBulk(f *frame) error {
 		r.soon()
 		return nil
 	}
+	b.f.codecName = slices.Clone(b.f.codecName) // it is part of the read buffer
 	b.cost = messageCost + int64(size) + int64(b.f.header.size())
 	if err := r.address(b); err != nil {
 		return err
 	}
 	b.deadline = r.deadline(&b.f)
-	if kind == frameReply {
+	if kind == frameReply && b.f.head[fAsk] == 0 {
 		b.deadline = r.pend.deadline(b.f.head[fID])
 	}
 	b.late = time.AfterFunc(time.Duration(b.deadline-r.now)+lateBy, func() {
@@ -196,7 +197,7 @@ func (r *reader) assembled(b *bulkIn) error {
 	}
 	e := r.entry(&b.f, b.cost)
 	e.deadline = b.deadline
-	e.fanOut(b.ins, extra{b.f.header, b.buf})
+	r.fanOut(&e, &b.f, b.ins, b.buf)
 	return nil
 }
 

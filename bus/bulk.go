@@ -26,14 +26,14 @@ const (
 
 // bulkOut is a frame with a large body on its way out.
 type bulkOut struct {
-	kind    int // frameMsg, frameReply or frameBounce
-	id      uint64
-	head    head
-	header  Header
-	skipped []byte
-	body    []byte
-	done    chan error  // of one: nil when all is written; nil if nobody waits
-	timer   *time.Timer // its deadline, if nobody waits
+	kind   int // frameMsg, frameReply or frameBounce
+	id     uint64
+	head   head
+	header Header
+	rest   []byte // fields between the headers and the body
+	body   []byte
+	done   chan error  // of one: nil when all is written; nil if nobody waits
+	timer  *time.Timer // its deadline, if nobody waits
 
 	o      outgoing // of a message
 	routes []*route // that it was charged on
@@ -65,8 +65,8 @@ type bulks struct {
 func (b *bulks) takesBulk() bool { return len(b.out) < bulksAhead }
 
 // postBulkLocked takes a large message for rts, which have been charged.
-func (l *link) postBulkLocked(o *outgoing, rts []*route, skipped []byte) {
-	b := &bulkOut{kind: frameMsg, head: o.head, header: o.header, skipped: skipped, body: o.body, done: o.done, o: *o, routes: rts}
+func (l *link) postBulkLocked(o *outgoing, rts []*route, rest []byte) {
+	b := &bulkOut{kind: frameMsg, head: o.head, header: o.header, rest: rest, body: o.body, done: o.done, o: *o, routes: rts}
 	for _, rt := range rts {
 		rt.bulks++
 	}
@@ -117,7 +117,7 @@ func (l *link) askLocked() {
 			continue
 		}
 		b.asked = true
-		inner := appendFields(nil, &b.head, b.header, b.skipped)
+		inner := appendFields(nil, &b.head, b.header, b.rest)
 		h := head{fBulk: b.id, fSize: uint64(len(b.body)), fFrame: uint64(b.kind)}
 		l.buf = append(appendFrame(l.buf, frameBulk, &h, nil, nil, len(inner)), inner...)
 	}
@@ -207,6 +207,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 	}
 	for _, rt := range b.routes {
 		rt.settle(b.o.cost, 1)
+		rt.settled--
 		rt.bulks--
 		l.outside--
 		l.sent--
@@ -216,6 +217,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 	switch {
 	case b.kind == frameMsg && b.o.head[fKind] == kindPublish:
 		l.core.stats.skipped.Add(uint64(len(b.routes)))
+		b.routes[0].ring.book(rareSkipped, len(b.routes))
 		err = nil
 	case b.kind == frameMsg && b.done == nil && ended: // the call may be another request's by now
 	case b.kind == frameMsg && b.done == nil:
@@ -304,12 +306,13 @@ func (l *link) giveUp(done chan error, err error) bool {
 
 // replyBulk sends a large reply. It waits until it is written.
 func (l *link) replyBulk(ctx context.Context, r *reply) error {
-	b := &bulkOut{kind: frameReply, head: head{fID: r.id, fCodec: uint64(r.codec)}, header: r.header, body: r.body, done: make(chan error, 1)}
+	b := &bulkOut{kind: frameReply, header: r.header, rest: l.core.codecs.field(r.codec), body: r.body, done: make(chan error, 1)}
 	l.mu.Lock()
 	if err := l.awaitRoomLocked(ctx, func() bool { return l.bulks.takesBulk() }); err != nil {
 		l.mu.Unlock()
 		return err
 	}
+	b.head = l.replyHeadLocked(r)
 	l.enqueueLocked(b)
 	l.mu.Unlock()
 	select {

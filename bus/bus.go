@@ -25,8 +25,9 @@ func New(opts ...Option) *EventBus {
 
 // Send sends a message to one consumer of the address, on any node: they take
 // turns, among those that have room. The body is encoded at once and may be
-// reused when Send returns: a []byte as it is, a pointer to a protobuf message
-// as protobuf, nil as nothing, everything else as JSON.
+// reused when Send returns: a []byte as it is, a type of [WithCodec] as that says,
+// a pointer to a protobuf message as protobuf, nil as nothing, everything else as
+// JSON.
 //
 // Send returns nil when the message is on its way, in order behind what was sent
 // before; that it was handled only a [EventBus.Request] tells. When no consumer
@@ -35,6 +36,10 @@ func New(opts ...Option) *EventBus {
 // to a member is just coming up. Other errors are [ErrTooLarge], [ErrClosed],
 // [ErrDeadlock], and those of the encoding. Options: [WithHeader], [LocalOnly].
 func (eb *EventBus) Send(ctx context.Context, address string, body any, opts ...CallOption) error {
+	if c := eb.core; c.caller != nil {
+		_, err := c.intercept(ctx, VerbSend, address, body, opts, nil)
+		return err
+	}
 	return eb.core.send(ctx, address, body, opts)
 }
 
@@ -44,6 +49,10 @@ func (eb *EventBus) Send(ctx context.Context, address string, body any, opts ...
 // half of their window is free. [Stats] counts what they miss. Options:
 // [WithHeader], [NoWait], [LocalOnly], [Gossip].
 func (eb *EventBus) Publish(ctx context.Context, address string, body any, opts ...CallOption) error {
+	if c := eb.core; c.caller != nil {
+		_, err := c.intercept(ctx, VerbPublish, address, body, opts, nil)
+		return err
+	}
 	return eb.core.publish(ctx, address, body, opts)
 }
 
@@ -52,8 +61,13 @@ func (eb *EventBus) Publish(ctx context.Context, address string, body any, opts 
 // that of the context, and the handler's context ends. When the consumer says
 // no, the error is a *[ReplyError]. When the link to its node ends, Request
 // returns [ErrLinkLost] at once; with [Idempotent] it tries another consumer.
-// Options: [WithHeader], [LocalOnly], [Idempotent].
+// A consumer may answer with a question, which [Message.WantsReply] tells and the
+// caller then answers; see [Message.Request]. Options: [WithHeader], [LocalOnly],
+// [Idempotent].
 func (eb *EventBus) Request(ctx context.Context, address string, body any, opts ...CallOption) (*Message, error) {
+	if c := eb.core; c.caller != nil {
+		return c.intercept(ctx, VerbRequest, address, body, opts, nil)
+	}
 	return eb.core.request(ctx, address, body, opts)
 }
 
@@ -68,7 +82,8 @@ func (eb *EventBus) Consume(address string, h Handler, opts ...ConsumeOption) (*
 
 // Scope returns the same bus with a turn of its own: of the consumers that are
 // registered through it one at a time handles a message, so that what only they
-// use needs no lock. A handler that waits holds up the whole scope.
+// use needs no lock; those of [WithConcurrency] over 1 run beside them. A handler
+// that waits holds up the whole scope.
 func (eb *EventBus) Scope() *EventBus {
 	return &EventBus{core: eb.core, scope: &scope{core: eb.core}}
 }
@@ -100,7 +115,8 @@ func (eb *EventBus) Done() <-chan struct{} { return eb.core.done }
 // Close leaves. It closes all consumers: what they have not handled goes back
 // to its senders, who give it to other consumers. It waits until running
 // handlers have ended, which may still send and request, and until what this
-// node has sent is settled, then says goodbye on all links. Calls return
+// node has sent is settled and the questions that it was asked ([Message.Request])
+// are answered or over, then says goodbye on all links. Calls return
 // [ErrClosed] once the handlers have ended, Consume from the start.
 //
 // Close takes no longer than the drain time, 20 s unless [WithDrainTimeout] says

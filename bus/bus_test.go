@@ -20,7 +20,7 @@ import (
 type point struct{ X, Y int }
 
 func TestBodies(t *testing.T) {
-	both(t, func(t *testing.T, p pair) {
+	everywhere(t, func(t *testing.T, p pair) {
 		consume(t, p.to, "double", bus.Respond(func(_ context.Context, v point) (point, error) { return point{2 * v.X, 2 * v.Y}, nil }).Handle)
 		if got, err := bus.Request[point](t.Context(), p.from, "double", point{1, 2}); err != nil || got != (point{2, 4}) {
 			t.Errorf("JSON: %v, %v", got, err)
@@ -49,7 +49,7 @@ func TestBodies(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	both(t, func(t *testing.T, p pair) {
+	everywhere(t, func(t *testing.T, p pair) {
 		ctx := t.Context()
 		if _, err := p.from.Request(ctx, "nobody", nil); !errors.Is(err, bus.ErrNoConsumer) {
 			t.Errorf("no consumer: %v", err)
@@ -114,7 +114,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestMessage(t *testing.T) {
-	both(t, func(t *testing.T, p pair) {
+	everywhere(t, func(t *testing.T, p pair) {
 		got := make(chan *bus.Message, 1)
 		consume(t, p.to, "a", func(ctx context.Context, m *bus.Message) error {
 			got <- m
@@ -158,7 +158,7 @@ func TestMessage(t *testing.T) {
 
 // Promise 1: at most once and in order, from each sender to each consumer.
 func TestOrder(t *testing.T) {
-	both(t, func(t *testing.T, p pair) {
+	everywhere(t, func(t *testing.T, p pair) {
 		const senders, each = 4, 2000
 		var mu sync.Mutex
 		last, bad := map[int]int{}, 0

@@ -89,5 +89,5 @@ func codecName(codec uint8) string {
 	case codecProto:
 		return "protobuf"
 	}
-	return fmt.Sprint("unknown ", codec)
+	return fmt.Sprint(codec)
 }

@@ -13,11 +13,14 @@ type Consumer struct {
 	core        *core
 	address     string
 	handler     Handler
-	scope       *scope // nil: none
+	scope       *scope // whose turn it takes; nil: none
 	run         func() // work, made once: starting a goroutine with it allocates nothing
-	window      int64
+	window      int32  // at most maxWindow
 	concurrency int32
 	localOnly   bool
+
+	closed bool        // guarded by mu
+	paused atomic.Bool // changed under mu
 
 	// Guarded by core.mu.
 	num     uint32                   // 0: not announced to other nodes
@@ -30,9 +33,8 @@ type Consumer struct {
 	mu     sync.Mutex
 	own    *inbound      // the receiving end of local; nil: nothing has come
 	box    *mailbox      // nil: idle
+	counts *counts       // nil: nothing has come
 	done   chan struct{} // made when asked for
-	closed bool
-	paused atomic.Bool // changed under mu
 }
 
 // consume registers a consumer; announced at once unless the scope is in a Do.
@@ -53,12 +55,15 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if eb.scope != nil && o.concurrency > 1 {
-		return nil, fmt.Errorf("bus: WithConcurrency(%d) for %q in a scope; its consumers take turns", o.concurrency, address)
+	if h = eb.core.wrap(h); h == nil {
+		return nil, fmt.Errorf("bus: an inbound interceptor (WithInbound) made nothing of the handler for %q", address)
 	}
 	c := &Consumer{
-		core: eb.core, address: address, handler: h, scope: eb.scope,
-		window: o.window, concurrency: int32(o.concurrency), localOnly: o.localOnly,
+		core: eb.core, address: address, handler: h,
+		window: int32(o.window), concurrency: int32(o.concurrency), localOnly: o.localOnly,
+	}
+	if c.concurrency == 1 {
+		c.scope = eb.scope
 	}
 	c.run = c.work
 	if eb.scope != nil && eb.scope.stage(c) {
@@ -111,6 +116,9 @@ func (c *core) announceLocked(cn *Consumer) {
 	cn.sibling.Store(r.mine.Load())
 	r.mine.Store(cn)
 	c.addRoute(&cn.local)
+	if c.events.tell != nil {
+		c.events.note(ConsumerOpened{cn.address})
+	}
 	if !cn.localOnly {
 		for l := range c.links {
 			l.announce(cn)
@@ -170,6 +178,7 @@ func (c *core) bury(cn *Consumer) {
 		c.consumers[cn.num] = nil
 		c.free = append(c.free, cn.num)
 	}
+	c.inherit(cn)
 	c.tidy(cn.ring)
 }
 
@@ -212,7 +221,7 @@ func (c *Consumer) closeLocked() (msgs []*Message, first bool) {
 	}
 	msgs = c.box.take(func(*Message) bool { return true })
 	c.restIfIdleLocked()
-	c.doneLocked()
+	c.closedLocked()
 	if c.box.busy() {
 		c.core.retired = append(c.core.retired, c)
 	}
@@ -229,6 +238,15 @@ func (c *Consumer) Done() <-chan struct{} {
 		c.doneLocked()
 	}
 	return c.done
+}
+
+// closedLocked tells that the consumer is closed and its handlers have returned,
+// if that is so: where either comes about.
+func (c *Consumer) closedLocked() {
+	c.doneLocked()
+	if c.core.events.tell != nil && c.ring != nil && !c.box.busy() {
+		c.core.events.note(ConsumerClosed{c.address})
+	}
 }
 
 // doneLocked closes the channel if the time has come.

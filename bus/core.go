@@ -11,7 +11,8 @@ import (
 
 // core is what a bus and its scopes share.
 //
-// Lock order: core.mu, ring.mu, link.mu or Consumer.mu, pending.mu. Of links
+// Lock order: core.mu, ring.mu, link.mu or Consumer.mu, pending.mu, events.mu
+// or books. Of links
 // only leaving takes several at once.
 type core struct {
 	config
@@ -21,10 +22,12 @@ type core struct {
 	pend     pending // requests within this node
 	calls    sync.Pool
 	sparse   sparse
+	events   events
 	pool     pool
 	coarse   coarse
 	assembly budget
 	replies  inbound // where their replies come from
+	caller   Caller  // the outbound interceptors; nil: none
 
 	waiting atomic.Int32 // messages in waiting lists
 	active  atomic.Int64 // consumers that have work
@@ -38,6 +41,9 @@ type core struct {
 	pokes   chan struct{} // of one: what leaving waits for may have come
 	linked  signal        // links, expectations or consumers have changed
 
+	books     sync.Mutex
+	forgotten ledger // of addresses that are not known any more
+
 	mu        sync.Mutex
 	closing   bool
 	self      Peer
@@ -46,6 +52,8 @@ type core struct {
 	consumers []*Consumer // by number, from 1
 	free      []uint32
 	retired   []*Consumer // closed while their handlers ran
+	buried    []*Consumer // whose counters may still change
+	buriedMax int         // when to look through them
 	links     map[*link]struct{}
 	expected  map[uint64]*expectation
 	gossip    gossip
@@ -58,11 +66,13 @@ func newCore(c config) *core {
 		links: map[*link]struct{}{}, expected: map[uint64]*expectation{},
 		leaving: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}), pokes: make(chan struct{}, 1),
 	}
+	b.events.tell, b.events.log = c.tell, c.log
 	b.pool.free.Store(c.memory)
 	b.assembly.free = int64(max(64<<20, 2*c.bodyLimit))
 	b.dir.init()
 	b.pend.init(b, nil)
 	b.replies.consumer = &Consumer{core: b}
+	b.chain()
 	return b
 }
 

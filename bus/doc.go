@@ -31,8 +31,8 @@
 // the handler's return settles a message. Send and Request wait for a consumer
 // with room, first come first served, until their deadline, and return [ErrBusy]
 // then; a body over 64 KiB is waited for until it has left. Publish waits 100 ms
-// at most for room. A reply waits for room in the buffer of its link. Nothing
-// else waits for anything: a slow consumer slows those who send to it.
+// at most for room. A reply, or a question that takes its place ([Message.Request]),
+// waits for room in the buffer of its link. Nothing else waits for anything: a slow consumer slows those who send to it.
 //
 // A window begins with 16 KiB. A message that had to wait says so, and the
 // consumer's node then doubles the window, up to what [WithWindow] says and as
@@ -42,9 +42,9 @@
 // # What runs where
 //
 // A consumer that has work has a goroutine, one with [WithConcurrency] up to as
-// many as it says, and a scope one for all its consumers. A link has two: one
-// reads, the other writes what callers leave to it. The bus has no other
-// goroutine.
+// many as it says, and a scope one for all its others. A link has two: one
+// reads, the other writes what callers leave to it. While something is to be told
+// to the function of [WithEvents], that has one. The bus has no other goroutine.
 //
 // # Limits
 //
@@ -56,7 +56,8 @@
 //	bodies over 64 KiB coming in  64 MiB, at least two of the limit
 //	unwritten bytes of a link     1 MiB and what may not wait: credit, errors, bounces
 //	routes of a node              1,048,576
-//	gossip                        1,024 bytes of address, headers and body
+//	codecs of a bus               250, with names of 64 bytes (WithCodec)
+//	gossip                        1,024 bytes of address, headers, codec's name and body
 //	deadline without a context's  30 s
 //
 // # Memory

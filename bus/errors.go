@@ -37,7 +37,12 @@ var (
 const (
 	CodeFailed = -1 // the handler returned an error that is not a *ReplyError
 	CodePanic  = -2 // the handler panicked
-	CodeBody   = -3 // the handler's type cannot take the body
+	CodeBody   = -3 // the handler's type, or its node's codecs, cannot take the body
+
+	// CodeUnanswered answers a question of [Message.Request] to a requester that
+	// has given up or, as [Request] does, cannot answer; and a request whose reply an
+	// interceptor has dropped.
+	CodeUnanswered = -4
 )
 
 // ReplyError is a consumer's "no": what its handler answered a request with.

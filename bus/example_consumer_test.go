@@ -60,3 +60,25 @@ func ExampleConsumer_Resume() {
 	fmt.Println(<-greeting)
 	// Output: hello, ada
 }
+
+func ExampleEventBus_Addresses() {
+	eb := bus.New(quiet)
+	c, _ := eb.Consume("greet", bus.Respond(func(ctx context.Context, name string) (string, error) {
+		return "hello, " + name, nil
+	}))
+	for _, name := range []string{"ada", "alan"} {
+		bus.Request[string](context.Background(), eb, "greet", name)
+	}
+	c.Pause()
+	eb.Send(context.Background(), "greet", "grace")
+	for _, a := range eb.Addresses() {
+		fmt.Printf("%s: %d consumers, %d paused, %d sent, %d handled, %d wait\n", a.Address, a.Consumers, a.Paused, a.Sent, a.Handled, a.Queued)
+	}
+	eb.Close()
+	for _, a := range eb.Addresses() {
+		fmt.Printf("forgotten: %d sent, %d settled, %d bounced\n", a.Sent, a.Settled, a.Bounced)
+	}
+	// Output:
+	// greet: 1 consumers, 1 paused, 3 sent, 2 handled, 1 wait
+	// forgotten: 3 sent, 2 settled, 1 bounced
+}

@@ -129,12 +129,19 @@ func ExampleWithConcurrency() {
 	// 144 <nil>
 }
 
-// A message that no consumer has handled, and no other can, is shown to the hook.
-func ExampleWithDeadLetter() {
+// A message that no consumer has handled, and no other can, is among the events.
+func ExampleWithEvents() {
 	dead := make(chan struct{})
-	eb := bus.New(quiet, bus.WithDeadLetter(func(d bus.DeadLetter) {
-		fmt.Printf("%s to %s: %v\n", d.Body, d.Address, errors.Is(d.Reason, bus.ErrNoConsumer))
-		close(dead)
+	eb := bus.New(quiet, bus.WithEvents(func(e bus.Event) {
+		switch e := e.(type) {
+		case bus.ConsumerOpened:
+			fmt.Println(e.Address, "is open")
+		case bus.DeadLetter:
+			fmt.Printf("%s to %s: %v\n", e.Body, e.Address, errors.Is(e.Reason, bus.ErrNoConsumer))
+			close(dead)
+		case bus.ConsumerClosed:
+			fmt.Println(e.Address, "is closed")
+		}
 	}))
 	began := make(chan struct{})
 	eb.Consume("orders", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
@@ -148,7 +155,9 @@ func ExampleWithDeadLetter() {
 	<-began // of the first; the second waits
 	fmt.Println(eb.Close())
 	// Output:
+	// orders is open
 	// "pasta" to orders: true
+	// orders is closed
 	// <nil>
 }
 

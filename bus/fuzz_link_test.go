@@ -67,6 +67,11 @@ func linkSeeds(tb testing.TB) [][]byte {
 		{pingFrame, pingFrame, leavingOKFrame},
 		{msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 1000, Body: []byte("x")}), goodbyeFrame},
 		{msgFrame(&wire.Msg{Kind: 2, Route: 1, Id: 1 << 24, TimeLeft: 1000, Headers: []*wire.Header{{Key: "k", Value: "v"}}}), {Kind: &wire.Frame_Cancel{Cancel: &wire.Cancel{Route: 1, Id: 1 << 24}}}},
+		{msgFrame(&wire.Msg{Kind: 2, Route: 1, Id: 7, TimeLeft: 1000, Codec: 3, CodecName: "nobody's"}), msgFrame(&wire.Msg{Kind: 3, Route: 2, Codec: 3}), msgFrame(&wire.Msg{Kind: 1, Route: 1, Codec: 4})},
+		{bounceFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 1, Hops: 1, Codec: 3, CodecName: "nobody's"})},
+		{msgFrame(&wire.Msg{Kind: 2, Route: 1, Id: 7, TimeLeft: 1000, Body: []byte("?")}), {Kind: &wire.Frame_Reply{Reply: &wire.Reply{Id: 1 << 24, Ask: 8, TimeLeft: 1000, Body: []byte("?")}}},
+			{Kind: &wire.Frame_Reply{Reply: &wire.Reply{Id: 1 << 24, Ask: 8, TimeLeft: math.MaxUint64}}}, {Kind: &wire.Frame_Cancel{Cancel: &wire.Cancel{Id: 8}}}, {Kind: &wire.Frame_Cancel{Cancel: &wire.Cancel{Id: 9}}}},
+		{{Kind: &wire.Frame_Reply{Reply: &wire.Reply{Id: 5, Ask: 6, Codec: 3, CodecName: "x"}}}, {Kind: &wire.Frame_Reply{Reply: &wire.Reply{Failed: 1, Id: 5, Ask: 6}}}},
 		{msgFrame(&wire.Msg{Kind: 3, Route: 1, TimeLeft: 1, Skipped: []uint32{2}})},
 		{msgFrame(&wire.Msg{Kind: 3, Route: 1, TimeLeft: math.MaxUint64, Skipped: []uint32{1, 2}})},
 		{msgFrame(&wire.Msg{Kind: 1, Route: 9})},
@@ -136,6 +141,14 @@ func consumeFuzzed(t *testing.T, eb *bus.EventBus) {
 	for range 2 {
 		if _, err := eb.Consume("in", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
 			_ = eb.Publish(ctx, "out", m.Body, bus.NoWait())
+			if string(m.Body) == "?" {
+				ctx, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
+				defer cancel()
+				if a, err := m.Request(ctx, "which?"); err == nil {
+					_, err = a.Request(ctx, a.Body)
+					return err
+				}
+			}
 			return m.Reply(ctx, m.Body)
 		}), bus.WithWindow(1<<10)); err != nil {
 			t.Fatal(err)
@@ -215,7 +228,7 @@ func FuzzGossip(f *testing.F) {
 			case counted == 0 && err == nil && m.Boot == 1: // an echo
 			case counted != 1 || err == nil && m.Boot == 1 && g.Malformed == before.Malformed:
 				t.Fatalf("%x counts as %d: %+v", b, counted, g)
-			case g.Received > before.Received && m.Address == "news":
+			case g.Received > before.Received && m.Address == "news" && m.Codec <= 2: // else this node does not have it
 				toNews++
 			case g.Malformed > before.Malformed && err == nil && m.Address != "" && len(m.Address) <= 255 && m.Seq > 0:
 				t.Fatalf("%v counts as malformed", &m)
@@ -244,4 +257,13 @@ func readFile(tb testing.TB, name string) string {
 		tb.Fatal(err)
 	}
 	return string(b)
+}
+
+func marshalGossip(tb testing.TB, g *wire.Gossip) []byte {
+	tb.Helper()
+	b, err := proto.Marshal(g)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
 }

@@ -54,11 +54,12 @@ func FuzzFrame(f *testing.F) {
 				return uint32(p.head[fKind]) == m.Kind && uint32(p.head[fRoute]) == m.Route && p.head[fID] == m.Id &&
 					p.head[fTimeLeft] == m.TimeLeft && uint32(p.head[fCodec]) == m.Codec && uint32(p.head[fHops]) == m.Hops &&
 					p.head[fStarved] != 0 == m.Starved && bytes.Equal(p.body, m.Body) && sameHeader(p.header, headerOf(m.Headers)) &&
-					sameSkipped(&p, m)
+					string(p.codecName) == m.CodecName && sameSkipped(&p, m)
 			})
 		case *wire.Reply:
 			checkParsed(t, inner, m, &p, err, func() bool {
 				return uint32(p.head[fFailed]) == m.Failed && p.head[fID] == m.Id && uint32(p.head[fCodec]) == m.Codec &&
+					p.head[fAsk] == m.Ask && p.head[fTimeLeft] == m.TimeLeft && string(p.codecName) == m.CodecName &&
 					int64(unzigzag(p.head[fCode])) == m.Code && bytes.Equal(p.body, m.Body) && sameHeader(p.header, headerOf(m.Headers))
 			})
 		case *wire.Credit:

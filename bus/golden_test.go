@@ -64,11 +64,11 @@ func TestGolden(t *testing.T) {
 		}
 		kind, inner := content(t, want)
 		var f frame
-		if err := f.parse(inner); err != nil || kind != c.kind || f.head != c.head || !sameHeader(f.header, c.header) || !bytes.Equal(f.body, c.body) {
+		if err := f.parse(inner); err != nil || kind != c.kind || f.head != c.head || string(f.codecName) != c.codec || !sameHeader(f.header, c.header) || !bytes.Equal(f.body, c.body) {
 			t.Errorf("%s: read as kind %d %v %v %x, %v", c.name, kind, f.head, f.header, f.body, err)
 		}
 	}
-	for name, m := range map[string]proto.Message{"routes": goldenRoutes(), "gossip": goldenGossip()} {
+	for name, m := range map[string]proto.Message{"routes": goldenRoutes(), "gossip": goldenGossip(), "gossip codec": goldenGossipCodec()} {
 		want := frames[name]
 		delete(frames, name)
 		if got := marshal(t, m); !bytes.Equal(got, want) {
@@ -104,4 +104,10 @@ func goldenGossip() *wire.Gossip {
 		Boot: 0x0123456789abcdef, Seq: 1, Sent: 1700000000000, Address: "news", Codec: codecJSON,
 		Headers: []*wire.Header{{Key: "k", Value: "v"}}, Body: []byte(`"hi"`),
 	}
+}
+
+func goldenGossipCodec() *wire.Gossip {
+	g := goldenGossip()
+	g.Codec, g.CodecName = codecNamed, "order"
+	return g
 }

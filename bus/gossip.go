@@ -65,10 +65,11 @@ func (h *heard) mark(seq uint64) (isNew bool, missed int64) {
 
 // publishGossip publishes over the gossip lane, and to this node's consumers.
 func (c *core) publishGossip(address string, o *outgoing) error {
-	if n := len(address) + o.header.size() + len(o.body); n > maxGossip {
+	name := c.codecs.name(o.codec)
+	if n := len(address) + o.header.size() + len(name) + len(o.body); n > maxGossip {
 		return fmt.Errorf("%w: %d bytes of address, headers and body for the gossip lane at %q; the limit is %d", ErrTooLarge, n, address, maxGossip)
 	}
-	g := &wire.Gossip{Sent: uint64(time.Now().UnixMilli()), Address: address, Codec: uint32(o.head[fCodec]), Body: o.body}
+	g := &wire.Gossip{Sent: uint64(time.Now().UnixMilli()), Address: address, Codec: uint32(o.head[fCodec]), CodecName: name, Body: o.body}
 	for k, vs := range o.header {
 		for _, v := range vs {
 			g.Headers = append(g.Headers, &wire.Header{Key: k, Value: v})
@@ -177,6 +178,11 @@ func (c *core) deliverGossip(g *wire.Gossip, header Header, remote bool) {
 	if r == nil {
 		return
 	}
+	codec := c.codecs.find(uint64(g.Codec), []byte(g.CodecName))
+	if codec == codecUnknown {
+		c.undecodable(g.Address, c.nameOf(g.Boot), describeCodec(uint64(g.Codec), []byte(g.CodecName)))
+		return
+	}
 	deadline := c.clock() + int64(defaultTimeout)
 	for cn := r.mine.Load(); cn != nil; cn = cn.sibling.Load() {
 		if remote && cn.localOnly {
@@ -185,7 +191,7 @@ func (c *core) deliverGossip(g *wire.Gossip, header Header, remote bool) {
 		ms := make([]Message, 1)
 		m := &ms[0]
 		m.Body, m.header, m.in, m.id = g.Body, header, nil, g.Boot
-		m.kind, m.codec, m.via, m.deadline = kindPublish, uint8(g.Codec), ViaGossip, deadline
+		m.kind, m.codec, m.via, m.deadline = kindPublish, codec, ViaGossip, deadline
 		m.charge = uint32(messageCost + len(g.Body) + header.size())
 		cn.putGossip(ms)
 	}
@@ -193,9 +199,10 @@ func (c *core) deliverGossip(g *wire.Gossip, header Header, remote bool) {
 
 func (c *Consumer) putGossip(ms []Message) {
 	c.mu.Lock()
-	if c.closed || c.box != nil && c.box.gossiped >= c.window {
+	if c.closed || c.box != nil && c.box.gossiped >= int64(c.window) {
 		c.mu.Unlock()
 		c.core.stats.dropped.Add(1)
+		c.ring.book(rareDropped, 1)
 		return
 	}
 	ms[0].in = c.ownLocked()

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"fmt"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -64,9 +65,15 @@ func Receive[T any](f func(ctx context.Context, body T) error) Handler {
 }
 
 // Request sends body to one consumer of the address and decodes its reply; see
-// [EventBus.Request].
+// [EventBus.Request]. A consumer that asks back (see [Message.Request]) is told
+// with [CodeUnanswered] that nobody answers, and Request returns an error.
 func Request[Resp any](ctx context.Context, eb *EventBus, address string, body any, opts ...CallOption) (Resp, error) {
 	m, err := eb.Request(ctx, address, body, opts...)
+	if err == nil && m.WantsReply() {
+		err = fmt.Errorf("bus: request to %q: the consumer asked back, which bus.Request cannot answer; use EventBus.Request", address)
+		m.fail(errCannotAnswer)
+		m.flush()
+	}
 	if err != nil {
 		var none Resp
 		return none, err
@@ -78,6 +85,9 @@ func Request[Resp any](ctx context.Context, eb *EventBus, address string, body a
 // into a new one.
 func decode[T any](m *Message) (T, error) {
 	var v T
+	if m.codec >= codecOwn { // whose type may be that of a protobuf message
+		return v, m.Decode(&v)
+	}
 	if msg, ok := any(v).(proto.Message); ok {
 		msg = msg.ProtoReflect().New().Interface()
 		return msg.(T), m.Decode(msg)

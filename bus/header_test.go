@@ -202,3 +202,74 @@ func TestErrorLimits(t *testing.T) {
 		}
 	})
 }
+
+// Several values of several keys keep their order, for each key, by every verb, in
+// replies and in questions, small and large, and when they are sent back.
+func TestHeaderValuesKeepTheirOrder(t *testing.T) {
+	const keys, values = 4, 10
+	var with []bus.CallOption
+	want := bus.Header{}
+	for v := range values {
+		for k := range keys {
+			key, value := fmt.Sprint("Key-", k), fmt.Sprint(9-v, k)
+			with = append(with, bus.WithHeader(key, value))
+			want.Add(key, value)
+		}
+	}
+	same := func(t *testing.T, what string, h bus.Header) {
+		t.Helper()
+		if !maps.EqualFunc(h, want, slices.Equal[[]string]) {
+			t.Errorf("%s: %v", what, h)
+		}
+	}
+	both(t, func(t *testing.T, p pair) {
+		got := make(chan bus.Header, 1)
+		h := func(ctx context.Context, m *bus.Message) error {
+			if !m.WantsReply() {
+				got <- m.Header()
+				return nil
+			}
+			same(t, "request", m.Header())
+			a, err := m.Request(ctx, m.Body, with...)
+			if err != nil {
+				return err
+			}
+			same(t, "answer", a.Header())
+			return a.Reply(ctx, a.Body, with...)
+		}
+		block := make(chan struct{})
+		first := consume(t, p.to, "a", func(context.Context, *bus.Message) error { <-block; return nil })
+		for range 2 { // the second is sent back
+			if err := p.from.Send(t.Context(), "a", nil, with...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		consume(t, p.to, "a", h)
+		first.Close()
+		close(block)
+		same(t, "sent back", receive(t, got))
+		for _, size := range []int{0, 100 << 10} {
+			body := make([]byte, size)
+			for verb, call := range map[string]func(context.Context, string, any, ...bus.CallOption) error{"send": p.from.Send, "publish": p.from.Publish} {
+				if err := call(t.Context(), "a", body, with...); err != nil {
+					t.Fatal(err)
+				}
+				same(t, verb, receive(t, got))
+			}
+			q, err := p.from.Request(t.Context(), "a", body, with...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, "question", q.Header())
+			last, err := q.Request(t.Context(), body, with...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, "reply", last.Header())
+		}
+		if err := p.from.Publish(t.Context(), "a", nil, append(with, bus.Gossip())...); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "gossip", receive(t, got))
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 )
 
 // A paused consumer whose messages go, whichever way, is as idle as one that has
@@ -62,5 +63,13 @@ func TestPausedBecomesIdle(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// An idle consumer costs no more than its size class: what it needs only while it
+// has work, or once it has had some, is elsewhere.
+func TestConsumerSize(t *testing.T) {
+	if n := unsafe.Sizeof(Consumer{}); n > 208 {
+		t.Errorf("a consumer takes %d bytes", n)
 	}
 }

@@ -30,6 +30,7 @@ func (c *core) close() error {
 	c.awaitLinks()
 	c.pend.end(func(*call) error { return ErrClosed })
 	c.pend.stop()
+	c.events.await()
 	close(c.done)
 	return c.err
 }
@@ -221,7 +222,7 @@ func (c *core) quiet() bool {
 		return false
 	}
 	for l := range c.links {
-		if l.err == nil && (len(l.bulks.out) > 0 || l.outside > 0 || l.unsettledIn.Load() > 0 || l.pend.n.Load() > 0) {
+		if l.err == nil && (len(l.bulks.out) > 0 || l.outside > 0 || l.unsettledIn.Load() > 0 || l.pend.n.Load() > 0 || len(l.questions) > 0) {
 			return false
 		}
 	}

@@ -250,7 +250,7 @@ func TestLeaveIsBounded(t *testing.T) {
 	t.Run("alone", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var dead []bus.DeadLetter
-			eb := bus.New(quiet, bus.WithDeadLetter(func(d bus.DeadLetter) { dead = append(dead, d) }))
+			eb := bus.New(quiet, deadLetters(func(d bus.DeadLetter) { dead = append(dead, d) }))
 			block := make(chan struct{})
 			consume(t, eb, "a", func(context.Context, *bus.Message) error { <-block; return nil })
 			for i := range 3 {

@@ -74,6 +74,8 @@ type link struct {
 	wrote   int
 	tryOnce func(fd uintptr) bool
 
+	questions map[uint64]*question // that came and are not answered, by id; guarded by mu
+
 	routes  []*route // by the peer's number; written under core.mu, by the reader
 	replied inbound  // where replies come from
 	ups     func()
@@ -121,11 +123,11 @@ func (l *link) post(rt *route, o *outgoing) bool {
 		o.head[fID] = l.pend.add(o.call, rt.num, nil)
 	}
 	if large {
-		l.postBulkLocked(o, []*route{rt}, nil)
+		l.postBulkLocked(o, []*route{rt}, l.core.codecs.field(o.codec))
 		return true
 	}
 	l.bulks.quiet = 0
-	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, nil, len(o.body)), o.body...)
+	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, l.core.codecs.field(o.codec), len(o.body)), o.body...)
 	if !o.flushes || l.raw == nil {
 		l.wakeLocked()
 	}
@@ -363,13 +365,24 @@ func (l *link) reply(ctx context.Context, r *reply) error {
 	if err := l.awaitRoomLocked(ctx, func() bool { return r.now || len(l.buf) < bufferCap }); err != nil {
 		return err
 	}
-	h := head{fID: r.id, fCodec: uint64(r.codec)}
+	h := l.replyHeadLocked(r)
+	l.buf = append(appendFrame(l.buf, frameReply, &h, r.header, l.core.codecs.field(r.codec), len(r.body)), r.body...)
+	l.replies++
+	return nil
+}
+
+// replyHeadLocked returns the numbers of a reply, and notes that an answer to it is
+// waited for if it asks.
+func (l *link) replyHeadLocked(r *reply) head {
+	h := head{fID: r.id, fCodec: wireCodec(r.codec)}
 	if r.failed {
 		h[fFailed], h[fCode] = 1, zigzag(r.code)
 	}
-	l.buf = append(appendFrame(l.buf, frameReply, &h, r.header, nil, len(r.body)), r.body...)
-	l.replies++
-	return nil
+	if r.call != nil {
+		h[fAsk] = l.pend.add(r.call, 0, nil)
+		h[fTimeLeft] = wholeMs(r.call.deadline - l.core.clock())
+	}
+	return h
 }
 
 // awaitRoomLocked waits until there is room for a reply, which room tells.

@@ -53,6 +53,16 @@ func (b *mailbox) begin() *Message {
 	return b.batch[i]
 }
 
+// progress returns how many messages of the batch are begun, and how many are the
+// worker's still to begin.
+func (b *mailbox) progress() (begun, rest int) {
+	n := b.begun.Load()
+	if n&sealed != 0 {
+		return int(n &^ sealed), 0
+	}
+	return int(n), b.taken - int(n)
+}
+
 // handling returns the messages whose handlers run; some of them may have
 // returned meanwhile.
 func (b *mailbox) handling() []*Message {
@@ -196,6 +206,9 @@ func (c *Consumer) openLocked() {
 	if c.box == nil {
 		c.box = mailboxes.Get().(*mailbox)
 	}
+	if c.counts == nil {
+		c.counts = new(counts)
+	}
 }
 
 // wantsWorkerLocked reports whether a worker should start, now that so many
@@ -338,7 +351,7 @@ func (c *Consumer) ranLocked(last *Message) (grant bool) {
 		grant = c.passLocked(last)
 	}
 	if c.closed {
-		c.doneLocked()
+		c.closedLocked()
 	}
 	return grant
 }
@@ -369,6 +382,7 @@ func (c *Consumer) creditLocked() bool {
 // passLocked settles a message of this node's that has left the mailbox. It
 // reports whether credit should be granted.
 func (c *Consumer) passLocked(m *Message) (grant bool) {
+	c.counts[m.fate]++
 	switch {
 	case m.in.link != nil:
 		return false
@@ -399,8 +413,10 @@ func (c *Consumer) handle(m *Message) (dirty *link) {
 func (c *Consumer) over(m *Message) bool {
 	switch core := c.core; {
 	case m.state.Load()&stateEnded != 0:
+		m.fate = fateCanceled
 		core.stats.canceled.Add(1)
 	case core.expired(m.deadline):
+		m.fate = fateExpired
 		core.stats.expired.Add(1)
 	default:
 		return false
@@ -429,6 +445,7 @@ func (c *Consumer) call(m *Message) {
 	defer func() {
 		switch p := recover(); { // a handler's panic does not end the process
 		case p != nil:
+			m.fate = fatePanicked
 			c.core.stats.panics.Add(1)
 			c.core.log.Error("handler panicked", "address", c.address, "peer", m.From(), "err", p, "stack", string(debug.Stack()))
 			m.fail(&ReplyError{Code: CodePanic, Message: "the handler panicked"})
@@ -437,6 +454,7 @@ func (c *Consumer) call(m *Message) {
 			go c.goOn(m) // in place of this one
 		}
 	}()
+	m.fate = fateHandled
 	c.core.stats.handled.Add(1)
 	ctx := (*handlerContext)(m)
 	err := c.handler.Handle(ctx, m)
@@ -445,6 +463,7 @@ func (c *Consumer) call(m *Message) {
 	case err != nil && m.kind == kindRequest:
 		m.fail(err)
 	case err != nil:
+		m.fate = fateFailed
 		c.core.stats.failed.Add(1)
 		c.core.sparse.warn(c.core.log, "handler failed", "address", c.address, "peer", m.From(), "err", err)
 	case m.WantsReply():
@@ -507,7 +526,7 @@ func (c *Consumer) acceptLocked(rt *route, o *outgoing) (start bool) {
 	c.core.stats.local.Add(1)
 	m := newMessage(o.body, o.owned)
 	m.header, m.in, m.deadline, m.charge = o.header, c.ownLocked(), o.due(c.core), uint32(o.cost)
-	m.kind, m.codec, m.hops, m.local = uint8(o.head[fKind]), uint8(o.head[fCodec]), uint8(o.head[fHops]), o.local
+	m.kind, m.codec, m.hops, m.local = uint8(o.head[fKind]), o.codec, uint8(o.head[fHops]), o.local
 	if o.call != nil {
 		m.id = c.core.pend.add(o.call, 0, m)
 	}

@@ -56,7 +56,8 @@ type Message struct {
 	codec    uint8
 	hops     uint8
 	via      Via
-	local    bool // it must stay on this node
+	local    bool  // it must stay on this node
+	fate     uint8 // what became of it; of the consumer's worker
 }
 
 // Bits of a message's state.
@@ -82,7 +83,8 @@ func (m *Message) set(bits, mask uint32) bool {
 	}
 }
 
-// Address returns the address that the message was sent to; "" for a reply.
+// Address returns the address that the message was sent to; "" for a reply, also
+// for one that asks back.
 func (m *Message) Address() string {
 	if m.in.consumer == nil {
 		return ""
@@ -106,8 +108,8 @@ func (m *Message) From() string {
 // Via says which way the message came.
 func (m *Message) Via() Via { return m.via }
 
-// WantsReply reports whether the message is a request that has not been
-// answered.
+// WantsReply reports whether the message is a request, or a reply that asks back
+// (see [Message.Request]), that has not been answered.
 func (m *Message) WantsReply() bool {
 	return m.kind == kindRequest && m.state.Load()&stateAnswered == 0
 }
@@ -119,11 +121,17 @@ func (m *Message) Rerouted() bool { return m.hops > 0 }
 
 // Decode decodes the body into what v points to: a JSON body as
 // [encoding/json.Unmarshal] does, a protobuf body into a [proto.Message], and
-// one of bytes into a *[]byte, which then shares the message's memory. An empty
-// body leaves v as it is. Other pairs are an error.
+// one of bytes into a *[]byte, which then shares the message's memory, and one of
+// a codec as [WithCodec] says. An empty body leaves v as it is. Other pairs are an
+// error.
 //
 // [proto.Message]: https://pkg.go.dev/google.golang.org/protobuf/proto#Message
-func (m *Message) Decode(v any) error { return decodeBody(m.Body, m.codec, v) }
+func (m *Message) Decode(v any) error {
+	if m.codec >= codecOwn {
+		return m.in.core().codecs.decode(m.Body, m.codec, v)
+	}
+	return decodeBody(m.Body, m.codec, v)
+}
 
 var (
 	errNoRequest = errors.New("bus: the message is not a request")
@@ -134,7 +142,9 @@ var (
 // be reused when Reply returns. Reply may wait, until ctx ends, for room in the
 // buffer of a link whose other side is slow to read. It is an error if the
 // message is no request or has been answered; [ErrLinkLost] says that the
-// requester's node is no longer linked. The only option is [WithHeader].
+// requester's node is no longer linked. A question of [Message.Request] is
+// answered in the same way; when its asker has given up, or its deadline is over,
+// the error matches that of a context. The only option is [WithHeader].
 func (m *Message) Reply(ctx context.Context, body any, opts ...CallOption) error {
 	if err := m.reply(ctx, body, opts); err != nil {
 		return err
@@ -151,29 +161,55 @@ func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error 
 	if m.kind != kindRequest {
 		return errNoRequest
 	}
-	r := reply{id: m.id}
-	var err error
-	if r.body, r.codec, err = encode(body); err != nil {
+	if c := m.in.core(); c.caller != nil {
+		_, err := c.intercept(ctx, VerbReply, m.Address(), body, opts, m)
 		return err
 	}
+	return m.replyDirect(ctx, body, opts)
+}
+
+// replyDirect is what is left of a reply behind the interceptors.
+func (m *Message) replyDirect(ctx context.Context, body any, opts []CallOption) error {
+	var r reply
+	if err := m.encodeReply(&r, verbReply, body, opts); err != nil {
+		return err
+	}
+	return m.give(ctx, &r)
+}
+
+// encodeReply fills in r for a call. It reports an error for what is wrong with
+// the call's arguments.
+func (m *Message) encodeReply(r *reply, verb string, body any, opts []CallOption) (err error) {
+	c := m.in.core()
+	r.id = m.id
+	if r.body, r.codec, err = c.codecs.encode(body); err != nil {
+		return err
+	}
+	r.shared = isShared(r.codec)
 	if len(opts) > 0 {
-		o, err := collect(verbReply, opts)
+		o, err := collect(verb, opts)
 		if err != nil {
 			return err
 		}
 		r.header = o.header
 	}
-	if err := m.in.core().checkSize("the reply to a request at", m.in.consumer.address, r.header, r.body); err != nil {
+	return c.checkSize("the reply to a request at", m.Address(), r.header, r.body)
+}
+
+// give answers the request with r, unless it has been answered.
+func (m *Message) give(ctx context.Context, r *reply) error {
+	if err := m.questionEnded(); err != nil {
 		return err
 	}
 	if !m.set(stateAnswered, stateAnswered) {
 		return errAnswered
 	}
-	_, r.shared = body.([]byte)
-	err = m.in.reply(ctx, &r)
+	err := m.in.reply(ctx, r)
 	if errors.Is(err, ErrBusy) || errors.Is(err, ErrTooLarge) {
 		m.state.And(^uint32(stateAnswered)) // it may be tried again
+		return err
 	}
+	m.answered()
 	return err
 }
 
@@ -198,6 +234,7 @@ func (m *Message) fail(err error) {
 		return
 	}
 	_ = m.in.reply(context.Background(), &reply{id: m.id, failed: true, now: true, code: e.Code, body: []byte(text)})
+	m.answered()
 }
 
 // reply is a reply or an error on its way to the requester.
@@ -208,8 +245,9 @@ type reply struct {
 	header Header
 	body   []byte
 	codec  uint8
-	shared bool // the body's memory is the caller's
-	now    bool // it does not wait for room
+	shared bool  // the body's memory is the caller's
+	now    bool  // it does not wait for room
+	call   *call // of one that asks: who waits for its answer
 }
 
 // Limits of what goes over a link. They bound a frame, and so what a peer can

@@ -10,11 +10,14 @@ import (
 type Option interface{ apply(*config) }
 
 type config struct {
-	log        *slog.Logger
-	drain      time.Duration
-	memory     int64
-	bodyLimit  int
-	deadLetter func(DeadLetter)
+	log       *slog.Logger
+	drain     time.Duration
+	memory    int64
+	bodyLimit int
+	tell      func(Event)
+	codecs    codecs
+	inbound   []func(Handler) Handler
+	outbound  []func(Caller) Caller
 }
 
 type optionFunc func(*config)
@@ -50,14 +53,18 @@ func WithBodyLimit(bytes int) Option {
 	return optionFunc(func(c *config) { c.bodyLimit = min(max(bytes, chunked), 1<<30) })
 }
 
-// WithDeadLetter sets a hook that is shown each message that this node sent, or
-// had been sent back, and that could not be placed with any consumer by its
-// deadline. It must not block, and may be called from several goroutines.
-func WithDeadLetter(f func(DeadLetter)) Option {
-	return optionFunc(func(c *config) { c.deadLetter = f })
+// WithEvents has f called with each [Event] of the bus: one at a time, in the
+// order in which they happened, on a goroutine of the bus's own, so that f needs
+// no lock. Nothing waits for it but Close, for a second at most, so messages may be
+// handled before f learns of what made them possible. f may call the bus; it
+// should return soon, as later events wait: 4,096 of them, and 4 MiB of dead
+// letters, beyond which they are counted as [EventsMissed]. A panic of f is logged.
+// The last WithEvents holds; nil means that nobody wants to know.
+func WithEvents(f func(Event)) Option {
+	return optionFunc(func(c *config) { c.tell = f })
 }
 
-// CallOption modifies one Send, Publish, Request or Reply. An option that does
+// CallOption modifies one Send, Publish, Request, Reply or Message.Request. An option that does
 // not fit the verb is an error of the call.
 type CallOption interface{ applyCall(*callOptions) }
 
@@ -79,6 +86,7 @@ const (
 	verbPublish = "Publish"
 	verbRequest = "Request"
 	verbReply   = "Reply"
+	verbAsk     = "Message.Request"
 )
 
 // check says which option does not fit the verb.
@@ -92,7 +100,7 @@ func (o *callOptions) check(verb string) error {
 		{o.idempotent, "Idempotent", "Request", verb == verbRequest},
 		{o.gossip, "Gossip", "Publish", verb == verbPublish},
 		{o.noWait, "NoWait", "Publish", verb == verbPublish},
-		{o.localOnly, "LocalOnly", "Send, Publish and Request", verb != verbReply},
+		{o.localOnly, "LocalOnly", "Send, Publish and Request", verb != verbReply && verb != verbAsk},
 		{o.gossip && o.localOnly, "Gossip with LocalOnly", "nothing", false},
 	} {
 		if c.set && !c.fits {
@@ -170,12 +178,16 @@ func WithWindow(bytes int) ConsumeOption {
 	return consumeOption(func(o *consumeOptions) { o.window = int64(bytes) })
 }
 
-// WithConcurrency lets the consumer handle up to n messages at once. Their
-// order is then that in which they are started. In a scope it is an error: the
-// consumers of a scope take turns.
-func WithConcurrency(n int) ConsumeOption {
-	return consumeOption(func(o *consumeOptions) { o.concurrency = n })
-}
+// ConcurrencyOption is how many messages a consumer handles at once.
+type ConcurrencyOption int
+
+func (n ConcurrencyOption) applyConsume(o *consumeOptions) { o.concurrency = int(n) }
+
+// WithConcurrency lets the consumer handle up to n messages at once; the default
+// is 1. Their order is then that in which they are started. In a scope, a
+// consumer with n over 1 takes no turn: its handlers run beside the others, and
+// take the turn by [EventBus.Do] where they need it.
+func WithConcurrency(n int) ConcurrencyOption { return ConcurrencyOption(n) }
 
 func (o *consumeOptions) check() error {
 	if o.window < 1<<10 || o.window > 64<<20 {

@@ -147,16 +147,6 @@ func TestOptionsOfConsume(t *testing.T) {
 			cn.Close()
 		}
 	}
-	scope := eb.Scope()
-	if _, err := scope.Consume("a", bus.HandlerFunc(nothing), bus.WithConcurrency(2)); err == nil || !strings.Contains(err.Error(), "WithConcurrency(2)") {
-		t.Errorf("concurrency in a scope: %v", err)
-	}
-	if _, err := scope.Consume("a", bus.HandlerFunc(nothing), bus.WithConcurrency(1)); err != nil {
-		t.Errorf("concurrency of one in a scope: %v", err)
-	}
-	if err := eb.Send(t.Context(), "a", nil); err != nil {
-		t.Error(err)
-	}
 }
 
 // Addresses are text of 1 to 255 bytes, whatever else is in it, for all verbs.

@@ -350,8 +350,8 @@ func TestDeadlineWhilePaused(t *testing.T) {
 		want error
 		gave bool
 	}{
-		"request's deadline": {call: ask, end: inASecond, want: context.DeadlineExceeded},
-		"request given up":   {call: ask, end: givenUp, want: context.Canceled, gave: true},
+		"request's deadline": {call: askOnce, end: inASecond, want: context.DeadlineExceeded},
+		"request given up":   {call: askOnce, end: givenUp, want: context.Canceled, gave: true},
 		"send's deadline":    {call: tell, end: inASecond},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -388,7 +388,7 @@ func TestDeadlineWhilePaused(t *testing.T) {
 	}
 }
 
-func ask(ctx context.Context, eb *bus.EventBus) error {
+func askOnce(ctx context.Context, eb *bus.EventBus) error {
 	_, err := eb.Request(ctx, "a", nil)
 	return err
 }

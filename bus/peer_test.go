@@ -177,10 +177,10 @@ func TestBadRoutesLeaveNoGhost(t *testing.T) {
 func TestHopLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dead []string
-		p := playPeer(t, bus.WithDeadLetter(func(d bus.DeadLetter) { dead = append(dead, d.Reason.Error()) }))
+		p := playPeer(t, deadLetters(func(d bus.DeadLetter) { dead = append(dead, d.Reason.Error()) }))
 		p.say(routesFrame(1, true, nil, out(1, 1<<10)))
 		back := &wire.Msg{Kind: 1, Route: 1, TimeLeft: 5000}
-		for hops := uint32(1); hops <= 17; hops++ {
+		for hops := uint32(1); hops <= 201; hops++ {
 			if hops == 1 {
 				if err := p.eb.Send(t.Context(), "out", nil); err != nil {
 					t.Fatal(err)
@@ -193,7 +193,7 @@ func TestHopLimit(t *testing.T) {
 			back.Hops = hops
 			p.say(bounceFrame(back))
 		}
-		if len(dead) != 1 || !strings.Contains(dead[0], "16 times") {
+		if len(dead) != 1 || !strings.Contains(dead[0], "200 times") {
 			t.Errorf("dead letters: %q", dead)
 		}
 	})

@@ -114,7 +114,8 @@ func (p *pending) init(c *core, l *link) {
 	p.core, p.link, p.next = c, l, math.MaxInt64
 }
 
-// add registers a call that goes to consumer num, or to one of this node as m.
+// add registers a call that goes to consumer num, to one of this node as m, or,
+// with neither, in answer to a request.
 func (p *pending) add(c *call, num uint32, m *Message) uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()

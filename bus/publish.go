@@ -137,10 +137,13 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 	}
 	if credit := c.creditLocked(); rt.stalled || !credit {
 		wait := !rt.stalled && !last
-		rt.stalled = !wait
+		if !wait && !rt.stalled {
+			rt.stall()
+		}
 		c.mu.Unlock()
 		if !wait {
 			c.core.stats.skipped.Add(1)
+			rt.ring.book(rareSkipped, 1)
 		}
 		return !wait
 	}
@@ -181,6 +184,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 		}
 	}
 	l.core.stats.skipped.Add(uint64(skip))
+	r.book(rareSkipped, skip)
 	if charge > 0 {
 		l.appendPublish(o, routes, charge, skip)
 	} else if !full {
@@ -192,11 +196,25 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 // takesPublish reports whether the route has room for a publish now.
 func (rt *route) takesPublish() bool { return rt.credit() > 0 && !rt.stalled && rt.bulks == 0 }
 
+// stall notes that a publish has waited for the route in vain.
+func (rt *route) stall() {
+	rt.stalled = true
+	c := rt.ring.core
+	if c.events.tell == nil {
+		return
+	}
+	lags := ConsumerLags{Address: rt.ring.address}
+	if rt.link != nil {
+		lags.Peer = rt.link.peer
+	}
+	c.events.note(lags)
+}
+
 // stall marks the routes without room, which were waited for in vain.
 func (l *link) stall(routes []*route) {
 	for _, rt := range routes {
-		if rt.link == l && !rt.removed && !rt.takesPublish() {
-			rt.stalled = true
+		if rt.link == l && !rt.removed && !rt.takesPublish() && !rt.stalled {
+			rt.stall()
 		}
 	}
 }
@@ -215,7 +233,12 @@ func (l *link) appendPublish(o *outgoing, routes []*route, charge, skip int) {
 	}
 	if len(skipped) > maxSkipped { // more than a frame holds: the others must do without it
 		l.core.stats.skipped.Add(uint64(charge))
+		routes[0].ring.book(rareSkipped, charge)
 		return
+	}
+	rest := l.core.codecs.field(o.codec)
+	if len(skipped) > 0 {
+		rest = append(appendSkipped(nil, skipped), rest...)
 	}
 	large := len(o.body) > chunked
 	var charged []*route // of a large one, which holds them up
@@ -235,10 +258,10 @@ func (l *link) appendPublish(o *outgoing, routes []*route, charge, skip int) {
 	l.outside += int64(charge)
 	l.sent += int64(charge)
 	if large {
-		l.postBulkLocked(o, charged, skipped)
+		l.postBulkLocked(o, charged, rest)
 		return
 	}
 	l.bulks.quiet = 0
-	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, skipped, len(o.body)), o.body...)
+	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, rest, len(o.body)), o.body...)
 	l.wakeLocked()
 }

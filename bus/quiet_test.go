@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +17,40 @@ func isQuiet(c *core) bool {
 		defer l.mu.Unlock()
 	}
 	return c.quiet()
+}
+
+// A question that comes when its requester has just given up, and is still in the
+// table, is answered at once.
+func TestQuestionBetweenGivingUpAndWithdrawing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := linkTwo(t)
+		mustConsume(t, b, "x", func(ctx context.Context, m *Message) error {
+			_, err := m.Request(context.Background(), nil)
+			var no *ReplyError
+			if !errors.As(err, &no) || no.Code != CodeUnanswered {
+				t.Errorf("the asker got %v", err)
+			}
+			return nil
+		})
+		synctest.Wait()
+		c := a.core
+		var o outgoing
+		if _, err := c.prepare(t.Context(), &o, verbRequest, kindRequest, "x", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		o.call = c.newCall(o.due(c))
+		o.call.ended.Store(true) // which withdraw would follow
+		if rt, _ := o.ring.try(&o); rt == nil {
+			t.Fatal("no route took it")
+		}
+		begin := time.Now()
+		synctest.Wait()
+		time.Sleep(payDelay) // for its credit
+		synctest.Wait()
+		if s := b.Stats(); s.Handled != 1 || time.Since(begin) > payDelay || !isQuiet(a.core) {
+			t.Errorf("%+v", s)
+		}
+	})
 }
 
 // A bus does not say goodbye before what it has sent is settled, and what it has

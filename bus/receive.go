@@ -45,6 +45,13 @@ func (r *reader) message(f *frame, owned bool) error {
 	if err := r.to.take(int64(cost), f.head[fStarved] != 0); err != nil {
 		return err
 	}
+	if f.head[fCodec] >= codecNamed {
+		if e := r.entry(f, int64(cost)); e.codec == codecUnknown {
+			r.unsettledIn.Add(1)
+			r.refuse(r.to, &e, f)
+			return nil
+		}
+	}
 	e := &r.run[r.n]
 	*e = r.entry(f, int64(cost))
 	if e.extra = !small || f.header != nil; e.extra {
@@ -153,7 +160,7 @@ func (e *entry) message(m *Message, in *inbound) {
 func (r *reader) entry(f *frame, cost int64) entry {
 	return entry{
 		id: f.head[fID], deadline: r.deadline(f), cost: uint32(cost), size: int32(len(f.body)),
-		kind: uint8(f.head[fKind]), codec: uint8(f.head[fCodec]), hops: uint8(f.head[fHops]),
+		kind: uint8(f.head[fKind]), codec: r.core.codecs.number(f), hops: uint8(f.head[fHops]),
 	}
 }
 
@@ -199,16 +206,20 @@ func (r *reader) gotPublish(f *frame, owned bool) error {
 		r.unsettledIn.Add(1)
 	}
 	e := r.entry(f, cost)
-	e.fanOut(ins, extra{f.header, body})
+	r.fanOut(&e, f, ins, body)
 	return nil
 }
 
 // fanOut gives a message to several consumers, which share its body.
-func (e *entry) fanOut(ins []*inbound, x extra) {
+func (r *reader) fanOut(e *entry, f *frame, ins []*inbound, body []byte) {
 	for _, in := range ins {
+		if e.codec == codecUnknown {
+			r.refuse(in, e, f)
+			continue
+		}
 		ms := make([]Message, 1)
 		e.message(&ms[0], in)
-		ms[0].header, ms[0].Body = x.header, x.body
+		ms[0].header, ms[0].Body = f.header, body
 		in.put(ms)
 	}
 }

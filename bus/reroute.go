@@ -8,18 +8,10 @@ import (
 	"time"
 )
 
-// DeadLetter is a message that was sent back and could not be placed with
-// another consumer.
-type DeadLetter struct {
-	Address string
-	Header  Header
-	Body    []byte // as encoded
-	Request bool   // whether it was a request, whose caller has got the reason as its error
-	Reason  error
-}
-
-// maxHops is a fuse: a message is not sent back more often.
-const maxHops = 16
+// maxHops is a fuse: a message is not sent back more often. Where consumers come
+// and go all the time a message may meet one that closes many times in a row, each
+// time by chance, so the fuse is far from that.
+const maxHops = 200
 
 // reroute gives a message that was sent back to another consumer of the
 // address, or lets it wait for one at the head of the line, behind those that
@@ -27,6 +19,7 @@ const maxHops = 16
 func (c *core) reroute(address string, o *outgoing) {
 	c.stats.rerouted.Add(1)
 	if o.head[fHops] > maxHops {
+		c.bookAt(address, rareRerouted)
 		c.dead(address, o, fmt.Errorf("%w of %q kept it: it was sent back %d times", ErrNoConsumer, address, maxHops))
 		return
 	}
@@ -38,6 +31,7 @@ func (c *core) reroute(address string, o *outgoing) {
 	c.mu.Unlock()
 	reason := r.takeBackLocked(o, time.Duration(left))
 	r.mu.Unlock()
+	r.book(rareRerouted, 1)
 	if reason != nil {
 		c.dead(address, o, reason)
 		c.forget(r)
@@ -80,16 +74,17 @@ func (c *call) waits(r *ring, w *waiter) {
 	c.in, c.ring, c.w = nil, r, w
 }
 
-// dead counts a message that cannot be placed, tells the hook, and answers the
+// dead counts a message that cannot be placed, tells of it, and answers the
 // request if it is one.
 func (c *core) dead(address string, o *outgoing, reason error) {
 	c.stats.deadLetters.Add(1)
+	c.bookAt(address, rareDeadLetter)
 	if o.call != nil {
 		o.call.answer(answer{err: reason})
 	}
 	c.sparse.warn(c.log, "dead letter", "address", address, "err", reason)
-	if c.deadLetter != nil {
-		c.deadLetter(DeadLetter{Address: address, Header: o.header, Body: o.body, Request: o.head[fKind] == kindRequest, Reason: reason})
+	if c.events.tell != nil {
+		c.events.note(DeadLetter{Address: address, Header: o.header, Body: o.body, Request: o.head[fKind] == kindRequest, Reason: reason})
 	}
 }
 
@@ -120,5 +115,6 @@ func (c *core) endWaiting(why func(*ring) error) {
 				c.dead(r.address, &w.o, reason)
 			}
 		}
+		c.forget(r)
 	}
 }

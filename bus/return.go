@@ -12,15 +12,29 @@ import (
 // buffer.
 func (l *link) gotReply(f *frame, owned bool) {
 	c := l.pend.take(f.head[fID])
+	ask := f.head[fAsk]
 	if c == nil { // it has ended
 		l.core.stats.lateReplies.Add(1)
+		l.notAnswered(ask, errGone)
 		return
 	}
 	r := reply{
 		failed: f.head[fFailed] != 0, code: unzigzag(f.head[fCode]), header: f.header,
-		body: f.body, codec: uint8(f.head[fCodec]), shared: !owned,
+		body: f.body, codec: l.core.codecs.number(f), shared: !owned,
 	}
-	c.answer(l.core.answerOf(&l.replied, &r, ViaLink))
+	a := l.core.answerOf(&l.replied, &r, ViaLink)
+	switch {
+	case r.codec == codecUnknown:
+		codec := describeCodec(f.head[fCodec], f.codecName)
+		a = answer{err: fmt.Errorf("bus: the reply from %s is encoded by %s, which this node does not have (WithCodec)", l.peer.Name, codec)}
+		l.notAnswered(ask, l.core.noCodec("the question", codec))
+	case ask != 0 && a.err == nil:
+		l.asked(a.m, ask, l.core.clock()+int64(min(f.head[fTimeLeft], 1<<40))*1e6)
+	}
+	if !c.answer(a) && a.m != nil {
+		a.m.fail(errGone) // nothing, unless it asks
+		l.soon()
+	}
 	l.core.poke()
 }
 
@@ -96,6 +110,9 @@ func (l *link) gotBounce(f *frame, owned bool) error {
 	if !owned {
 		o.body = slices.Clone(f.body)
 	}
+	if o.codec = l.core.codecs.number(f); o.codec == codecUnknown {
+		return fmt.Errorf("%w: bounce of route %d with %s, which this node cannot have used", errMalformed, f.head[fRoute], describeCodec(f.head[fCodec], f.codecName))
+	}
 	o.head[fKind], o.head[fCodec], o.head[fHops] = f.head[fKind], f.head[fCodec], f.head[fHops]
 	ended := false
 	if f.head[fKind] == kindRequest {
@@ -109,12 +126,17 @@ func (l *link) gotBounce(f *frame, owned bool) error {
 	if err := l.settled(rt, uint64(cost), 1, 0); err != nil {
 		return err
 	}
+	rt.ring.book(rareBounced, 1)
 	l.core.poke()
 	return nil
 }
 
 // gotCancel ends the context of a request's handler, or its turn in the mailbox.
 func (l *link) gotCancel(f *frame) {
+	if f.head[fRoute] == 0 {
+		l.questionOver(f.head[fID], stateCanceled)
+		return
+	}
 	l.mu.Lock()
 	in := l.inLocked(uint32(min(f.head[fRoute], maxRoutes)))
 	l.mu.Unlock()

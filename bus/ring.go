@@ -22,6 +22,8 @@ type ring struct {
 	mu   sync.Mutex
 	line *line // nil: nobody waits
 	gone bool  // no longer in the directory
+
+	past *ledger // guarded by core.books; nil: nothing is in it
 }
 
 // line is what waits at a ring.
@@ -48,6 +50,7 @@ type route struct {
 	window    int64  // bytes that may be unsettled; a message may start while fewer are
 	used      int64  // bytes sent that have come back neither as credit nor as a bounce
 	unsettled int64  // messages
+	settled   int64  // messages, since the route was made
 	num       uint32 // at the node it is on; never changed
 	bulks     int32  // large messages that are not wholly written: others wait behind them
 	removed   bool
@@ -66,6 +69,7 @@ func (rt *route) charge(cost int64) {
 func (rt *route) settle(bytes, messages int64) {
 	rt.used -= bytes
 	rt.unsettled -= messages
+	rt.settled += messages
 	if rt.credit() >= rt.window/2 {
 		rt.stalled = false
 	}
@@ -261,4 +265,5 @@ func (c *core) tidy(r *ring) {
 	}
 	r.gone = true
 	c.dir.remove(r)
+	r.forgetBook()
 }

@@ -103,6 +103,9 @@ func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
 	for uint64(len(l.routes)) <= uint64(a.Number) {
 		l.routes = append(l.routes, nil)
 	}
+	if old := l.routes[a.Number]; old != nil {
+		old.bookLocked()
+	}
 	rt := &route{ring: l.core.ringOf(a.Address), link: l, num: a.Number, window: int64(a.Window)}
 	l.routes[a.Number] = rt
 	return rt, nil

@@ -116,3 +116,46 @@ func TestContextOfDo(t *testing.T) {
 		}
 	})
 }
+
+// A consumer of more than one message at once takes no turn, may take it by Do,
+// and is announced with the others of the Do that registers it.
+func TestConcurrencyInScope(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eb := bus.New(quiet)
+		defer eb.Close()
+		s := eb.Scope()
+		const n = 3
+		all := make(chan struct{}, n)
+		turns := 0 // guarded by the turn
+		err := s.Do(t.Context(), func(ctx context.Context) error {
+			_, err := s.Consume("beside", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
+				all <- struct{}{}
+				return s.Do(ctx, func(context.Context) error { turns++; return nil })
+			}), bus.WithConcurrency(n))
+			if err := eb.Send(ctx, "beside", nil); !errors.Is(err, bus.ErrNoConsumer) {
+				t.Errorf("before Do ended: %v", err)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Do(t.Context(), func(context.Context) error {
+			for range n {
+				if err := eb.Send(t.Context(), "beside", nil); err != nil {
+					t.Error(err)
+				}
+			}
+			for range n { // while somebody else holds the turn
+				<-all
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if turns != n {
+			t.Errorf("%d turns; want %d", turns, n)
+		}
+	})
+}

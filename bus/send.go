@@ -19,6 +19,7 @@ type outgoing struct {
 	call     *call      // of a request
 	turn     turn       // that the sender holds
 	local    bool       // it must stay on this node
+	codec    uint8      // of the body
 	ring     *ring      // as prepare found it
 	flushes  bool       // whoever posts it flushes the link
 	done     chan error // of a large body: see bulkOut
@@ -64,17 +65,16 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 		}
 		o.header, o.local = set.header, set.localOnly
 	}
-	b, codec, err := encode(body)
+	b, codec, err := c.codecs.encode(body)
 	if err != nil {
 		return nil, err
 	}
 	if err := c.checkSize("a message to", address, o.header, b); err != nil {
 		return nil, err
 	}
-	_, shared := body.([]byte)
-	o.body, o.owned = b, !shared
+	o.body, o.owned, o.codec = b, !isShared(codec), codec
 	o.cost = int64(messageCost + len(b) + o.header.size())
-	o.head[fKind], o.head[fCodec] = kind, uint64(codec)
+	o.head[fKind], o.head[fCodec] = kind, wireCodec(codec)
 	o.setDeadline(ctx, c)
 	o.turn = turnOf(ctx)
 	return set, nil
@@ -144,19 +144,28 @@ func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, 
 	if rt.link != nil {
 		rt.link.flushRequest()
 	}
-	select {
-	case a := <-call.ch:
-		c.freeCall(call)
+	if a, ok := c.await(ctx, call); ok {
 		return a.result(address)
+	}
+	return nil, fmt.Errorf("bus: request to %q: %w", address, ctx.Err())
+}
+
+// await waits for the answer of a call. It reports false if ctx has ended first:
+// then nobody waits any more, and the other side is told.
+func (c *core) await(ctx context.Context, call *call) (a answer, ok bool) {
+	select {
+	case a = <-call.ch:
+		c.freeCall(call)
+		return a, true
 	case <-ctx.Done():
 	}
 	if !call.ended.CompareAndSwap(false, true) { // the answer is there
-		a := <-call.ch
+		a = <-call.ch
 		c.freeCall(call)
-		return a.result(address)
+		return a, true
 	}
 	call.withdraw()
-	return nil, fmt.Errorf("bus: request to %q: %w", address, ctx.Err())
+	return answer{}, false
 }
 
 // post delivers a message and returns when all of it is written, to the link's

@@ -84,6 +84,9 @@ func (c *core) linkUp(l *link) {
 	l.mu.Lock()
 	first := !l.up
 	l.up = true
+	if first {
+		c.events.note(PeerUp{l.peer})
+	}
 	l.mu.Unlock()
 	if !first {
 		return
@@ -153,9 +156,16 @@ func (c *core) removeLink(l *link, err error) {
 	delete(c.links, l)
 	l.mu.Lock()
 	l.endBulksLocked()
+	l.endQuestionsLocked()
 	c.stats.unknown.Add(uint64(l.outside))
 	c.stats.linkSent.Add(uint64(l.sent))
 	l.outside, l.sent = 0, 0
+	for _, rt := range l.routes {
+		if rt != nil {
+			rt.bookLocked()
+			rt.ring.book(rareUnknown, int(rt.unsettled))
+		}
+	}
 	ins, blocked := l.ins, l.blocked
 	l.ins, l.blocked, l.owing = nil, nil, nil
 	if l.payTimer != nil {
@@ -178,6 +188,11 @@ func (c *core) removeLink(l *link, err error) {
 	c.linked.fire()
 	c.poke()
 	if wasUp {
+		down := PeerDown{Peer: l.peer, Err: err}
+		if errors.Is(err, errGoodbye) {
+			down.Err = nil
+		}
+		c.events.note(down)
 		c.log.Debug("link ended", "peer", l.peer.String(), "err", err)
 	}
 }
@@ -193,6 +208,7 @@ func (c *core) cutOff(in *inbound) {
 		in.giveBack()
 	}
 	c.stats.cutOff.Add(uint64(len(dropped)))
+	cn.ring.book(rareCutOff, len(dropped))
 	if in.removing && !in.freed {
 		in.freed = true
 		if cn.pins--; cn.pins == 0 {

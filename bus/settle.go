@@ -149,13 +149,17 @@ func (in *inbound) reply(ctx context.Context, r *reply) error {
 		return in.link.reply(ctx, r)
 	}
 	c := in.consumer.core
+	defer c.poke()
 	call := c.pend.take(r.id)
 	if call == nil {
 		c.stats.lateReplies.Add(1)
-		return nil
 	}
-	defer c.poke()
-	call.answer(c.answerOf(&c.replies, r, ViaLocal))
+	if r.call != nil {
+		return c.askLocal(call, r)
+	}
+	if call != nil {
+		call.answer(c.answerOf(&c.replies, r, ViaLocal))
+	}
 	return nil
 }
 
@@ -166,6 +170,7 @@ func (c *core) sendBack(msgs []*Message) {
 		switch {
 		case m.via == ViaGossip:
 			c.stats.dropped.Add(1)
+			m.in.consumer.ring.book(rareDropped, 1)
 		case m.in.link == nil:
 			c.takeBack(m)
 		}
@@ -182,11 +187,14 @@ func (c *core) takeBack(m *Message) {
 	if m.kind == kindPublish {
 		c.stats.dropped.Add(1)
 		c.stats.settled.Add(1)
+		cn.ring.book(rareDropped, 1)
 		return
 	}
 	c.stats.bounced.Add(1)
+	cn.ring.book(rareBounced, 1)
 	o := outgoing{header: m.header, body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, local: m.local}
-	o.head[fKind], o.head[fCodec], o.head[fHops] = uint64(m.kind), uint64(m.codec), uint64(m.hops)+1
+	o.codec = m.codec
+	o.head[fKind], o.head[fCodec], o.head[fHops] = uint64(m.kind), wireCodec(m.codec), uint64(m.hops)+1
 	if m.kind == kindRequest {
 		if o.call = c.pend.take(m.id); o.call == nil {
 			return // it has ended
@@ -219,14 +227,16 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	switch m.kind {
 	case kindPublish:
 		l.core.stats.dropped.Add(1)
+		m.in.consumer.ring.book(rareDropped, 1)
 		l.frameLocked(frameCredit, &head{fRoute: num, fBytes: uint64(m.charge), fMessages: 1})
 	default:
-		h := head{fKind: uint64(m.kind), fRoute: num, fID: m.id, fTimeLeft: wholeMs(m.deadline - l.core.clock()), fCodec: uint64(m.codec), fHops: uint64(m.hops) + 1}
+		h := head{fKind: uint64(m.kind), fRoute: num, fID: m.id, fTimeLeft: wholeMs(m.deadline - l.core.clock()), fCodec: wireCodec(m.codec), fHops: uint64(m.hops) + 1}
+		rest := l.core.codecs.field(m.codec)
 		if len(m.Body) > chunked {
-			l.enqueueLocked(&bulkOut{kind: frameBounce, head: h, header: m.header, body: m.Body, m: m})
+			l.enqueueLocked(&bulkOut{kind: frameBounce, head: h, header: m.header, rest: rest, body: m.Body, m: m})
 			return free // it is settled when it is written
 		}
-		l.buf = append(appendFrame(l.buf, frameBounce, &h, m.header, nil, len(m.Body)), m.Body...)
+		l.buf = append(appendFrame(l.buf, frameBounce, &h, m.header, rest, len(m.Body)), m.Body...)
 	}
 	return l.settledLocked(m, free)
 }

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"log/slog"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,6 +60,15 @@ func receive[T any](t *testing.T, c <-chan T) T {
 	panic("unreachable")
 }
 
+// deadLetters has f told of dead letters.
+func deadLetters(f func(bus.DeadLetter)) bus.Option {
+	return bus.WithEvents(func(e bus.Event) {
+		if d, ok := e.(bus.DeadLetter); ok {
+			f(d)
+		}
+	})
+}
+
 func nothing(context.Context, *bus.Message) error { return nil }
 
 // atRest checks that what was sent is accounted for.
@@ -68,6 +78,28 @@ func atRest(t *testing.T, buses ...*bus.EventBus) {
 	for i, eb := range buses {
 		if s := eb.Stats(); s.Sent != s.Settled+s.Bounced+s.Unknown {
 			t.Errorf("n%d: sent %d, settled %d, bounced %d, unknown %d", i, s.Sent, s.Settled, s.Bounced, s.Unknown)
+		}
+		addUp(t, eb)
+	}
+}
+
+// addUp checks that the counters of all addresses are those of the bus.
+func addUp(t *testing.T, eb *bus.EventBus) {
+	t.Helper()
+	want, got := reflect.ValueOf(eb.Stats()), map[string]uint64{}
+	for _, a := range eb.Addresses() {
+		v := reflect.ValueOf(a.Stats)
+		for i := range v.NumField() {
+			if f := v.Field(i); f.CanUint() {
+				got[v.Type().Field(i).Name] += f.Uint()
+			}
+		}
+		got["Handled"] += uint64(a.Running)
+	}
+	for i := range want.NumField() {
+		name, f := want.Type().Field(i).Name, want.Field(i)
+		if f.CanUint() && name != "LateReplies" && got[name] != f.Uint() {
+			t.Errorf("%s: %d at all addresses, %d in all: %+v", name, got[name], f.Uint(), eb.Addresses())
 		}
 	}
 }

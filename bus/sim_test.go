@@ -359,6 +359,7 @@ func (s *sim) rest() {
 		if st.Sent != st.Settled+st.Bounced+st.Unknown {
 			s.t.Errorf("n%d: %+v", i, st)
 		}
+		addUp(s.t, n.EventBus)
 		unknown, dead = unknown+st.Unknown, dead+st.DeadLetters
 		bounced, sent = bounced+st.Bounced, sent+st.Sent
 	}

@@ -17,13 +17,14 @@ type Stats struct {
 	Skipped     uint64 // copies of a publish for consumers that had no room
 	LateReplies uint64 // replies to requests that had ended
 
-	Handled  uint64 // by handlers of this node
-	Failed   uint64 // of those: sends and publishes whose handler returned an error
-	Panics   uint64 // of those: whose handler panicked
-	Expired  uint64 // not handled, as their deadline was over
-	Canceled uint64 // not handled, as their requester had given up
-	Dropped  uint64 // copies of a publish for consumers that closed or, of gossip, had no room
-	CutOff   uint64 // dropped, as the link broke that they came on
+	Handled     uint64 // by handlers of this node
+	Failed      uint64 // of those: sends and publishes whose handler returned an error
+	Panics      uint64 // of those: whose handler panicked
+	Expired     uint64 // not handled, as their deadline was over
+	Canceled    uint64 // not handled, as their requester had given up
+	Undecodable uint64 // not handled, as this node does not have their codec
+	Dropped     uint64 // copies of a publish for consumers that closed or, of gossip, had no room
+	CutOff      uint64 // dropped, as the link broke that they came on
 
 	Gossip GossipStats
 }
@@ -39,12 +40,12 @@ type GossipStats struct {
 }
 
 type counters struct {
-	local, linkSent, settled, bounced, unknown   atomic.Uint64
-	rerouted, deadLetters, skipped, lateReplies  atomic.Uint64
-	handled, failed, panics                      atomic.Uint64
-	expired, canceled, dropped, cutOff           atomic.Uint64
-	gossipSent, gossipReceived, gossipDuplicates atomic.Uint64
-	gossipOld, gossipMissed, gossipBad           atomic.Uint64
+	local, linkSent, settled, bounced, unknown      atomic.Uint64
+	rerouted, deadLetters, skipped, lateReplies     atomic.Uint64
+	handled, failed, panics                         atomic.Uint64
+	expired, canceled, undecodable, dropped, cutOff atomic.Uint64
+	gossipSent, gossipReceived, gossipDuplicates    atomic.Uint64
+	gossipOld, gossipMissed, gossipBad              atomic.Uint64
 }
 
 func (c *core) statistics() Stats {
@@ -61,7 +62,7 @@ func (c *core) statistics() Stats {
 		Sent: sent, Settled: s.settled.Load(), Bounced: s.bounced.Load(), Unknown: s.unknown.Load(),
 		Rerouted: s.rerouted.Load(), DeadLetters: s.deadLetters.Load(), Skipped: s.skipped.Load(), LateReplies: s.lateReplies.Load(),
 		Handled: s.handled.Load(), Failed: s.failed.Load(), Panics: s.panics.Load(),
-		Expired: s.expired.Load(), Canceled: s.canceled.Load(), Dropped: s.dropped.Load(), CutOff: s.cutOff.Load(),
+		Expired: s.expired.Load(), Canceled: s.canceled.Load(), Undecodable: s.undecodable.Load(), Dropped: s.dropped.Load(), CutOff: s.cutOff.Load(),
 		Gossip: GossipStats{
 			Sent: s.gossipSent.Load(), Received: s.gossipReceived.Load(), Duplicates: s.gossipDuplicates.Load(),
 			Old: s.gossipOld.Load(), Missed: s.gossipMissed.Load(), Malformed: s.gossipBad.Load(),

@@ -115,7 +115,7 @@ type rolling struct {
 
 // join adds a node that consumes and sends.
 func (r *rolling) join() {
-	n := newNode(r.t, len(r.nodes)+len(r.left), bus.WithDeadLetter(func(d bus.DeadLetter) {
+	n := newNode(r.t, len(r.nodes)+len(r.left), deadLetters(func(d bus.DeadLetter) {
 		r.t.Errorf("dead letter at %s: %v", d.Address, d.Reason)
 	}))
 	for _, o := range r.nodes {
@@ -205,6 +205,7 @@ func (r *rolling) end() {
 		if s := n.Stats(); s.Unknown > 0 || s.Sent != s.Settled+s.Bounced {
 			r.t.Errorf("%s: %+v", n.peer.Name, s)
 		}
+		addUp(r.t, n.EventBus)
 	}
 }
 
@@ -365,6 +366,7 @@ func (b *breaking) end() {
 		if s := n.Stats(); s.Sent != s.Settled+s.Bounced+s.Unknown || s.Sent == 0 {
 			b.t.Errorf("%s: %+v", n.peer.Name, s)
 		}
+		addUp(b.t, n.EventBus)
 	}
 	b.t.Logf("%d links broke, %d sends were handled", b.links.Load(), len(b.seen))
 }

@@ -36,7 +36,7 @@ func (p *pool) take(n, now int64) bool {
 func (p *pool) give(n int64) { p.free.Add(n) }
 
 // firstWindow is the window that a route to the consumer begins with.
-func (c *Consumer) firstWindow() int64 { return min(windowFloor, c.window) }
+func (c *Consumer) firstWindow() int64 { return min(windowFloor, int64(c.window)) }
 
 // grow doubles the window of a route whose sender had to wait, and tells it. The
 // link's reader calls it.
@@ -46,7 +46,7 @@ func (in *inbound) grow() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := in.window.Load()
-	more := min(w, in.consumer.window-w)
+	more := min(w, int64(in.consumer.window)-w)
 	if more <= 0 || in.consumer.paused.Load() || l.leaving || in.removing || !l.core.pool.take(more, now) {
 		return
 	}
@@ -91,7 +91,7 @@ func (in *inbound) giveBack() {
 func (c *Consumer) growLocked() bool {
 	rt := &c.local
 	for rt.credit() <= 0 && !c.paused.Load() {
-		more := min(rt.window, c.window-rt.window)
+		more := min(rt.window, int64(c.window)-rt.window)
 		if more <= 0 || !c.core.pool.take(more, c.core.clock()) {
 			return false
 		}

@@ -43,10 +43,11 @@ const (
 	fKind     = 1 // of Msg
 	fFailed   = 1 // of Reply
 	fRoute    = 2
+	fAsk      = 2 // of Reply
 	fID       = 3 // of Msg, Reply, Cancel
 	fBytes    = 3 // of Credit
 	fSeq      = 3 // of RoutesAck
-	fTimeLeft = 4 // of Msg
+	fTimeLeft = 4 // of Msg, Reply
 	fMessages = 4 // of Credit
 	fCodec    = 5 // of Msg, Reply
 	fWindow   = 5 // of Credit
@@ -57,9 +58,10 @@ const (
 	fSize     = 2 // of Bulk; of ChunkAck, how much has come; of a refusal, the limit
 	fFrame    = 3 // of Bulk: what it stands for; of BulkReset: that it is a refusal
 
-	fieldHeaders = 6
-	fieldSkipped = 9
-	fieldBody    = 15
+	fieldHeaders   = 6
+	fieldSkipped   = 9
+	fieldCodecName = 10
+	fieldBody      = 15
 )
 
 // maxFrame bounds a frame: a body, headers with their own encoding, numbers.
@@ -71,9 +73,10 @@ const maxSkipped = 64 << 10
 // frame is a frame that has been read. Its slices point into the read buffer.
 type frame struct {
 	head
-	header  Header
-	skipped []byte // packed
-	body    []byte
+	header    Header
+	skipped   []byte // packed
+	codecName []byte
+	body      []byte
 
 	headers, headerBytes int
 }
@@ -103,9 +106,20 @@ func (h Header) append(b []byte) []byte {
 	return b
 }
 
+// appendSkipped appends the numbers that a publish skips, as a field.
+func appendSkipped(b, packed []byte) []byte {
+	return protowire.AppendBytes(append(b, fieldSkipped<<3|2), packed)
+}
+
+// appendCodecName appends the name of a codec, as a field.
+func appendCodecName(b []byte, name string) []byte {
+	return protowire.AppendString(append(b, fieldCodecName<<3|2), name)
+}
+
 // appendFrame appends a frame up to its body, of which only the length is
-// written; the caller appends the body itself.
-func appendFrame(b []byte, kind int, h *head, header Header, skipped []byte, body int) []byte {
+// written; the caller appends the body itself. The fields between the headers
+// and the body are in rest, as they are written.
+func appendFrame(b []byte, kind int, h *head, header Header, rest []byte, body int) []byte {
 	n := 0
 	for _, v := range h[1:] {
 		if v != 0 {
@@ -115,9 +129,7 @@ func appendFrame(b []byte, kind int, h *head, header Header, skipped []byte, bod
 	if len(header) > 0 {
 		n += header.wireSize()
 	}
-	if len(skipped) > 0 {
-		n += lenField(len(skipped))
-	}
+	n += len(rest)
 	if body > 0 {
 		n += lenField(body)
 	}
@@ -126,7 +138,7 @@ func appendFrame(b []byte, kind int, h *head, header Header, skipped []byte, bod
 	} else {
 		b = protowire.AppendVarint(b, uint64(kind)<<3|2)
 	}
-	b = appendFields(protowire.AppendVarint(b, uint64(n)), h, header, skipped)
+	b = appendFields(protowire.AppendVarint(b, uint64(n)), h, header, rest)
 	if body > 0 {
 		b = protowire.AppendVarint(append(b, fieldBody<<3|2), uint64(body))
 	}
@@ -134,7 +146,7 @@ func appendFrame(b []byte, kind int, h *head, header Header, skipped []byte, bod
 }
 
 // appendFields appends the content of a frame but for its body.
-func appendFields(b []byte, h *head, header Header, skipped []byte) []byte {
+func appendFields(b []byte, h *head, header Header, rest []byte) []byte {
 	for i := 1; i < fieldHeaders; i++ {
 		if h[i] != 0 {
 			b = protowire.AppendVarint(append(b, byte(i<<3)), h[i])
@@ -148,8 +160,8 @@ func appendFields(b []byte, h *head, header Header, skipped []byte) []byte {
 			b = protowire.AppendVarint(append(b, byte(i<<3)), h[i])
 		}
 	}
-	if len(skipped) > 0 {
-		b = protowire.AppendBytes(append(b, fieldSkipped<<3|2), skipped)
+	if len(rest) > 0 {
+		b = append(b, rest...)
 	}
 	return b
 }
@@ -274,6 +286,8 @@ func (f *frame) parsePart(b []byte, size int) (missing int, err error) {
 				v = slices.Concat(f.skipped, v)
 			}
 			f.skipped = v
+		case fieldCodecName:
+			f.codecName = v
 		case fieldHeaders:
 			if err := f.addHeader(v); err != nil {
 				return 0, err
@@ -293,6 +307,9 @@ func (f *frame) reset() {
 	}
 	if f.skipped != nil {
 		f.skipped = nil
+	}
+	if f.codecName != nil {
+		f.codecName = nil
 	}
 	if f.body != nil {
 		f.body = nil

@@ -23,16 +23,23 @@ type handFrame struct {
 	head    head
 	header  Header
 	skipped []uint32
+	codec   string // its name
 	body    []byte
 }
 
 // encode writes the frame by hand.
 func (f *handFrame) encode() []byte {
-	var skipped []byte
+	var skipped, rest []byte
 	for _, n := range f.skipped {
 		skipped = protowire.AppendVarint(skipped, uint64(n))
 	}
-	return append(appendFrame(nil, f.kind, &f.head, f.header, skipped, len(f.body)), f.body...)
+	if len(skipped) > 0 {
+		rest = appendSkipped(rest, skipped)
+	}
+	if f.codec != "" {
+		rest = appendCodecName(rest, f.codec)
+	}
+	return append(appendFrame(nil, f.kind, &f.head, f.header, rest, len(f.body)), f.body...)
 }
 
 // message is the same frame as a protobuf message.
@@ -45,8 +52,8 @@ func (f *handFrame) message() *wire.Frame {
 		return &wire.Frame{Kind: &wire.Frame_Bounce{Bounce: f.msg()}}
 	case frameReply:
 		return &wire.Frame{Kind: &wire.Frame_Reply{Reply: &wire.Reply{
-			Failed: uint32(h[fFailed]), Id: h[fID], Codec: uint32(h[fCodec]),
-			Headers: f.headers(), Code: int64(unzigzag(h[fCode])), Body: f.body,
+			Failed: uint32(h[fFailed]), Ask: h[fAsk], Id: h[fID], TimeLeft: h[fTimeLeft], Codec: uint32(h[fCodec]),
+			Headers: f.headers(), Code: int64(unzigzag(h[fCode])), CodecName: f.codec, Body: f.body,
 		}}}
 	case frameCredit:
 		return &wire.Frame{Kind: &wire.Frame_Credit{Credit: &wire.Credit{Route: uint32(h[fRoute]), Bytes: h[fBytes], Messages: h[fMessages], Window: h[fWindow]}}}
@@ -74,7 +81,7 @@ func (f *handFrame) msg() *wire.Msg {
 	h := &f.head
 	return &wire.Msg{
 		Kind: uint32(h[fKind]), Route: uint32(h[fRoute]), Id: h[fID], TimeLeft: h[fTimeLeft], Codec: uint32(h[fCodec]),
-		Headers: f.headers(), Hops: uint32(h[fHops]), Starved: h[fStarved] != 0, Skipped: f.skipped, Body: f.body,
+		Headers: f.headers(), Hops: uint32(h[fHops]), Starved: h[fStarved] != 0, Skipped: f.skipped, CodecName: f.codec, Body: f.body,
 	}
 }
 
@@ -176,8 +183,8 @@ func checkFrame(t *testing.T, f *handFrame) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p.head != f.head || !bytes.Equal(p.body, f.body) || !sameHeader(p.header, f.header) || fmt.Sprint(skipped) != fmt.Sprint(f.skipped) {
-			t.Errorf("read %v %v %v %x\nnot  %v %v %v %x", p.head, p.header, skipped, p.body, f.head, f.header, f.skipped, f.body)
+		if p.head != f.head || !bytes.Equal(p.body, f.body) || !sameHeader(p.header, f.header) || fmt.Sprint(skipped) != fmt.Sprint(f.skipped) || string(p.codecName) != f.codec {
+			t.Errorf("read %v %v %v %q %x\nnot  %v %v %v %q %x", p.head, p.header, skipped, p.codecName, p.body, f.head, f.header, f.skipped, f.codec, f.body)
 		}
 	}
 }
@@ -216,6 +223,12 @@ var wireFrames = []struct {
 	{"publish", handFrame{kind: frameMsg, head: head{fKind: kindPublish, fRoute: 1, fTimeLeft: 100}, skipped: []uint32{2, 128, 1 << 20}, body: []byte("news")}},
 	{"bounce", handFrame{kind: frameBounce, head: head{fKind: kindRequest, fRoute: 7, fID: math.MaxUint64, fTimeLeft: 500, fHops: 16}, header: Header{"k": {"v1", "v2"}}, body: []byte{0}}},
 	{"reply", handFrame{kind: frameReply, head: head{fID: 9, fCodec: codecJSON}, header: Header{"k": {"v"}}, body: []byte(`{"x":1}`)}},
+	{"question", handFrame{kind: frameReply, head: head{fAsk: 1<<slotBits | 6, fID: 9, fTimeLeft: 30000, fCodec: codecJSON}, header: Header{"k": {"v"}}, body: []byte(`"which?"`)}},
+	{"codec", handFrame{kind: frameMsg, head: head{fKind: kindSend, fRoute: 7, fTimeLeft: 30000, fCodec: codecNamed}, codec: "order", body: []byte{1}}},
+	{"codec of a publish", handFrame{kind: frameMsg, head: head{fKind: kindPublish, fRoute: 1, fTimeLeft: 100, fCodec: codecNamed}, skipped: []uint32{2}, codec: "ключ", body: []byte("news")}},
+	{"codec of a bounce", handFrame{kind: frameBounce, head: head{fKind: kindSend, fRoute: 7, fTimeLeft: 500, fCodec: codecNamed, fHops: 1}, codec: "order"}},
+	{"codec of a reply", handFrame{kind: frameReply, head: head{fID: 9, fCodec: codecNamed}, codec: strings.Repeat("n", maxCodecName), body: []byte{2}}},
+	{"cancel of a question", handFrame{kind: frameCancel, head: head{fID: 1<<slotBits | 6}}},
 	{"empty reply", handFrame{kind: frameReply, head: head{fID: 1}}},
 	{"error", handFrame{kind: frameReply, head: head{fFailed: 1, fID: 3, fCode: zigzag(CodeBody)}, body: []byte("no")}},
 	{"own error", handFrame{kind: frameReply, head: head{fFailed: 1, fID: 3, fCode: zigzag(math.MaxInt)}}},
@@ -270,7 +283,7 @@ func randomFrame(r *rand.Rand) *handFrame {
 			f.skipped = append(f.skipped, uint32(u32()))
 		}
 	case frameReply:
-		*h = head{fFailed: u32(), fID: u64(), fCodec: u32(), fCode: u64()}
+		*h = head{fFailed: u32(), fAsk: u64(), fID: u64(), fTimeLeft: u64(), fCodec: u32(), fCode: u64()}
 	case frameCredit:
 		*h = head{fRoute: u32(), fBytes: u64(), fMessages: u64(), fWindow: u64()}
 	case frameRoutesAck:
@@ -286,6 +299,9 @@ func randomFrame(r *rand.Rand) *handFrame {
 				f.header = Header{}
 			}
 			f.header.Add(text(), text())
+		}
+		if r.IntN(2) == 0 {
+			f.codec = text()
 		}
 		f.body = make([]byte, r.IntN(300))
 		for i := range f.body {
@@ -333,7 +349,7 @@ func routesLink(t *testing.T) (*link, []*Consumer) {
 	l := c.newLink(Peer{Name: "peer", Boot: 2}, nil, nil)
 	var cs []*Consumer
 	for i, address := range []string{"a", "greet", strings.Repeat("x", maxAddress), "κόσμε"} {
-		cs = append(cs, &Consumer{core: c, num: uint32(1 + i*100), address: address, window: int64(1) << (10 + 5*i)})
+		cs = append(cs, &Consumer{core: c, num: uint32(1 + i*100), address: address, window: int32(1) << (10 + 5*i)})
 	}
 	return l, cs
 }

@@ -105,6 +105,7 @@ type settings struct {
 	tls       *tlsSetup           // nil: plain text
 	log       *slog.Logger
 	network   Network
+	hostname  func() (string, error)
 }
 
 // invalid makes the error of a setting.
@@ -120,6 +121,7 @@ func (c Config) settle(ctx context.Context) (*settings, error) {
 		provider: c.Discovery,
 		log:      c.Logger,
 		network:  c.Network,
+		hostname: os.Hostname,
 	}
 	if s.log == nil {
 		s.log = slog.Default()
@@ -246,9 +248,12 @@ var nameRule = regexp.MustCompile(`^[A-Za-z0-9.-]{1,111}$`)
 func (c Config) settleName(s *settings, self discovery.Self) error {
 	s.name = orElse(c.Name, self.Name)
 	if s.name == "" {
-		host, err := os.Hostname()
-		if err != nil || host == "" {
-			return invalid("Name", "is empty and the host has no name: %w", err)
+		host, err := s.hostname()
+		if err != nil {
+			return invalid("Name", "is empty and the host's name is not known; set it: %w", err)
+		}
+		if host == "" {
+			return invalid("Name", "is empty and the host has no name; set it")
 		}
 		s.name = regexp.MustCompile(`[^A-Za-z0-9.-]`).ReplaceAllString(host, "-")
 		s.name = s.name[:min(len(s.name), 111)]
@@ -294,6 +299,9 @@ func (s *settings) checkAdvertise(ip, bind netip.Addr) error {
 		return errors.New("the address is unspecified; give the one at which others reach this node")
 	case ip.IsMulticast():
 		return errors.New("the address is a multicast one")
+	case ip.IsLinkLocalUnicast() && bind.WithZone("") != ip.WithZone(""):
+		return fmt.Errorf("it is a link-local address, which containers often have besides the one that others reach, but the node is bound to %v; "+
+			"give another one, or bind this one, too, if all nodes are on one link", bind)
 	case ip.IsLoopback() && !bind.IsLoopback():
 		return fmt.Errorf("it is a loopback address, but the node is bound to %v: others could not reach it", bind)
 	}

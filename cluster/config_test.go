@@ -50,6 +50,8 @@ func TestBadConfig(t *testing.T) {
 		"advertise unspecified":           {cluster.Config{Advertise: "0.0.0.0"}, []string{"Config.Advertise", "unspecified"}},
 		"advertise unspecified with port": {cluster.Config{Advertise: "[::]:7946"}, []string{"Config.Advertise", "unspecified"}},
 		"advertise loopback, routable":    {cluster.Config{Bind: "0.0.0.0:0", Secrets: good, Advertise: "127.0.0.1"}, []string{"Config.Advertise", "loopback"}},
+		"advertise link-local":            {cluster.Config{Bind: "0.0.0.0:0", Secrets: good, Advertise: "169.254.172.2"}, []string{"Config.Advertise", "169.254.172.2", "link-local", "0.0.0.0", "give another one"}},
+		"discovery tells link-local":      {cluster.Config{Bind: "0.0.0.0:0", Secrets: good, Discovery: placed{discovery.Static(), discovery.Self{Addr: "fe80::1"}, nil}}, []string{"Config.Discovery", "fe80::1", "link-local"}},
 		"advertise a name":                {cluster.Config{Advertise: "example.org:7946"}, []string{"Config.Advertise", "example.org"}},
 		"advertise port 0":                {cluster.Config{Advertise: "10.0.0.1:0"}, []string{"Config.Advertise", "port 0"}},
 		"advertise from discovery": {cluster.Config{Discovery: placed{discovery.Static(), discovery.Self{Addr: "::"}, nil}},

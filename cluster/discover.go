@@ -21,6 +21,7 @@ const (
 	seekLeast  = 500 * time.Millisecond // between questions to discovery, while nobody was reached
 	seekMost   = 5 * time.Second
 	seekSlowly = 30 * time.Second // when joined, at least; a second for each member if that is more
+	seekYoung  = time.Minute      // how long a new node does not believe that it is alone: lists lag behind
 	fewAtOnce  = 3                // nodes to join in one round
 	askAtOnce  = 8                // addresses that are tried at the same time
 
@@ -43,12 +44,13 @@ type seeker struct {
 	round    func(settled bool) // is told after each round
 
 	// The goroutine's own.
-	ever   bool                    // joined anybody yet
-	alone  bool                    // said that nobody was reached
-	broken bool                    // said that discovery does not answer
-	mine   map[netip.AddrPort]bool // addresses that turned out to be this node's
-	pause  backoff
-	asked  chan answered // a question to discovery that has not been answered yet
+	began time.Time
+	ever  bool                    // joined anybody yet
+	alone bool                    // said that nobody was reached
+	said  failure                 // of discovery, the worst since it answered last
+	mine  map[netip.AddrPort]bool // addresses that turned out to be this node's
+	pause backoff
+	asked chan answered // a question to discovery that has not been answered yet
 }
 
 // answered is discovery's answer.
@@ -57,8 +59,28 @@ type answered struct {
 	err  error
 }
 
+// failure is how discovery failed.
+type failure uint8
+
+const (
+	none    failure = iota
+	passing         // it may answer the next time
+	lasting         // it will not until somebody changes something
+)
+
+func failureOf(err error) failure {
+	switch {
+	case err == nil:
+		return none
+	case discovery.IsMisconfigured(err):
+		return lasting
+	}
+	return passing
+}
+
 // run is the seeker's goroutine; it ends with ctx.
 func (s *seeker) run(ctx context.Context) {
+	s.began = time.Now()
 	s.mine = map[netip.AddrPort]bool{}
 	s.pause = backoff{least: seekLeast, most: seekMost}
 	for ctx.Err() == nil {
@@ -69,31 +91,43 @@ func (s *seeker) run(ctx context.Context) {
 			continue
 		}
 		s.pause.reset()
-		members := len(s.roster.living())
-		pause(ctx, jitter(max(seekSlowly, time.Duration(members)*time.Second), 0.2))
+		pause(ctx, slowly(len(s.roster.living())))
 	}
 }
 
-// seek is one round. It reports whether the next one should come soon, as this
-// node is with nobody and discovery failed, or told of others of whom none was
-// reached; and whether all that discovery told of were.
+// slowly is how long a node that has no need waits before it asks again, so that
+// all nodes together ask about once a second, however many they are.
+func slowly(members int) time.Duration {
+	return jitter(max(seekSlowly, time.Duration(members)*time.Second), 0.2)
+}
+
+// seek is one round. It reports whether the next one should come soon, and
+// whether all that discovery told of were reached.
 func (s *seeker) seek(ctx context.Context) (again, settled bool) {
 	clear(s.mine) // an address may lead elsewhere the next time
 	found, err := s.peers(ctx)
 	if ctx.Err() != nil {
 		return false, false
 	}
-	if err != nil {
-		s.couldNotAsk(err)
-	} else {
-		s.broken = false
-	}
+	s.note(err)
 	strangers := s.strangers(found)
 	if len(strangers) > 0 {
 		s.join(ctx, strangers)
 	}
 	settled = err == nil && (s.together() || len(s.strangers(found)) == 0)
-	return !settled && !s.together(), settled
+	return !s.together() && s.hopes(failureOf(err), settled), settled
+}
+
+// hopes reports whether a node that is with nobody should ask again soon. That
+// nobody else is there it believes only when it has run for a while.
+func (s *seeker) hopes(f failure, settled bool) bool {
+	switch f {
+	case none:
+		return !settled || time.Since(s.began) < seekYoung
+	case lasting:
+		return false
+	}
+	return true
 }
 
 // join joins those of the strangers that answer.
@@ -178,15 +212,23 @@ func resolve(ctx context.Context, addr string) ([]netip.AddrPort, error) {
 	return all, nil
 }
 
-// couldNotAsk logs that discovery failed: at once, then in quiet repeats.
-func (s *seeker) couldNotAsk(err error) {
-	s.counts.discoveryErrors.Add(1)
-	level := slog.LevelDebug
-	if !s.broken {
-		level = slog.LevelWarn
+// note logs that discovery failed, if it did: at once, then in quiet repeats.
+func (s *seeker) note(err error) {
+	f := failureOf(err)
+	if f == none {
+		s.said = none
+		return
 	}
-	s.broken = true
-	s.log.Log(context.Background(), level, "discovery could not be asked; trying again", "err", err)
+	s.counts.discoveryErrors.Add(1)
+	level, text := slog.LevelWarn, "discovery could not be asked; trying again"
+	if f == lasting {
+		level, text = slog.LevelError, "discovery is configured wrongly, which somebody has to mend; trying again slowly"
+	}
+	if f <= s.said {
+		level = slog.LevelDebug
+	}
+	s.said = max(s.said, f)
+	s.log.Log(context.Background(), level, text, "err", err)
 }
 
 // strangers are the addresses that are neither this node's nor of the living.

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -104,6 +105,79 @@ func TestDiscoveryFails(t *testing.T) {
 	})
 }
 
+// An error that somebody has to mend is asked about slowly, and said loudly, once,
+// even after failures that pass; it is over as soon as it is mended.
+func TestDiscoveryIsMisconfigured(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var now atomic.Pointer[error]
+		var asked atomic.Int32
+		set := func(err error) { now.Store(&err) }
+		set(errors.New("rate exceeded"))
+		n, j, _ := alone(t, discovery.ProviderFunc(func(context.Context) ([]string, error) {
+			asked.Add(1)
+			return nil, *now.Load()
+		}))
+		set(fmt.Errorf("asking: %w", discovery.Misconfigured(errors.New("no permission"))))
+		time.Sleep(10 * time.Second)
+		set(fmt.Errorf("asking: %w", discovery.Misconfigured(errors.New("no permission"))))
+		before := asked.Load()
+		time.Sleep(10 * time.Minute)
+		if got := asked.Load() - before; got < 15 || got > 26 {
+			t.Errorf("asked %d times in ten minutes, want one each 30 s", got)
+		}
+		if w, e := j.count("WARN", "rate exceeded"), j.count("ERROR", "configured wrongly", "no permission"); w != 1 || e != 1 {
+			t.Errorf("logged %d and %d times, want each once:\n%s", w, e, j.text.String())
+		}
+		if got := n.State(); got != cluster.StateJoining {
+			t.Errorf("state %v, want joining", got)
+		}
+		set(nil)
+		time.Sleep(40 * time.Second)
+		if got := n.State(); got != cluster.StateAlone {
+			t.Errorf("state %v when it is mended, want alone", got)
+		}
+	})
+}
+
+// A mistyped address of a fixed list is such an error, too.
+func TestMistypedStaticAddress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		_, j, _ := alone(t, discovery.Static("10.1.0.2:7946", "10.1.0.3"))
+		time.Sleep(time.Minute)
+		if got := j.count("ERROR", "configured wrongly", "10.1.0.3"); got != 1 {
+			t.Errorf("logged %d times, want once:\n%s", got, j.text.String())
+		}
+	})
+}
+
+// A new node does not believe for a minute that it is alone, since lists lag
+// behind; then it asks slowly.
+func TestAloneAtFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		n, _, _ := alone(t, discovery.ProviderFunc(func(context.Context) ([]string, error) {
+			asked.Add(1)
+			return nil, nil
+		}))
+		if got := n.State(); got != cluster.StateAlone {
+			t.Errorf("state %v, want alone", got)
+		}
+		time.Sleep(time.Minute)
+		if got := asked.Load(); got < 12 || got > 20 {
+			t.Errorf("asked %d times in the first minute, want one each 5 s or sooner", got)
+		}
+		time.Sleep(10 * time.Second)
+		before := asked.Load()
+		time.Sleep(10 * time.Minute)
+		if got := asked.Load() - before; got < 15 || got > 26 {
+			t.Errorf("asked %d times in ten minutes, want one each 30 s", got)
+		}
+	})
+}
+
 // A provider that never answers holds up neither Join for longer than ten
 // seconds nor Close.
 func TestDiscoveryHangs(t *testing.T) {
@@ -176,6 +250,38 @@ func TestSilentAddresses(t *testing.T) {
 		if took := time.Since(began); took > 500*time.Millisecond || linked(n) != 1 {
 			t.Errorf("linked with %d nodes after %v", linked(n), took)
 		}
+	})
+}
+
+// However many silent addresses there are, Join returns after 15 s, and the node
+// goes on.
+func TestManySilentAddresses(t *testing.T) {
+	t.Parallel()
+	clustertest.Run(t, 1, func(t *testing.T, c *clustertest.Cluster) {
+		ip := netip.MustParseAddr("10.1.0.1")
+		var peers []string
+		for i := range 80 {
+			dead := netip.AddrFrom4([4]byte{10, 2, 0, byte(i + 1)})
+			c.Network().Block(ip, dead)
+			peers = append(peers, dead.String()+":7946")
+		}
+		j := new(journal)
+		log := slog.New(slog.NewTextHandler(j, nil))
+		began := time.Now()
+		n, err := cluster.Join(t.Context(), bus.New(bus.WithLogger(log)), cluster.Config{
+			Network: c.Network().Host(ip), Insecure: true, Logger: log, Discovery: discovery.Static(append(peers, c.Node(0).Self().Addr)...),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = n.Close() }()
+		if took := time.Since(began); took != 15*time.Second || j.count("WARN", "join is not finished", "within 15s") != 1 {
+			t.Errorf("Join took %v, want 15 s:\n%s", took, j.text.String())
+		}
+		if got := n.State(); got != cluster.StateJoining {
+			t.Errorf("state %v, want joining", got)
+		}
+		c.Await("the one that lives", time.Minute, func() bool { return linked(n) == 1 })
 	})
 }
 

@@ -17,12 +17,20 @@
 // A node keeps asking discovery for as long as it lives, and joins who is found
 // and not among the living, so that islands merge after a partition of any length.
 // A failure of discovery is "could not ask": it is logged and asked again, never
-// taken for "nobody there".
+// taken for "nobody there". It is asked after 0.5, 1, 2, 4 s and then each 5 s while
+// nobody was reached, and for its first minute by a node that is told of nobody;
+// from then on every 30 s, or as many seconds as there are members if that is more.
+// An error that somebody has to mend (discovery.IsMisconfigured) is logged at error
+// level and asked about every 30 s. All these times vary by 20 %.
 //
 // Two links to one node never overlap: the old one is down, with all that was
 // known over it, before the new one is up. A node that restarts at its address
 // takes the place of its predecessor, whose links end then, however dead or alive
-// they look.
+// they look. (Calls and answers that cross are numbered: the answer to a dial counts
+// as proof of who lives at an address only if no other node has called from there
+// since the dial began; else the next dial decides.) Two nodes that both live and
+// advertise one address flap, and are found out: ErrAddress in an [Event] of type
+// Conflict and in the log, from half a minute after they met.
 //
 // With [Config].Secrets nothing that a stranger sends gets further than the TLS
 // handshake: each stream, gossip's too, is mutual TLS 1.3 with a key that only

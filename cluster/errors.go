@@ -36,6 +36,10 @@ var (
 	ErrLeaving = errors.New("cluster: node is leaving")
 )
 
+// ErrAddress says that two nodes that live advertise the same address, so that
+// others reach only one of them. It is in an [Event] of type Conflict.
+var ErrAddress = errors.New("cluster: two nodes at one address")
+
 // ErrFailed says that the node ended although nobody closed it.
 var ErrFailed = errors.New("cluster: node failed")
 

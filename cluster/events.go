@@ -10,7 +10,7 @@ import (
 type Event struct {
 	Type   EventType
 	Member Member // as it is after the change; zero for Refused
-	Err    error  // a *RefusedError for Refused, else nil
+	Err    error  // a *RefusedError for Refused, ErrAddress for Conflict, else nil
 }
 
 // EventType says what changed.
@@ -25,19 +25,20 @@ const (
 	Linked                         // messages can be exchanged with the member
 	Unlinked                       // no more
 	Refused                        // this node or another refused the other; Err says why
+	Conflict                       // the member advertises the address of another node, and both live; Err names them
 )
 
 // String returns the type in lower case.
 func (t EventType) String() string {
 	names := [...]string{Joined: "joined", Failed: "failed", Left: "left", Forgotten: "forgotten",
-		Linked: "linked", Unlinked: "unlinked", Refused: "refused"}
+		Linked: "linked", Unlinked: "unlinked", Refused: "refused", Conflict: "conflict"}
 	if t == 0 || int(t) >= len(names) {
 		return "event " + strconv.Itoa(int(t))
 	}
 	return names[t]
 }
 
-// maxRefusals bounds the refusals that wait for one reader of events; more are
+// maxRefusals bounds the refusals and conflicts that wait for one reader of events; more are
 // dropped. Other events are bounded by the number of members.
 const maxRefusals = 64
 
@@ -49,8 +50,11 @@ type eventKey struct {
 	stranger string
 }
 
+// isTrouble reports whether an event is not about the state of a member or link.
+func (e Event) isTrouble() bool { return e.Type == Refused || e.Type == Conflict }
+
 func keyOf(e Event) eventKey {
-	if e.Type == Refused {
+	if e.isTrouble() {
 		return eventKey{stranger: e.Err.Error()}
 	}
 	return eventKey{boot: e.Member.Boot, link: e.Type == Linked || e.Type == Unlinked}
@@ -87,7 +91,7 @@ func (l *listener) add(e Event) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, waits := l.pending[key]; !waits {
-		if e.Type == Refused {
+		if e.isTrouble() {
 			if l.refusals == maxRefusals {
 				return false
 			}
@@ -112,7 +116,7 @@ func (l *listener) next() (Event, bool) {
 	e := l.pending[l.order[0]]
 	delete(l.pending, l.order[0])
 	l.order = l.order[1:]
-	if e.Type == Refused {
+	if e.isTrouble() {
 		l.refusals--
 	}
 	return e, true

@@ -34,13 +34,17 @@ func judge(own, hello *wire.Greeting) wire.Verdict {
 	return wire.OK
 }
 
-// wellFormed says what is wrong with what a HELLO tells of its node.
-func wellFormed(hello *wire.Greeting) error {
-	if hello.Boot == 0 || !nameRule.MatchString(hello.Name) {
-		return fmt.Errorf("%w: name %q, boot id %016x", wire.ErrFormat, hello.Name, hello.Boot)
+// wellFormed says what is wrong with what a HELLO or WELCOME tells of its node.
+func wellFormed(g *wire.Greeting) error {
+	if g.Boot == 0 || !nameRule.MatchString(g.Name) {
+		return fmt.Errorf("%w: name %q, boot id %016x", wire.ErrFormat, g.Name, g.Boot)
 	}
-	if _, err := netip.ParseAddrPort(hello.Addr); err != nil {
+	ap, err := netip.ParseAddrPort(g.Addr)
+	switch {
+	case err != nil:
 		return fmt.Errorf("%w: advertised address: %w", wire.ErrFormat, err)
+	case ap.Port() == 0 || ap.Addr().IsUnspecified():
+		return fmt.Errorf("%w: advertised address %v, which nobody can reach", wire.ErrFormat, ap)
 	}
 	return nil
 }
@@ -113,6 +117,9 @@ func exchange(c net.Conn, hello *wire.Greeting) (*wire.Greeting, error) {
 		return nil, err
 	}
 	welcome, err := wire.Read(c)
+	if err == nil && welcome.Verdict != wire.Secret { // which comes with nothing else
+		err = wellFormed(welcome)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("welcome: %w", err)
 	}

@@ -14,19 +14,35 @@ import (
 	"github.com/runrig-go/runrig/bus"
 )
 
-// linkPatience is how long Join waits for the links with the members found.
-const linkPatience = 2 * time.Second
+const (
+	// firstPatience is how long Join waits for discovery's first answer and until
+	// one of those it told of answers.
+	firstPatience = 15 * time.Second
+
+	// linkPatience is how long Join waits for the links with the members found.
+	linkPatience = 2 * time.Second
+)
+
+var errLate = fmt.Errorf("nobody answered within %v", firstPatience)
 
 // Join makes the bus part of a cluster and starts a node that keeps it so until
 // [Node.Close]. A bus can join once.
 //
-// Join asks discovery once, tries who is found, and waits up to two seconds until
-// the members are linked and have told their consumers; who is missing then is
-// logged, and linked later. If discovery fails or nobody answers the node runs
-// all the same, says so in the log once, and tries on: [Node.State] tells. ctx
-// bounds the call, not the life of the node; if it ends first, Join returns the
-// node as far as it has come. An error is about the Config, whose field it
-// names, or about the bus; no node is left then.
+// Join asks discovery once, tries who is found until one answers, and then waits up
+// to two seconds until the members are linked and have told their consumers; who is
+// missing then is logged, and linked later. Where all is well it takes as long as
+// discovery and some milliseconds. It takes longer, but not more than 27 s:
+//
+//   - 10 s at most for a Config.Discovery that is an Identifier, to tell this node's place
+//   - 10 s at most for discovery's answer, with names resolved
+//   - 3 s for each eight of its addresses at which nobody so much as refuses, until one answers
+//   - 15 s at most for the last two together; what is not done by then goes on in the background
+//   - 2 s at most for the links
+//
+// If discovery fails or nobody answers the node runs all the same, says so in the
+// log once, and tries on: [Node.State] tells. ctx bounds the call, not the life of
+// the node; if it ends first, Join returns the node as far as it has come. An error
+// is about the Config, whose field it names, or about the bus; no node is left then.
 func Join(ctx context.Context, eb *bus.EventBus, c Config) (*Node, error) {
 	if eb == nil {
 		return nil, errors.New("cluster: Join of a nil bus")
@@ -95,6 +111,7 @@ func (n *Node) wire(s *settings) {
 		linked:   n.linked,
 		unlinked: n.unlinked,
 		refused:  n.refused,
+		surplus:  func(c caller) { n.port.stranger(c, errSurplus) },
 	}
 	n.peers.start()
 	n.port.own = n.peers.own
@@ -150,12 +167,14 @@ func (n *Node) seeker(s *settings) *seeker {
 
 // awaitFirst waits for the first attempt to reach others, and then for links.
 func (n *Node) awaitFirst(ctx context.Context) {
+	first, cancel := context.WithTimeoutCause(ctx, firstPatience, errLate)
+	defer cancel()
 	select {
 	case <-n.firstRound:
 		n.awaitLinks(ctx, linkPatience)
 	case <-n.done:
-	case <-ctx.Done():
-		n.log.Warn("join is not finished; going on in the background", "err", ctx.Err())
+	case <-first.Done():
+		n.log.Warn("join is not finished; going on in the background", "err", context.Cause(first))
 	}
 }
 

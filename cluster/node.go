@@ -61,6 +61,9 @@ type Node struct {
 	wg         sync.WaitGroup // goroutines that end before done closes
 	done       chan struct{}
 
+	conflicts    conflicts // belongs to the goroutine that drains serf
+	conflictLine sometimes
+
 	strangers sometimes
 	counts    *counters
 
@@ -99,7 +102,7 @@ func (n *Node) complete(m Member) Member {
 // node is down; then it is closed. It begins with Joined for each other member
 // that is alive, and Linked for those that are linked. A reader that is slow
 // holds up nobody: it misses steps between, but never the last state of a
-// member or link. Of refusals at most 64 wait.
+// member or link. Of refusals and conflicts at most 64 wait.
 func (n *Node) Events(ctx context.Context) <-chan Event {
 	return n.hub.listen(ctx, func() (begin []Event) {
 		for _, m := range n.Members() {
@@ -248,6 +251,7 @@ func (n *Node) member(t serf.EventType, sm serf.Member) {
 	}
 	if t == serf.EventMemberReap {
 		n.roster.remove(m.Boot)
+		n.conflicts.forget(m.Boot)
 		n.peers.departed(m.Boot, false)
 		n.hub.publish(Event{Type: Forgotten, Member: m})
 		return
@@ -266,6 +270,9 @@ func (n *Node) member(t serf.EventType, sm serf.Member) {
 	e := Event{Type: eventOf(m.Status), Member: n.complete(m)}
 	logMember(n.log, e.Type, m)
 	n.hub.publish(e)
+	if had {
+		n.checkAddress(m, old.Status)
+	}
 }
 
 // predecessor reports whether a member lived at this node's own address: it is

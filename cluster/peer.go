@@ -37,6 +37,8 @@ type peer struct {
 	inbox chan offer
 	news  chan struct{} // something below changed
 
+	proven uint64 // number of the last proof that it lives; guarded by set.mu
+
 	mu         sync.Mutex
 	who        bus.Peer
 	living     bool // gossip says so
@@ -64,6 +66,7 @@ type link struct {
 }
 
 type dialResult struct {
+	began   uint64 // the proofs taken before
 	conn    net.Conn
 	welcome *wire.Greeting
 	err     error
@@ -281,8 +284,8 @@ func (p *peer) dial() {
 	hello.Target = p.who.Boot
 	ctx, cancel := context.WithCancel(p.set.ctx)
 	p.dialling, p.cancel = true, cancel
+	r := dialResult{began: p.set.proofCount()}
 	go func() { // ends within dialTimeout or with ctx; run or end receive the result
-		var r dialResult
 		r.conn, r.welcome, r.err = ask(ctx, p.set.port, addr, hello)
 		p.dialled <- r
 	}()
@@ -292,13 +295,16 @@ func (p *peer) dial() {
 func (p *peer) settle(r dialResult) {
 	p.dialling = false
 	p.cancel()
-	var after []<-chan struct{}
-	if r.welcome != nil && r.welcome.Boot != 0 {
-		after = p.set.answered(peerOf(r.welcome))
-	}
-	if r.err == nil && r.welcome.Boot != p.who.Boot {
-		_ = r.conn.Close()
+	after, proof := p.answered(r)
+	switch {
+	case r.err != nil:
+	case !proof:
+		r.err = errors.New("answered, but another node has called from its address meanwhile")
+	case r.welcome.Boot != p.who.Boot:
 		r.err = fmt.Errorf("answered by %v", peerOf(r.welcome))
+	}
+	if r.err != nil && r.conn != nil {
+		sever(r.conn)
 	}
 	if r.err != nil {
 		p.failed(r.err)
@@ -315,6 +321,14 @@ func (p *peer) settle(r dialResult) {
 		return
 	}
 	p.serve(r.conn, peerOf(r.welcome))
+}
+
+// answered takes note of what a dial's WELCOME proves, if there is one.
+func (p *peer) answered(r dialResult) (after []<-chan struct{}, proof bool) {
+	if r.welcome == nil || r.welcome.Boot == 0 {
+		return nil, false
+	}
+	return p.set.answered(peerOf(r.welcome), r.began)
 }
 
 // makeWay waits until no link is up that must not overlap with a new one: the

@@ -28,6 +28,7 @@ type peers struct {
 	linked   func(bus.Peer)      // the link with a peer is up, with its set of routes; must not block
 	unlinked func(bus.Peer)      // the link with a peer that was up has ended; must not block
 	refused  func(*RefusedError) // one of two nodes refused the other; must not block
+	surplus  func(caller)        // a stream was closed for maxUnknown; must not block
 
 	attempts atomic.Uint64 // counts this node's dials, to whichever peer
 
@@ -39,6 +40,7 @@ type peers struct {
 	quiet  bool // dial nobody any more
 	closed bool
 	byBoot map[uint64]*peer
+	proofs uint64 // of who lives at an address, so far
 }
 
 func (s *peers) start() {
@@ -74,14 +76,27 @@ func (s *peers) greet(c caller) {
 		s.turnAway(c, v)
 		return
 	}
+	taken, full := s.take(c)
+	if !taken {
+		sever(c.Conn) // not under mu, and without TLS's goodbye: nobody shall wait for it
+	}
+	if full {
+		s.surplus(c)
+	}
+}
+
+// take gives a stream to the peer of its boot, unless the node closes, there are
+// too many boots (full), or so many dials of this one that it will dial again.
+func (s *peers) take(c caller) (taken, full bool) {
 	who := peerOf(c.hello)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return false, false
+	}
 	p := s.find(who, len(s.byBoot) < maxUnknown)
-	if p == nil || s.closed {
-		s.counts.crowdedPeers.Add(1)
-		_ = c.Close()
-		return
+	if p == nil {
+		return false, true
 	}
 	o := offer{caller: c}
 	if !p.isReplaced() { // else it is refused, and proves nothing
@@ -89,9 +104,10 @@ func (s *peers) greet(c caller) {
 	}
 	select {
 	case p.inbox <- o:
-	default: // so many dials of one boot at once: it will dial again
+		return true, false
+	default:
 		s.counts.crowdedPeers.Add(1)
-		_ = c.Close()
+		return false, false
 	}
 }
 
@@ -131,6 +147,10 @@ func (s *peers) find(who bus.Peer, mayAdd bool) *peer {
 // advertised it is dead. It returns channels that close when the links of such
 // boots are down. The caller holds mu.
 func (s *peers) replace(who bus.Peer) (after []<-chan struct{}) {
+	s.proofs++
+	if p := s.byBoot[who.Boot]; p != nil {
+		p.proven = s.proofs
+	}
 	for boot, p := range s.byBoot {
 		if boot != who.Boot && p.addr() == who.Addr {
 			after = append(after, p.supersede())
@@ -139,12 +159,28 @@ func (s *peers) replace(who bus.Peer) (after []<-chan struct{}) {
 	return after
 }
 
-// answered takes note of a WELCOME of who: fresh proof of who lives at its
-// address. It returns what replace does.
-func (s *peers) answered(who bus.Peer) (after []<-chan struct{}) {
+// proofCount returns how many proofs of who lives where have been taken.
+func (s *peers) proofCount() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.replace(who)
+	return s.proofs
+}
+
+// answered takes note of a WELCOME of who, to a dial that began after so many
+// proofs: it proves who lived at its address at some time since. If another boot
+// has been proven there meanwhile nobody can tell which of the two is the newer,
+// as a host may lose power with its WELCOME on the way and come back: then it
+// proves nothing, and whoever lives is found by the next dial. For the rest it
+// returns what replace does.
+func (s *peers) answered(who bus.Peer, began uint64) (after []<-chan struct{}, proof bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for boot, p := range s.byBoot {
+		if boot != who.Boot && p.proven > began && p.addr() == who.Addr {
+			return nil, false
+		}
+	}
+	return s.replace(who), true
 }
 
 // alive says that gossip counts who among the living.

@@ -44,6 +44,10 @@ var errSilent = errors.New("no first byte")
 var (
 	errCrowded       = errors.New("too many connections that have not told who they are")
 	errCrowdedGossip = errors.New("too many gossip streams")
+
+	// errSurplus says that gossip has not told of the node, and that many such
+	// are linked or remembered.
+	errSurplus = fmt.Errorf("it is none of gossip's members, and %d peers are known already", maxUnknown)
 )
 
 // A caller is a stream whose node has told who it is.

@@ -29,7 +29,7 @@ type Stats struct {
 	GossipBehind  uint64 // times that gossip dropped messages of its own since it was behind
 	GossipDropped uint64 // payloads of the gossip lane that came faster than the bus took them
 	GossipLate    uint64 // payloads of the gossip lane that came too late to tell whether they are new, and were dropped
-	EventsDropped uint64 // refusals that a reader of Events was too slow for
+	EventsDropped uint64 // refusals and conflicts that a reader of Events was too slow for
 }
 
 // Refusals count refusals by reason; see [ErrSecret] and the others.
@@ -91,6 +91,8 @@ func (c *counters) stranger(err error) {
 		c.crowded.Add(1)
 	case errors.Is(err, errCrowdedGossip):
 		c.crowdedGossip.Add(1)
+	case errors.Is(err, errSurplus):
+		c.crowdedPeers.Add(1)
 	case errors.Is(err, errSilent):
 		c.silent.Add(1)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):

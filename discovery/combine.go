@@ -2,7 +2,6 @@ package discovery
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,7 +9,8 @@ import (
 
 // First returns a Provider that asks others in turn and gives the answer of the first one that has
 // any. An empty answer is one, but not after an earlier provider failed: there may be others that
-// only it knows of, so that the whole is an error. When ctx has a deadline, each may use its
+// only it knows of, so that the whole is an error; it is one of configuration ([IsMisconfigured])
+// if all that failed are. When ctx has a deadline, each may use its
 // share of the time that is left, so that a slow one leaves some to those behind it.
 //
 // If one of the providers is an [Identifier], so is the result, which asks the first of those.
@@ -33,7 +33,7 @@ func askInTurn(ctx context.Context, providers []Provider) ([]string, error) {
 			return list, nil
 		}
 	}
-	return nil, fmt.Errorf("discovery: no provider knew of anybody, and not all could be asked: %w", errors.Join(errs...))
+	return nil, together("discovery: no provider knew of anybody, and not all could be asked: %w", errs)
 }
 
 // askForShare asks p for the part of the remaining time that is due to one of left providers.
@@ -48,7 +48,8 @@ func askForShare(ctx context.Context, p Provider, left int) ([]string, error) {
 
 // Merge returns a Provider that asks all others at once and gives what they found together: the
 // first of each, then the second of each, and so on. When one of them fails it is an error, since
-// a part of the answer is none; where that is too strict, give it the providers as [LastGood].
+// a part of the answer is none; where that is too strict, give it the providers as [LastGood]. The
+// error is one of configuration ([IsMisconfigured]) if all that failed are.
 //
 // If one of the providers is an [Identifier], so is the result, which asks the first of those.
 func Merge(providers ...Provider) Provider {
@@ -78,8 +79,8 @@ func askAll(ctx context.Context, providers []Provider) ([]string, error) {
 		a := <-c
 		lists, errs = append(lists, a.list), append(errs, a.err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("discovery: not all of %d providers could be asked: %w", len(providers), err)
+	if err := together(fmt.Sprintf("discovery: not all of %d providers could be asked: %%w", len(providers)), errs); err != nil {
+		return nil, err
 	}
 	return interleave(lists), nil
 }

@@ -22,6 +22,9 @@
 //     error means "nobody else is there". The two must never be confused: a node that takes a
 //     failure for an empty answer starts a second cluster. In the same spirit a partial answer is
 //     an error: return all that is known to be there, or say that it could not be found out.
+//   - An error that will not pass until somebody changes a setting, a name or a permission is marked:
+//     [IsMisconfigured] says so. Whoever asks then asks slowly, and says it loudly. One that may
+//     pass by itself, a time-out or throttling, is not marked.
 //   - The order is the order in which to try. Put first the nodes that are likely to be established
 //     members, since one that is only starting knows nobody yet.
 //   - The list holds each address once. It may hold the asking node's own address; callers drop it.
@@ -37,8 +40,9 @@ import "context"
 type Provider interface {
 	// Peers returns the addresses, each as "host:port", at which other nodes may be found, those
 	// likely to be established first. It may wait until ctx ends and may be called concurrently.
-	// The slice is the caller's. An error means "could not ask", never "nobody there"; an empty
-	// list without an error means that there is nobody else.
+	// The slice is the caller's. An error means "could not ask", never "nobody there"; one that
+	// does not pass by itself is marked by Misconfigured. An empty list without an error means that
+	// there is nobody else.
 	Peers(ctx context.Context) ([]string, error)
 }
 

@@ -50,6 +50,15 @@ func ExampleIdentifier() {
 }
 
 // The nodes of a headless Kubernetes service, or of a Cloud Map service with A records.
+func ExampleMisconfigured() {
+	p := discovery.ProviderFunc(func(context.Context) ([]string, error) {
+		return nil, discovery.Misconfigured(errors.New("registry: token was revoked; set REGISTRY_TOKEN"))
+	})
+	_, err := p.Peers(context.Background())
+	fmt.Println(err, discovery.IsMisconfigured(err))
+	// Output: registry: token was revoked; set REGISTRY_TOKEN true
+}
+
 func ExampleDNS() {
 	p := discovery.DNS("localhost:7946")
 	peers, err := p.Peers(context.Background())

@@ -58,16 +58,17 @@ func readFile(path string) (string, error) {
 
 // Env returns a Provider that reads an environment variable each time it is asked: "host:port"
 // entries that are separated by commas or spaces. A variable that is set but empty says that
-// nobody else is there. One that is not set, or has a bad entry, is an error.
+// nobody else is there. One that is not set, or has a bad entry, is an error of configuration
+// ([IsMisconfigured]). One of [File] is not: the file may be written at any moment.
 func Env(name string) Provider {
 	return ProviderFunc(func(context.Context) ([]string, error) {
 		text, ok := os.LookupEnv(name)
 		if !ok {
-			return nil, fmt.Errorf("discovery: environment variable %s is not set; set it to \"host:port,host:port\", or to nothing on the first node", name)
+			return nil, Misconfigured(fmt.Errorf("discovery: environment variable %s is not set; set it to \"host:port,host:port\", or to nothing on the first node", name))
 		}
 		list, err := parseList(text)
 		if err != nil {
-			return nil, fmt.Errorf("discovery: environment variable %s: entry %w", name, err)
+			return nil, Misconfigured(fmt.Errorf("discovery: environment variable %s: entry %w", name, err))
 		}
 		return list, nil
 	})

@@ -168,13 +168,18 @@ func TestStopOfAStuckParent(t *testing.T) {
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
 		var j journal
 		v := &stuck{stop: true, release: make(chan struct{})}
-		parent := deploy(t, eb, &part{stop: func(ctx context.Context) error {
+		above := &part{stop: func(ctx context.Context) error {
 			if ctx.Err() != nil {
 				t.Error("Stop's context was over before it was called")
 			}
 			j.add("stopped")
 			return nil
-		}})
+		}}
+		root := deploy(t, eb, new(part)) // which knows what is deployed
+		parent, err := root.Deploy(t.Context(), above)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if _, err := parent.Deploy(t.Context(), v); err != nil {
 			t.Fatal(err)
 		}
@@ -182,6 +187,11 @@ func TestStopOfAStuckParent(t *testing.T) {
 			t.Errorf("error %v; want the child's", err)
 		}
 		j.want(t, "stopped")
+		if _, err := root.Deploy(t.Context(), above); err != nil {
+			t.Errorf("%v; want it deployed again, as nothing of it runs", err)
+		}
+		_, err = root.Deploy(t.Context(), v)
+		wantErr(t, err, verticle.ErrDeployed)
 		close(v.release)
 		synctest.Wait()
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
@@ -64,12 +65,13 @@ func deploy(ctx context.Context, eb *bus.EventBus, parent *Deployment, v Verticl
 	if err := d.admit(ctx); err != nil {
 		return nil, err
 	}
+	first := d.life
 	go d.live() // until the deployment ends; Done tells
-	if err := d.start(ctx); err != nil {
+	if err := first.start(ctx); err != nil {
 		return nil, err
 	}
 	d.log.Debug("verticle deployed")
-	d.awaitKnown(ctx)
+	first.awaitKnown(ctx)
 	return d, nil
 }
 
@@ -87,7 +89,7 @@ func (d *Deployment) admit(ctx context.Context) error {
 		return err
 	}
 	if d.parent != nil {
-		if err := d.parent.adopt(d); err != nil {
+		if err := d.parent.current().adopt(d); err != nil {
 			d.release()
 			return err
 		}
@@ -95,43 +97,46 @@ func (d *Deployment) admit(ctx context.Context) error {
 	return nil
 }
 
-// start calls Start. If that fails it waits until all is undone.
-func (d *Deployment) start(ctx context.Context) error {
-	if err := d.callStart(ctx); err == nil {
+// start calls Start for Deploy. If that fails it waits until all is undone.
+func (l *life) start(ctx context.Context) error {
+	if err := l.callStart(ctx); err == nil {
 		return nil
 	}
+	d := l.d
 	<-d.done
-	if d.cause == 0 { // somebody called Undeploy
+	if l.cause == 0 { // somebody called Undeploy
 		return errors.Join(d.failed("start", ErrUndeployed), d.Err())
 	}
 	return d.Err()
 }
 
 // callStart calls Start in the turn, with a context that ends also when the
-// deployment is to end.
-func (d *Deployment) callStart(ctx context.Context) (err error) {
+// life is to end.
+func (l *life) callStart(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(d.ending, func() { cancel(context.Cause(d.ending)) })()
+	defer context.AfterFunc(l.ending, func() { cancel(context.Cause(l.ending)) })()
 
+	d := l.d
 	err = errGoexit
-	defer func() { err = d.startReturned(err) }()
+	defer func() { err = l.startReturned(err) }()
 	return d.eb.Do(ctx, func(ctx context.Context) error {
 		err := d.protect("start", func() error { return d.verticle.Start(d.mark(ctx), d) })
 		if err != nil {
 			return err
 		}
-		return d.setStarted(ctx)
+		return l.setStarted(ctx)
 	})
 }
 
-// setStarted notes that Start has returned nil. If the deployment is to end
-// already its consumers need not be announced; if it has even ended without
-// Start's return, it is too late for its Stop, which is then called here.
-func (d *Deployment) setStarted(ctx context.Context) error {
+// setStarted notes that Start has returned nil. If the life is to end already
+// its consumers need not be announced; if it has even ended without Start's
+// return, it is too late for its Stop, which is then called here.
+func (l *life) setStarted(ctx context.Context) error {
+	d := l.d
 	d.mu.Lock()
-	d.started = true
-	tooLate := d.stopPassed
+	l.started = true
+	tooLate := l.stopPassed
 	d.mu.Unlock()
 	if tooLate {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undeployTime)
@@ -140,39 +145,43 @@ func (d *Deployment) setStarted(ctx context.Context) error {
 			d.log.Error("verticle failed after its end", "err", d.failed("stop", err))
 		}
 	}
-	if d.ending.Err() != nil {
+	if l.isEnding() {
 		return ErrUndeployed
 	}
 	return nil
 }
 
-// startReturned notes that Start is over. If it failed, or the deployment was
-// ended meanwhile, it returns an error, and the deployment ends.
-func (d *Deployment) startReturned(err error) error {
+// startReturned notes that Start is over. If it failed, or the life was ended
+// meanwhile, it returns an error, and the life ends.
+func (l *life) startReturned(err error) error {
+	defer close(l.startDone)
+	d := l.d
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	defer close(d.startDone)
-	if d.ending.Err() != nil {
+	after := d.tell
+	switch {
+	case l.isEnding():
 		if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, ErrUndeployed) {
-			d.addLocked(d.failed("start", err))
+			l.addLocked(d.failed("start", err))
 		}
-		return ErrUndeployed
+		err = ErrUndeployed
+	case err != nil:
+		after = l.failLocked("start", err)
+	default:
+		d.up, l.since = true, time.Now()
+		d.tellLocked(Started{Path: d.path, Restarts: d.restarts()})
 	}
-	if err != nil {
-		d.beginLocked(d.failed("start", err), time.Now().Add(undeployTime))
-		return err
-	}
-	d.up = true
-	return nil
+	d.mu.Unlock()
+	after()
+	return err
 }
 
 // awaitKnown waits until the linked nodes know the consumers, but not for long.
-func (d *Deployment) awaitKnown(ctx context.Context) {
+func (l *life) awaitKnown(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, knownWait)
 	defer cancel()
-	d.mu.Lock()
-	consumers := d.consumers[:len(d.consumers):len(d.consumers)]
-	d.mu.Unlock()
+	l.d.mu.Lock()
+	consumers := slices.Clip(l.consumers)
+	l.d.mu.Unlock()
 	var unknown []string
 	var why error
 	for _, c := range consumers {
@@ -181,6 +190,6 @@ func (d *Deployment) awaitKnown(ctx context.Context) {
 		}
 	}
 	if unknown != nil {
-		d.log.Warn("verticle deployed before all linked nodes know its consumers", "address", unknown, "err", why)
+		l.d.log.Warn("verticle deployed before all linked nodes know its consumers", "address", unknown, "err", why)
 	}
 }

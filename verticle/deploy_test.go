@@ -358,11 +358,20 @@ func TestUndeployWhileStarting(t *testing.T) {
 func TestConsumeFails(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
-		_, err := verticle.Deploy(t.Context(), eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
-			return d.Consume("parallel", echo, bus.WithConcurrency(2))
-		}}, verticle.WithLogger(quiet))
-		if err == nil || !strings.Contains(err.Error(), `"parallel"`) {
-			t.Errorf("%v; want an error with the address", err)
+		for _, restart := range [][]verticle.Option{nil, {verticle.WithRestart(verticle.Restart{})}} {
+			for h, opt := range map[bus.Handler]bus.ConsumeOption{&noHandler{}: bus.WithConcurrency(0), nil: bus.LocalOnly()} {
+				_, err := verticle.Deploy(t.Context(), eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
+					return d.Consume("refused", h, opt)
+				}}, append(restart, verticle.WithLogger(quiet))...)
+				if err == nil || !strings.Contains(err.Error(), `"refused"`) {
+					t.Errorf("%v; want an error with the address", err)
+				}
+			}
 		}
 	})
 }
+
+// noHandler is never called.
+type noHandler struct{}
+
+func (*noHandler) Handle(context.Context, *bus.Message) error { return nil }

@@ -8,64 +8,67 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/runrig-go/runrig/bus"
 )
 
 // A Deployment is a verticle that runs. It owns what the verticle makes through
-// it: consumers, goroutines and children, which end with it. Its methods may be
-// called from several goroutines.
+// it: consumers, timers, goroutines and children, which end with it, and before
+// it is started again ([WithRestart]). Its methods may be called from several
+// goroutines.
 type Deployment struct {
-	id       string
-	verticle Verticle
-	parent   *Deployment
-	claims   *claims       // of the whole tree
-	eb       *bus.EventBus // the deployment's scope
-	base     *slog.Logger  // without the deployment's attributes
-	log      *slog.Logger
+	id          string
+	path        []string // IDs, from the root's on
+	verticle    Verticle
+	parent      *Deployment
+	within      *life         // of the parent
+	claims      *claims       // of the whole tree
+	eb          *bus.EventBus // the deployment's scope
+	base        *slog.Logger  // without the deployment's attributes
+	log         *slog.Logger
+	supervision *supervision // nil: nothing is restarted
+	watchers    []*watcher   // from the root's on
 
-	ending    context.Context // ends when the undeployment begins
-	begin     context.CancelCauseFunc
-	startDone chan struct{} // closed when Start is over
-	done      chan struct{}
+	over   context.Context // ends when no life comes after the one that runs
+	finish context.CancelFunc
+	done   chan struct{}
 
-	mu         sync.Mutex
-	started    bool // Start has returned nil
-	up         bool // and Deploy has succeeded, or will
-	stopPassed bool // the undeployment has come to Stop
-	left       bool // it has left something behind that still runs
-	ended      bool
-	step       string // what the undeployment waits for
-	errs       []error
-	cause      int // how many of them were why the undeployment began
-	children   []*Deployment
-	consumers  []*bus.Consumer
-	work       group
-
-	// Set when the undeployment begins.
-	time context.Context // ends when its time is over
-	cut  context.CancelFunc
+	mu      sync.Mutex
+	life    *life       // the last one
+	up      bool        // Deploy has succeeded, or will
+	ended   bool        // all is over
+	step    string      // what the undeployment waits for
+	hurries *time.Timer // of an Undeploy while the last life was ending
 }
 
 func newDeployment(eb *bus.EventBus, parent *Deployment, v Verticle, c config) *Deployment {
 	d := &Deployment{
-		id:        newID(c.name),
-		verticle:  v,
-		parent:    parent,
-		eb:        eb.Scope(),
-		base:      c.logger,
-		startDone: make(chan struct{}),
-		done:      make(chan struct{}),
+		id:       newID(c.name),
+		verticle: v,
+		parent:   parent,
+		claims:   new(claims),
+		eb:       eb.Scope(),
+		base:     c.logger,
+		done:     make(chan struct{}),
 	}
 	if parent != nil {
 		d.claims = parent.claims
-	} else {
-		d.claims = new(claims)
+		d.path = parent.path
+		d.watchers = parent.watchers
+	}
+	d.path = append(slices.Clip(d.path), d.id)
+	if c.events != nil {
+		d.watchers = append(slices.Clip(d.watchers), &watcher{f: c.events, log: c.logger})
+	}
+	if c.restart != nil {
+		d.supervision = newSupervision(*c.restart)
 	}
 	d.log = c.logger.With("verticle", c.name, "deployment", d.id)
-	d.ending, d.begin = context.WithCancelCause(context.Background())
-	d.work.init(d.mark(context.Background()))
+	d.over, d.finish = context.WithCancel(context.Background())
+	d.life = newLife(d)
 	return d
 }
 
@@ -76,7 +79,8 @@ func newID(name string) string {
 }
 
 // ID returns the deployment's name and a random number, which together are
-// unique: a verticle that is deployed again gets another.
+// unique: a verticle that is deployed again gets another, one that is restarted
+// keeps it.
 func (d *Deployment) ID() string { return d.id }
 
 // EventBus returns the bus in the deployment's scope. Messages sent through it
@@ -92,59 +96,42 @@ func (d *Deployment) EventBus() *bus.EventBus { return d.eb }
 func (d *Deployment) Logger() *slog.Logger { return d.log }
 
 // Done is closed when the deployment has ended: all that it owns has ended and
-// Stop has returned, or the time for that was over.
+// Stop has returned, or the time for that was over. A restart does not close it.
 func (d *Deployment) Done() <-chan struct{} { return d.done }
 
 // Err returns nil while Done is not closed, and if the deployment was undeployed
 // without an error. Else it returns why it ended, joined with what went wrong in
 // ending it: [errors.Is] finds them all, and the text has the cause first.
+// Failures that a restart has mended, or was to mend when the deployment was
+// undeployed, are not in it.
 func (d *Deployment) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch {
-	case !d.ended || len(d.errs) == 0:
+	if !d.ended {
 		return nil
-	case len(d.errs) == 1:
-		return d.errs[0]
 	}
-	return errors.Join(d.errs...)
+	return join(d.life.errs)
 }
 
-// Consume registers a handler at an address until the deployment ends; see
-// [bus.EventBus.Consume] for its parameters and errors. In Start, the consumer
-// is announced when Start has returned nil; later, at once, and then Consume
-// does not wait for other nodes to know it. While a function of Go has the turn
-// by Do, a consumer that anybody registers is announced at the end of that Do,
-// and closed if it fails. The handler holds the deployment's turn while it runs,
-// so that [bus.WithConcurrency] is an error. Consume fails with [ErrUndeployed]
-// once the deployment is to end.
-func (d *Deployment) Consume(address string, h bus.Handler, opts ...bus.ConsumeOption) error {
-	d.mu.Lock() // also while registering: what is not in the list when the end begins never is
-	defer d.mu.Unlock()
-	if d.ending.Err() != nil {
-		return d.failed(fmt.Sprintf("consume %q", address), ErrUndeployed)
+// join is errors.Join, but one error stays as it is.
+func join(errs []error) error {
+	if len(errs) == 1 {
+		return errs[0]
 	}
-	c, err := d.eb.Consume(address, h, opts...)
-	if err != nil {
-		return d.failed(fmt.Sprintf("consume %q", address), err)
-	}
-	d.consumers = append(d.consumers, c)
-	return nil
+	return errors.Join(errs...)
 }
 
-// adopt enters a child.
-func (d *Deployment) adopt(child *Deployment) error {
+// current returns the life that runs, or else the last one.
+func (d *Deployment) current() *life {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.ending.Err() != nil {
-		return d.failed("deploy a child", ErrUndeployed)
-	}
-	d.children = append(d.children, child)
-	return nil
+	return d.life
 }
 
 // failed is err with the deployment and what it was at.
-func (d *Deployment) failed(step string, err error) error { return &failure{d.id, step, err} }
+func (d *Deployment) failed(step string, err error) *failure {
+	return &failure{id: d.id, step: step, err: err}
+}
 
 // protect calls f and makes a panic an error.
 func (d *Deployment) protect(step string, f func() error) (err error) {
@@ -157,8 +144,8 @@ func (d *Deployment) protect(step string, f func() error) (err error) {
 	return f()
 }
 
-// ownerKey is the key of the deployment whose Start, Stop or Go function a
-// context was given to.
+// ownerKey is the key of the deployment whose Start, Stop, timer's or Go's
+// function, or handler beside the turn, a context was given to.
 type ownerKey struct{}
 
 // mark returns a context that knows whose it is.

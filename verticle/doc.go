@@ -1,8 +1,8 @@
 // Package verticle runs the parts of a program: each is deployed and undeployed
 // as a whole, and its handlers take turns.
 //
-// A [Verticle] registers consumers and starts goroutines through its
-// [Deployment], which owns them:
+// A [Verticle] registers consumers, and starts timers, goroutines and children,
+// through its [Deployment], which owns them:
 //
 //	type Greeter struct{ greeted int } // needs no lock
 //
@@ -19,29 +19,33 @@
 //
 // # What runs where
 //
-// Start, Stop and the handlers of one deployment run one at a time, on
-// different goroutines but each after the other: they hold the deployment's
-// turn, and its fields need no lock. Start and Stop hold the turn even where
-// they wait, and so does a handler: what a handler waits for holds up the whole
-// verticle, but nothing else. Work that blocks belongs in [Deployment.Go], whose
-// function runs outside the turn, beside the handlers; it takes the turn for a
-// moment with Do of [Deployment.EventBus].
+// Start, Stop, the handlers and the functions of timers of one deployment run one
+// at a time, on different goroutines but each after the other: they hold the
+// deployment's turn, and its fields need no lock. They hold it even where they
+// wait: what one waits for holds up the whole verticle, but nothing else. Three
+// things leave the turn, and take it for a moment with Do of
+// [Deployment.EventBus]:
+//
+//   - a function of [Deployment.Go], for what runs on and blocks
+//   - the handlers of a consumer with [bus.WithConcurrency] over 1, for messages
+//     whose handling blocks
+//   - children ([Deployment.Deploy], [Instances]), which have turns of their own
 //
 // # Life of a deployment
 //
 // The consumers that Start registers are announced when it has returned nil,
-// all together, and no message reaches them before. If Start fails or panics
-// everything that it made is undone, Stop is not called, and the deployment
-// never was. [Deploy] then waits, for at most 1 s in all, until the nodes that
-// are linked know the consumers.
+// all together, and no message reaches them before, nor is a timer's function
+// called. If Start fails or panics everything that it made is undone, Stop is not
+// called, and the deployment never was. [Deploy] then waits, for at most 1 s in
+// all, until the nodes that are linked know the consumers.
 //
-// A deployment ends by [Deployment.Undeploy], when a function of its Go or one
-// of its children fails, or when the bus is closed. In each case, in this order:
+// A deployment ends by [Deployment.Undeploy], by a failure, or when the bus is
+// closed. In each case, in this order:
 //
 //  1. its children are undeployed, the last one deployed first; further
-//     consumers, and children, are refused from here
-//  2. its consumers are closed; handlers that run are awaited, what waits goes
-//     back to its senders
+//     consumers, children and calls of timers are refused from here
+//  2. its consumers are closed; handlers and timers' functions that run are
+//     awaited, what waits goes back to its senders
 //  3. Stop is called, in the turn
 //  4. the contexts of its goroutines end, and the goroutines are awaited
 //
@@ -56,17 +60,26 @@
 // closed. So undeploy first: then Stop may send and request, a child's also from
 // its parent, whose consumers are still open.
 //
-// A handler's error or panic is answered and logged by the bus, and the
-// deployment goes on. An error or panic of a function of Go ends the deployment;
-// [Deployment.Err] has it. A child that fails takes its parent with it, as a
-// verticle runs as a whole or not at all; one that is undeployed does not. What
-// fails to start does not either: its Deploy returned the error to the one who
-// may know better. Nothing is restarted.
+// # Failures
+//
+// A handler's error is answered and logged by the bus, and so is its panic; the
+// deployment goes on. An error or panic of a function of Go, or of a timer, ends
+// the deployment; [Deployment.Err] has it. A child that fails takes its parent
+// with it, as a verticle runs as a whole or not at all; one that is undeployed
+// does not. What fails to start does not either: its Deploy returned the error to
+// the one who may know better.
+//
+// [WithRestart] has a verticle that failed started again, after a pause, so many
+// times within so long; then it fails for good, and so its parent does, which may
+// be restarted in turn. A handler's panic is a failure there too. Without it
+// nothing is restarted. [WithEvents] tells of all of this as it happens.
 //
 // # Limits
 //
 // A deployment costs one goroutine of its own, and one for each function of Go
-// that runs. Everything here may be called from several goroutines. There are no
-// names to look deployments up by, and the package keeps no state: which values
-// are deployed is known within a tree of deployments only.
+// that runs and each timer whose function runs or waits for the turn. Everything
+// here may be called from several goroutines. There are no names to look
+// deployments up by, and the package keeps no state: which values are deployed is
+// known within a tree of deployments only. To end several at once, deploy them as
+// children of one, as [Run] does.
 package verticle

@@ -8,7 +8,8 @@ import (
 // Errors that a caller can act on; test for them with [errors.Is]. The text of
 // what is returned names the deployment.
 var (
-	// ErrUndeployed says that the deployment is being undeployed, or has been.
+	// ErrUndeployed says that the deployment is being undeployed, or has been;
+	// or that it has failed and is not started again yet ([WithRestart]).
 	ErrUndeployed = errors.New("verticle: undeployed")
 
 	// ErrDeployed says that the verticle is deployed already, by the same Run
@@ -18,7 +19,8 @@ var (
 	// separate calls of Deploy share are the caller's business.
 	ErrDeployed = errors.New("verticle: already deployed")
 
-	// ErrPanic says that Start, Stop or a function of Go panicked. The error
+	// ErrPanic says that Start, Stop, a function of Go or of a timer, or,
+	// under [WithRestart], a handler panicked. The error
 	// has the value's text, and wraps it if it is an error; the log has the
 	// stack.
 	ErrPanic = errors.New("verticle: panic")
@@ -32,14 +34,19 @@ type failure struct {
 	id   string
 	step string
 	err  error
+	note string // what is to be known beside, if anything
 }
 
 // Error leaves out the steps that only pass on a child's failure.
 func (f *failure) Error() string {
+	text := fmt.Sprintf("verticle: %s: %s: %v", f.id, f.step, f.err)
 	if inner, ok := f.err.(*failure); ok {
-		return inner.Error()
+		text = inner.Error()
 	}
-	return fmt.Sprintf("verticle: %s: %s: %v", f.id, f.step, f.err)
+	if f.note != "" {
+		text += "; " + f.id + " was " + f.note
+	}
+	return text
 }
 
 func (f *failure) Unwrap() error { return f.err }

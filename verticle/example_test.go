@@ -1,6 +1,7 @@
 package verticle_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -117,39 +118,30 @@ func ExampleFunc() {
 	// <nil>
 }
 
-// A periodic task is a function of Go; it takes the turn where it needs the
-// verticle's fields.
+// What waits belongs in a function of Go, here for a line to read; it takes the
+// turn where it needs the verticle's fields.
 func ExampleDeployment_Go() {
 	eb := bus.New()
 	defer eb.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	ticks := 0
-	clock := verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
+	input := bufio.NewScanner(strings.NewReader("one\ntwo\nthree\n"))
+	lines := 0 // guarded by the turn
+	reader := verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
 		d.Go(func(ctx context.Context) error {
-			tick := time.NewTicker(time.Millisecond)
-			defer tick.Stop()
-			for {
-				select {
-				case <-ctx.Done():
-					return ctx.Err()
-				case <-tick.C:
-				}
-				err := d.EventBus().Do(ctx, func(ctx context.Context) error {
-					if ticks++; ticks == 3 {
-						cancel()
-					}
-					return nil
-				})
+			defer cancel()
+			for input.Scan() {
+				err := d.EventBus().Do(ctx, func(context.Context) error { lines++; return nil })
 				if err != nil {
 					return err
 				}
 			}
+			return input.Err()
 		})
 		return nil
 	})
-	fmt.Println(verticle.Run(ctx, eb, clock), ticks >= 3)
-	// Output: <nil> true
+	fmt.Println(verticle.Run(ctx, eb, reader), lines)
+	// Output: <nil> 3
 }
 
 // The parts of a verticle are its children: they start after it, stop before
@@ -238,4 +230,177 @@ func ExampleDeployment_Consume() {
 	// 1 <nil>
 	// 2 <nil>
 	// <nil>
+}
+
+// Every calls in the turn: what it shares with the handlers needs no lock.
+func ExampleDeployment_Every() {
+	eb := bus.New()
+	defer eb.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ticks := 0 // guarded by the turn
+	clock := verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
+		d.Every(time.Millisecond, func(context.Context) error {
+			if ticks++; ticks == 3 {
+				cancel()
+			}
+			return nil
+		})
+		return nil
+	})
+	fmt.Println(verticle.Run(ctx, eb, clock), ticks >= 3)
+	// Output: <nil> true
+}
+
+// A deadline for something that may come: what comes first stops the other.
+func ExampleDeployment_After() {
+	eb := bus.New()
+	defer eb.Close()
+	ctx := context.Background()
+	d, err := verticle.Deploy(ctx, eb, verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
+		stop := d.After(time.Minute, func(context.Context) error { return errors.New("nothing came") })
+		return d.Consume("first", bus.Receive(func(_ context.Context, s string) error {
+			stop()
+			fmt.Println(s)
+			return nil
+		}))
+	}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := eb.Request(ctx, "first", "here"); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(d.Undeploy(ctx))
+	// Output:
+	// here
+	// <nil>
+}
+
+// Each instance has a turn of its own, so that three can wait at once.
+func ExampleInstances() {
+	eb := bus.New()
+	defer eb.Close()
+	ctx := context.Background()
+	together := make(chan struct{})
+	worker := func() verticle.Verticle {
+		return verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
+			return d.Consume("work", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+				together <- struct{}{} // waits
+				return nil
+			}))
+		})
+	}
+	d, err := verticle.Deploy(ctx, eb, verticle.Instances(3, worker))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 3 {
+		if err := eb.Send(ctx, "work", nil); err != nil {
+			fmt.Println(err)
+		}
+	}
+	for range 3 {
+		<-together
+	}
+	fmt.Println(d.Undeploy(ctx))
+	// Output: <nil>
+}
+
+// A verticle whose connection breaks now and then is started again, with pauses
+// that grow; its consumers are announced again, and its ID stays.
+func ExampleWithRestart() {
+	eb := bus.New()
+	defer eb.Close()
+	ctx := context.Background()
+	well := make(chan struct{})
+	starts := 0 // guarded by the turn
+	reader := verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
+		if starts++; starts == 3 {
+			close(well)
+			return nil
+		}
+		d.After(time.Millisecond, func(context.Context) error {
+			fmt.Println("connection lost, start", starts)
+			return errors.New("connection lost")
+		})
+		return nil
+	})
+	d, err := verticle.Deploy(ctx, eb, reader, verticle.WithLogger(slog.New(slog.DiscardHandler)),
+		verticle.WithRestart(verticle.Restart{Max: 10, Window: time.Minute, Delay: time.Millisecond}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	<-well
+	fmt.Println(d.Undeploy(ctx))
+	// Output:
+	// connection lost, start 1
+	// connection lost, start 2
+	// <nil>
+}
+
+// What becomes of a deployment and its children, in order.
+func ExampleWithEvents() {
+	eb := bus.New()
+	defer eb.Close()
+	ctx := context.Background()
+	house := verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
+		_, err := d.Deploy(ctx, &Greeter{})
+		return err
+	})
+	d, err := verticle.Deploy(ctx, eb, house, verticle.WithEvents(func(e verticle.Event) {
+		switch e := e.(type) {
+		case verticle.Started:
+			fmt.Println("started, at depth", len(e.Path))
+		case verticle.Failed:
+			fmt.Println("failed:", e.Err)
+		case verticle.Restarting:
+			fmt.Println("restarting in", e.Delay)
+		case verticle.Stopped:
+			fmt.Println("stopped, at depth", len(e.Path))
+		}
+	}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(d.Undeploy(ctx))
+	// Output:
+	// started, at depth 2
+	// started, at depth 1
+	// greeted 0
+	// stopped, at depth 2
+	// stopped, at depth 1
+	// <nil>
+}
+
+// Handlers that block leave the turn by WithConcurrency, and take it for a moment
+// where they need the verticle's fields.
+func ExampleDeployment_Consume_beside() {
+	eb := bus.New()
+	defer eb.Close()
+	ctx := context.Background()
+	fetched := 0 // guarded by the turn
+	d, err := verticle.Deploy(ctx, eb, verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
+		fetch := bus.Respond(func(ctx context.Context, page string) (int, error) {
+			size := len(page) // this would take its time
+			return size, d.EventBus().Do(ctx, func(context.Context) error { fetched++; return nil })
+		})
+		return d.Consume("fetch", fetch, bus.WithConcurrency(8))
+	}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, page := range []string{"home", "about"} {
+		fmt.Println(bus.Request[int](ctx, eb, "fetch", page))
+	}
+	fmt.Println(d.Undeploy(ctx), fetched)
+	// Output:
+	// 4 <nil>
+	// 5 <nil>
+	// <nil> 2
 }

@@ -9,8 +9,10 @@ import (
 type Option interface{ apply(*config) error }
 
 type config struct {
-	name   string
-	logger *slog.Logger
+	name    string
+	logger  *slog.Logger
+	restart *Restart
+	events  func(Event)
 }
 
 type optionFunc func(*config) error

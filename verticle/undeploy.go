@@ -21,9 +21,10 @@ const (
 // errTime is why a step was given up.
 var errTime = errors.New("still under way when the time for the undeployment was over")
 
-// Undeploy ends the deployment as the package documentation says, and returns
-// its [Deployment.Err] when it has ended. It may be called several times, at the
-// same time too: the first call begins the undeployment, and all wait for it.
+// Undeploy ends the deployment as the package documentation says, with no restart
+// to follow, and returns its [Deployment.Err] when it has ended. It may be called
+// several times, at the same time too: the first call begins the undeployment,
+// and all wait for it.
 //
 // The deadline of the first call's ctx bounds the undeployment; without one, or
 // when it has passed, the bound is 10 s. ctx also bounds the wait: when it ends
@@ -32,15 +33,15 @@ var errTime = errors.New("still under way when the time for the undeployment was
 // has ended, pass another context.
 //
 // Code of the deployment, or of a child, cannot wait for itself to return. Where
-// ctx is that of its handler, Start, Stop or function of Go, Undeploy begins the
-// undeployment and returns nil at once; with another context it waits as long as
-// that lets it.
+// ctx is that of its handler, Start, Stop or function of Go or of a timer,
+// Undeploy begins the undeployment and returns nil at once; with another context
+// it waits as long as that lets it.
 func (d *Deployment) Undeploy(ctx context.Context) error {
 	deadline, ok := ctx.Deadline()
 	if now := time.Now(); !ok || !deadline.After(now) {
 		deadline = now.Add(undeployTime)
 	}
-	d.beginEnd(nil, deadline)
+	d.beginEnd(deadline)
 	if d.calls(ctx) {
 		return nil
 	}
@@ -79,131 +80,138 @@ func (d *Deployment) holdsTurn(ctx context.Context) bool {
 		return true
 	}
 	d.mu.Lock()
-	children := slices.Clone(d.children)
+	children := slices.Clone(d.life.children)
 	d.mu.Unlock()
 	return slices.ContainsFunc(children, func(c *Deployment) bool { return c.holdsTurn(ctx) })
 }
 
-// fail ends the deployment because of err, and with it its parent, unless that
-// is told by its Deploy.
-func (d *Deployment) fail(err error) {
-	first, up := d.beginEnd(err, time.Now().Add(undeployTime))
-	if !first || !up {
-		return
-	}
-	d.log.Error("verticle failed", "err", err)
-	for p := d.parent; p != nil; p = p.parent {
-		p.log.Debug("verticle ends as a child failed", "child", d.id)
-		if first, up = p.beginEnd(p.failed("child", err), time.Now().Add(undeployTime)); !first || !up {
-			return
-		}
-	}
-}
-
-// beginEnd begins the undeployment, if it has not begun, and adds err, if not
-// nil, to its errors. It reports whether it has begun it, and whether Deploy had
-// succeeded.
-func (d *Deployment) beginEnd(err error, deadline time.Time) (first, up bool) {
+// beginEnd begins the end of the deployment, if it has not begun, and reports
+// whether it has.
+func (d *Deployment) beginEnd(deadline time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.beginLocked(err, deadline), d.up
-}
-
-func (d *Deployment) beginLocked(err error, deadline time.Time) bool {
-	if err != nil {
-		d.addLocked(err)
-	}
-	if d.ending.Err() != nil {
+	if d.over.Err() != nil {
 		return false
 	}
-	d.cause = len(d.errs)
-	d.time, d.cut = context.WithDeadline(context.Background(), deadline)
-	d.begin(ErrUndeployed)
+	d.finish()
+	if l := d.life; !l.beginLocked(nil, deadline) { // it ends already, to be restarted
+		d.hurries = time.AfterFunc(time.Until(deadline), l.cut) // end stops it
+	}
 	return true
 }
 
-// live waits until the deployment is to end, and ends it.
-func (d *Deployment) live() {
-	var closed <-chan struct{}
-	if d.parent == nil { // children end with their parent
-		closed = d.eb.Done()
-	}
-	select {
-	case <-d.ending.Done():
-	case <-closed:
-		d.fail(d.failed("run", fmt.Errorf("%w while the verticle was deployed", bus.ErrClosed)))
-	}
-	d.endChildren()
-	d.await(d.startDone, "wait for Start")
-	d.endConsumers()
-	d.callStop()
-	d.endGoroutines()
-	d.end()
+// cut ends the time of the undeployment.
+func (d *Deployment) cut() { d.current().cut() }
+
+// undo ends all that the life has made.
+func (l *life) undo() {
+	l.endChildren()
+	l.await(l.startDone, "wait for Start")
+	l.endConsumers()
+	l.callStop()
+	l.endGoroutines()
+	l.cut()
 }
 
 // endChildren undeploys the children, the last first.
-func (d *Deployment) endChildren() {
+func (l *life) endChildren() {
+	d := l.d
 	d.mu.Lock()
-	children := slices.Clone(d.children) // adopt adds no more
+	children := slices.Clone(l.children) // adopt adds no more
 	d.mu.Unlock()
-	deadline, _ := d.time.Deadline()
+	deadline, _ := l.time.Deadline()
 	for _, c := range slices.Backward(children) {
 		d.setStep("wait for child " + c.id)
-		first, _ := c.beginEnd(nil, deadline)
-		release := context.AfterFunc(d.time, c.cut) // somebody else may have given it more time
+		first := c.beginEnd(deadline)
+		release := context.AfterFunc(l.time, c.cut) // somebody else may have given it more time
 		<-c.done
 		release()
 		if err := c.Err(); first && err != nil {
-			d.add(d.failed("undeploy a child", err))
+			l.add(d.failed("undeploy a child", err))
 		}
 	}
 }
 
-// endConsumers closes the consumers, and awaits their handlers.
-func (d *Deployment) endConsumers() {
-	d.mu.Lock()
-	consumers := d.consumers // Consume adds no more
-	d.mu.Unlock()
-	for _, c := range consumers {
-		if err := c.Close(); err != nil && !errors.Is(err, bus.ErrClosed) {
-			d.add(d.failed(fmt.Sprintf("close the consumer of %q", c.Address()), err))
+// endConsumers closes the consumers and stops the timers, and awaits their
+// handlers and functions.
+func (l *life) endConsumers() {
+	n := l.stopTimers()
+	stuck := false
+	for _, c := range l.closeConsumers() {
+		if stuck && !c.beside { // the handlers take turns: it is one that holds up all
+			continue
+		}
+		if !l.await(c.Done(), fmt.Sprintf("wait for the handler of %q", c.Address())) && !c.beside {
+			stuck = true
 		}
 	}
+	if n > 0 {
+		l.await(l.ticks.idle, "wait for a timer's function")
+	}
+}
+
+// closeConsumers closes the consumers of a life that ends, and returns them.
+func (l *life) closeConsumers() []consumer {
+	l.d.mu.Lock()
+	consumers := l.consumers // Consume adds no more
+	l.d.mu.Unlock()
 	for _, c := range consumers {
-		if !d.await(c.Done(), fmt.Sprintf("wait for the handler of %q", c.Address())) {
-			return // the handlers take turns: it is one that holds up all
+		if err := c.Close(); err != nil && !errors.Is(err, bus.ErrClosed) {
+			l.add(l.d.failed(fmt.Sprintf("close the consumer of %q", c.Address()), err))
 		}
+	}
+	return consumers
+}
+
+// stopTimers stops the timers, and returns how many of their functions run or
+// wait for the turn.
+func (l *life) stopTimers() int {
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	for t := range l.timers {
+		t.stopLocked()
+	}
+	return l.ticks.end()
+}
+
+// endGoroutines tells the functions of Go to end, and awaits them.
+func (l *life) endGoroutines() {
+	l.d.mu.Lock()
+	n := l.work.end()
+	l.d.mu.Unlock()
+	if n > 0 {
+		l.await(l.work.idle, fmt.Sprintf("wait for %d goroutines", n))
 	}
 }
 
 // callStop calls Stop in the turn, if Start has returned nil.
-func (d *Deployment) callStop() {
-	d.mu.Lock()
-	d.stopPassed = true
-	started := d.started
-	d.mu.Unlock()
+func (l *life) callStop() {
+	l.d.mu.Lock()
+	l.stopPassed = true
+	started := l.started
+	l.d.mu.Unlock()
 	if !started {
 		return
 	}
-	ctx, cancel := d.stopContext()
+	ctx, cancel := l.stopContext()
 	defer cancel()
 	var err error
 	returned := make(chan struct{})
 	go func() { // until Stop returns, which is awaited below
 		defer close(returned)
 		err = errGoexit
-		err = d.stopInTurn(ctx)
+		err = l.d.stopInTurn(ctx)
 	}()
-	if d.await(returned, "wait for Stop") && err != nil {
-		d.add(d.failed("stop", err))
+	if l.await(returned, "wait for Stop") && err != nil {
+		l.add(l.d.failed("stop", err))
 	}
 }
 
 // stopContext returns a context for Stop that ends when the time is over, and
 // half a last moment from now if it is over already.
-func (d *Deployment) stopContext() (context.Context, context.CancelFunc) {
-	if d.time.Err() == nil {
-		return context.WithCancel(d.time)
+func (l *life) stopContext() (context.Context, context.CancelFunc) {
+	if l.time.Err() == nil {
+		return context.WithCancel(l.time)
 	}
 	return context.WithTimeout(context.Background(), lastMoment/2)
 }
@@ -227,13 +235,15 @@ func (d *Deployment) stop(ctx context.Context) error {
 
 // end tells everybody that the deployment has ended.
 func (d *Deployment) end() {
-	d.cut()
-	if d.parent != nil {
-		d.parent.disown(d)
-	}
 	d.mu.Lock()
 	d.ended = true
-	left, up, errs := d.left, d.up, d.errs[d.cause:]
+	l, up := d.life, d.up
+	errs := l.errs[l.cause:]
+	left, below := l.left, l.leftBelow
+	if d.hurries != nil {
+		d.hurries.Stop()
+	}
+	d.tellLocked(Stopped{Path: d.path, Err: join(l.errs)})
 	d.mu.Unlock()
 	if !left { // what still runs must not meet another Start
 		d.release()
@@ -243,17 +253,22 @@ func (d *Deployment) end() {
 	} else {
 		d.log.Debug("verticle undeployed")
 	}
+	d.tell()
+	if d.parent != nil {
+		d.within.disown(d, left || below)
+	}
 	close(d.done)
 }
 
-// await waits for ch until the time of the undeployment is over, and then for a
-// last moment. If it gives up it adds the error.
-func (d *Deployment) await(ch <-chan struct{}, step string) bool {
+// await waits for ch until the time of the undoing is over, and then for a last
+// moment. If it gives up it adds the error.
+func (l *life) await(ch <-chan struct{}, step string) bool {
+	d := l.d
 	d.setStep(step)
 	select {
 	case <-ch:
 		return true
-	case <-d.time.Done():
+	case <-l.time.Done():
 	}
 	t := time.NewTimer(lastMoment)
 	defer t.Stop()
@@ -263,9 +278,9 @@ func (d *Deployment) await(ch <-chan struct{}, step string) bool {
 	case <-t.C:
 	}
 	d.mu.Lock()
-	d.left = true
-	d.mu.Unlock()
-	d.add(d.failed("undeploy: "+step, errTime))
+	defer d.mu.Unlock()
+	l.left = true
+	l.addLocked(d.failed("undeploy: "+step, errTime))
 	return false
 }
 
@@ -280,28 +295,4 @@ func (d *Deployment) currentStep() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.step
-}
-
-// add adds an error to those that Err returns; after the end it is logged.
-func (d *Deployment) add(err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.addLocked(err)
-}
-
-func (d *Deployment) addLocked(err error) {
-	if d.ended {
-		d.log.Error("verticle failed after its end", "err", err)
-		return
-	}
-	d.errs = append(d.errs, err)
-}
-
-// disown takes out a child that has ended.
-func (d *Deployment) disown(child *Deployment) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if i := slices.Index(d.children, child); i >= 0 {
-		d.children = slices.Delete(d.children, i, i+1)
-	}
 }

@@ -429,11 +429,21 @@ func TestChildUndeployed(t *testing.T) {
 	})
 }
 
-// TestBusCloses: the deployments on it end.
+// TestBusCloses: the deployments on it end, and are not restarted.
 func TestBusCloses(t *testing.T) {
 	t.Parallel()
+	t.Run("never", func(t *testing.T) { t.Parallel(); testBusCloses(t) })
+	t.Run("restart", func(t *testing.T) { t.Parallel(); testBusCloses(t, quick) })
+}
+
+func testBusCloses(t *testing.T, opts ...verticle.Option) {
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
 		var j journal
+		opts = append(opts, verticle.WithEvents(func(e verticle.Event) {
+			if _, ok := e.(verticle.Restarting); ok {
+				t.Error("restarting")
+			}
+		}))
 		d := deploy(t, eb, &part{
 			start: func(ctx context.Context, d *verticle.Deployment) error {
 				d.Go(func(ctx context.Context) error { <-ctx.Done(); j.add("goroutine"); return ctx.Err() })
@@ -443,7 +453,7 @@ func TestBusCloses(t *testing.T) {
 				return d.Consume("a", echo)
 			},
 			stop: func(context.Context) error { j.add("stop"); return nil },
-		})
+		}, opts...)
 		if err := eb.Close(); err != nil {
 			t.Error(err)
 		}
@@ -451,5 +461,63 @@ func TestBusCloses(t *testing.T) {
 		wantErr(t, d.Err(), bus.ErrClosed)
 		wantErr(t, d.Undeploy(t.Context()), bus.ErrClosed)
 		j.want(t, "stop child", "stop", "goroutine")
+	})
+}
+
+// TestBusClosesWhileStarting: Deploy fails, and what Start made is undone.
+func TestBusClosesWhileStarting(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		var j journal
+		time.AfterFunc(time.Second, func() { eb.Close() })
+		_, err := verticle.Deploy(t.Context(), eb, &part{
+			start: func(ctx context.Context, d *verticle.Deployment) error {
+				d.Go(func(ctx context.Context) error { <-ctx.Done(); j.add("goroutine"); return ctx.Err() })
+				d.Every(time.Millisecond, func(context.Context) error { j.add("timer"); return nil })
+				if err := d.Consume("a", echo); err != nil {
+					return err
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			},
+			stop: func(context.Context) error { j.add("stop"); return nil },
+		}, verticle.WithLogger(quiet))
+		wantErr(t, err, bus.ErrClosed)
+		j.want(t, "goroutine")
+	})
+}
+
+// TestUndeployOneAndAll: an error of Stop is told, and keeps nothing from its
+// end, nor the others from theirs.
+func TestUndeployOneAndAll(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		errs := map[string]error{"a": errors.New("of a"), "b": errors.New("of b"), "c": errors.New("of c")}
+		of := map[string]*verticle.Deployment{}
+		all := deploy(t, eb, new(part))
+		for name, err := range errs {
+			d, failed := all.Deploy(t.Context(), &part{
+				start: func(_ context.Context, d *verticle.Deployment) error { return d.Consume(name, echo) },
+				stop:  func(context.Context) error { return err },
+			})
+			if of[name] = d; failed != nil {
+				t.Fatal(failed)
+			}
+		}
+		wantErr(t, of["a"].Undeploy(t.Context()), errs["a"])
+		wantNoConsumer(t, eb, "a")
+		wantConsumer(t, eb, "b")
+		err := all.Undeploy(t.Context())
+		wantErr(t, err, errs["b"])
+		wantErr(t, err, errs["c"])
+		if errors.Is(err, errs["a"]) {
+			t.Errorf("error %v; want it without what was undeployed before", err)
+		}
+		for name, d := range of {
+			if !isClosed(d.Done()) {
+				t.Errorf("%s has not ended", name)
+			}
+			wantNoConsumer(t, eb, name)
+		}
 	})
 }

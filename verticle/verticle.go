@@ -10,8 +10,9 @@ import (
 // A Verticle is a part of a program that is deployed as a whole. Start, Stop
 // and its handlers are never called at the same time for one deployment.
 //
-// A verticle that has been undeployed may be deployed again; Start is then
-// called again on the same value. While it is deployed it cannot be deployed
+// A verticle that has been undeployed may be deployed again, and one that fails
+// may be restarted ([WithRestart]); Start is then called again on the same value.
+// While it is deployed it cannot be deployed
 // once more: see [ErrDeployed].
 type Verticle interface {
 	// Start makes the verticle ready: it registers consumers, starts goroutines
@@ -48,6 +49,9 @@ func check(v Verticle) error {
 	if v == nil {
 		return errors.New("verticle: nil Verticle")
 	}
+	if i, ok := v.(instances); ok {
+		return i.check()
+	}
 	switch r := reflect.ValueOf(v); r.Kind() {
 	case reflect.Pointer, reflect.Func:
 		if r.IsNil() {
@@ -59,6 +63,9 @@ func check(v Verticle) error {
 
 // nameOf is the name of the verticle's type, without its package.
 func nameOf(v Verticle) string {
+	if _, ok := v.(instances); ok {
+		return "Instances"
+	}
 	t := reflect.TypeOf(v)
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()

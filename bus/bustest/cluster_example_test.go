@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 
 	"github.com/runrig-go/runrig/bus"
@@ -16,8 +17,9 @@ type exampleTB struct {
 	cleanups []func()
 }
 
-func (t *exampleTB) Helper()          {}
-func (t *exampleTB) Cleanup(f func()) { t.cleanups = append(t.cleanups, f) }
+func (t *exampleTB) Helper()           {}
+func (t *exampleTB) Output() io.Writer { return io.Discard }
+func (t *exampleTB) Cleanup(f func())  { t.cleanups = append(t.cleanups, f) }
 
 func (t *exampleTB) end() {
 	for _, f := range t.cleanups {
@@ -64,11 +66,11 @@ func ExampleCluster_Break() {
 	t := new(exampleTB) // in a test, its t
 	defer t.end()
 	c := bustest.NewCluster(t, 3)
-	began, block := make(chan int), make(chan struct{})
+	began, finish := make(chan int), make(chan struct{})
 	for i := 1; i < 3; i++ {
 		cn, _ := c.Bus(i).Consume("work", bus.Receive(func(ctx context.Context, s string) error {
 			began <- i
-			<-block
+			<-finish
 			return nil
 		}))
 		cn.Known(context.Background())
@@ -83,9 +85,13 @@ func ExampleCluster_Break() {
 		c.Break(0, first)
 		if opts != nil {
 			fmt.Println("another began:", <-began != first)
-			close(block)
+			finish <- struct{}{} // both
+			finish <- struct{}{}
 		}
 		err := <-answer
+		if opts == nil {
+			finish <- struct{}{}
+		}
 		fmt.Println(err == nil, errors.Is(err, bus.ErrLinkLost))
 	}
 	// Output:

@@ -36,6 +36,14 @@ var broken = map[string]func() discovery.Provider{
 			return append([]string(nil), want...), nil
 		})
 	},
+	"takes a cancelled context for a bad setting": func() discovery.Provider {
+		return discovery.ProviderFunc(func(ctx context.Context) ([]string, error) {
+			if ctx.Err() != nil {
+				return nil, discovery.Misconfigured(ctx.Err())
+			}
+			return append([]string(nil), want...), nil
+		})
+	},
 	"changes its name": func() discovery.Provider {
 		return &renamed{Provider: discovery.Static(want...)}
 	},

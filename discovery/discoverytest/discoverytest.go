@@ -104,15 +104,18 @@ func concurrent(t *testing.T, p discovery.Provider, want []string) {
 }
 
 // endsWithContext asks with a context that has ended: the provider may still give the whole
-// answer, or an error, but neither a part of it nor a wait.
+// answer, or an error that passes by itself, but neither a part of it nor a wait.
 func endsWithContext(t *testing.T, p discovery.Provider, want []string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	done := make(chan struct{})
 	go func() { // ends with Peers, which the test waits for
 		defer close(done)
-		if got, err := p.Peers(ctx); err == nil && !sameSet(got, want) {
+		switch got, err := p.Peers(ctx); {
+		case err == nil && !sameSet(got, want):
 			t.Errorf("Peers with a cancelled context gave %q without an error, want %q or an error", got, want)
+		case discovery.IsMisconfigured(err):
+			t.Errorf("Peers with a cancelled context says that somebody has to change something: %v", err)
 		}
 	}()
 	waitFor(t, done, "Peers")

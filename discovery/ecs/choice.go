@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"github.com/runrig-go/runrig/discovery"
 )
 
 // Why a task is left out, as the log and Result.Skipped say.
@@ -53,8 +55,8 @@ func (p *Provider) learnOwn(ctx context.Context) error {
 		_, err := p.describeOwn(ctx)
 		return err
 	case p.cfg.SameDeployment:
-		return fmt.Errorf("ecs: Config.SameDeployment is set, but the deployment of the own task %s is not known in region %q; use Tags or Filter there",
-			p.task.ARN, p.api.region)
+		return discovery.Misconfigured(fmt.Errorf("ecs: Config.SameDeployment is set, but the deployment of the own task %s is not known in region %q; use Tags or Filter there",
+			p.task.ARN, p.api.region))
 	}
 	return nil
 }

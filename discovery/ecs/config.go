@@ -53,7 +53,8 @@ type Config struct {
 	// HostIP gives the address of a container instance (an EC2 host), for tasks in bridge or host
 	// mode, which have none of their own. It is given the ARN of the instance, may wait until ctx
 	// ends, and is called by one goroutine at a time; an answer is kept for as long as tasks of
-	// that instance are listed. An error fails the call of Peers or Self. Nil means the instance's
+	// that instance are listed. An error fails the call of Peers or Self; one that will not pass by
+	// itself is better marked by discovery.Misconfigured. Nil means the instance's
 	// attribute "private-ip", as ECS_INSTANCE_ATTRIBUTES={"private-ip":"10.0.1.9"} in
 	// /etc/ecs/ecs.config sets it, read by ecs:DescribeContainerInstances.
 	HostIP func(ctx context.Context, containerInstanceARN string) (netip.Addr, error)

@@ -60,9 +60,24 @@
 //
 // # Numbers
 //
-// A call of Peers costs one call of the API when the tasks are the same as before and all run;
-// one more for each further hundred tasks listed, and for each hundred that are new or only start.
-// AWS allows an account and region 20 such calls a second, with bursts of 100. Each call of Peers
+// What a call of Peers costs in calls of the API, N being the tasks listed, the own one too:
+//
+//	nothing has changed, all run           ceil(N/100): one up to 100 tasks, three for 300
+//	k tasks are new or only start          ceil(k/100) more
+//	several Services and Families          the first line for each of them
+//	the first one, where the metadata has  one more, to describe the own task
+//	no service, or with SameDeployment
+//	or Filter
+//	bridge and host mode                   one more for each 100 instances not seen before
+//	SkipUnhealthy                          ceil(N/100) more each time
+//
+// A list has at most 100 tasks a page, and AWS offers no way to ask whether it has changed. An
+// account and region have 20 such calls a second for all that they run, with bursts of 100. With
+// package cluster, whose nodes ask every max(30 s, N × 1 s), a settled service makes N/30 calls a
+// second up to 30 tasks, one up to 100, and ceil(N/100) from there: 3 with 300 tasks, 10 with 1,000,
+// which is half of what there is. What the SDK tries again counts as well.
+//
+// Each call of Peers
 // or Self ends after ten seconds of asking the API at the latest; calls at the same time share an
 // answer. The SDK tries each call three times. From 25 tasks on, the first description waits a
 // random time of up to 20 ms for each, at most 5 s, as all may have started at once. More than
@@ -73,9 +88,10 @@
 //
 // # Why islands still merge within a minute
 //
-// A node of package cluster asks often until it has met others, and then every max(30 s, N × 1 s)
-// ± 20 %, N being the members it knows. So a cluster makes about one call a second, and one more
-// for each further hundred nodes, of the twenty that the account may make.
+// A node of package cluster asks after 0.5, 1, 2, 4 s and then each 5 s, ± 20 %, until it has met
+// others, or for its first minute while it is told that there is nobody. From then on it asks every
+// max(30 s, N × 1 s) ± 20 %, N being the members it knows; so it does, too, while it is alone and an
+// error says that somebody has to change something.
 //
 // Let a cluster be in two parts that do not know of each other. Each node counts only its own part.
 // In one of less than 30 nodes each asks after 36 s at the latest. In a larger one a single node may

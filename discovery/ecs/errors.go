@@ -8,32 +8,35 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"github.com/runrig-go/runrig/discovery"
 )
 
 // What can go wrong, to be matched with [errors.Is]. The texts around them name the setting, what
-// was seen and what to do.
+// was seen and what to do. All but ErrTemporary need somebody to change something, so that
+// discovery.IsMisconfigured is true for them and a node asks slowly; it does go on, since a policy
+// that is attached, say, takes some time to work.
 var (
 	// ErrNotOnECS means that this process is not a container of an ECS task. Nothing was waited for.
-	ErrNotOnECS = errors.New("ecs: not on Amazon ECS")
+	ErrNotOnECS = discovery.Misconfigured(errors.New("ecs: not on Amazon ECS"))
 	// ErrTemporary means that the API or the metadata endpoint could not answer now: throttling, a
 	// fault, a time-out, no connection. The last list that was good is still the best one; ask again.
-	// Every other error needs somebody to change something, but may then mend itself, too.
 	ErrTemporary = errors.New("ecs: temporarily unavailable")
 	// ErrAccessDenied means that the task role may not call the API.
-	ErrAccessDenied = errors.New("ecs: access denied")
+	ErrAccessDenied = discovery.Misconfigured(errors.New("ecs: access denied"))
 	// ErrNoCredentials means that there are no AWS credentials, or none that AWS accepts.
-	ErrNoCredentials = errors.New("ecs: no usable AWS credentials")
+	ErrNoCredentials = discovery.Misconfigured(errors.New("ecs: no usable AWS credentials"))
 	// ErrNoRegion means that nothing says which AWS region to ask.
-	ErrNoRegion = errors.New("ecs: no AWS region")
+	ErrNoRegion = discovery.Misconfigured(errors.New("ecs: no AWS region"))
 	// ErrClusterNotFound means that there is no such ECS cluster in the account and region.
-	ErrClusterNotFound = errors.New("ecs: cluster not found")
+	ErrClusterNotFound = discovery.Misconfigured(errors.New("ecs: cluster not found"))
 	// ErrServiceNotFound means that the cluster has no such service.
-	ErrServiceNotFound = errors.New("ecs: service not found")
+	ErrServiceNotFound = discovery.Misconfigured(errors.New("ecs: service not found"))
 	// ErrNoAddress means that there is no address at which other nodes could reach a task.
-	ErrNoAddress = errors.New("ecs: no usable address")
+	ErrNoAddress = discovery.Misconfigured(errors.New("ecs: no usable address"))
 	// ErrHostPort means that a task in bridge mode does not map the port to one host port that is
 	// the same for tcp and udp. Dynamic host ports never do.
-	ErrHostPort = errors.New("ecs: unsuitable port mapping")
+	ErrHostPort = discovery.Misconfigured(errors.New("ecs: unsuitable port mapping"))
 )
 
 // The actions of the API this package calls, as IAM writes them.
@@ -99,7 +102,7 @@ func (c call) classify(ctx context.Context, err error) error {
 	case slices.Contains(temporaryCodes, api.ErrorCode()), status(err) >= 500, status(err) == 429:
 		return fmt.Errorf("%w: %v: %w", ErrTemporary, c, err)
 	}
-	return fmt.Errorf("ecs: %v: %w", c, err)
+	return discovery.Misconfigured(fmt.Errorf("ecs: %v: %w", c, err))
 }
 
 // known returns what to do about an error that needs somebody to act, and its sentinel.

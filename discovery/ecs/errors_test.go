@@ -3,12 +3,15 @@ package ecs_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/runrig-go/runrig/discovery"
 	"github.com/runrig-go/runrig/discovery/ecs"
 	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
 )
@@ -34,6 +37,9 @@ func wantOnly(t *testing.T, err, want error) {
 		if got := errors.Is(err, sentinel); got != (sentinel == want) {
 			t.Errorf("errors.Is(err, %q) is %v for: %v", sentinel, got, err)
 		}
+	}
+	if got := discovery.IsMisconfigured(err); got != (want != ecs.ErrTemporary) {
+		t.Errorf("IsMisconfigured is %v for: %v", got, err)
 	}
 }
 
@@ -196,6 +202,46 @@ func TestCredentialErrors(t *testing.T) {
 		})
 	}
 	wantCalls(t, fake, "ListTasks=0")
+}
+
+// skewed is a client of an API whose clock is ahead, and that says so at the first call.
+type skewed struct {
+	direct
+	by       time.Duration
+	requests int
+}
+
+func (s *skewed) Do(r *http.Request) (*http.Response, error) {
+	date, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
+	if err != nil {
+		return nil, err
+	}
+	s.requests++
+	resp := &http.Response{
+		StatusCode: http.StatusBadRequest, Request: r, Header: http.Header{},
+		Body: io.NopCloser(strings.NewReader(`{"__type":"InvalidSignatureException","message":"Signature expired: is now earlier than"}`)),
+	}
+	if time.Now().Add(s.by).Sub(date).Abs() < 5*time.Minute {
+		if resp, err = s.direct.Do(r); err != nil {
+			return nil, err
+		}
+	}
+	resp.Header.Set("Date", time.Now().Add(s.by).UTC().Format(http.TimeFormat))
+	return resp, nil
+}
+
+// The SDK corrects a clock that is wrong, so that it is no error of the credentials.
+func TestWrongClock(t *testing.T) {
+	t.Parallel()
+	for _, by := range []time.Duration{time.Hour, -time.Hour} {
+		client := &skewed{by: by}
+		fake, p := twoTasks(t, func(cfg *ecs.Config) { cfg.AWS.HTTPClient = client })
+		client.direct = direct{fake}
+		wantPeers(t, p, "10.0.0.2:7946")
+		if client.requests != 4 { // a list and two descriptions, the first of which is tried again
+			t.Errorf("%d requests, want 4", client.requests)
+		}
+	}
 }
 
 func TestRegion(t *testing.T) {

@@ -61,6 +61,9 @@ func (p *Provider) readAttributes(ctx context.Context, cluster string, instances
 	if err != nil {
 		return p.failed(ctx, c, err)
 	}
+	if got := len(out.ContainerInstances) + len(out.Failures); got < len(instances) {
+		return fmt.Errorf("%w: %v: asked for %d container instances, got %d and failures", ErrTemporary, c, len(instances), got)
+	}
 	for _, f := range out.Failures {
 		p.cfg.Logger.Debug("container instance left out", "instance", text(f.Arn), "reason", text(f.Reason))
 	}

@@ -38,13 +38,28 @@ func (p *Provider) list(ctx context.Context, s selection) ([]string, error) {
 		if out.TaskArns == nil {
 			return nil, fmt.Errorf("%w: %v: the answer has no taskArns, so it is not from ECS", ErrTemporary, c)
 		}
-		arns = append(arns, out.TaskArns...)
+		if arns, err = appendTasks(arns, out.TaskArns); err != nil {
+			return nil, fmt.Errorf("%w: %v: %w", ErrTemporary, c, err)
+		}
 		if text(out.NextToken) == "" {
 			return arns, nil
 		}
 		in.NextToken = out.NextToken
 	}
 	return nil, fmt.Errorf("%w: %v: more than %d pages", ErrTemporary, c, pageLimit)
+}
+
+// appendTasks appends a page to a list, if it is one of tasks.
+func appendTasks(arns, page []string) ([]string, error) {
+	for _, arn := range page {
+		if _, err := parseTaskARN(arn); err != nil {
+			return nil, err
+		}
+	}
+	if len(arns)+len(page) > pageSize*pageLimit {
+		return nil, fmt.Errorf("more than %d tasks", pageSize*pageLimit)
+	}
+	return append(arns, page...), nil
 }
 
 // describe returns the tasks with these ARNs, by id, and the ids of those that AWS does not know any
@@ -61,23 +76,34 @@ func (p *Provider) describe(ctx context.Context, cluster string, arns []string) 
 		if err != nil {
 			return nil, nil, p.failed(ctx, c, err)
 		}
-		before := len(found)
-		for _, t := range out.Tasks {
-			if id := lastPart(text(t.TaskArn)); id != "" {
-				found[id] = t
-			}
+		lacking := take(found, in.Tasks, out.Tasks)
+		if len(lacking) > len(out.Failures) {
+			return nil, nil, fmt.Errorf("%w: %v: asked for %d tasks, got %d and %d failures",
+				ErrTemporary, c, len(in.Tasks), len(in.Tasks)-len(lacking), len(out.Failures))
 		}
-		if got := len(found) - before; got+len(out.Failures) < len(in.Tasks) {
-			return nil, nil, fmt.Errorf("%w: %v: asked for %d tasks, got %d and %d failures", ErrTemporary, c, len(in.Tasks), got, len(out.Failures))
-		}
-		for _, f := range out.Failures {
-			missing = append(missing, lastPart(text(f.Arn)))
-		}
+		missing = append(missing, lacking...)
 	}
 	if len(arns) > 0 && len(found) == 0 {
 		return nil, nil, fmt.Errorf("%w: %v: none of the %d listed tasks can be described", ErrTemporary, c, len(arns))
 	}
 	return found, missing, nil
+}
+
+// take adds to found those of tasks that were asked for, and returns the ids of the others asked for.
+func take(found map[string]types.Task, asked []string, tasks []types.Task) (lacking []string) {
+	described := make(map[string]types.Task, len(tasks))
+	for _, t := range tasks {
+		described[lastPart(text(t.TaskArn))] = t
+	}
+	for _, arn := range asked {
+		id := lastPart(arn)
+		if t, ok := described[id]; ok {
+			found[id] = t
+		} else {
+			lacking = append(lacking, id)
+		}
+	}
+	return lacking
 }
 
 // failed makes the error of a failed call, and shows the policy that is missing the first time.

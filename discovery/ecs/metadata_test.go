@@ -85,6 +85,32 @@ func TestMetadataIsTriedThreeTimes(t *testing.T) {
 	}
 }
 
+// The metadata are read once, each document from its own path and never with tags: for those the
+// agent asks the API, by the role of the instance.
+func TestMetadataAreReadOnce(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[int]int{4: 2, 3: 2, 2: 1} {
+		fake := newFake(t, ecstest.Config{})
+		cfg := web("127.0.0.1")
+		cfg.MetadataVersion = version
+		var paths []string
+		cfg.EditMetadata = func(path string, _ map[string]any) { paths = append(paths, path) }
+		p := newProvider(t, addTask(t, fake, cfg), nil)
+		for range 3 {
+			selfOf(t, p)
+			wantPeers(t, p)
+		}
+		if len(paths) != want || fake.Calls(ecstest.Metadata) != want {
+			t.Errorf("version %d: asked for %q, want %d documents", version, paths, want)
+		}
+		for _, path := range paths {
+			if strings.Contains(path, "WithTags") || strings.Contains(path, "stats") {
+				t.Errorf("version %d: asked for %s", version, path)
+			}
+		}
+	}
+}
+
 func TestHangingMetadata(t *testing.T) {
 	t.Parallel()
 	fake := newFake(t, ecstest.Config{})
@@ -120,16 +146,17 @@ func TestOwnAddressOfAwsvpc(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		networks []any
-		want     string // "" for ErrNoAddress
+		want     string   // "" for ErrNoAddress
+		says     []string // its text
 	}{
-		"first usable":   {[]any{network("awsvpc", "169.254.172.2", "", "10.0.0.9", "10.0.0.8")}, "10.0.0.9"},
-		"second network": {[]any{network("awsvpc", "169.254.172.2"), network("awsvpc", "10.0.0.9")}, "10.0.0.9"},
-		"link-local":     {[]any{network("awsvpc", "169.254.172.2")}, ""},
-		"unspecified":    {[]any{network("awsvpc", "0.0.0.0")}, ""},
-		"no network":     {[]any{}, ""},
-		"no mode":        {[]any{network("", "10.0.0.9")}, ""},
-		"mode none":      {[]any{network("none")}, ""},
-		"nonsense":       {[]any{network("awsvpc", "10.0.0", "::gg")}, ""},
+		"first usable":   {[]any{network("awsvpc", "169.254.172.2", "", "10.0.0.9", "10.0.0.8")}, "10.0.0.9", nil},
+		"second network": {[]any{network("awsvpc", "169.254.172.2"), network("awsvpc", "10.0.0.9")}, "10.0.0.9", nil},
+		"link-local":     {[]any{network("awsvpc", "169.254.172.2")}, "", []string{"169.254.172.2", "tell the node the address"}},
+		"unspecified":    {[]any{network("awsvpc", "0.0.0.0")}, "", []string{"0.0.0.0"}},
+		"no network":     {[]any{}, "", []string{`network mode of task arn:`, "use awsvpc, host or bridge"}},
+		"no mode":        {[]any{network("", "10.0.0.9")}, "", []string{`is ""`}},
+		"mode none":      {[]any{network("none")}, "", []string{`is "none"`}},
+		"nonsense":       {[]any{network("awsvpc", "10.0.0", "::gg")}, "", []string{"10.0.0", "::gg"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -140,6 +167,7 @@ func TestOwnAddressOfAwsvpc(t *testing.T) {
 			self, err := p.Self(t.Context())
 			if tt.want == "" {
 				wantOnly(t, err, ecs.ErrNoAddress)
+				wantText(t, err, tt.says...)
 			} else if err != nil || self.Addr != tt.want {
 				t.Errorf("Self gave %+v, %v; want address %q", self, err, tt.want)
 			}

@@ -2,6 +2,9 @@ package ecs
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 )
 
@@ -20,7 +23,7 @@ func (p *Provider) metadataFile() fileDoc {
 	if name == "" {
 		return fileDoc{}
 	}
-	data, err := os.ReadFile(name)
+	data, err := readRegular(name)
 	var doc fileDoc
 	if err == nil {
 		err = json.Unmarshal(data, &doc)
@@ -30,4 +33,26 @@ func (p *Provider) metadataFile() fileDoc {
 		return fileDoc{}
 	}
 	return doc
+}
+
+// readRegular reads a regular file of at most metadataMax bytes. Opening another kind, a pipe say,
+// could wait for ever.
+func readRegular(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // was only read
+	data, err := io.ReadAll(io.LimitReader(f, metadataMax+1))
+	if err == nil && len(data) > metadataMax {
+		err = fmt.Errorf("larger than %d bytes", metadataMax)
+	}
+	return data, err
 }

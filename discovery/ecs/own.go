@@ -104,7 +104,7 @@ func (r addressRule) interfacePlace(networks []networkDoc) (place, error) {
 	}
 	ip, ok := r.first(append(v4, v6...)...)
 	if !ok {
-		return place{}, fmt.Errorf("%w: the metadata gives this task %q, of which none is reachable from other tasks", ErrNoAddress, append(v4, v6...))
+		return place{}, fmt.Errorf("%w: the metadata gives this task %q, of which other tasks reach none; tell the node the address that they reach, if there is one", ErrNoAddress, append(v4, v6...))
 	}
 	return place{ip: ip}, nil
 }

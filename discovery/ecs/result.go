@@ -72,11 +72,11 @@ func (p *Provider) result() (Result, error) {
 	return r, nil
 }
 
-// tell logs what was found, so that everybody sees why there are no peers though there are tasks.
+// tell logs what was found, so that everybody sees why there are no peers.
 func (p *Provider) tell(r Result) {
 	summary := fmt.Sprint(r.Listed, len(r.Peers), r.Skipped)
 	log := p.cfg.Logger.Debug
-	if len(r.Peers) == 0 && r.Listed > 0 && summary != p.told {
+	if len(r.Peers) == 0 && summary != p.told {
 		log = p.cfg.Logger.Info
 	}
 	p.told = summary

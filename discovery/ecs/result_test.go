@@ -96,7 +96,7 @@ func TestResultBesideAnError(t *testing.T) {
 	}
 }
 
-// That there are tasks but no peers is said loudly, once for each state of affairs.
+// That there are no peers is said loudly, once for each state of affairs.
 func TestNoPeersThoughTasksIsLogged(t *testing.T) {
 	t.Parallel()
 	fake := newFake(t, ecstest.Config{})
@@ -116,6 +116,13 @@ func TestNoPeersThoughTasksIsLogged(t *testing.T) {
 	wantPeers(t, p, "10.0.0.2:7946")
 	if n := strings.Count(log.String(), "level=INFO"); n != 1 {
 		t.Errorf("%d lines at info level, want no further one:\n%s", n, &log)
+	}
+	other.Remove()
+	for range 3 {
+		wantPeers(t, p)
+	}
+	if n := strings.Count(log.String(), "level=INFO"); n != 2 || !strings.Contains(log.String(), "listed=0 peers=0 self=true") {
+		t.Errorf("%d lines at info level, want a second one, that only the own task is there:\n%s", n, &log)
 	}
 }
 

@@ -42,6 +42,26 @@ import (
 //	another bus gets a dead task's address         TestAddressReusedByAnotherBus
 //	a hundred nodes within the account's budget    TestAHundredNodesStayWithinTheBudget
 
+// What users get wrong, and the tests of what they are told.
+//
+//	not on ECS (Docker on a laptop)                TestNotOnECSIsSaidAtOnce
+//	169.254.x, loopback, another attachment        TestOwnAddressOfAwsvpc, TestUnreachableAddressesAreNotPeers,
+//	                                               TestLoopbackIsRefusedOffLoopback, TestSidecarsAndOtherAttachments
+//	a bridge's own address, dynamic host ports     TestBridgeWithStaticHostPorts, TestUnsuitablePortMappings
+//	no address of the instance                     TestInstanceWithoutAttribute, TestHostIP
+//	service or cluster misspelt, bad credentials   TestErrorsOfTheAPI, TestCredentialErrors
+//	no region, the wrong one                       TestRegion, TestChooseRegion
+//	permissions on the wrong role, too few         TestAccessDeniedShowsThePolicyOnce, TestAccessDeniedToContainerInstances
+//	no way to the API                              TestNoConnectionIsTemporary, TestPeersLimitsItself
+//	only the own task, or all left out             TestNoPeersThoughTasksIsLogged, TestLookCountsWhatIsLeftOut
+//	a list that lags behind taken for solitude     TestListWithoutSelfIsNoProofOfSolitude
+//	version 2 in bridge mode                       TestVersion2InBridgeMode
+//	a wrong clock                                  TestWrongClock
+//	a proxy                                        TestMetadataIsNotAskedThroughAProxy
+//	Config that contradicts itself                 TestConfigErrorsNameTheField, TestSameDeploymentInAnotherRegion
+//
+// Whatever else AWS or the metadata endpoint may answer is in answers_test.go.
+
 // scenarioPort is the port of the nodes of these tests, at addresses that no other test uses.
 const scenarioPort = 17946
 

@@ -259,13 +259,17 @@ func TestThreeTasksTalkAndOneLeaves(t *testing.T) {
 // TestDeployment replaces all tasks under load.
 func TestDeployment(t *testing.T) {
 	heavy(t)
-	p := start(t, nil, "-deploy", "-tasks", "2")
+	begun := time.Now()
+	p := start(t, nil, "-deploy")
 	if code := p.wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+	if took := time.Since(begun); took > 45*time.Second {
+		t.Errorf("it took %v, of 45 s", took)
+	}
 	out := p.output()
-	if all := tasks(out); len(all) != 4 {
-		t.Errorf("%d tasks were started, want 4", len(all))
+	if all := tasks(out); len(all) != 6 {
+		t.Errorf("%d tasks were started, want 6", len(all))
 	}
 	for _, kind := range []string{"send", "request"} {
 		row := rows(out, kind)

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -168,7 +170,7 @@ func (d *doctor) secret() {
 
 // tasks asks the API. The notes have each task that is left out, with the reason.
 func (d *doctor) tasks(p *ecs.Provider) (peers []string, ok bool) {
-	peers, err := p.Peers(d.ctx)
+	found, err := p.Look(d.ctx)
 	if errors.Is(err, ecs.ErrAccessDenied) || errors.Is(err, ecs.ErrNoCredentials) {
 		d.say(err, "permissions", "")
 		return nil, false
@@ -178,8 +180,27 @@ func (d *doctor) tasks(p *ecs.Provider) (peers []string, ok bool) {
 		d.say(nil, "permissions", "the task role allows what is needed")
 	}
 	_, _ = d.notes.Write([]byte(notes)) // a buffer takes everything
-	d.say(err, "tasks", "%d peers: %s", len(peers), strings.Join(peers, ", "))
-	return peers, err == nil
+	if err != nil && found.Listed > 0 {
+		err = fmt.Errorf("%s: %w", census(found), err)
+	}
+	d.say(err, "tasks", "%s", census(found))
+	return found.Peers, err == nil
+}
+
+// census says what became of the tasks that ECS listed.
+func census(r ecs.Result) string {
+	self := "this one too"
+	if !r.SelfListed {
+		self = "this one not (yet)"
+	}
+	said := fmt.Sprintf("%d others listed, %s; %d peers", r.Listed, self, len(r.Peers))
+	if len(r.Peers) > 0 {
+		said += ": " + strings.Join(r.Peers, ", ")
+	}
+	for _, reason := range slices.Sorted(maps.Keys(r.Skipped)) {
+		said += fmt.Sprintf("; %d left out: %s", r.Skipped[reason], reason)
+	}
+	return said
 }
 
 // node asks the program that runs in this task, or runs a node. Where neither

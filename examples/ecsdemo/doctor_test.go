@@ -74,7 +74,7 @@ func TestDoctorOfHealthyTasks(t *testing.T) {
 		[2]string{"ok    address", "127.77.1.1, on interface lo"},
 		[2]string{"ok    secret", ""},
 		[2]string{"ok    permissions", ""},
-		[2]string{"ok    tasks", "1 peers: 127.77.1.2:7946"},
+		[2]string{"ok    tasks", "1 others listed, this one too; 1 peers: 127.77.1.2:7946"},
 		[2]string{"ok    node", "the program that serves at 127.77.1.1:8080 has node " + a.ID()},
 		[2]string{"ok    127.77.1.2:7946", "TCP (a link) and UDP (gossip) pass"})
 
@@ -102,7 +102,8 @@ func TestDoctorFindsPeersThatAreNotReached(t *testing.T) {
 	t.Cleanup(func() { l.Close() })
 	early := w.task("127.77.2.4", "PROVISIONING", false)
 	says(t, w.doctor(a, 1),
-		[2]string{"ok    tasks", "2 peers"},
+		[2]string{"ok    tasks", "3 others listed, this one too; 2 peers: "},
+		[2]string{"ok    tasks", "; 1 left out: it has no address yet"},
 		[2]string{"      ", "task=" + early.ID() + ` reason="it has no address yet"`},
 		[2]string{"FAIL  127.77.2.2:7946", "TCP does not pass: nothing listens there"},
 		[2]string{"FAIL  127.77.2.3:7946", "something accepts TCP, but there is no link"},
@@ -125,6 +126,23 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 		w := newWard(t)
 		w.fake.Inject(ecstest.Fault{Action: "ListTasks", Type: "ServiceNotFoundException", Message: "Service not found."})
 		says(t, w.doctor(w.task("127.77.3.2", "RUNNING", false), 1), [2]string{"FAIL  tasks", "service not found"})
+	})
+	t.Run("port mapping", func(t *testing.T) {
+		t.Parallel()
+		w := newWard(t)
+		bridge := func(ip string, ports ...ecstest.PortMapping) *ecstest.Task {
+			task, err := w.fake.AddTask(ecstest.TaskConfig{Cluster: "prod", Service: "ecsdemo", Address: ip, NetworkMode: "bridge", Ports: ports})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return task
+		}
+		own := bridge("127.77.3.3", ecstest.PortMapping{ContainerPort: 7946, HostPort: 7946})
+		bridge("127.77.3.4", ecstest.PortMapping{ContainerPort: 7946, HostPort: 32768, Protocol: "tcp"}, ecstest.PortMapping{ContainerPort: 7946, HostPort: 32801, Protocol: "udp"})
+		says(t, w.doctor(own, 1),
+			[2]string{"ok    permissions", ""},
+			[2]string{"FAIL  tasks", "1 others listed, this one too; 0 peers; 1 left out: it cannot be reached: "},
+			[2]string{"FAIL  tasks", "host port 32768 for tcp but 32801 for udp"})
 	})
 	t.Run("address", func(t *testing.T) {
 		t.Parallel()

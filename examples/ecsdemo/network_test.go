@@ -87,7 +87,7 @@ func testDoctorInNetworks(v *vpc, all []*netTask) {
 	}
 	says(v.t, all[0].doctor(0),
 		[2]string{"ok    address", all[0].ip + ", on interface eth1"},
-		[2]string{"ok    tasks", "2 peers"}, passes(all[1]), passes(all[2]))
+		[2]string{"ok    tasks", "2 others listed, this one too; 2 peers: "}, passes(all[1]), passes(all[2]))
 
 	const rule = "ip -6 rule add ipproto udp blackhole"
 	if out, err := all[1].inside(rule).CombinedOutput(); err != nil {

@@ -371,11 +371,12 @@ type Msg struct {
 	Route         uint32                 `protobuf:"varint,2,opt,name=route,proto3" json:"route,omitempty"`                       // the receiver's number of the consumer; of a publish any one that was charged
 	Id            uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`                             // of a request: what its reply and its cancellation name
 	TimeLeft      uint64                 `protobuf:"varint,4,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"` // ms until its deadline
-	Codec         uint32                 `protobuf:"varint,5,opt,name=codec,proto3" json:"codec,omitempty"`                       // 0 bytes, 1 JSON, 2 protobuf
+	Codec         uint32                 `protobuf:"varint,5,opt,name=codec,proto3" json:"codec,omitempty"`                       // 0 bytes, 1 JSON, 2 protobuf, 3 the one that codec_name says
 	Headers       []*Header              `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
-	Hops          uint32                 `protobuf:"varint,7,opt,name=hops,proto3" json:"hops,omitempty"`              // how often it was sent back
-	Starved       bool                   `protobuf:"varint,8,opt,name=starved,proto3" json:"starved,omitempty"`        // its sender had to wait for credit
-	Skipped       []uint32               `protobuf:"varint,9,rep,packed,name=skipped,proto3" json:"skipped,omitempty"` // of a publish: numbers of the address that were not charged
+	Hops          uint32                 `protobuf:"varint,7,opt,name=hops,proto3" json:"hops,omitempty"`                            // how often it was sent back
+	Starved       bool                   `protobuf:"varint,8,opt,name=starved,proto3" json:"starved,omitempty"`                      // its sender had to wait for credit
+	Skipped       []uint32               `protobuf:"varint,9,rep,packed,name=skipped,proto3" json:"skipped,omitempty"`               // of a publish: numbers of the address that were not charged
+	CodecName     string                 `protobuf:"bytes,10,opt,name=codec_name,json=codecName,proto3" json:"codec_name,omitempty"` // of codec 3
 	Body          []byte                 `protobuf:"bytes,15,opt,name=body,proto3" json:"body,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -474,6 +475,13 @@ func (x *Msg) GetSkipped() []uint32 {
 	return nil
 }
 
+func (x *Msg) GetCodecName() string {
+	if x != nil {
+		return x.CodecName
+	}
+	return ""
+}
+
 func (x *Msg) GetBody() []byte {
 	if x != nil {
 		return x.Body
@@ -533,14 +541,18 @@ func (x *Header) GetValue() string {
 	return ""
 }
 
-// Reply answers the request with the same id on the same link.
+// Reply answers the request with the same id on the same link. One that asks is
+// a request itself, to the one who waits for the reply; it needs no credit.
 type Reply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Failed        uint32                 `protobuf:"varint,1,opt,name=failed,proto3" json:"failed,omitempty"` // 1: the body is the error's text and code its code
+	Ask           uint64                 `protobuf:"varint,2,opt,name=ask,proto3" json:"ask,omitempty"`       // if it asks: its id among the requests of the one who sends it
 	Id            uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`
+	TimeLeft      uint64                 `protobuf:"varint,4,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"` // if it asks: ms until its deadline
 	Codec         uint32                 `protobuf:"varint,5,opt,name=codec,proto3" json:"codec,omitempty"`
 	Headers       []*Header              `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
 	Code          int64                  `protobuf:"zigzag64,7,opt,name=code,proto3" json:"code,omitempty"`
+	CodecName     string                 `protobuf:"bytes,10,opt,name=codec_name,json=codecName,proto3" json:"codec_name,omitempty"`
 	Body          []byte                 `protobuf:"bytes,15,opt,name=body,proto3" json:"body,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -583,9 +595,23 @@ func (x *Reply) GetFailed() uint32 {
 	return 0
 }
 
+func (x *Reply) GetAsk() uint64 {
+	if x != nil {
+		return x.Ask
+	}
+	return 0
+}
+
 func (x *Reply) GetId() uint64 {
 	if x != nil {
 		return x.Id
+	}
+	return 0
+}
+
+func (x *Reply) GetTimeLeft() uint64 {
+	if x != nil {
+		return x.TimeLeft
 	}
 	return 0
 }
@@ -609,6 +635,13 @@ func (x *Reply) GetCode() int64 {
 		return x.Code
 	}
 	return 0
+}
+
+func (x *Reply) GetCodecName() string {
+	if x != nil {
+		return x.CodecName
+	}
+	return ""
 }
 
 func (x *Reply) GetBody() []byte {
@@ -847,7 +880,7 @@ func (x *RoutesDone) GetRoute() uint32 {
 
 type Cancel struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Route         uint32                 `protobuf:"varint,2,opt,name=route,proto3" json:"route,omitempty"`
+	Route         uint32                 `protobuf:"varint,2,opt,name=route,proto3" json:"route,omitempty"` // 0: of a reply that asks
 	Id            uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1117,6 +1150,7 @@ type Gossip struct {
 	Address       string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
 	Codec         uint32                 `protobuf:"varint,5,opt,name=codec,proto3" json:"codec,omitempty"`
 	Headers       []*Header              `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
+	CodecName     string                 `protobuf:"bytes,10,opt,name=codec_name,json=codecName,proto3" json:"codec_name,omitempty"`
 	Body          []byte                 `protobuf:"bytes,15,opt,name=body,proto3" json:"body,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1192,6 +1226,13 @@ func (x *Gossip) GetHeaders() []*Header {
 		return x.Headers
 	}
 	return nil
+}
+
+func (x *Gossip) GetCodecName() string {
+	if x != nil {
+		return x.CodecName
+	}
+	return ""
 }
 
 func (x *Gossip) GetBody() []byte {
@@ -1290,7 +1331,7 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\abulk_go\x18\x11 \x01(\v2\x14.runrig.bus.v1.ChunkH\x00R\x06bulkGo\x125\n" +
 	"\n" +
 	"bulk_reset\x18\x12 \x01(\v2\x14.runrig.bus.v1.ChunkH\x00R\tbulkResetB\x06\n" +
-	"\x04kind\"\xff\x01\n" +
+	"\x04kind\"\x9e\x02\n" +
 	"\x03Msg\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
 	"\x05route\x18\x02 \x01(\rR\x05route\x12\x0e\n" +
@@ -1300,17 +1341,25 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\aheaders\x18\x06 \x03(\v2\x15.runrig.bus.v1.HeaderR\aheaders\x12\x12\n" +
 	"\x04hops\x18\a \x01(\rR\x04hops\x12\x18\n" +
 	"\astarved\x18\b \x01(\bR\astarved\x12\x18\n" +
-	"\askipped\x18\t \x03(\rR\askipped\x12\x12\n" +
+	"\askipped\x18\t \x03(\rR\askipped\x12\x1d\n" +
+	"\n" +
+	"codec_name\x18\n" +
+	" \x01(\tR\tcodecName\x12\x12\n" +
 	"\x04body\x18\x0f \x01(\fR\x04body\"0\n" +
 	"\x06Header\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\x9e\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xec\x01\n" +
 	"\x05Reply\x12\x16\n" +
-	"\x06failed\x18\x01 \x01(\rR\x06failed\x12\x0e\n" +
-	"\x02id\x18\x03 \x01(\x04R\x02id\x12\x14\n" +
+	"\x06failed\x18\x01 \x01(\rR\x06failed\x12\x10\n" +
+	"\x03ask\x18\x02 \x01(\x04R\x03ask\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\x04R\x02id\x12\x1b\n" +
+	"\ttime_left\x18\x04 \x01(\x04R\btimeLeft\x12\x14\n" +
 	"\x05codec\x18\x05 \x01(\rR\x05codec\x12/\n" +
 	"\aheaders\x18\x06 \x03(\v2\x15.runrig.bus.v1.HeaderR\aheaders\x12\x12\n" +
-	"\x04code\x18\a \x01(\x12R\x04code\x12\x12\n" +
+	"\x04code\x18\a \x01(\x12R\x04code\x12\x1d\n" +
+	"\n" +
+	"codec_name\x18\n" +
+	" \x01(\tR\tcodecName\x12\x12\n" +
 	"\x04body\x18\x0f \x01(\fR\x04body\"h\n" +
 	"\x06Credit\x12\x14\n" +
 	"\x05route\x18\x02 \x01(\rR\x05route\x12\x14\n" +
@@ -1345,14 +1394,17 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\arefused\x18\x03 \x01(\rR\arefused\x12\x12\n" +
 	"\x04data\x18\x0f \x01(\fR\x04data\"\x06\n" +
 	"\x04Ping\"\t\n" +
-	"\aLeaving\"\xb7\x01\n" +
+	"\aLeaving\"\xd6\x01\n" +
 	"\x06Gossip\x12\x12\n" +
 	"\x04boot\x18\x01 \x01(\x06R\x04boot\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x12\n" +
 	"\x04sent\x18\x03 \x01(\x04R\x04sent\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x14\n" +
 	"\x05codec\x18\x05 \x01(\rR\x05codec\x12/\n" +
-	"\aheaders\x18\x06 \x03(\v2\x15.runrig.bus.v1.HeaderR\aheaders\x12\x12\n" +
+	"\aheaders\x18\x06 \x03(\v2\x15.runrig.bus.v1.HeaderR\aheaders\x12\x1d\n" +
+	"\n" +
+	"codec_name\x18\n" +
+	" \x01(\tR\tcodecName\x12\x12\n" +
 	"\x04body\x18\x0f \x01(\fR\x04bodyB/Z-github.com/runrig-go/runrig/bus/internal/wireb\x06proto3"
 
 var (

@@ -92,7 +92,8 @@ func eachLine(r io.Reader, f func(string)) {
 }
 
 // watch checks the health once per interval until ctx ends. It calls passed with the
-// answer to each that passes, and unhealthy once.
+// answer to each that passes, and unhealthy once. A check that has begun is not cut
+// short: the task sends its greeting all the same, which must be known to count.
 func (t *task) watch(ctx context.Context, every time.Duration, passed func(health), unhealthy func(error)) {
 	client := &http.Client{Timeout: healthTimeout, Transport: &http.Transport{Proxy: nil}}
 	defer client.CloseIdleConnections()
@@ -100,13 +101,13 @@ func (t *task) watch(ctx context.Context, every time.Duration, passed func(healt
 	defer tick.Stop()
 	started, failures := time.Now(), 0
 	for {
-		h, err := t.check(ctx, client)
+		h, err := t.check(context.WithoutCancel(ctx), client)
 		switch {
-		case ctx.Err() != nil:
-			return
 		case err == nil:
 			failures, started = 0, time.Time{}
 			passed(h)
+		case ctx.Err() != nil:
+			return
 		case !started.IsZero() && time.Since(started) < startPeriod:
 		default:
 			if failures++; failures == healthRetries {

@@ -1,0 +1,197 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// A conversation is a request whose reply asks back: the reply is a request too,
+// to the one who waits for it, and its answer may ask again. A question is such a
+// reply. It goes on the link of the request, needs no credit, and counts there
+// among the requests of the node that asks.
+
+// What a question is answered with that nobody will answer.
+var (
+	errGone         = &ReplyError{Code: CodeUnanswered, Message: "the requester has given up"}
+	errCannotAnswer = &ReplyError{Code: CodeUnanswered, Message: "the requester takes a reply, not a question"}
+)
+
+// question is one that came over a link and is not answered. Leaving waits for it.
+type question struct {
+	m     *Message
+	timer *time.Timer
+}
+
+// Request answers a request with a question, and waits for its answer: until ctx
+// ends, or for 30 s. The requester's [EventBus.Request], or Message.Request,
+// returns the question as its reply, whose [Message.WantsReply] is true: its Reply
+// answers it, and its Request asks back. A conversation may be of any length; each
+// question has a deadline of its own. The body is encoded as for [EventBus.Send].
+//
+// It is an error if the message is no request or has been answered. When the
+// requester has given up, or used the generic [Request], the error is a
+// *[ReplyError] with [CodeUnanswered], at once. When the link to its node ends,
+// it is [ErrLinkLost]. Where the request could not be answered for want of room
+// ([ErrBusy], [ErrTooLarge]) it still can. A question needs no room at a consumer,
+// and no turn. The only option is [WithHeader].
+func (m *Message) Request(ctx context.Context, body any, opts ...CallOption) (*Message, error) {
+	if m.kind != kindRequest {
+		return nil, errNoRequest
+	}
+	if c := m.in.core(); c.caller != nil {
+		return c.intercept(ctx, VerbAsk, m.Address(), body, opts, m)
+	}
+	return m.ask(ctx, body, opts)
+}
+
+func (m *Message) ask(ctx context.Context, body any, opts []CallOption) (*Message, error) {
+	var r reply
+	if err := m.encodeReply(&r, verbAsk, body, opts); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("bus: question to %s: %w", m.From(), err)
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
+		defer cancel()
+	}
+	c := m.in.core()
+	call := c.newCall(c.deadlineOf(ctx))
+	r.call = call
+	if err := m.give(ctx, &r); err != nil {
+		if call.ended.CompareAndSwap(false, true) {
+			call.withdraw() // it may have been pending
+		}
+		return nil, err
+	}
+	m.flush()
+	a, ok := c.await(ctx, call)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("bus: question to %s: %w", m.From(), ctx.Err())
+	case a.err != nil:
+		return nil, fmt.Errorf("question to %s: %w", m.From(), a.err)
+	}
+	return a.m, nil
+}
+
+// deadlineOf returns the deadline of a context that has one.
+func (c *core) deadlineOf(ctx context.Context) int64 {
+	d, _ := ctx.Deadline()
+	now := c.clock()
+	return now + min(int64(d.Sub(c.epoch))-now, farAway)
+}
+
+// flush writes what answering m has left in the link's buffer.
+func (m *Message) flush() {
+	if m.in.link != nil {
+		m.in.link.flush()
+	}
+}
+
+// askLocal gives a question to a requester of this node, which is nil if it has
+// given up. Leaving waits for it, as for any request within this node.
+func (c *core) askLocal(requester *call, r *reply) error {
+	m := c.answerOf(&c.replies, r, ViaLocal).m
+	m.kind, m.deadline = kindRequest, r.call.deadline
+	m.id = c.pend.add(r.call, 0, m)
+	if c.closed.Load() {
+		c.endLocal(r.call, m, answer{err: fmt.Errorf("%w: question to a requester of this node", ErrClosed)})
+	} else if requester == nil || !requester.answer(answer{m: m}) {
+		c.endLocal(r.call, m, answer{err: errGone})
+	}
+	return nil
+}
+
+// endLocal ends a question within this node, unless it has ended.
+func (c *core) endLocal(asker *call, m *Message, a answer) {
+	if c.pend.take(m.id) != nil {
+		asker.answer(a)
+	}
+}
+
+// asked makes a reply that came a question.
+func (l *link) asked(m *Message, id uint64, deadline int64) {
+	m.kind, m.id, m.deadline = kindRequest, id, deadline
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return // what is replied says so
+	}
+	if l.questions == nil {
+		l.questions = map[uint64]*question{}
+	}
+	if old := l.questions[id]; old != nil { // the peer breaks a rule
+		old.timer.Stop()
+	}
+	left := time.Duration(deadline - l.core.clock())
+	l.questions[id] = &question{m, time.AfterFunc(left, func() { l.questionOver(id, stateExpired) })} // stopped with the question
+}
+
+// takeQuestion forgets a question.
+func (l *link) takeQuestion(id uint64) *Message {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q := l.questions[id]
+	if q == nil {
+		return nil
+	}
+	q.timer.Stop()
+	delete(l.questions, id)
+	return q.m
+}
+
+// questionOver ends a question whose asker does not wait any more.
+func (l *link) questionOver(id uint64, reason uint32) {
+	if m := l.takeQuestion(id); m != nil {
+		m.end(reason)
+		l.core.poke()
+	}
+}
+
+// endQuestionsLocked forgets all when the link has ended.
+func (l *link) endQuestionsLocked() {
+	for _, q := range l.questions {
+		q.timer.Stop()
+	}
+	l.questions = nil
+}
+
+// notAnswered tells the peer, at once, that nobody answers its question; id is 0 if
+// there is none.
+func (l *link) notAnswered(id uint64, e *ReplyError) {
+	if id == 0 {
+		return
+	}
+	_ = l.reply(context.Background(), &reply{id: id, failed: true, now: true, code: e.Code, body: []byte(e.Message)})
+	l.soon()
+}
+
+// isQuestion reports whether m is a reply that asks.
+func (m *Message) isQuestion() bool { return m.kind == kindRequest && m.Address() == "" }
+
+// questionEnded says why a question can no longer be answered.
+func (m *Message) questionEnded() error {
+	if !m.isQuestion() {
+		return nil
+	}
+	s := m.state.Load()
+	switch {
+	case s&(stateExpired|stateCanceled) == 0:
+		return nil
+	case s&stateExpired != 0 || m.in.core().clock() >= m.deadline:
+		return fmt.Errorf("bus: the question of %s is over: %w", m.From(), context.DeadlineExceeded)
+	}
+	return fmt.Errorf("bus: %s has given up its question: %w", m.From(), context.Canceled)
+}
+
+// answered notes that m has been answered, or cannot be.
+func (m *Message) answered() {
+	if l := m.in.link; l != nil && m.isQuestion() {
+		l.takeQuestion(m.id)
+		l.core.poke()
+	}
+}

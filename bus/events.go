@@ -1,0 +1,182 @@
+package bus
+
+import (
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// Event is something that a program may want to know of the life of its bus; see
+// [WithEvents]. It is one of [PeerUp], [PeerDown], [ConsumerOpened],
+// [ConsumerClosed], [ConsumerLags], [DeadLetter] and [EventsMissed]; there may be
+// more in later versions.
+//
+// Events of this package tell of links: to whom messages can be sent. Those of a
+// cluster.Node tell of members: who is known by gossip to be there.
+type Event interface{ event() }
+
+// PeerUp says that a node is linked and has told all its consumers:
+// [EventBus.Peers] has it. Messages from it may have been handled before.
+type PeerUp struct{ Peer Peer }
+
+// PeerDown says that the link to a node has ended of which [PeerUp] has told.
+// Nothing is known of its consumers any more, and requests that were under way
+// there have failed. Err is nil if the node has said goodbye, matches [ErrClosed]
+// if this one has, and else says why the link broke.
+type PeerDown struct {
+	Peer Peer
+	Err  error
+}
+
+// ConsumerOpened says that a consumer of this node is registered and messages may
+// come to it: at Consume, or at the end of the [EventBus.Do] around it. Other
+// nodes may not know it yet; see [Consumer.Known].
+type ConsumerOpened struct{ Address string }
+
+// ConsumerClosed says that a consumer of this node is closed, by itself or with
+// its bus, and that its handlers have returned, as [Consumer.Done] does.
+type ConsumerClosed struct{ Address string }
+
+// ConsumerLags says that a publish has found no room at a consumer in time: it
+// and further ones are skipped there until half of its window is free. It is told
+// once for each time. Peer is the consumer's node, zero for this one.
+type ConsumerLags struct {
+	Address string
+	Peer    Peer
+}
+
+// DeadLetter is a message that this node sent, or was sent back by a consumer that
+// closed, and that could not be placed with any by its deadline.
+type DeadLetter struct {
+	Address string
+	Header  Header
+	Body    []byte // as encoded
+	Request bool   // whether it was a request, whose caller has got the reason as its error
+	Reason  error
+}
+
+// EventsMissed stands for so many events that happened at this point and are not
+// told, as too many waited to be.
+type EventsMissed struct{ Count int }
+
+func (PeerUp) event()         {}
+func (PeerDown) event()       {}
+func (ConsumerOpened) event() {}
+func (ConsumerClosed) event() {}
+func (ConsumerLags) event()   {}
+func (DeadLetter) event()     {}
+func (EventsMissed) event()   {}
+
+// Bounds of what waits to be told.
+const (
+	maxEvents      = 4096
+	maxEventBodies = 4 << 20 // bytes of dead letters
+	eventsLinger   = time.Second
+)
+
+// events tells a program's function what happens, in that order, one event at a
+// time. Its lock is the last in the order of locks, so that whoever holds another
+// one can note an event, which fixes its place.
+type events struct {
+	tell func(Event) // nil: nobody wants to know
+	log  *slog.Logger
+
+	mu     sync.Mutex
+	queue  []Event
+	bodies int           // bytes of dead letters in queue
+	idle   chan struct{} // closed when nothing is left to be told; nil: nothing is
+}
+
+// note has an event told. It waits for nothing. The goroutine that tells ends
+// when nothing is left; closing the bus waits for it.
+func (e *events) note(ev Event) {
+	if e.tell == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.addLocked(ev)
+	if e.idle == nil {
+		e.idle = make(chan struct{})
+		go e.run()
+	}
+}
+
+// addLocked queues an event, or counts it where there is no room.
+func (e *events) addLocked(ev Event) {
+	n := len(e.queue)
+	letter, _ := ev.(DeadLetter)
+	full := n >= maxEvents || n > 0 && len(letter.Body) > 0 && e.bodies+len(letter.Body) > maxEventBodies
+	if missed, ok := last(e.queue).(EventsMissed); ok && full {
+		e.queue[n-1] = EventsMissed{missed.Count + 1}
+		return
+	}
+	if full {
+		ev = EventsMissed{1}
+	} else {
+		e.bodies += len(letter.Body)
+	}
+	e.queue = append(e.queue, ev)
+}
+
+func last(evs []Event) Event {
+	if len(evs) == 0 {
+		return nil
+	}
+	return evs[len(evs)-1]
+}
+
+// run tells what is queued.
+func (e *events) run() {
+	ended := false
+	defer func() {
+		if !ended { // the function ended its goroutine: another one goes on
+			go e.run() // as note has started this one
+		}
+	}()
+	for {
+		e.mu.Lock()
+		if len(e.queue) == 0 {
+			close(e.idle)
+			e.queue, e.idle = nil, nil
+			ended = true
+			e.mu.Unlock()
+			return
+		}
+		ev := e.queue[0]
+		e.queue[0] = nil
+		e.queue = e.queue[1:]
+		if letter, ok := ev.(DeadLetter); ok {
+			e.bodies -= len(letter.Body)
+		}
+		e.mu.Unlock()
+		e.call(ev)
+	}
+}
+
+// call tells one event. A panic does not end the process.
+func (e *events) call(ev Event) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.log.Error("event function panicked", "err", p, "stack", string(debug.Stack()))
+		}
+	}()
+	e.tell(ev)
+}
+
+// await waits until nothing is left to be told, but not for long.
+func (e *events) await() {
+	e.mu.Lock()
+	idle := e.idle
+	e.mu.Unlock()
+	if idle == nil {
+		return
+	}
+	t := time.NewTimer(eventsLinger)
+	defer t.Stop()
+	select {
+	case <-idle:
+	case <-t.C:
+	}
+}

@@ -1,0 +1,171 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Verb says which call a [Call] is.
+type Verb string
+
+// The verbs.
+const (
+	VerbSend    Verb = verbSend
+	VerbPublish Verb = verbPublish
+	VerbRequest Verb = verbRequest
+	VerbReply   Verb = verbReply
+	VerbAsk     Verb = verbAsk // Message.Request
+)
+
+// Call is a call on its way through the outbound interceptors, which may change
+// it and pass it on.
+type Call struct {
+	// Verb says which call it is. Changing it does nothing.
+	Verb Verb
+
+	// Address is where the message goes. Of VerbReply and VerbAsk it is that of the
+	// request which is answered, "" within a conversation, and changing it does
+	// nothing.
+	Address string
+
+	// Header is what the options of the call say, and not nil. It is the call's own,
+	// and copied behind the last interceptor.
+	Header Header
+
+	// Body is the body before it is encoded.
+	Body any
+
+	core    *core
+	verb    Verb // as it was called
+	set     *callOptions
+	answers *Message // of VerbReply and VerbAsk
+}
+
+// Caller performs a call, or hands it to the next interceptor. The Message is nil
+// but for VerbRequest and VerbAsk.
+type Caller func(ctx context.Context, call *Call) (*Message, error)
+
+// WithOutbound puts interceptors around Send, Publish, Request, [Message.Reply] and
+// [Message.Request] of the bus, the first one outermost: each gets the next
+// [Caller] and returns its own, which may change the Call, look at what comes back,
+// or return without passing it on. They run in the goroutine of the call, several
+// at once, and must not pass a Call on after they have returned. An error is the
+// call's; so is a panic: the bus recovers only those in a handler.
+//
+// A Send or Publish that is not passed on is dropped. A Request of which neither
+// reply nor error comes back is an error; a reply that is dropped is answered
+// with [CodeUnanswered]. What the bus answers by itself, errors of handlers and
+// empty replies, does not pass the interceptors. A nil interceptor panics. The
+// option adds to those before it; what is set cannot be taken away later.
+func WithOutbound(interceptors ...func(next Caller) Caller) Option {
+	for _, f := range interceptors {
+		if f == nil {
+			panic("bus: WithOutbound: nil interceptor")
+		}
+	}
+	return optionFunc(func(c *config) { c.outbound = append(c.outbound, interceptors...) })
+}
+
+// WithInbound puts interceptors around the handler of every consumer of the bus,
+// the first one outermost: each gets the next [Handler] and returns its own. It is
+// made once for each consumer, and runs in the handler's place: in its turn, with
+// its context, and what it returns, or that it panics, is the handler's. One that
+// returns nil without the next has handled the message: a send or publish is
+// dropped, a request is answered with an empty body. Replies come back through
+// [WithOutbound]. A nil interceptor panics; Consume fails where one returns nil.
+// The option adds to those before it.
+func WithInbound(interceptors ...func(next Handler) Handler) Option {
+	for _, f := range interceptors {
+		if f == nil {
+			panic("bus: WithInbound: nil interceptor")
+		}
+	}
+	return optionFunc(func(c *config) { c.inbound = append(c.inbound, interceptors...) })
+}
+
+// wrap puts the inbound interceptors around a handler; nil if one does not play.
+func (c *core) wrap(h Handler) Handler {
+	for i := len(c.inbound) - 1; i >= 0 && h != nil; i-- {
+		h = c.inbound[i](h)
+		if f, ok := h.(HandlerFunc); ok && f == nil {
+			return nil
+		}
+	}
+	return h
+}
+
+// chain makes one Caller of the outbound interceptors.
+func (c *core) chain() {
+	for i := len(c.outbound) - 1; i >= 0; i-- {
+		next := c.caller
+		if next == nil {
+			next = c.perform
+		}
+		if c.caller = c.outbound[i](next); c.caller == nil {
+			panic("bus: WithOutbound: an interceptor returned a nil Caller")
+		}
+	}
+}
+
+// intercept sends a call through the outbound interceptors.
+func (c *core) intercept(ctx context.Context, verb Verb, address string, body any, opts []CallOption, answers *Message) (*Message, error) {
+	set, err := collect(string(verb), opts)
+	if err != nil {
+		return nil, err
+	}
+	call := &Call{Verb: verb, Address: address, Header: set.header, Body: body, core: c, verb: verb, set: set, answers: answers}
+	if call.Header == nil {
+		call.Header = Header{}
+	}
+	m, err := c.caller(ctx, call)
+	switch {
+	case err != nil:
+		return nil, err
+	case verb == VerbReply && answers.WantsReply(): // else its requester would get an empty one
+		answers.fail(&ReplyError{Code: CodeUnanswered, Message: "the reply was dropped by an interceptor"})
+	case m == nil && (verb == VerbRequest || verb == VerbAsk):
+		return nil, fmt.Errorf("bus: the interceptors (WithOutbound) returned neither reply nor error for %s to %q", verb, address)
+	}
+	return m, nil
+}
+
+var errForeignCall = errors.New("bus: an interceptor (WithOutbound) passed on a Call that it was not given")
+
+// perform does what a call says, behind the last interceptor.
+func (c *core) perform(ctx context.Context, call *Call) (*Message, error) {
+	if call == nil || call.core != c {
+		return nil, errForeignCall
+	}
+	set := *call.set
+	set.header = call.Header.ownCopy()
+	opts := []CallOption{callOption(func(o *callOptions) { *o = set })}
+	switch call.verb {
+	case VerbSend:
+		return nil, c.send(ctx, call.Address, call.Body, opts)
+	case VerbPublish:
+		return nil, c.publish(ctx, call.Address, call.Body, opts)
+	case VerbReply:
+		return nil, call.answers.replyDirect(ctx, call.Body, opts)
+	case VerbAsk:
+		return call.answers.ask(ctx, call.Body, opts)
+	}
+	return c.request(ctx, call.Address, call.Body, opts)
+}
+
+// ownCopy returns a copy whose keys are in lower case, whoever wrote them; nil if
+// there is none.
+func (h Header) ownCopy() Header {
+	if len(h) == 0 {
+		return nil
+	}
+	c := make(Header, len(h))
+	for k, vs := range h {
+		if len(vs) > 0 {
+			k = strings.ToLower(k)
+			c[k] = append(c[k], vs...)
+		}
+	}
+	return c
+}

@@ -1,0 +1,81 @@
+package cluster_test
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/cluster"
+	"github.com/runrig-go/runrig/cluster/clustertest"
+	"github.com/runrig-go/runrig/discovery"
+)
+
+// Two nodes that live and advertise one address cannot both be linked. That this
+// is the cause is said, in the log and by an event, by those who notice.
+func TestTwoNodesAtOneAddress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		network := clustertest.NewNetwork(1)
+		t.Cleanup(func() { time.Sleep(2 * time.Minute) }) // of virtual time: gossip's last timers
+		start := func(name, ip, advertise string) (*cluster.Node, *journal) {
+			j := new(journal)
+			log := slog.New(slog.NewTextHandler(j, nil))
+			n, err := cluster.Join(t.Context(), bus.New(bus.WithLogger(log)), cluster.Config{
+				Name: name, Network: network.Host(netip.MustParseAddr(ip)), Advertise: advertise, Insecure: true, Logger: log,
+				Discovery: discovery.Static("10.1.0.1:7946", "10.1.0.3:7946"),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = n.Close() })
+			return n, j
+		}
+		c, said := start("c", "10.1.0.3", "")
+		events := c.Events(t.Context())
+		start("a", "10.1.0.1", "")
+		b, _ := start("b", "10.1.0.2", "10.1.0.1:7946")
+		timeout := time.After(time.Minute)
+		for found := false; !found; {
+			select {
+			case e := <-events:
+				if found = e.Type == cluster.Conflict; !found {
+					continue
+				}
+				if !errors.Is(e.Err, cluster.ErrAddress) || e.Member.Boot != b.Self().Boot || !strings.Contains(e.Err.Error(), b.Self().String()) {
+					t.Errorf("the event is about %v: %v", e.Member, e.Err)
+				}
+			case <-timeout:
+				t.Fatal("no event within a minute")
+			}
+		}
+		if said.count("ERROR", "two nodes that live advertise one address", "10.1.0.1:7946", "Config.Advertise") != 1 {
+			t.Errorf("the cause is not logged:\n%s", said.text.String())
+		}
+	})
+}
+
+// A node that takes over a dead one's address is none of two.
+func TestSuccessorIsNoConflict(t *testing.T) {
+	t.Parallel()
+	clustertest.Run(t, 3, func(t *testing.T, c *clustertest.Cluster) {
+		events := c.Node(0).Events(t.Context())
+		c.Kill(2)
+		c.Restart(2)
+		timeout := time.After(time.Minute)
+		for {
+			select {
+			case e := <-events:
+				if e.Type == cluster.Conflict {
+					t.Errorf("a conflict: %v", e.Err)
+				}
+			case <-timeout:
+				return
+			}
+		}
+	})
+}

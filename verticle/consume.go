@@ -1,0 +1,105 @@
+package verticle
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/runrig-go/runrig/bus"
+)
+
+// consumer is a consumer of a deployment.
+type consumer struct {
+	*bus.Consumer
+	beside bool // the turn
+}
+
+// Consume registers a handler at an address until the deployment ends, or is
+// restarted; see [bus.EventBus.Consume] for its parameters and errors. In Start,
+// the consumer is announced when Start has returned nil; later, at once, and then
+// Consume does not wait for other nodes to know it. While a function of Go has
+// the turn by Do, or one of a timer runs, a consumer that anybody registers is
+// announced at its end, and closed if it fails.
+//
+// The handler holds the deployment's turn while it runs. With
+// [bus.WithConcurrency] over 1 it does not: up to so many of its calls run beside
+// the turn, for work that blocks, and take the turn where they need the
+// verticle's fields by Do of [Deployment.EventBus].
+//
+// Consume fails with [ErrUndeployed] once the deployment is to end, and between
+// its end and its start in a restart.
+func (d *Deployment) Consume(address string, h bus.Handler, opts ...bus.ConsumeOption) error {
+	l := d.current()
+	d.mu.Lock() // also while registering: what is not in the list when the end begins never is
+	defer d.mu.Unlock()
+	if l.isEnding() {
+		return d.failed(fmt.Sprintf("consume %q", address), ErrUndeployed)
+	}
+	beside := besideTurn(opts)
+	c, err := d.eb.Consume(address, l.guard(address, h, beside), opts...)
+	if err != nil {
+		return d.failed(fmt.Sprintf("consume %q", address), err)
+	}
+	l.consumers = append(l.consumers, consumer{c, beside})
+	return nil
+}
+
+// besideTurn reports whether the options are of a consumer that leaves the turn.
+func besideTurn(opts []bus.ConsumeOption) (beside bool) {
+	for _, o := range opts {
+		if n, ok := o.(bus.ConcurrencyOption); ok {
+			beside = n > 1
+		}
+	}
+	return beside
+}
+
+// guard returns the handler to register in place of h: h itself where nothing
+// needs to be known of its calls.
+func (l *life) guard(address string, h bus.Handler, beside bool) bus.Handler {
+	if f, ok := h.(bus.HandlerFunc); h == nil || ok && f == nil {
+		return h // which the bus refuses
+	}
+	if l.d.supervision != nil {
+		h = &guarded{l, address, h}
+	}
+	if beside {
+		next := h
+		h = bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error { return next.Handle(l.d.mark(ctx), m) })
+	}
+	return h
+}
+
+// guarded is a handler whose panic is its deployment's failure.
+type guarded struct {
+	life    *life
+	address string
+	next    bus.Handler
+}
+
+// Handle calls the handler. A panic, or the end of the goroutine, goes on to the
+// bus, which answers and logs it.
+func (g *guarded) Handle(ctx context.Context, m *bus.Message) error {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		p := recover()
+		if p == nil {
+			g.life.panicked(g.address, errGoexit)
+			return
+		}
+		g.life.panicked(g.address, panicError(p))
+		panic(p)
+	}()
+	err := g.next.Handle(ctx, m)
+	returned = true
+	return err
+}
+
+// panicked ends the life because of a handler. Its consumers are closed at once,
+// while the handler still has the turn: no other sees what it has left.
+func (l *life) panicked(address string, err error) {
+	l.fail(fmt.Sprintf("handler of %q", address), err)
+	l.closeConsumers()
+}

@@ -1,0 +1,46 @@
+package verticle
+
+import (
+	"context"
+	"errors"
+)
+
+// Go runs f on a goroutine that the deployment owns; it returns at once. f runs
+// outside the turn, beside Start and the handlers: this is the place for what
+// blocks. Its context ends when the deployment does, after Stop, and before a
+// restart; f must then return, and is awaited.
+//
+// If f returns an error, panics, or is nil, the deployment fails: it ends, and
+// [Deployment.Err] has the error, or it is restarted ([WithRestart]). When f
+// returns nil only the goroutine ends. The context's error is no failure once the
+// context has ended; what else f returns because Stop ended it, as a server that
+// was shut down does, f must make nil. When the goroutines have been told to end
+// f is not called any more, which is logged.
+func (d *Deployment) Go(f func(ctx context.Context) error) {
+	l := d.current()
+	if f == nil {
+		l.fail("go", errors.New("nil function"))
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !l.work.enter() {
+		d.log.Warn("goroutine refused: its deployment has ended", "err", ErrUndeployed)
+		return
+	}
+	go l.goRun(f) // until work.ctx has ended; endGoroutines waits
+}
+
+// goRun runs f and notes how it ended.
+func (l *life) goRun(f func(ctx context.Context) error) {
+	err := errGoexit
+	defer func() {
+		if err = l.work.failure(err); err != nil { // before the goroutine counts as ended, so that Err has it
+			l.fail("go", err)
+		}
+		l.d.mu.Lock()
+		defer l.d.mu.Unlock()
+		l.work.leave()
+	}()
+	err = l.d.protect("go", func() error { return f(l.work.ctx) })
+}

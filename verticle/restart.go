@@ -1,0 +1,117 @@
+package verticle
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// Restart says when a verticle that has failed is started again, and when it is
+// given up. The zero value means the defaults.
+type Restart struct {
+	// Max is how many restarts there may be within Window: the deployment ends
+	// with the next failure, and so its parent fails. The default is 5.
+	Max int
+
+	// Window is the time that Max is for, looking back from a failure. The
+	// default is 1 min. If fewer than Max pauses fit into it the verticle is
+	// never given up.
+	Window time.Duration
+
+	// Delay is the pause before the first restart. The pauses double up to
+	// MaxDelay, and begin anew when the verticle has run for a Window. Each is
+	// varied by half, up or down, and then no longer than MaxDelay. The defaults
+	// are 500 ms and 30 s; so what fails at once is given up after about 15 s.
+	Delay, MaxDelay time.Duration
+}
+
+// WithRestart has the verticle started again when it fails. Without it nothing is
+// restarted, and a failure ends the deployment.
+//
+// A failure is an error or panic of a function of Go or of a timer, a child that
+// has failed and is not restarted itself, a panic of a handler of Consume, and,
+// in a restart, an error or panic of Start. An error of Start at Deploy is none,
+// as Deploy returns it; nor is a handler's error, which is an answer.
+//
+// At a failure all is undone as by [Deployment.Undeploy], Stop included, within
+// 10 s; after a pause Start is called on the same value, in the turn, with a
+// context that ends when the deployment is to end. It finds the fields as they
+// were left. The deployment stays the same, with its ID, and Done open; children
+// and consumers are those that Start makes again, and no others. Until then
+// messages go to other consumers, and without any fail with
+// [github.com/runrig-go/runrig/bus.ErrNoConsumer]; what waited when the consumers
+// were closed waits on, until its deadline. After a panic no handler of the turn
+// begins until Start has returned. What Stop does wrong is logged and told
+// ([Restarting]), and keeps nothing from its restart.
+//
+// The deployment ends, with its last failure as the cause, when there were too
+// many, and when what was to be undone still runs after its 10 s: two Starts
+// must not meet. Undeploy ends it at any moment, also in a pause or while Start
+// runs. A bus that is closed is no reason for a restart.
+//
+// Children do not inherit it. A negative value, and a Delay over MaxDelay, are
+// errors of Deploy.
+func WithRestart(r Restart) Option {
+	return optionFunc(func(c *config) error {
+		if r.Max < 0 || r.Window < 0 || r.Delay < 0 || r.MaxDelay < 0 {
+			return fmt.Errorf("verticle: WithRestart with a negative value: %+v", r)
+		}
+		r := r // the option may be used again, at the same time too
+		r.Max = cmp.Or(r.Max, 5)
+		r.Window = cmp.Or(r.Window, time.Minute)
+		r.Delay = cmp.Or(r.Delay, 500*time.Millisecond)
+		r.MaxDelay = cmp.Or(r.MaxDelay, max(30*time.Second, r.Delay))
+		if r.Delay > r.MaxDelay {
+			return fmt.Errorf("verticle: WithRestart with a Delay of %v over its MaxDelay of %v", r.Delay, r.MaxDelay)
+		}
+		c.restart = &r
+		return nil
+	})
+}
+
+// supervision decides on the restarts of a deployment, whose mu guards it.
+type supervision struct {
+	Restart
+	pauses backoff.ExponentialBackOff
+	recent []time.Time // when restarts were planned, within Window
+	n      int         // of all
+}
+
+// plan is a restart to come.
+type plan struct {
+	n     int
+	delay time.Duration
+}
+
+func newSupervision(r Restart) *supervision {
+	return &supervision{Restart: r, pauses: backoff.ExponentialBackOff{
+		InitialInterval: r.Delay, MaxInterval: r.MaxDelay, Multiplier: 2, RandomizationFactor: 0.5,
+	}}
+}
+
+// next plans the restart after a failure, now, of a life that had started at the
+// time since, if not zero. If there are too many it says so instead.
+func (s *supervision) next(since time.Time) (*plan, string) {
+	now := time.Now()
+	s.recent = slices.DeleteFunc(s.recent, func(t time.Time) bool { return now.Sub(t) >= s.Window })
+	if len(s.recent) >= s.Max {
+		return nil, fmt.Sprintf("given up after %d restarts within %v", len(s.recent), s.Window)
+	}
+	if !since.IsZero() && now.Sub(since) >= s.Window {
+		s.pauses.Reset()
+	}
+	s.recent = append(s.recent, now)
+	s.n++
+	return &plan{s.n, min(s.pauses.NextBackOff(), s.MaxDelay)}, ""
+}
+
+// restarts returns how often the deployment was restarted. The caller holds mu.
+func (d *Deployment) restarts() int {
+	if d.supervision == nil {
+		return 0
+	}
+	return d.supervision.n
+}
