@@ -34,7 +34,10 @@
 // A provider that also knows the place of the node it runs in implements [Identifier].
 package discovery
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Provider says where other nodes may be.
 type Provider interface {
@@ -47,11 +50,19 @@ type Provider interface {
 }
 
 // ProviderFunc makes a Provider of a function. The function keeps the contract of
-// [Provider].Peers, concurrent calls included. A nil ProviderFunc panics when it is asked.
+// [Provider].Peers, concurrent calls included. A nil ProviderFunc is an error of configuration
+// when it is asked.
 type ProviderFunc func(ctx context.Context) ([]string, error)
 
 // Peers calls f.
-func (f ProviderFunc) Peers(ctx context.Context) ([]string, error) { return f(ctx) }
+func (f ProviderFunc) Peers(ctx context.Context) ([]string, error) {
+	if f == nil {
+		return nil, errNilFunc
+	}
+	return f(ctx)
+}
+
+var errNilFunc = Misconfigured(errors.New("discovery: ProviderFunc is nil; give a function, or Static() where there is nobody to ask"))
 
 // Identifier is implemented by a [Provider] that also knows the place of the node it runs in,
 // as a platform's own interface does. It is optional; callers look for it by type assertion.

@@ -23,6 +23,9 @@ func File(path string) Provider {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("discovery: file %q: %w", path, context.Cause(ctx))
 		}
+		if path == "" {
+			return nil, Misconfigured(errors.New("discovery: File has an empty path; give that of the list"))
+		}
 		text, err := readFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("discovery: file %q: %w", path, err)
@@ -62,6 +65,9 @@ func readFile(path string) (string, error) {
 // ([IsMisconfigured]). One of [File] is not: the file may be written at any moment.
 func Env(name string) Provider {
 	return ProviderFunc(func(context.Context) ([]string, error) {
+		if name == "" {
+			return nil, Misconfigured(errors.New("discovery: Env has an empty name; give that of a variable"))
+		}
 		text, ok := os.LookupEnv(name)
 		if !ok {
 			return nil, Misconfigured(fmt.Errorf("discovery: environment variable %s is not set; set it to \"host:port,host:port\", or to nothing on the first node", name))
