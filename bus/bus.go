@@ -14,10 +14,14 @@ type EventBus struct {
 }
 
 // New returns a bus of this process alone. It has no goroutine and holds no
-// resource until it is used; [EventBus.Close] ends what it has then.
+// resource until it is used; [EventBus.Close] ends what it has then. An option that
+// cannot be is a programmer's error: it panics, and so does a nil one.
 func New(opts ...Option) *EventBus {
 	c := config{log: slog.Default(), drain: 20 * time.Second, memory: 64 << 20, bodyLimit: 16 << 20}
 	for _, o := range opts {
+		if o == nil {
+			panic("bus: New: nil Option")
+		}
 		o.apply(&c)
 	}
 	return &EventBus{core: newCore(c)}

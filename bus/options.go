@@ -33,15 +33,23 @@ func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) { c.log = l })
 }
 
-// WithDrainTimeout bounds [EventBus.Close]. The default is 20 s.
+// WithDrainTimeout bounds [EventBus.Close]. The default is 20 s; 0 means that Close
+// waits for nothing, and a negative d panics.
 func WithDrainTimeout(d time.Duration) Option {
+	if d < 0 {
+		panic(fmt.Sprintf("bus: WithDrainTimeout(%v): it must not be negative", d))
+	}
 	return optionFunc(func(c *config) { c.drain = d })
 }
 
 // WithMemory sets the pool, in bytes, from which windows of all consumers of
-// this node grow beyond their first 16 KiB. The default is 64 MiB.
+// this node grow beyond their first 16 KiB. The default is 64 MiB; with 0 none
+// grows, and a negative number panics.
 func WithMemory(bytes int) Option {
-	return optionFunc(func(c *config) { c.memory = int64(max(0, bytes)) })
+	if bytes < 0 {
+		panic(fmt.Sprintf("bus: WithMemory(%d): it must not be negative", bytes))
+	}
+	return optionFunc(func(c *config) { c.memory = int64(bytes) })
 }
 
 // WithBodyLimit sets how large a body this node sends and takes, in bytes. The
@@ -117,6 +125,9 @@ func (o *callOptions) check(verb string) error {
 			return fmt.Errorf("bus: option %s does not fit %s; it is for %s", c.name, verb, c.verbs)
 		}
 	}
+	if o.sameTag != nil && *o.sameTag == "" {
+		return fmt.Errorf("bus: option SameTag of %s with an empty tag; give the name of one", verb)
+	}
 	return nil
 }
 
@@ -168,6 +179,7 @@ func LocalFirst() CallOption { return callOption(func(o *callOptions) { o.localF
 // has, in turn, and to one on another node only if those have no room, or there
 // are none. This node is one of them. If it has no such tag, or is not part of a
 // cluster, all consumers take turns as ever. Tags are those of [Peer]: a zone, say.
+// An empty one is an error of the call.
 func SameTag(tag string) CallOption {
 	return callOption(func(o *callOptions) { o.sameTag = &tag })
 }
