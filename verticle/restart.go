@@ -56,8 +56,17 @@ type Restart struct {
 // errors of Deploy.
 func WithRestart(r Restart) Option {
 	return optionFunc(func(c *config) error {
-		if r.Max < 0 || r.Window < 0 || r.Delay < 0 || r.MaxDelay < 0 {
-			return fmt.Errorf("verticle: WithRestart with a negative value: %+v", r)
+		for _, v := range []struct {
+			name     string
+			value    any
+			negative bool
+		}{
+			{"Max", r.Max, r.Max < 0}, {"Window", r.Window, r.Window < 0},
+			{"Delay", r.Delay, r.Delay < 0}, {"MaxDelay", r.MaxDelay, r.MaxDelay < 0},
+		} {
+			if v.negative {
+				return fmt.Errorf("verticle: WithRestart with a %s of %v; it must not be negative (0 means the default)", v.name, v.value)
+			}
 		}
 		r := r // the option may be used again, at the same time too
 		r.Max = cmp.Or(r.Max, 5)

@@ -342,10 +342,10 @@ func TestRestartElsewhere(t *testing.T) {
 func TestRestartRefuses(t *testing.T) {
 	t.Parallel()
 	for text, r := range map[string]verticle.Restart{
-		"negative":            {Max: -1},
-		"a negative value":    {Window: -1},
-		"negative value":      {Delay: -1},
-		"value":               {MaxDelay: -1},
+		"a Max of -1;":        {Max: -1},
+		"a Window of -1ns;":   {Window: -1},
+		"a Delay of -1s;":     {Delay: -time.Second},
+		"a MaxDelay of -1ns;": {MaxDelay: -1},
 		"Delay of 1m0s over ": {Delay: time.Minute, MaxDelay: time.Second},
 	} {
 		_, err := verticle.Deploy(t.Context(), bus.New(), new(part), verticle.WithRestart(r))
