@@ -43,8 +43,9 @@ type Restart struct {
 // and consumers are those that Start makes again, and no others. Until then
 // messages go to other consumers, and without any fail with
 // [github.com/runrig-go/runrig/bus.ErrNoConsumer]; what waited when the consumers
-// were closed waits on, until its deadline. After a panic no handler of the turn
-// begins until Start has returned. What Stop does wrong is logged and told
+// were closed waits on, until its deadline. After a panic of a handler, or of a
+// timer's function, no handler of the turn begins until Start has returned; one in
+// a Do of Go's has given the turn away. What Stop does wrong is logged and told
 // ([Restarting]), and keeps nothing from its restart.
 //
 // The deployment ends, with its last failure as the cause, when there were too

@@ -316,6 +316,52 @@ func TestPanicHidesItsRemains(t *testing.T) {
 	})
 }
 
+// TestTimersPanicHidesItsRemains, too, and its end, while the children take theirs.
+func TestTimersPanicHidesItsRemains(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(){"panic": func() { panic("oh") }, "runtime.Goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, eb *bus.EventBus) {
+				whole, handled, starts := false, 0, 0 // guarded by the turn
+				d := deploy(t, eb, &part{start: func(ctx context.Context, d *verticle.Deployment) error {
+					whole = true
+					if starts++; starts == 1 {
+						d.After(time.Second, func(context.Context) error {
+							time.Sleep(time.Second) // others come meanwhile
+							whole = false
+							end()
+							return nil
+						})
+					}
+					if err := d.Consume("a", bus.HandlerFunc(func(context.Context, *bus.Message) error {
+						if !whole {
+							t.Error("handled in pieces")
+						}
+						handled++
+						return nil
+					})); err != nil {
+						return err
+					}
+					_, err := d.Deploy(ctx, &part{stop: func(context.Context) error { time.Sleep(time.Second); return nil }})
+					return err
+				}}, quick)
+				time.Sleep(1500 * time.Millisecond)
+				for range 10 {
+					if err := eb.Send(t.Context(), "a", nil); err != nil {
+						t.Error(err)
+					}
+				}
+				time.Sleep(time.Minute)
+				undeploy(t, d)
+				if handled != 10 || starts != 2 {
+					t.Errorf("%d handled, %d starts; want what was sent, 10, and one restart", handled, starts)
+				}
+			})
+		})
+	}
+}
+
 // TestRestartElsewhere: meanwhile other nodes get the messages.
 func TestRestartElsewhere(t *testing.T) {
 	t.Parallel()
