@@ -59,8 +59,9 @@ func (Stopped) event()    {}
 // parent is Restarting or Stopped. Deploy returns after Started has been told,
 // and Done is closed after Stopped has.
 //
-// f must not block, nor deploy or undeploy: what it is to do about an event it
-// leaves to another goroutine. A panic of f is logged. A nil f is an error.
+// f runs on a goroutine of its own while the deployment waits for it, so it must
+// not block, nor deploy or undeploy, nor take a turn: what it is to do about an
+// event it leaves to another goroutine. A panic of f is logged. A nil f is an error.
 func WithEvents(f func(Event)) Option {
 	return optionFunc(func(c *config) error {
 		if f == nil {
