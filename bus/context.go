@@ -123,5 +123,11 @@ func (t turn) of(s *scope) bool {
 
 // blocks reports whether c cannot handle anything before the turn ends.
 func (t turn) blocks(c *Consumer) bool {
-	return c != nil && (c == t.consumer || c.scope != nil && t.of(c.scope))
+	switch {
+	case c == nil:
+		return false
+	case c == t.consumer || c.scope != nil && t.of(c.scope):
+		return true
+	}
+	return t.held != nil && turnOf(t.held.outer).blocks(c)
 }

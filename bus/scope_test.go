@@ -109,6 +109,23 @@ func TestDo(t *testing.T) {
 	})
 }
 
+// A handler that takes a turn still holds up its own consumer, in a scope or not.
+func TestRequestOfItselfFromATurn(t *testing.T) {
+	both(t, func(t *testing.T, p pair) {
+		consume(t, p.to, "a", func(ctx context.Context, _ *bus.Message) error {
+			return p.to.Scope().Do(ctx, func(ctx context.Context) error {
+				if _, err := p.to.Request(ctx, "a", nil); !errors.Is(err, bus.ErrDeadlock) {
+					t.Errorf("request of itself: %v", err)
+				}
+				return nil
+			})
+		})
+		if _, err := p.from.Request(t.Context(), "a", nil); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // The context of a Do that is over holds no turn.
 func TestContextOfDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
