@@ -253,12 +253,11 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 	}
 	box := c.box // it stays while there is a worker
 	for ; ; n-- {
-		var m *Message
-		if c.ring.waiting.Load() == 0 { // else somebody waits for credit, which next gives
-			m = box.begin()
-		}
+		m := box.begin()
 		if m == nil {
 			m, more = c.next(last, n, &dirty)
+		} else if c.ring.waiting.Load() > 0 { // looked at behind begin: see passBegun
+			c.passBegun()
 		}
 		if last = m; m == nil {
 			if dirty != nil {
@@ -367,6 +366,18 @@ func (c *Consumer) passBatchLocked(but int) (grant bool) {
 		grant = c.passLocked(b.batch[b.passed]) || grant
 	}
 	return grant
+}
+
+// passBegun settles what has been handled before the message that was just begun,
+// for those who wait for credit. They look at what is begun once they are counted
+// as waiting: one of the two sees the other.
+func (c *Consumer) passBegun() {
+	c.mu.Lock()
+	grant := c.passBatchLocked(1)
+	c.mu.Unlock()
+	if grant {
+		c.ring.grant()
+	}
 }
 
 // creditLocked reports whether there is credit for a message of this node's, and
