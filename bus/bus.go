@@ -85,9 +85,9 @@ func (eb *EventBus) Request(ctx context.Context, address string, body any, opts 
 //
 // Each consumer is asked once and answers for itself: one that closes before it
 // has begun with its request fails with [ErrClosed], one whose link ends with
-// [ErrLinkLost], and the request goes to no other; one that comes meanwhile is not asked. A body over 64 KiB is sent to each
-// of them. Without a consumer the error is [ErrNoConsumer], as with Request.
-// Options: [WithHeader], [LocalOnly].
+// [ErrLinkLost], and the request goes to no other; one that comes meanwhile is not
+// asked. A body over 64 KiB is sent to each of them. Without a consumer the error
+// is [ErrNoConsumer], as with Request. Options: [WithHeader], [LocalOnly].
 func (eb *EventBus) RequestAll(ctx context.Context, address string, body any, opts ...CallOption) ([]*Message, error) {
 	if c := eb.core; c.caller != nil {
 		return c.interceptAll(ctx, address, body, opts)

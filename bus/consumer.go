@@ -20,6 +20,7 @@ type Consumer struct {
 	localOnly   bool
 
 	closed bool        // guarded by mu
+	ended  bool        // its handlers have returned too; likewise
 	paused atomic.Bool // changed under mu
 
 	// Guarded by core.mu.
@@ -240,29 +241,25 @@ func (c *Consumer) Done() <-chan struct{} {
 	defer c.mu.Unlock()
 	if c.done == nil {
 		c.done = make(chan struct{})
-		c.doneLocked()
+		if c.ended {
+			close(c.done)
+		}
 	}
 	return c.done
 }
 
-// closedLocked tells that the consumer is closed and its handlers have returned,
-// if that is so: where either comes about.
+// closedLocked tells, once, that the consumer is closed and its handlers have
+// returned, if that is so: where either comes about.
 func (c *Consumer) closedLocked() {
-	c.doneLocked()
-	if c.core.events.tell != nil && c.ring != nil && !c.box.busy() {
-		c.core.events.note(ConsumerClosed{c.address})
-	}
-}
-
-// doneLocked closes the channel if the time has come.
-func (c *Consumer) doneLocked() {
-	if c.done == nil || !c.closed || c.box.busy() {
+	if !c.closed || c.ended || c.box.busy() {
 		return
 	}
-	select {
-	case <-c.done:
-	default:
+	c.ended = true
+	if c.done != nil {
 		close(c.done)
+	}
+	if c.core.events.tell != nil && c.ring != nil {
+		c.core.events.note(ConsumerClosed{c.address})
 	}
 }
 

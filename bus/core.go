@@ -11,9 +11,9 @@ import (
 
 // core is what a bus and its scopes share.
 //
-// Lock order: core.mu, ring.mu, link.mu or Consumer.mu, pending.mu, events.mu
-// or books. Of links
-// only leaving takes several at once.
+// Lock order: bulks.routing, core.mu, ring.mu, link.mu or Consumer.mu, pending.mu,
+// call.mu. Those of scopes, signals, clock, log, events and books come last: who
+// holds one takes no other. Of links only leaving takes several at once.
 type core struct {
 	config
 	epoch    time.Time

@@ -188,3 +188,57 @@ func TestNobodyOvertakes(t *testing.T) {
 		}
 	})
 }
+
+// Who begins to wait for credit while a message ends gets it, though the next one,
+// of the same batch, is handled for long.
+func TestCreditComesBackBeforeTheNextMessage(t *testing.T) {
+	eb := bus.New(quiet)
+	defer eb.Close()
+	type step struct{ fill, begun, end, sent chan struct{} }
+	steps := make(chan step, 1)
+	var s step
+	n := 0
+	consume(t, eb, "a", func(ctx context.Context, m *bus.Message) error {
+		switch n++; n % 5 {
+		case 1: // holds the batch of the others back
+			s = <-steps
+			<-s.fill
+		case 2:
+			close(s.begun)
+			<-s.end
+		case 3:
+			select {
+			case <-s.sent:
+			case <-ctx.Done():
+			}
+		}
+		return nil
+	}, bus.WithWindow(1<<10))
+	spins := 0
+	for i, end := 0, time.Now().Add(stressTime()); time.Now().Before(end); i++ {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		s := step{make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})}
+		steps <- s
+		for _, size := range []int{0, 400, 600} {
+			if err := eb.Send(ctx, "a", make([]byte, size)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		close(s.fill)
+		<-s.begun
+		sent := make(chan error, 1)
+		go func() { sent <- eb.Send(ctx, "a", nil) }()
+		for range i % 2000 {
+			spins++
+		}
+		close(s.end)
+		if err := <-sent; err != nil {
+			t.Fatalf("after %d: %v", i, err)
+		}
+		close(s.sent)
+		if _, err := eb.Request(ctx, "a", nil); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+	}
+}

@@ -71,7 +71,7 @@ func (EventsMissed) event()   {}
 // Bounds of what waits to be told.
 const (
 	maxEvents      = 4096
-	maxEventBodies = 4 << 20 // bytes of dead letters
+	maxEventBodies = 4 << 20 // bytes of dead letters, with their headers
 	eventsLinger   = time.Second
 )
 
@@ -106,8 +106,8 @@ func (e *events) note(ev Event) {
 // addLocked queues an event, or counts it where there is no room.
 func (e *events) addLocked(ev Event) {
 	n := len(e.queue)
-	letter, _ := ev.(DeadLetter)
-	full := n >= maxEvents || n > 0 && len(letter.Body) > 0 && e.bodies+len(letter.Body) > maxEventBodies
+	size := eventSize(ev)
+	full := n >= maxEvents || n > 0 && size > 0 && e.bodies+size > maxEventBodies
 	if missed, ok := last(e.queue).(EventsMissed); ok && full {
 		e.queue[n-1] = EventsMissed{missed.Count + 1}
 		return
@@ -115,9 +115,15 @@ func (e *events) addLocked(ev Event) {
 	if full {
 		ev = EventsMissed{1}
 	} else {
-		e.bodies += len(letter.Body)
+		e.bodies += size
 	}
 	e.queue = append(e.queue, ev)
+}
+
+// eventSize is the bytes that an event holds of a message.
+func eventSize(ev Event) int {
+	letter, _ := ev.(DeadLetter)
+	return len(letter.Body) + letter.Header.size()
 }
 
 func last(evs []Event) Event {
@@ -147,9 +153,7 @@ func (e *events) run() {
 		ev := e.queue[0]
 		e.queue[0] = nil
 		e.queue = e.queue[1:]
-		if letter, ok := ev.(DeadLetter); ok {
-			e.bodies -= len(letter.Body)
-		}
+		e.bodies -= eventSize(ev)
 		e.mu.Unlock()
 		e.call(ev)
 	}

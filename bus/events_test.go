@@ -163,6 +163,30 @@ func TestEventsOfConsumers(t *testing.T) {
 	})
 }
 
+// A consumer whose worker has yet to begin when it is closed is told to be closed
+// once.
+func TestEventsTellThatAConsumerIsClosedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l told
+		eb := bus.New(quiet, bus.WithEvents(l.event))
+		defer eb.Close()
+		scope := eb.Scope()
+		c := consume(t, scope, "a", nothing)
+		err := scope.Do(t.Context(), func(ctx context.Context) error {
+			if err := eb.Send(ctx, "a", nil); err != nil {
+				return err
+			}
+			return c.Close()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute) // past the message's deadline
+		synctest.Wait()
+		l.want(t, "open a", "closed a", "dead a")
+	})
+}
+
 // A consumer that lags is told of once for each time.
 func TestEventsOfLaggards(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
@@ -194,11 +218,13 @@ func TestEventsAreBounded(t *testing.T) {
 	const most = 4096
 	for name, tt := range map[string]struct {
 		letter int
+		header int
 		n      int
 		told   int
 	}{
-		"number": {0, most + 10, most},
-		"bytes":  {64 << 10, 100, 64},
+		"number":  {0, 0, most + 10, most},
+		"bytes":   {64 << 10, 0, 100, 64},
+		"headers": {0, 16<<10 - 1, 300, 256},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -216,8 +242,12 @@ func TestEventsAreBounded(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				var wg sync.WaitGroup
+				var opts []bus.CallOption
+				if tt.header > 0 {
+					opts = append(opts, bus.WithHeader("k", strings.Repeat("v", tt.header)))
+				}
 				for range tt.n {
-					wg.Go(func() { eb.Send(ctx, "a", make([]byte, tt.letter)) })
+					wg.Go(func() { eb.Send(ctx, "a", make([]byte, tt.letter), opts...) })
 				}
 				synctest.Wait()
 				c.Close()

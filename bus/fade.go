@@ -105,7 +105,9 @@ func (l *link) gotRoutesDone(num uint64) {
 // grantAll grants what there is at the rings of routes that have gone: who
 // waited for one of them may have another, or must know.
 func grantAll(rts []*route) {
-	for _, rt := range rts {
-		rt.ring.grant()
+	for i, rt := range rts {
+		if i == 0 || rt.ring != rts[i-1].ring {
+			rt.ring.grant()
+		}
 	}
 }

@@ -50,18 +50,18 @@ type Call struct {
 type Caller func(ctx context.Context, call *Call) (*Message, error)
 
 // WithOutbound puts interceptors around Send, Publish, Request, RequestAll,
-// [Message.Reply] and [Message.Request] of the bus, the first one outermost: each gets the next
-// [Caller] and returns its own, which may change the Call, look at what comes back,
-// or return without passing it on. They run in the goroutine of the call, several
-// at once, and must not pass a Call on after they have returned. An error is the
-// call's; so is a panic: the bus recovers only those in a handler.
+// [Message.Reply] and [Message.Request] of the bus, the first one outermost: each
+// gets the next [Caller] and returns its own, which may change the Call, look at
+// what comes back, or return without passing it on. They run in the goroutine of
+// the call, several at once, and must not pass a Call on after they have returned.
+// An error is the call's; so is a panic: the bus recovers only those in a handler.
 //
 // A Send or Publish that is not passed on is dropped, and a RequestAll has no
-// replies. A Request of which neither
-// reply nor error comes back is an error; a reply that is dropped is answered
-// with [CodeUnanswered]. What the bus answers by itself, errors of handlers and
-// empty replies, does not pass the interceptors. A nil interceptor panics. The
-// option adds to those before it; what is set cannot be taken away later.
+// replies. A Request of which neither reply nor error comes back is an error; a
+// reply that is dropped is answered with [CodeUnanswered]. What the bus answers by
+// itself, errors of handlers and empty replies, does not pass the interceptors. A
+// nil interceptor panics. The option adds to those before it; what is set cannot be
+// taken away later.
 func WithOutbound(interceptors ...func(next Caller) Caller) Option {
 	for _, f := range interceptors {
 		if f == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"unicode/utf8"
 )
@@ -57,6 +58,26 @@ type Message struct {
 	hops     uint8
 	via      Via
 	fate     uint8 // what became of it; of the consumer's worker
+}
+
+// withBody is a message and its small body in one piece of memory.
+type withBody struct {
+	Message
+	body [128]byte
+}
+
+// newMessage returns a message whose body is a copy, or b itself if it is owned.
+func newMessage(b []byte, owned bool) *Message {
+	switch {
+	case owned || len(b) == 0:
+		return &Message{Body: b}
+	case len(b) <= len(withBody{}.body):
+		w := new(withBody)
+		n := copy(w.body[:], b)
+		w.Body = w.body[:n:n]
+		return &w.Message
+	}
+	return &Message{Body: slices.Clone(b)}
 }
 
 // Bits of a message's state.

@@ -66,15 +66,15 @@ func WithBodyLimit(bytes int) Option {
 // no lock. Nothing waits for it but Close, for a second at most, so messages may be
 // handled before f learns of what made them possible. f may call the bus; it
 // should return soon, as later events wait: 4,096 of them, and 4 MiB of dead
-// letters, beyond which they are counted as [EventsMissed]. A panic of f is logged.
-// The last WithEvents holds; nil means that nobody wants to know.
+// letters, headers included, beyond which they are counted as [EventsMissed]. A
+// panic of f is logged. The last WithEvents holds; nil means that nobody wants to
+// know.
 func WithEvents(f func(Event)) Option {
 	return optionFunc(func(c *config) { c.tell = f })
 }
 
 // CallOption modifies one Send, Publish, Request, RequestAll, Reply or
-// Message.Request. An option that does
-// not fit the verb is an error of the call.
+// Message.Request. An option that does not fit the verb is an error of the call.
 type CallOption interface{ applyCall(*callOptions) }
 
 // ConsumeOption modifies one Consume.

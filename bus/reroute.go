@@ -35,6 +35,9 @@ func (c *core) reroute(address string, o *outgoing, takenBack bool) {
 	c.mu.Unlock()
 	reason := r.takeBackLocked(o, time.Duration(left), o.rank(takenBack))
 	r.mu.Unlock()
+	if reason == errNoneMay {
+		reason = r.closedTo(o) // which may take core.mu
+	}
 	r.book(rareRerouted, 1)
 	if reason != nil {
 		c.dead(address, o, reason)
@@ -42,19 +45,24 @@ func (c *core) reroute(address string, o *outgoing, takenBack bool) {
 	}
 }
 
+var errNoneMay = errors.New("no consumer may take it")
+
 // takeBackLocked lets a message that was sent back wait at the head of the
-// line. It returns an error if there is nothing to wait for.
+// line. It returns an error if there is nothing to wait for, errNoneMay if that is
+// closedTo's to explain.
 func (r *ring) takeBackLocked(o *outgoing, left time.Duration, rank uint64) error {
 	if r.core.closed.Load() {
 		return fmt.Errorf("%w before %q had a consumer for it", ErrClosed, r.address)
 	}
-	w := &waiter{o: *o, rank: rank}
-	if call := o.call; call != nil {
-		w.o.turn = call.turn
-		if len(*r.routes.Load()) > 0 && !r.open(&w.o) {
-			return r.closedTo(&w.o)
+	if o.call != nil {
+		o.turn = o.call.turn
+		if len(*r.routes.Load()) > 0 && !r.open(o) {
+			return errNoneMay
 		}
-		call.waits(r, w)
+	}
+	w := &waiter{o: *o, rank: rank}
+	if o.call != nil {
+		o.call.waits(r, w)
 	}
 	w.timer = time.AfterFunc(left, func() {
 		reason := fmt.Errorf("%w of %q took it in time: %w", ErrNoConsumer, r.address, context.DeadlineExceeded)

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -26,7 +27,7 @@ func (l *link) gotRoutes(b []byte) error {
 	l.soon()
 	l.routeAgain()
 	grantAll(removed)
-	for _, ring := range rings {
+	for _, ring := range slices.Compact(rings) {
 		ring.grant()
 	}
 	if len(rings) > 0 {

@@ -1,0 +1,60 @@
+package bus
+
+// What a node sends to its own consumers goes straight to their mailboxes, on a
+// route like any other: with a window, and with credit that comes back when a
+// message has left its mailbox.
+
+// creditLocked reports whether there is credit for a message of this node's, and
+// finds some.
+func (c *Consumer) creditLocked() bool {
+	rt := &c.local
+	if rt.credit() <= 0 || rt.stalled {
+		c.passBatchLocked(1)
+	}
+	return rt.credit() > 0 || c.growLocked()
+}
+
+// settleLocked gives back the credit of a message of this node's.
+func (c *Consumer) settleLocked(m *Message) (half bool) {
+	c.local.settle(int64(m.charge), 1)
+	return c.local.credit() >= c.local.window/2
+}
+
+// post gives a message of this node's to the consumer, if there is credit.
+func (c *Consumer) post(rt *route, o *outgoing) bool {
+	c.mu.Lock()
+	if rt.removed || c.core.closed.Load() || !c.creditLocked() {
+		c.mu.Unlock()
+		return false
+	}
+	start := c.acceptLocked(rt, o)
+	c.mu.Unlock()
+	if start {
+		c.start()
+	}
+	return true
+}
+
+// acceptLocked charges the route and puts the message into the mailbox. It
+// reports whether a worker should start.
+func (c *Consumer) acceptLocked(rt *route, o *outgoing) (start bool) {
+	rt.charge(o.cost)
+	c.core.stats.local.Add(1)
+	m := newMessage(o.body, o.owned)
+	m.header, m.in, m.deadline, m.charge = o.header, c.ownLocked(), o.due(c.core), uint32(o.cost)
+	m.kind, m.codec, m.hops, m.id = uint8(o.head[fKind]), o.codec, uint8(o.head[fHops]), uint64(o.choice)
+	if o.call != nil {
+		m.id = c.core.pend.add(o.call, 0, m)
+	}
+	c.openLocked()
+	c.box.push(m)
+	return c.wantsWorkerLocked(1)
+}
+
+// ownLocked returns where messages of this node's come from.
+func (c *Consumer) ownLocked() *inbound {
+	if c.own == nil {
+		c.own = &inbound{consumer: c}
+	}
+	return c.own
+}

@@ -1,0 +1,54 @@
+package bus
+
+import (
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+)
+
+// A request that comes back while the last consumer goes, which could not take it
+// anyway, locks nothing up.
+func TestTakeBackWhileTheLastConsumerGoes(t *testing.T) {
+	c := newCore(config{log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	s := &scope{core: c}
+	cn := &Consumer{core: c, address: "a", scope: s, concurrency: 1}
+	ended, gone := make(chan struct{}), make(chan struct{})
+	go func() { // ends with the other one, unless they lock each other up
+		defer close(gone)
+		for !isDone(ended) {
+			c.mu.Lock()
+			rt := &route{ring: c.ringOf("a"), consumer: cn}
+			c.addRoute(rt)
+			c.mu.Unlock()
+			c.mu.Lock()
+			c.dropRoutes([]*route{rt})
+			c.tidy(rt.ring)
+			c.mu.Unlock()
+		}
+	}()
+	go func() {
+		defer close(ended)
+		for range 100_000 {
+			o := outgoing{deadline: c.clock() + int64(time.Hour), call: c.newCall(0)}
+			o.head[fKind] = kindRequest
+			o.call.turn = turn{scope: s}
+			c.reroute("a", &o, false)
+			o.call.withdraw() // if it waits
+		}
+	}()
+	select {
+	case <-gone:
+	case <-time.After(20 * time.Second):
+		t.Fatal("locked up")
+	}
+}
+
+func isDone(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

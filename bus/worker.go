@@ -1,0 +1,256 @@
+package bus
+
+import (
+	"runtime/debug"
+)
+
+// start runs a worker, in turn if the consumer is in a scope. It ends when the
+// mailbox is empty; closing the bus waits for it.
+func (c *Consumer) start() {
+	c.core.tick()
+	if c.scope != nil {
+		c.scope.push(c)
+	} else {
+		go c.run()
+	}
+}
+
+// work handles what is there.
+func (c *Consumer) work() { c.drain(nil, -1) }
+
+// drain ends the handling of last, if it is not nil, and handles up to n
+// messages, all if n is negative. It reports whether there is more. Frames that
+// it left unwritten go out when the mailbox is empty, by itself, or before the
+// next handler runs, by the link's writer.
+func (c *Consumer) drain(last *Message, n int) (more bool) {
+	var dirty *link
+	if last != nil {
+		dirty = c.handled(last)
+	}
+	box := c.box // it stays while there is a worker
+	for ; ; n-- {
+		m := box.begin()
+		if m == nil {
+			m, more = c.next(last, n, &dirty)
+		} else if c.ring.waiting.Load() > 0 { // looked at behind begin: see passBegun
+			c.passBegun()
+		}
+		if last = m; m == nil {
+			if dirty != nil {
+				dirty.soon()
+			}
+			return more
+		}
+		if dirty != nil {
+			dirty.soon()
+			dirty = nil
+		}
+		dirty = c.handle(m)
+	}
+}
+
+// next ends the handling of a batch, or of last, and begins another, of at most n
+// messages. If there is none, or n is 0, the worker's work is done; more says
+// whether some is left for it.
+func (c *Consumer) next(last *Message, n int, dirty **link) (m *Message, more bool) {
+	c.mu.Lock()
+	grant := c.ranLocked(last)
+	m = c.pickLocked(n)
+	if m == nil && *dirty != nil && c.box.len() == 0 { // write before resting: others may come meanwhile
+		c.mu.Unlock()
+		(*dirty).flush()
+		*dirty = nil
+		c.mu.Lock()
+		m = c.pickLocked(n)
+	}
+	if m == nil {
+		if more = c.box.len() > 0 && !c.paused.Load(); !more {
+			c.idleLocked()
+		}
+	}
+	spawn := m != nil && c.box.len() > 0 && c.box.workers < int(c.concurrency)
+	if spawn {
+		c.box.workers++
+	}
+	c.mu.Unlock()
+	if spawn {
+		go c.run() // ends as this one does
+	}
+	if grant {
+		c.ring.grant()
+	}
+	return m, more
+}
+
+// pickLocked begins the message to be handled next: none while the consumer is
+// paused, or if n is 0.
+func (c *Consumer) pickLocked(n int) *Message {
+	switch {
+	case c.paused.Load() || n == 0:
+		return nil
+	case c.concurrency > 1:
+		return c.box.pop()
+	}
+	m := c.box.begin()
+	if m == nil {
+		c.box.claim(n)
+		m = c.box.begin()
+	}
+	return m
+}
+
+// idleLocked ends a worker.
+func (c *Consumer) idleLocked() {
+	if c.box.workers--; c.box.workers > 0 {
+		return
+	}
+	c.restIfIdleLocked()
+	c.core.active.Add(-1)
+	c.core.poke()
+}
+
+// ranLocked settles last, or the worker's batch, and reports whether credit
+// should be granted to those that wait for it.
+func (c *Consumer) ranLocked(last *Message) (grant bool) {
+	b := c.box
+	switch {
+	case c.concurrency == 1:
+		grant = c.passBatchLocked(0)
+		if n := b.begun.Load(); n == uint32(b.taken) || n&sealed != 0 {
+			clear(b.batch[:b.taken])
+			b.taken, b.passed = 0, 0
+			b.begun.Store(0)
+		}
+	case last != nil:
+		b.ran(last)
+		grant = c.passLocked(last)
+	}
+	if c.closed {
+		c.closedLocked()
+	}
+	return grant
+}
+
+// passBatchLocked settles what was begun of the batch but for the last so many,
+// which may be being handled.
+func (c *Consumer) passBatchLocked(but int) (grant bool) {
+	b := c.box
+	if b == nil {
+		return false
+	}
+	for n := int(b.begun.Load()&^sealed) - but; b.passed < n; b.passed++ {
+		grant = c.passLocked(b.batch[b.passed]) || grant
+	}
+	return grant
+}
+
+// passBegun settles what has been handled before the message that was just begun,
+// for those who wait for credit. They look at what is begun once they are counted
+// as waiting: one of the two sees the other.
+func (c *Consumer) passBegun() {
+	c.mu.Lock()
+	grant := c.passBatchLocked(1)
+	c.mu.Unlock()
+	if grant {
+		c.ring.grant()
+	}
+}
+
+// passLocked settles a message of this node's that has left the mailbox. It
+// reports whether credit should be granted.
+func (c *Consumer) passLocked(m *Message) (grant bool) {
+	c.counts[m.fate]++
+	switch {
+	case m.in.link != nil:
+		return false
+	case m.via == ViaGossip:
+		c.box.gossiped -= int64(m.charge)
+		return false
+	}
+	c.core.stats.settled.Add(1)
+	return c.settleLocked(m) || c.box.len() == 0 || c.paused.Load()
+}
+
+// handle runs the handler and settles the message; it returns the link in
+// whose buffer a frame was left.
+func (c *Consumer) handle(m *Message) (dirty *link) {
+	if !c.over(m) {
+		c.call(m)
+	}
+	return c.handled(m)
+}
+
+// over reports whether a message is not to be handled any more, and counts it.
+func (c *Consumer) over(m *Message) bool {
+	switch core := c.core; {
+	case m.state.Load()&stateEnded != 0:
+		m.fate = fateCanceled
+		core.stats.canceled.Add(1)
+	case core.expired(m.deadline):
+		m.fate = fateExpired
+		core.stats.expired.Add(1)
+	default:
+		return false
+	}
+	return true
+}
+
+// handled settles a message; it returns the link in whose buffer a frame was
+// left.
+func (c *Consumer) handled(m *Message) (dirty *link) {
+	if m.kind == kindRequest {
+		dirty = m.in.link
+	}
+	m.end(stateDone)
+	if m.in.link != nil && m.in.settle(m) {
+		dirty = m.in.link
+	}
+	return dirty
+}
+
+// call calls the handler and answers a request that it has not. A handler that
+// ends its goroutine (runtime.Goexit, as t.FailNow does) ends the worker too;
+// another one goes on.
+func (c *Consumer) call(m *Message) {
+	returned := false
+	defer func() {
+		switch p := recover(); { // a handler's panic does not end the process
+		case p != nil:
+			m.fate = fatePanicked
+			c.core.stats.panics.Add(1)
+			c.core.log.Error("handler panicked", "address", c.address, "peer", m.From(), "err", p, "stack", string(debug.Stack()))
+			m.fail(&ReplyError{Code: CodePanic, Message: "the handler panicked"})
+		case !returned:
+			m.fail(&ReplyError{Code: CodePanic, Message: "the handler ended its goroutine"})
+			go c.goOn(m) // in place of this one
+		}
+	}()
+	m.fate = fateHandled
+	c.core.stats.handled.Add(1)
+	ctx := (*handlerContext)(m)
+	err := c.handler.Handle(ctx, m)
+	switch {
+	case err != nil && m.kind == kindRequest && ctx.Err() != nil: // so has the requester's call, for the better reason
+	case err != nil && m.kind == kindRequest:
+		m.fail(err)
+	case err != nil:
+		m.fate = fateFailed
+		c.core.stats.failed.Add(1)
+		c.core.sparse.warn(c.core.log, "handler failed", "address", c.address, "peer", m.From(), "err", err)
+	case m.WantsReply():
+		m.replyEmpty()
+	}
+	returned = true
+}
+
+// goOn goes on after a handler that ended its goroutine.
+func (c *Consumer) goOn(last *Message) {
+	if c.scope == nil {
+		c.drain(last, -1)
+		return
+	}
+	if c.drain(last, turnLength) {
+		c.scope.push(c)
+	}
+	c.scope.work()
+}
