@@ -26,13 +26,13 @@ type Call struct {
 	// Verb says which call it is. Changing it does nothing.
 	Verb Verb
 
-	// Address is where the message goes. Of VerbReply and VerbAsk it is that of the
-	// request which is answered, "" within a conversation, and changing it does
-	// nothing.
+	// Address is where the message goes. Of VerbReply and VerbAsk it is that of
+	// the request which is answered, "" within a conversation, and changing it
+	// does nothing.
 	Address string
 
-	// Header is what the options of the call say, and not nil. It is the call's own,
-	// and copied behind the last interceptor.
+	// Header is what the options of the call say, and not nil. It is the call's
+	// own, and copied behind the last interceptor.
 	Header Header
 
 	// Body is the body before it is encoded.
@@ -50,11 +50,12 @@ type Call struct {
 type Caller func(ctx context.Context, call *Call) (*Message, error)
 
 // WithOutbound puts interceptors around Send, Publish, Request, RequestAll,
-// [Message.Reply] and [Message.Request] of the bus, the first one outermost: each gets the next
-// [Caller] and returns its own, which may change the Call, look at what comes back,
-// or return without passing it on. They run in the goroutine of the call, several
-// at once, and must not pass a Call on after they have returned. An error is the
-// call's; so is a panic: the bus recovers only those in a handler.
+// [Message.Reply] and [Message.Request] of the bus, the first one outermost:
+// each gets the next [Caller] and returns its own, which may change the Call,
+// look at what comes back, or return without passing it on. They run in the
+// goroutine of the call, several at once, and must not pass a Call on after
+// they have returned. An error is the call's; so is a panic: the bus recovers
+// only those in a handler.
 //
 // A Send or Publish that is not passed on is dropped, and a RequestAll has no
 // replies. A Request of which neither
@@ -71,14 +72,14 @@ func WithOutbound(interceptors ...func(next Caller) Caller) Option {
 	return optionFunc(func(c *config) { c.outbound = append(c.outbound, interceptors...) })
 }
 
-// WithInbound puts interceptors around the handler of every consumer of the bus,
-// the first one outermost: each gets the next [Handler] and returns its own. It is
-// made once for each consumer, and runs in the handler's place: in its turn, with
-// its context, and what it returns, or that it panics, is the handler's. One that
-// returns nil without the next has handled the message: a send or publish is
-// dropped, a request is answered with an empty body. Replies come back through
-// [WithOutbound]. A nil interceptor panics; Consume fails where one returns nil.
-// The option adds to those before it.
+// WithInbound puts interceptors around the handler of every consumer of the
+// bus, the first one outermost: each gets the next [Handler] and returns its
+// own. It is made once for each consumer, and runs in the handler's place: in
+// its turn, with its context, and what it returns, or that it panics, is the
+// handler's. One that returns nil without the next has handled the message: a
+// send or publish is dropped, a request is answered with an empty body. Replies
+// come back through [WithOutbound]. A nil interceptor panics; Consume fails
+// where one returns nil. The option adds to those before it.
 func WithInbound(interceptors ...func(next Handler) Handler) Option {
 	for _, f := range interceptors {
 		if f == nil {

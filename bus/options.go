@@ -54,12 +54,13 @@ func WithBodyLimit(bytes int) Option {
 }
 
 // WithEvents has f called with each [Event] of the bus: one at a time, in the
-// order in which they happened, on a goroutine of the bus's own, so that f needs
-// no lock. Nothing waits for it but Close, for a second at most, so messages may be
-// handled before f learns of what made them possible. f may call the bus; it
-// should return soon, as later events wait: 4,096 of them, and 4 MiB of dead
-// letters, beyond which they are counted as [EventsMissed]. A panic of f is logged.
-// The last WithEvents holds; nil means that nobody wants to know.
+// order in which they happened, on a goroutine of the bus's own, so that f
+// needs no lock. Nothing waits for it but Close, for a second at most, so
+// messages may be handled before f learns of what made them possible. f may
+// call the bus; it should return soon, as later events wait: 4,096 of them, and
+// 4 MiB of dead letters, beyond which they are counted as [EventsMissed]. A
+// panic of f is logged. The last WithEvents holds; nil means that nobody wants
+// to know.
 func WithEvents(f func(Event)) Option {
 	return optionFunc(func(c *config) { c.tell = f })
 }
@@ -159,15 +160,16 @@ func Gossip() CallOption { return callOption(func(o *callOptions) { o.gossip = t
 // waits for one, for up to 100 ms once per stall.
 func NoWait() CallOption { return callOption(func(o *callOptions) { o.noWait = true }) }
 
-// LocalFirst sends to a consumer on this node, in turn, and to one on another node
-// only if those of this one have no room, or there are none. With [SameTag] the
-// nodes of the tag come before the others.
+// LocalFirst sends to a consumer on this node, in turn, and to one on another
+// node only if those of this one have no room, or there are none. With
+// [SameTag] the nodes of the tag come before the others.
 func LocalFirst() CallOption { return callOption(func(o *callOptions) { o.localFirst = true }) }
 
-// SameTag sends to a consumer on a node whose tag has the value that this node's
-// has, in turn, and to one on another node only if those have no room, or there
-// are none. This node is one of them. If it has no such tag, or is not part of a
-// cluster, all consumers take turns as ever. Tags are those of [Peer]: a zone, say.
+// SameTag sends to a consumer on a node whose tag has the value that this
+// node's has, in turn, and to one on another node only if those have no room,
+// or there are none. This node is one of them. If it has no such tag, or is not
+// part of a cluster, all consumers take turns as ever. Tags are those of
+// [Peer]: a zone, say.
 func SameTag(tag string) CallOption {
 	return callOption(func(o *callOptions) { o.sameTag = &tag })
 }
@@ -177,14 +179,15 @@ func SameTag(tag string) CallOption {
 // consumer and never goes elsewhere; messages for other consumers do not wait
 // behind it. When a consumer comes or goes, only its share of the keys moves.
 //
-// When the consumer closes, or its node leaves, its keys are held until all that
-// it sends back is here; then that goes to the next consumer, and what was sent
-// meanwhile behind it. So the messages of one sender with one key are begun in the
-// order sent. Order is not kept when a consumer comes and takes keys over from one
-// that still has messages of theirs, nor when a link breaks: what was under way on
-// it is lost, and the next consumer may begin while the old one is still at it.
-// Nor does the next one wait for a handler that runs when its consumer closes,
-// with [WithConcurrency] several: it goes on beside it.
+// When the consumer closes, or its node leaves, its keys are held until all
+// that it sends back is here; then that goes to the next consumer, and what was
+// sent meanwhile behind it. So the messages of one sender with one key are
+// begun in the order sent. Order is not kept when a consumer comes and takes
+// keys over from one that still has messages of theirs, nor when a link breaks:
+// what was under way on it is lost, and the next consumer may begin while the
+// old one is still at it. Nor does the next one wait for a handler that runs
+// when its consumer closes, with [WithConcurrency] several: it goes on beside
+// it.
 //
 // A consumer is known by the boot id of its node and its number there. Consumers
 // that are [LocalOnly] have none: they get no message by key, and without another
