@@ -18,6 +18,11 @@
 // goroutine of its consumer, never on the caller's. That it has run, and what
 // became of it, only a request tells.
 //
+// No call looks anything up, and none connects: each node tells its consumers to
+// each node that it is linked with, all of them first and then each change, in
+// order. There is no registry that could fail or be out of date. A call that finds
+// no consumer while the first link comes up waits for that.
+//
 // Each message has a deadline: that of the call's context, else 30 s. It goes
 // with the message, as time left, and whatever the verb, a message that no
 // handler has begun with by then is not handled any more: it is counted as
