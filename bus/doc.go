@@ -107,7 +107,8 @@
 //	                            Of gossip: send less. Of a reply: it may be given again
 //	ErrTooLarge      no         send less, or where the body is to be had; or raise WithBodyLimit,
 //	                            on all nodes
-//	ErrDeadlock      no         ask from outside the turn: WithConcurrency, or a goroutine
+//	ErrDeadlock      no         ask from outside the turn: from a consumer of WithConcurrency, or by
+//	                            Deployment.Go of package verticle
 //	ErrClosed        no *       stop: this bus, or this consumer, is at its end
 //	ErrLinkLost      perhaps    ask again if that does no harm (Idempotent does so by itself)
 //	of the context   perhaps    likewise; a longer deadline, if it was that. The handler's context
@@ -142,6 +143,7 @@
 //	codecs of a bus               250, with names of 64 bytes (WithCodec)
 //	gossip                        1,024 bytes of address, headers, codec's name and body
 //	deadline without a context's  30 s
+//	sent back by consumers        200 times at most; then it is a dead letter
 //
 // # Memory
 //

@@ -2,7 +2,9 @@ package bus_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
@@ -17,7 +19,7 @@ func ExampleLinks_Expect() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
 	err := eb.Send(ctx, "greet", "bob") // which might be bob's, once it is linked
-	fmt.Println(err)
+	fmt.Println(errors.Is(err, bus.ErrNoConsumer), strings.Contains(err.Error(), "not linked: bob"))
 	forget() // gossip says that it does not live any more
 
 	links.Probe(2) // nothing, as there is no link to it
@@ -26,7 +28,7 @@ func ExampleLinks_Expect() {
 	<-links.Leaving()
 	fmt.Println(links.Open())
 	// Output:
-	// bus: no consumer of "greet" (alive, but not linked: bob)
+	// true true
 	// true
 	// false
 }
