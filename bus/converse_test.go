@@ -25,7 +25,7 @@ func unanswered(err error) bool {
 func TestConversation(t *testing.T) {
 	for name, size := range map[string]int{"small": 10, "large": 200 << 10} {
 		t.Run(name, func(t *testing.T) {
-			both(t, func(t *testing.T, p pair) {
+			everywhere(t, func(t *testing.T, p pair) {
 				const hops = 6
 				body := func(n int) []byte { return append(noise(size, uint64(n)), byte(n)) }
 				check := func(m *bus.Message, n int) {
@@ -94,7 +94,7 @@ func asksBack(t *testing.T, p pair, ctx func() context.Context, body any) <-chan
 func TestQuestionHasADeadlineOfItsOwn(t *testing.T) {
 	for limit, set := range map[time.Duration]bool{2 * time.Second: true, 30 * time.Second: false} {
 		t.Run(limit.String(), func(t *testing.T) {
-			both(t, func(t *testing.T, p pair) {
+			everywhere(t, func(t *testing.T, p pair) {
 				got := asksBack(t, p, func() context.Context {
 					time.Sleep(time.Second)
 					if !set {
@@ -117,7 +117,7 @@ func TestQuestionHasADeadlineOfItsOwn(t *testing.T) {
 				if err := receiveWithin(t, got, time.Minute); !errors.Is(err, context.DeadlineExceeded) || unanswered(err) {
 					t.Errorf("the asker got %v", err)
 				}
-				if took := time.Since(asked); took < limit-time.Millisecond || took > limit+10*time.Millisecond {
+				if took := time.Since(asked); took < limit-5*time.Millisecond || took > limit+10*time.Millisecond {
 					t.Errorf("it ended after %v", took)
 				}
 				time.Sleep(10 * time.Millisecond)
@@ -137,7 +137,7 @@ func TestQuestionHasADeadlineOfItsOwn(t *testing.T) {
 func TestQuestionOutlivesItsRequest(t *testing.T) {
 	for name, body := range map[string]any{"small": "which?", "large": make([]byte, 100<<10)} {
 		t.Run(name, func(t *testing.T) {
-			both(t, func(t *testing.T, p pair) {
+			everywhere(t, func(t *testing.T, p pair) {
 				got := asksBack(t, p, context.Background, body)
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 				defer cancel()
@@ -362,7 +362,7 @@ func TestQuestionsOutOfPlace(t *testing.T) {
 
 // A question may be answered by an error too: by a handler that passes it on.
 func TestQuestionWithinAHandler(t *testing.T) {
-	both(t, func(t *testing.T, p pair) {
+	everywhere(t, func(t *testing.T, p pair) {
 		consume(t, p.to, "colour", func(ctx context.Context, m *bus.Message) error {
 			a, err := m.Request(ctx, "which?")
 			if err != nil {

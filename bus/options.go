@@ -170,9 +170,9 @@ func Gossip() CallOption { return callOption(func(o *callOptions) { o.gossip = t
 // waits for one, for up to 100 ms once per stall.
 func NoWait() CallOption { return callOption(func(o *callOptions) { o.noWait = true }) }
 
-// LocalFirst sends to a consumer on this node, in turn, and to one on another node
-// only if those of this one have no room, or there are none. With [SameTag] the
-// nodes of the tag come before the others.
+// LocalFirst sends to a consumer on this node, in turn, and to one on another
+// node only if those of this one have no room, or there are none. With
+// [SameTag] the nodes of the tag come before the others.
 func LocalFirst() CallOption { return callOption(func(o *callOptions) { o.localFirst = true }) }
 
 // SameTag sends to a consumer on a node whose tag has the value that this node's
@@ -189,14 +189,15 @@ func SameTag(tag string) CallOption {
 // consumer and never goes elsewhere; messages for other consumers do not wait
 // behind it. When a consumer comes or goes, only its share of the keys moves.
 //
-// When the consumer closes, or its node leaves, its keys are held until all that
-// it sends back is here; then that goes to the next consumer, and what was sent
-// meanwhile behind it. So the messages of one sender with one key are begun in the
-// order sent. Order is not kept when a consumer comes and takes keys over from one
-// that still has messages of theirs, nor when a link breaks: what was under way on
-// it is lost, and the next consumer may begin while the old one is still at it.
-// Nor does the next one wait for a handler that runs when its consumer closes,
-// with [WithConcurrency] several: it goes on beside it.
+// When the consumer closes, or its node leaves, its keys are held until all
+// that it sends back is here; then that goes to the next consumer, and what was
+// sent meanwhile behind it. So the messages of one sender with one key are
+// begun in the order sent. Order is not kept when a consumer comes and takes
+// keys over from one that still has messages of theirs, nor when a link breaks:
+// what was under way on it is lost, and the next consumer may begin while the
+// old one is still at it. Nor does the next one wait for a handler that runs
+// when its consumer closes, with [WithConcurrency] several: it goes on beside
+// it.
 //
 // A consumer is known by the boot id of its node and its number there. Consumers
 // that are [LocalOnly] have none: they get no message by key, and without another
