@@ -9,10 +9,11 @@ import (
 // that mean what those of [Stats] do, since the address was first known. What a
 // consumer that is closed, or on a link that has ended, had counted stays.
 //
-// A node knows an address while it has a consumer on any node, or a message that
-// waits for one. It then forgets it: its counters are added to those of the address
-// "", which comes first, so that the sums over all addresses are, at rest, those of
-// Stats. LateReplies and Gossip, which have no address, are zero.
+// A node knows an address while it has a consumer on any node, or a message
+// that waits for one. It then forgets it: its counters are added to those of
+// the address "", which comes first, so that the sums over all addresses are,
+// at rest, those of Stats. LateReplies and Gossip, which have no address, are
+// zero.
 type AddressStats struct {
 	Address string
 
@@ -28,9 +29,10 @@ type AddressStats struct {
 	Stats
 }
 
-// Addresses returns what is known of each address, in order of the addresses. It
-// costs nothing while nobody asks, and then time in proportion to the consumers of
-// all nodes, in which none come or go: something for every few seconds.
+// Addresses returns what is known of each address, in order of the addresses.
+// It costs nothing while nobody asks, and then time in proportion to the
+// consumers of all nodes, in which none come or go: something for every few
+// seconds.
 func (eb *EventBus) Addresses() []AddressStats { return eb.core.addresses() }
 
 // What became of a message at its consumer.
@@ -56,7 +58,8 @@ func (n *counts) addTo(s *Stats) {
 }
 
 // ledger is the counters of an address that no route or consumer of now has:
-// those that gone ones had, and those of what is rare. It is guarded by core.books.
+// those that gone ones had, and those of what is rare. It is guarded by
+// core.books.
 type ledger struct {
 	settled uint64 // bounced ones too
 	counts  counts
@@ -121,7 +124,8 @@ func (c *core) bookAt(address string, what int) {
 	c.forgotten.rare[what]++
 }
 
-// bookLocked returns the ledger to enter something in. The caller holds core.books.
+// bookLocked returns the ledger to enter something in. The caller holds
+// core.books.
 func (r *ring) bookLocked() *ledger {
 	if r.past == nil {
 		r.past = new(ledger)
@@ -140,8 +144,8 @@ func (rt *route) bookLocked() {
 	rt.ring.bookLocked().settled += uint64(rt.settled)
 }
 
-// forgetBook adds the ledger of a ring that is forgotten to that of all such, where
-// what is entered late goes too.
+// forgetBook adds the ledger of a ring that is forgotten to that of all such,
+// where what is entered late goes too.
 func (r *ring) forgetBook() {
 	c := r.core
 	c.books.Lock()
@@ -152,8 +156,8 @@ func (r *ring) forgetBook() {
 	r.past = &c.forgotten
 }
 
-// inherit takes over what a buried consumer has counted, once that changes no more.
-// The caller holds core.mu.
+// inherit takes over what a buried consumer has counted, once that changes no
+// more. The caller holds core.mu.
 func (c *core) inherit(cn *Consumer) {
 	if c.buried = append(c.buried, cn); len(c.buried) >= c.buriedMax {
 		c.inheritAll()

@@ -254,31 +254,3 @@ func TestChangesAfterTheCallAreNotSeen(t *testing.T) {
 		}
 	})
 }
-
-// A header keeps all values of a key, in order.
-func TestHeadersOfManyValues(t *testing.T) {
-	everywhere(t, func(t *testing.T, p pair) {
-		want := map[string][]string{}
-		var opts []bus.CallOption
-		for v := range 10 {
-			for _, key := range []string{"a", "b", "c", "d"} {
-				value := key + string(rune('0'+v))
-				want[key] = append(want[key], value)
-				opts = append(opts, bus.WithHeader(key, value))
-			}
-		}
-		consume(t, p.to, "a", func(ctx context.Context, m *bus.Message) error {
-			if got := map[string][]string(m.Header()); !reflect.DeepEqual(got, want) {
-				t.Errorf("got %v", got)
-			}
-			return m.Reply(ctx, nil, opts...)
-		})
-		m, err := p.from.Request(t.Context(), "a", nil, opts...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := map[string][]string(m.Header()); !reflect.DeepEqual(got, want) {
-			t.Errorf("the reply has %v", got)
-		}
-	})
-}

@@ -15,6 +15,9 @@ import (
 	"github.com/runrig-go/runrig/bus/internal/wire"
 )
 
+// wide is a pipe that holds a large body.
+var wide = []bustest.PipeOption{bustest.WithBuffer(1 << 20)}
+
 // What came whole does not wait for the rest of what came behind it.
 func TestRunBeforePartialBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -142,46 +145,32 @@ func TestBulkHeldReservations(t *testing.T) {
 // a dead letter at its deadline.
 func TestReroutedBulkEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		eb := bus.New(quiet)
-		defer eb.Close()
-		links, _ := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
-		ours, theirs := bustest.Pipe(bustest.WithBuffer(1 << 20))
-		done := make(chan error, 1)
-		go func() { done <- links.Serve(context.Background(), bus.Peer{Name: "n1", Boot: 2}, ours, nil) }()
-		write := func(fs ...*wire.Frame) {
-			if _, err := theirs.Write(stream(t, fs...)); err != nil {
-				t.Fatal(err)
-			}
-			synctest.Wait()
-		}
-		add := func(n uint32) *wire.Routes_Added {
-			return &wire.Routes_Added{Number: n, Address: "out", Window: 1 << 10}
-		}
-		write(routesFrame(1, true, nil, add(1)))
+		p := playPeerOver(t, wide)
+		p.say(routesFrame(1, true, nil, out(1, 1<<10)))
 		const size = 70 << 10
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		sent := make(chan error, 1)
-		go func() { sent <- eb.Send(ctx, "out", make([]byte, size)) }()
+		go func() { sent <- p.eb.Send(ctx, "out", make([]byte, size)) }()
 		synctest.Wait()
-		write(&wire.Frame{Kind: &wire.Frame_BulkGo{BulkGo: &wire.Chunk{Id: 1}}})
+		p.say(&wire.Frame{Kind: &wire.Frame_BulkGo{BulkGo: &wire.Chunk{Id: 1}}})
 		if err := <-sent; err != nil {
 			t.Fatal(err)
 		}
-		write(routesFrame(2, false, []uint32{1}, add(2)))
+		p.say(routesFrame(2, false, []uint32{1}, out(2, 1<<10)))
 		f := bulkFrame(t, 1, size, &wire.Msg{Kind: 1, Route: 1, TimeLeft: 1000, Hops: 1})
 		f.Kind.(*wire.Frame_Bulk).Bulk.Frame = 8
-		write(f)
-		write(chunkFrame(1, make([]byte, 64<<10)), chunkFrame(1, make([]byte, 6<<10)))
+		p.say(f)
+		p.say(chunkFrame(1, make([]byte, 64<<10)), chunkFrame(1, make([]byte, 6<<10)))
 		for range 60 { // the peer lives, but has no room
 			time.Sleep(time.Second)
-			write(pingFrame)
+			p.say(pingFrame)
 		}
-		if s := eb.Stats(); s.DeadLetters != 1 {
+		if s := p.eb.Stats(); s.DeadLetters != 1 {
 			t.Errorf("59 s after the deadline: %+v", s)
 		}
-		theirs.Reset()
-		t.Log(<-done)
+		p.Reset()
+		t.Log(<-p.ended)
 	})
 }
 
@@ -189,23 +178,17 @@ func TestReroutedBulkEnds(t *testing.T) {
 // back in a while: the link ends.
 func TestBulkGiveUpReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		eb := bus.New(quiet)
-		defer eb.Close()
-		links, _ := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
-		ours, theirs := bustest.Pipe(bustest.WithBuffer(48 << 10))
-		done := make(chan error, 1)
-		go func() { done <- links.Serve(context.Background(), bus.Peer{Name: "n1", Boot: 2}, ours, nil) }()
-		_, _ = theirs.Write(stream(t, routesFrame(1, true, nil, &wire.Routes_Added{Number: 1, Address: "out", Window: 1 << 10})))
-		synctest.Wait()
+		p := playPeerOver(t, []bustest.PipeOption{bustest.WithBuffer(48 << 10)})
+		p.say(routesFrame(1, true, nil, out(1, 1<<10)))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		sent := make(chan error, 1)
-		go func() { sent <- eb.Send(ctx, "out", make([]byte, 1<<20)) }()
+		go func() { sent <- p.eb.Send(ctx, "out", make([]byte, 1<<20)) }()
 		synctest.Wait()
-		_, _ = theirs.Write(stream(t, &wire.Frame{Kind: &wire.Frame_BulkGo{BulkGo: &wire.Chunk{Id: 1}}}))
+		p.say(&wire.Frame{Kind: &wire.Frame_BulkGo{BulkGo: &wire.Chunk{Id: 1}}})
 		for range 60 { // the peer writes, but does not read
 			time.Sleep(time.Second)
-			_, _ = theirs.Write(stream(t, pingFrame))
+			_, _ = p.Write(stream(t, pingFrame))
 		}
 		select {
 		case err := <-sent:
@@ -213,39 +196,33 @@ func TestBulkGiveUpReturns(t *testing.T) {
 		default:
 			t.Error("Send has not returned 59 s after its context ended")
 		}
-		theirs.Reset()
-		t.Log(<-done)
+		p.Reset()
+		t.Log(<-p.ended)
 	})
 }
 
 // A large publish does not wait for peers without memory for it.
 func TestBulkPublishNoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		eb := bus.New(quiet)
-		defer eb.Close()
-		links, _ := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
-		ours, theirs := bustest.Pipe(bustest.WithBuffer(1 << 20))
-		done := make(chan error, 1)
-		go func() { done <- links.Serve(context.Background(), bus.Peer{Name: "n1", Boot: 2}, ours, nil) }()
-		_, _ = theirs.Write(stream(t, routesFrame(1, true, nil, &wire.Routes_Added{Number: 1, Address: "out", Window: 1 << 10})))
-		synctest.Wait()
+		p := playPeerOver(t, wide)
+		p.say(routesFrame(1, true, nil, out(1, 1<<10)))
 		go func() { // it lives, but has no room
 			for {
 				time.Sleep(time.Second)
-				if _, err := theirs.Write(stream(t, pingFrame)); err != nil {
+				if _, err := p.Write(stream(t, pingFrame)); err != nil {
 					return
 				}
 			}
 		}()
 		for range 3 {
 			begin := time.Now()
-			err := eb.Publish(t.Context(), "out", make([]byte, 1<<20), bus.NoWait())
+			err := p.eb.Publish(t.Context(), "out", make([]byte, 1<<20), bus.NoWait())
 			if took := time.Since(begin); took > time.Second {
 				t.Errorf("Publish with NoWait took %v: %v", took, err)
 			}
 		}
-		theirs.Reset()
-		t.Log(<-done)
+		p.Reset()
+		t.Log(<-p.ended)
 		time.Sleep(2 * time.Second) // for the one who pings
 	})
 }

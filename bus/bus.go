@@ -14,10 +14,14 @@ type EventBus struct {
 }
 
 // New returns a bus of this process alone. It has no goroutine and holds no
-// resource until it is used; [EventBus.Close] ends what it has then.
+// resource until it is used; [EventBus.Close] ends what it has then. An option that
+// cannot be is a programmer's error: it panics, and so does a nil one.
 func New(opts ...Option) *EventBus {
 	c := config{log: slog.Default(), drain: 20 * time.Second, memory: 64 << 20, bodyLimit: 16 << 20}
 	for _, o := range opts {
+		if o == nil {
+			panic("bus: New: nil Option")
+		}
 		o.apply(&c)
 	}
 	return &EventBus{core: newCore(c)}
@@ -25,9 +29,9 @@ func New(opts ...Option) *EventBus {
 
 // Send sends a message to one consumer of the address, on any node: they take
 // turns, among those that have room. The body is encoded at once and may be
-// reused when Send returns: a []byte as it is, a type of [WithCodec] as that says,
-// a pointer to a protobuf message as protobuf, nil as nothing, everything else as
-// JSON.
+// reused when Send returns: a []byte as it is, a type of [WithCodec] as that
+// says, a pointer to a protobuf message as protobuf, nil as nothing, everything
+// else as JSON.
 //
 // Send returns nil when the message is on its way, in order behind what was sent
 // before; that it was handled only a [EventBus.Request] tells. When no consumer
@@ -58,13 +62,13 @@ func (eb *EventBus) Publish(ctx context.Context, address string, body any, opts 
 }
 
 // Request sends a message to one consumer, as Send does, and waits for its
-// reply, until ctx ends or for 30 s: it then returns an error that matches
-// that of the context, and the handler's context ends. When the consumer says
-// no, the error is a *[ReplyError]. When the link to its node ends, Request
-// returns [ErrLinkLost] at once; with [Idempotent] it tries another consumer.
-// A consumer may answer with a question, which [Message.WantsReply] tells and the
-// caller then answers; see [Message.Request]. Options: [WithHeader], [Idempotent],
-// [LocalOnly], [LocalFirst], [SameTag], [ByKey].
+// reply, until ctx ends or for 30 s: it then returns an error that matches that
+// of the context, and the handler's context ends. When the consumer says no,
+// the error is a *[ReplyError]. When the link to its node ends, Request returns
+// [ErrLinkLost] at once; with [Idempotent] it tries another consumer. A
+// consumer may answer with a question, which [Message.WantsReply] tells and the
+// caller then answers; see [Message.Request]. Options: [WithHeader],
+// [Idempotent], [LocalOnly], [LocalFirst], [SameTag], [ByKey].
 func (eb *EventBus) Request(ctx context.Context, address string, body any, opts ...CallOption) (*Message, error) {
 	if c := eb.core; c.caller != nil {
 		return c.intercept(ctx, VerbRequest, address, body, opts, nil)
@@ -72,18 +76,19 @@ func (eb *EventBus) Request(ctx context.Context, address string, body any, opts 
 	return eb.core.request(ctx, address, body, opts)
 }
 
-// RequestAll sends a request to each consumer of the address that is known now, on
-// all nodes, and waits for their replies, until ctx ends or for 30 s. It returns
-// the replies in the order in which they came, and with them an error that joins
-// what went wrong with the others, each naming its node; errors.Is and errors.As
-// find them. A request that has no answer by then fails with the error of ctx,
-// and its handler's context ends.
+// RequestAll sends a request to each consumer of the address that is known now,
+// on all nodes, and waits for their replies, until ctx ends or for 30 s. It
+// returns the replies in the order in which they came, and with them an error
+// that joins what went wrong with the others, each naming its node; errors.Is
+// and errors.As find them. A request that has no answer by then fails with the
+// error of ctx, and its handler's context ends.
 //
 // Each consumer is asked once and answers for itself: one that closes before it
 // has begun with its request fails with [ErrClosed], one whose link ends with
-// [ErrLinkLost], and the request goes to no other; one that comes meanwhile is not
-// asked. A body over 64 KiB is sent to each of them. Without a consumer the error
-// is [ErrNoConsumer], as with Request. Options: [WithHeader], [LocalOnly].
+// [ErrLinkLost], and the request goes to no other; one that comes meanwhile is
+// not asked. A body over 64 KiB is sent to each of them. Without a consumer the
+// error is [ErrNoConsumer], as with Request. Options: [WithHeader],
+// [LocalOnly].
 func (eb *EventBus) RequestAll(ctx context.Context, address string, body any, opts ...CallOption) ([]*Message, error) {
 	if c := eb.core; c.caller != nil {
 		return c.interceptAll(ctx, address, body, opts)
@@ -109,11 +114,11 @@ func (eb *EventBus) Scope() *EventBus {
 }
 
 // Do waits for the turn of the scope, until ctx ends, and holds it while f
-// runs. Consumers that f registers through the scope are announced when f has
+// runs; if ctx has ended before, f is not called. Consumers that f registers through the scope are announced when f has
 // returned nil; if it returns an error, or panics, they are closed and no
 // message ever comes to them. The context of f knows whose turn it holds, so
 // that a request which only the scope itself could answer fails with
-// [ErrDeadlock], as Do in Do does. On a bus that is no scope Do calls f, and that
+// [ErrDeadlock], as Do in Do does, also by way of another scope's. On a bus that is no scope Do calls f, and that
 // is all.
 func (eb *EventBus) Do(ctx context.Context, f func(ctx context.Context) error) error {
 	if eb.scope == nil {
@@ -135,15 +140,17 @@ func (eb *EventBus) Done() <-chan struct{} { return eb.core.done }
 // Close leaves. It closes all consumers: what they have not handled goes back
 // to its senders, who give it to other consumers. It waits until running
 // handlers have ended, which may still send and request, and until what this
-// node has sent is settled and the questions that it was asked ([Message.Request])
-// are answered or over, then says goodbye on all links. Calls return
-// [ErrClosed] once the handlers have ended, Consume from the start.
+// node has sent is settled and the questions that it was asked
+// ([Message.Request]) are answered or over, then says goodbye on all links.
+// Calls return [ErrClosed] once the handlers have ended, Consume from the
+// start.
 //
-// Close takes no longer than the drain time, 20 s unless [WithDrainTimeout] says
-// otherwise, and two seconds. If something was left, it says what; contexts of
-// handlers that still run have ended then. Messages that were sent back here and
-// have no consumer on any node wait half the drain time for one, which may be a
-// node that starts just now: when all nodes of a cluster close at once under load,
-// that is how long it takes. Closing again waits for the first Close and returns
-// the same. A handler must not wait for Close, which waits for the handler.
+// Close takes no longer than the drain time, 20 s unless [WithDrainTimeout]
+// says otherwise, and two seconds. If something was left, it says what;
+// contexts of handlers that still run have ended then. Messages that were sent
+// back here and have no consumer on any node wait half the drain time for one,
+// which may be a node that starts just now: when all nodes of a cluster close
+// at once under load, that is how long it takes. Closing again waits for the
+// first Close and returns the same. A handler must not wait for Close, which
+// waits for the handler.
 func (eb *EventBus) Close() error { return eb.core.close() }

@@ -43,9 +43,9 @@ type codecs struct {
 // [CodeBody], others are counted ([Stats]) and logged; a reply of it is an
 // error of the request.
 //
-// The name has 1 to 64 bytes of UTF-8. WithCodec or [New] panics if it has not, if
-// a function is nil, if S is []byte or an interface, or if the bus has a codec of
-// that name, or for S, already; it has room for 250.
+// The name has 1 to 64 bytes of UTF-8. WithCodec or [New] panics if it has not,
+// if a function is nil, if S is []byte or an interface, or if the bus has a
+// codec of that name, or for S, already; it has room for 250.
 func WithCodec[S, R any](name string, encode func(S) ([]byte, error), decode func([]byte) (R, error)) Option {
 	t := reflect.TypeFor[S]()
 	switch {
@@ -65,7 +65,8 @@ func WithCodec[S, R any](name string, encode func(S) ([]byte, error), decode fun
 	return optionFunc(func(c *config) { c.codecs.add(k, t) })
 }
 
-// decodeInto decodes into an *R or an *any; v stays as it is if there is an error.
+// decodeInto decodes into an *R or an *any; v stays as it is if there is an
+// error.
 func decodeInto[R any](decode func([]byte) (R, error), b []byte, v any) (fits bool, err error) {
 	switch to := v.(type) {
 	case *R:
@@ -161,8 +162,8 @@ func (cs *codecs) name(number uint8) string {
 	return cs.own[number-codecOwn].name
 }
 
-// number returns the codec of a body that came, codecUnknown if this node does not
-// have it.
+// number returns the codec of a body that came, codecUnknown if this node does
+// not have it.
 func (cs *codecs) number(f *frame) uint8 {
 	if n := f.head[fCodec]; n < codecNamed {
 		return uint8(n)

@@ -88,27 +88,46 @@ func (x *handlerContext) Value(key any) any {
 	return nil
 }
 
-// turn is what the holder of a context holds up; the zero turn is nothing.
+// turn is what the holder of a context holds up: a consumer, or a Do and what
+// waits for that; the zero turn is nothing.
 type turn struct {
-	scope    *scope
 	consumer *Consumer
+	held     *heldTurn
 }
 
 func turnOf(ctx context.Context) turn {
 	switch v := ctx.Value(turnKey{}).(type) {
 	case *heldTurn:
-		if !v.over.Load() {
-			return turn{scope: v.scope}
+		if v.over.Load() {
+			return turnOf(v.outer)
 		}
+		return turn{held: v}
 	case *Consumer:
 		if v.concurrency == 1 {
-			return turn{scope: v.scope, consumer: v}
+			return turn{consumer: v}
 		}
 	}
 	return turn{}
 }
 
+// of reports whether the turn is the scope's, or held by one who holds it.
+func (t turn) of(s *scope) bool {
+	switch {
+	case t.consumer != nil:
+		return t.consumer.scope == s
+	case t.held != nil:
+		return t.held.scope == s || turnOf(t.held.outer).of(s)
+	}
+	return false
+}
+
 // blocks reports whether c cannot handle anything before the turn ends.
 func (t turn) blocks(c *Consumer) bool {
-	return c != nil && (c == t.consumer || t.scope != nil && c.scope == t.scope)
+	switch {
+	case c == nil:
+		return false
+	case c == t.consumer || c.scope != nil && t.of(c.scope):
+		return true
+	}
+	return t.held != nil && turnOf(t.held.outer).blocks(c)
 }

@@ -17,24 +17,26 @@ var (
 	errCannotAnswer = &ReplyError{Code: CodeUnanswered, Message: "the requester takes a reply, not a question"}
 )
 
-// question is one that came over a link and is not answered. Leaving waits for it.
+// question is one that came over a link and is not answered. Leaving waits for
+// it.
 type question struct {
 	m     *Message
 	timer *time.Timer
 }
 
-// Request answers a request with a question, and waits for its answer: until ctx
-// ends, or for 30 s. The requester's [EventBus.Request], or Message.Request,
-// returns the question as its reply, whose [Message.WantsReply] is true: its Reply
-// answers it, and its Request asks back. A conversation may be of any length; each
-// question has a deadline of its own. The body is encoded as for [EventBus.Send].
+// Request answers a request with a question, and waits for its answer: until
+// ctx ends, or for 30 s. The requester's [EventBus.Request], or
+// Message.Request, returns the question as its reply, whose
+// [Message.WantsReply] is true: its Reply answers it, and its Request asks
+// back. A conversation may be of any length; each question has a deadline of
+// its own. The body is encoded as for [EventBus.Send].
 //
 // It is an error if the message is no request or has been answered. When the
 // requester has given up, or used the generic [Request], the error is a
 // *[ReplyError] with [CodeUnanswered], at once. When the link to its node ends,
 // it is [ErrLinkLost]. Where the request could not be answered for want of room
-// ([ErrBusy], [ErrTooLarge]) it still can. A question needs no room at a consumer,
-// and no turn. The only option is [WithHeader].
+// ([ErrBusy], [ErrTooLarge]) it still can. A question needs no room at a
+// consumer, and no turn. The only option is [WithHeader].
 func (m *Message) Request(ctx context.Context, body any, opts ...CallOption) (*Message, error) {
 	if c := m.in.core(); c.caller != nil && m.kind == kindRequest {
 		return c.intercept(ctx, VerbAsk, m.Address(), body, opts, m)
@@ -159,8 +161,8 @@ func (l *link) endQuestionsLocked() {
 	l.questions = nil
 }
 
-// notAnswered tells the peer, at once, that nobody answers its question; id is 0 if
-// there is none.
+// notAnswered tells the peer, at once, that nobody answers its question; id is
+// 0 if there is none.
 func (l *link) notAnswered(id uint64, e *ReplyError) {
 	if id == 0 {
 		return

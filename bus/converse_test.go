@@ -5,16 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/bus/bustest"
-	"github.com/runrig-go/runrig/bus/internal/wire"
 )
 
 // unanswered reports whether a question was answered with CodeUnanswered.
@@ -28,7 +25,7 @@ func unanswered(err error) bool {
 func TestConversation(t *testing.T) {
 	for name, size := range map[string]int{"small": 10, "large": 200 << 10} {
 		t.Run(name, func(t *testing.T) {
-			both(t, func(t *testing.T, p pair) {
+			everywhere(t, func(t *testing.T, p pair) {
 				const hops = 6
 				body := func(n int) []byte { return append(noise(size, uint64(n)), byte(n)) }
 				check := func(m *bus.Message, n int) {
@@ -97,7 +94,7 @@ func asksBack(t *testing.T, p pair, ctx func() context.Context, body any) <-chan
 func TestQuestionHasADeadlineOfItsOwn(t *testing.T) {
 	for limit, set := range map[time.Duration]bool{2 * time.Second: true, 30 * time.Second: false} {
 		t.Run(limit.String(), func(t *testing.T) {
-			both(t, func(t *testing.T, p pair) {
+			everywhere(t, func(t *testing.T, p pair) {
 				got := asksBack(t, p, func() context.Context {
 					time.Sleep(time.Second)
 					if !set {
@@ -120,7 +117,7 @@ func TestQuestionHasADeadlineOfItsOwn(t *testing.T) {
 				if err := receiveWithin(t, got, time.Minute); !errors.Is(err, context.DeadlineExceeded) || unanswered(err) {
 					t.Errorf("the asker got %v", err)
 				}
-				if took := time.Since(asked); took < limit-time.Millisecond || took > limit+10*time.Millisecond {
+				if took := time.Since(asked); took < limit-5*time.Millisecond || took > limit+10*time.Millisecond {
 					t.Errorf("it ended after %v", took)
 				}
 				time.Sleep(10 * time.Millisecond)
@@ -140,7 +137,7 @@ func TestQuestionHasADeadlineOfItsOwn(t *testing.T) {
 func TestQuestionOutlivesItsRequest(t *testing.T) {
 	for name, body := range map[string]any{"small": "which?", "large": make([]byte, 100<<10)} {
 		t.Run(name, func(t *testing.T) {
-			both(t, func(t *testing.T, p pair) {
+			everywhere(t, func(t *testing.T, p pair) {
 				got := asksBack(t, p, context.Background, body)
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 				defer cancel()
@@ -192,17 +189,6 @@ func TestLargeQuestionTakenBack(t *testing.T) {
 		}
 		atRest(t, a, b)
 	})
-}
-
-// receiveWithin is receive within a time of its own.
-func receiveWithin[T any](t *testing.T, c <-chan T, limit time.Duration) (v T) {
-	t.Helper()
-	select {
-	case v = <-c:
-	case <-time.After(limit):
-		t.Fatalf("nothing came within %v", limit)
-	}
-	return v
 }
 
 // One who holds a question learns that its asker has given up.
@@ -317,121 +303,6 @@ func TestQuestionEndsWithItsLink(t *testing.T) {
 	})
 }
 
-// A conversation that has begun goes on to its end while either side leaves, and
-// while both do.
-func TestConversationGoesOnWhileLeaving(t *testing.T) {
-	for name, leavers := range map[string][]int{"requester": {0}, "consumer": {1}, "both": {0, 1}} {
-		for _, body := range [][]byte{[]byte("small"), make([]byte, 100<<10)} {
-			t.Run(fmt.Sprintf("%s, %d bytes", name, len(body)), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					c := bustest.NewCluster(t, 2, quiet)
-					const rounds = 3
-					consume(t, c.Bus(1), "a", func(ctx context.Context, m *bus.Message) (err error) {
-						for range rounds {
-							if m, err = m.Request(context.Background(), body); err != nil {
-								t.Errorf("consumer: %v", err)
-								return err
-							}
-						}
-						if !m.WantsReply() {
-							t.Error("nobody waits for the last word")
-						}
-						return m.Reply(ctx, body)
-					})
-					m, err := c.Bus(0).Request(t.Context(), "a", nil)
-					if err != nil {
-						t.Fatal(err)
-					}
-					var wg sync.WaitGroup
-					begin := time.Now()
-					for _, i := range leavers {
-						wg.Go(func() {
-							if err := c.Bus(i).Close(); err != nil {
-								t.Errorf("n%d: %v", i, err)
-							}
-						})
-					}
-					for range rounds {
-						time.Sleep(time.Second) // not in a handler: nothing but the question holds up the leave
-						if m, err = m.Request(t.Context(), body); err != nil {
-							t.Fatalf("requester: %v", err)
-						}
-					}
-					if m.WantsReply() || !bytes.Equal(m.Body, body) {
-						t.Errorf("the last word has %d bytes", len(m.Body))
-					}
-					wg.Wait()
-					if took := time.Since(begin); took > rounds*time.Second+500*time.Millisecond {
-						t.Errorf("leaving took %v", took)
-					}
-				})
-			})
-		}
-	}
-}
-
-// A leave waits for a question whose asker's handler has returned, too: nothing but
-// the question is under way then.
-func TestLeaveWaitsForQuestionOfAHandlerThatHasReturned(t *testing.T) {
-	for name, leaver := range map[string]int{"requester": 0, "consumer": 1} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := bustest.NewCluster(t, 2, quiet)
-				got := make(chan error, 1)
-				consume(t, c.Bus(1), "a", func(ctx context.Context, m *bus.Message) error {
-					x, err := m.Request(ctx, "first")
-					go func() { // ends with its question
-						_, err := x.Request(context.Background(), "second")
-						got <- err
-					}()
-					return err
-				})
-				q, err := c.Bus(0).Request(t.Context(), "a", nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if q, err = q.Request(t.Context(), nil); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(time.Second) // all else is settled
-				left := make(chan error, 1)
-				go func() { left <- c.Bus(leaver).Close() }()
-				time.Sleep(time.Second)
-				if err := q.Reply(t.Context(), nil); err != nil {
-					t.Errorf("answered: %v", err)
-				}
-				if err := receive(t, got); err != nil {
-					t.Errorf("the asker got %v", err)
-				}
-				if err := receive(t, left); err != nil {
-					t.Errorf("left: %v", err)
-				}
-			})
-		})
-	}
-}
-
-// A question that nobody answers holds up a leave to its deadline, not longer.
-func TestLeaveWaitsForQuestionToItsDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := bustest.NewCluster(t, 2, quiet)
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-		defer cancel()
-		got := asksBack(t, pair{from: c.Bus(0), to: c.Bus(1)}, func() context.Context { return ctx }, nil)
-		if _, err := c.Bus(0).Request(t.Context(), "a", nil); err != nil {
-			t.Fatal(err)
-		}
-		begin := time.Now()
-		err := c.Bus(0).Close()
-		if took := time.Since(begin); err != nil || took < 2*time.Second || took > 3100*time.Millisecond {
-			t.Errorf("left after %v: %v", took, err)
-		}
-		if err := receive(t, got); err == nil {
-			t.Error("somebody answered")
-		}
-	})
-}
-
 // A request is answered once, by a reply or by a question; what is no request by
 // neither. An error of the arguments leaves it unanswered.
 func TestQuestionsOutOfPlace(t *testing.T) {
@@ -491,7 +362,7 @@ func TestQuestionsOutOfPlace(t *testing.T) {
 
 // A question may be answered by an error too: by a handler that passes it on.
 func TestQuestionWithinAHandler(t *testing.T) {
-	both(t, func(t *testing.T, p pair) {
+	everywhere(t, func(t *testing.T, p pair) {
 		consume(t, p.to, "colour", func(ctx context.Context, m *bus.Message) error {
 			a, err := m.Request(ctx, "which?")
 			if err != nil {
@@ -515,234 +386,4 @@ func TestQuestionWithinAHandler(t *testing.T) {
 			t.Errorf("%v, %v", m, err)
 		}
 	})
-}
-
-// What a peer says that asks: a question is known by its id, its answer goes on
-// the same link, a late one is answered at once, and its cancellation is heeded.
-func TestQuestionsOnTheWire(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := playPeer(t)
-		reply := func(r *wire.Reply) *wire.Frame { return &wire.Frame{Kind: &wire.Frame_Reply{Reply: r}} }
-		heard := make([]byte, 4<<10)
-		read := func() []byte {
-			n, err := p.Read(heard)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return heard[:n]
-		}
-		p.say(routesFrame(1, true, nil, out(1, 1<<10)))
-		type result struct {
-			m   *bus.Message
-			err error
-		}
-		got := make(chan result, 1)
-		request := func() uint64 {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			go func() { defer cancel(); m, err := p.eb.Request(ctx, "out", nil); got <- result{m, err} }()
-			synctest.Wait()
-			return 1 << 24
-		}
-		id := request()
-		read()
-		p.say(reply(&wire.Reply{Id: id, Ask: 77, TimeLeft: 5000, Body: []byte("which?")}))
-		q := receive(t, got)
-		if q.err != nil || !q.m.WantsReply() || string(q.m.Body) != "which?" {
-			t.Fatalf("%+v", q)
-		}
-		if err := q.m.Reply(t.Context(), []byte("red")); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		if b := read(); !bytes.Contains(b, stream(t, reply(&wire.Reply{Id: 77, Body: []byte("red")}))) {
-			t.Errorf("the answer is %x", b)
-		}
-
-		p.say(reply(&wire.Reply{Id: id, Ask: 78, TimeLeft: 5000})) // the request has ended
-		late := stream(t, reply(&wire.Reply{Id: 78, Failed: 1, Code: bus.CodeUnanswered, Body: []byte("the requester has given up")}))
-		if b := read(); !bytes.Contains(b, late) {
-			t.Errorf("a late question is answered with %x", b)
-		}
-
-		id = request() + 1<<24 // the next generation of its slot
-		read()
-		p.say(reply(&wire.Reply{Id: id, Ask: 79, TimeLeft: 5000}), &wire.Frame{Kind: &wire.Frame_Cancel{Cancel: &wire.Cancel{Id: 79}}})
-		q = receive(t, got)
-		if q.err != nil {
-			t.Fatal(q.err)
-		}
-		if err := q.m.Reply(t.Context(), nil); !errors.Is(err, context.Canceled) {
-			t.Errorf("a question that was given up: %v", err)
-		}
-		p.say(&wire.Frame{Kind: &wire.Frame_Cancel{Cancel: &wire.Cancel{Id: 80}}}, pingFrame) // of nothing
-		if len(p.eb.Peers()) != 1 {
-			t.Error("the link has ended")
-		}
-		p.Reset()
-	})
-}
-
-// A question leaves with its time left, and one whose asker gives up is canceled.
-func TestQuestionsTimeLeftOnTheWire(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := playPeer(t)
-		ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
-		defer cancel()
-		if _, err := p.eb.Consume("in", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error {
-			_, err := m.Request(ctx, []byte("which?"))
-			return err
-		})); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		p.say(routesFrame(1, true, nil), ackFrame(1), msgFrame(&wire.Msg{Kind: 2, Route: 1, Id: 5, TimeLeft: 60_000}))
-		cancel()
-		synctest.Wait()
-		heard := make([]byte, 4<<10)
-		n, _ := p.Read(heard)
-		want := stream(t, &wire.Frame{Kind: &wire.Frame_Reply{Reply: &wire.Reply{Id: 5, Ask: 1 << 24, TimeLeft: 7000, Body: []byte("which?")}}},
-			&wire.Frame{Kind: &wire.Frame_Cancel{Cancel: &wire.Cancel{Id: 1 << 24}}})
-		if !bytes.Contains(heard[:n], want) {
-			t.Errorf("the peer reads %x, without %x", heard[:n], want)
-		}
-		p.Reset()
-	})
-}
-
-// Conversations of many at once, with givings up at all times, over links whose
-// frames cross, that break, and between nodes that leave: each call ends in time,
-// and an answer is to the question that was asked.
-func TestConversationsWithFaults(t *testing.T) {
-	for seed := range uint64(10) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { talkWithFaults(t, seed) })
-		})
-	}
-}
-
-func talkWithFaults(t *testing.T, seed uint64) {
-	const nodes, limit = 3, 3 * time.Second
-	c := bustest.NewCluster(t, nodes, quiet, bus.WithDrainTimeout(10*time.Second))
-	rng := rand.New(rand.NewPCG(seed, 1))
-	var mu sync.Mutex
-	random := func(n int) int {
-		mu.Lock()
-		defer mu.Unlock()
-		return rng.IntN(n)
-	}
-	for i := range nodes {
-		for j := range nodes {
-			if i != j {
-				c.Conn(i, j).SetDelay(func() time.Duration { return time.Duration(random(4000)) * time.Microsecond })
-			}
-		}
-	}
-	// part is a conversation from the side of one who holds m, until it ends.
-	part := func(m *bus.Message, said string) {
-		for m.WantsReply() {
-			time.Sleep(time.Duration(random(20)) * time.Millisecond)
-			ctx, cancel := context.WithTimeout(context.Background(), limit)
-			if random(10) == 0 {
-				time.AfterFunc(time.Duration(random(30))*time.Millisecond, cancel)
-			}
-			heard := string(m.Body[:min(len(m.Body), 20)])
-			if said != "" && !strings.HasPrefix(heard, said) {
-				t.Errorf("to %q the answer is %q", said, heard)
-			}
-			body := []byte(fmt.Sprintf("%s.%d", heard, random(1000)))[:min(20, len(heard)+2)]
-			if random(8) == 0 {
-				body = append(body, make([]byte, 70<<10)...)
-			}
-			begin := time.Now()
-			if random(4) == 0 {
-				_ = m.Reply(ctx, body)
-				cancel()
-				return
-			}
-			a, err := m.Request(ctx, body)
-			cancel()
-			if took := time.Since(begin); took > limit+time.Second {
-				t.Errorf("a question took %v: %v", took, err)
-			}
-			if err != nil {
-				return
-			}
-			m, said = a, string(body[:min(len(body), 20)])
-		}
-	}
-	for i := range nodes {
-		consume(t, c.Bus(i), "talk", func(_ context.Context, m *bus.Message) error { part(m, ""); return nil }, bus.WithConcurrency(64))
-	}
-	var wg sync.WaitGroup
-	for g := range 30 {
-		wg.Go(func() {
-			for range 20 {
-				ctx, cancel := context.WithTimeout(context.Background(), limit)
-				said := fmt.Sprintf("%d.", random(1000))
-				m, err := c.Bus(g%nodes).Request(ctx, "talk", []byte(said))
-				cancel()
-				if err == nil {
-					part(m, said)
-				}
-			}
-		})
-	}
-	for k := range 4 {
-		time.Sleep(time.Duration(random(100)) * time.Millisecond)
-		i := k % 2
-		c.Break(i, 2)
-		c.Link(i, 2)
-	}
-	leaving := time.Now()
-	if err := c.Bus(2).Close(); err != nil || time.Since(leaving) > 10*time.Second {
-		t.Errorf("left after %v: %v", time.Since(leaving), err)
-	}
-	wg.Wait()
-	time.Sleep(2 * limit) // for those who ask one who has gone away
-	atRest(t, c.Bus(0), c.Bus(1), c.Bus(2))
-}
-
-// The same on real connections, for the race detector.
-func TestConversationsWithRaces(t *testing.T) {
-	t.Parallel()
-	nodes := mesh(t, 2)
-	for _, n := range nodes {
-		c, err := n.Consume("talk", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
-			a, err := m.Request(context.Background(), m.Body)
-			if err == nil && a.WantsReply() {
-				return a.Reply(ctx, a.Body)
-			}
-			return err
-		}), bus.WithConcurrency(16))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Known(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var wg sync.WaitGroup
-	for g := range 16 {
-		wg.Go(func() {
-			for k := range 100 {
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-				give := k%5 == 0
-				if give {
-					time.AfterFunc(time.Duration(k)*5*time.Microsecond, cancel)
-				}
-				body := []byte(fmt.Sprint(g, " ", k))
-				q, err := nodes[g%2].Request(ctx, "talk", body)
-				var last *bus.Message
-				if err == nil {
-					last, err = q.Request(ctx, body)
-				}
-				cancel()
-				if err != nil && !give || err == nil && !bytes.Equal(last.Body, body) {
-					t.Errorf("%s: %v, %v", body, last, err)
-				}
-			}
-		})
-	}
-	wg.Wait()
 }

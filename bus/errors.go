@@ -6,29 +6,37 @@ import (
 )
 
 // Errors that a caller can act on; test for them with [errors.Is]. The text of
-// what is returned names the address, and the node where there is one.
+// what is returned names the address, and the node where there is one. The
+// package documentation has them as a table, with what to do.
 var (
 	// ErrNoConsumer says that no consumer of the address is known on any
-	// linked node. The text names members that are alive but not linked.
+	// linked node, and so that nothing was handled. The text names members that
+	// are alive but not linked.
 	ErrNoConsumer = errors.New("bus: no consumer")
 
 	// ErrLinkLost says that the link to the consumer's node ended while a
-	// request was under way: its handler may or may not have run.
+	// request was under way: its handler may or may not have run. Ask again
+	// where that does no harm, or have [Idempotent] do it.
 	ErrLinkLost = errors.New("bus: link lost")
 
 	// ErrBusy says that no consumer of the address had room before the
-	// deadline, or that the gossip lane's budget is spent. Where the context
-	// ended the wait, the error matches the context's error too.
+	// deadline, or that the gossip lane's budget is spent; nothing was handled.
+	// Where the context ended the wait, the error matches the context's error
+	// too.
 	ErrBusy = errors.New("bus: busy")
 
-	// ErrClosed says that the bus, or the consumer, is closed or closing.
+	// ErrClosed says that the bus, or the consumer, is closed or closing. A
+	// request that was under way may have been handled, what else has the error
+	// was not.
 	ErrClosed = errors.New("bus: closed")
 
-	// ErrTooLarge says that an address, headers or a body are over the limit.
+	// ErrTooLarge says that an address, headers or a body are over the limit,
+	// of this node or, for a body, of the consumer's. Nothing was handled.
 	ErrTooLarge = errors.New("bus: too large")
 
 	// ErrDeadlock says that only consumers of the caller's own scope could
-	// take the message, whose turn the caller holds.
+	// take the message, whose turn the caller holds: it would wait for itself.
+	// Ask from outside the turn.
 	ErrDeadlock = errors.New("bus: deadlock")
 )
 
@@ -39,9 +47,9 @@ const (
 	CodePanic  = -2 // the handler panicked
 	CodeBody   = -3 // the handler's type, or its node's codecs, cannot take the body
 
-	// CodeUnanswered answers a question of [Message.Request] to a requester that
-	// has given up or, as [Request] does, cannot answer; and a request whose reply an
-	// interceptor has dropped.
+	// CodeUnanswered answers a question of [Message.Request] to a requester
+	// that has given up or, as [Request] does, cannot answer; and a request
+	// whose reply an interceptor has dropped.
 	CodeUnanswered = -4
 )
 

@@ -46,8 +46,8 @@ type ConsumerLags struct {
 	Peer    Peer
 }
 
-// DeadLetter is a message that this node sent, or was sent back by a consumer that
-// closed, and that could not be placed with any by its deadline.
+// DeadLetter is a message that this node sent, or was sent back by a consumer
+// that closed, and that could not be placed with any by its deadline.
 type DeadLetter struct {
 	Address string
 	Header  Header

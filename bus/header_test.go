@@ -222,7 +222,7 @@ func TestHeaderValuesKeepTheirOrder(t *testing.T) {
 			t.Errorf("%s: %v", what, h)
 		}
 	}
-	both(t, func(t *testing.T, p pair) {
+	everywhere(t, func(t *testing.T, p pair) {
 		got := make(chan bus.Header, 1)
 		h := func(ctx context.Context, m *bus.Message) error {
 			if !m.WantsReply() {

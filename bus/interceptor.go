@@ -26,13 +26,13 @@ type Call struct {
 	// Verb says which call it is. Changing it does nothing.
 	Verb Verb
 
-	// Address is where the message goes. Of VerbReply and VerbAsk it is that of the
-	// request which is answered, "" within a conversation, and changing it does
-	// nothing.
+	// Address is where the message goes. Of VerbReply and VerbAsk it is that of
+	// the request which is answered, "" within a conversation, and changing it
+	// does nothing.
 	Address string
 
-	// Header is what the options of the call say, and not nil. It is the call's own,
-	// and copied behind the last interceptor.
+	// Header is what the options of the call say, and not nil. It is the call's
+	// own, and copied behind the last interceptor.
 	Header Header
 
 	// Body is the body before it is encoded.
@@ -62,6 +62,9 @@ type Caller func(ctx context.Context, call *Call) (*Message, error)
 // itself, errors of handlers and empty replies, does not pass the interceptors. A
 // nil interceptor panics. The option adds to those before it; what is set cannot be
 // taken away later.
+//
+// The bus writes no spans: the example Tracing shows how two interceptors carry a
+// trace through messages, for whatever tracing library.
 func WithOutbound(interceptors ...func(next Caller) Caller) Option {
 	for _, f := range interceptors {
 		if f == nil {
@@ -71,14 +74,14 @@ func WithOutbound(interceptors ...func(next Caller) Caller) Option {
 	return optionFunc(func(c *config) { c.outbound = append(c.outbound, interceptors...) })
 }
 
-// WithInbound puts interceptors around the handler of every consumer of the bus,
-// the first one outermost: each gets the next [Handler] and returns its own. It is
-// made once for each consumer, and runs in the handler's place: in its turn, with
-// its context, and what it returns, or that it panics, is the handler's. One that
-// returns nil without the next has handled the message: a send or publish is
-// dropped, a request is answered with an empty body. Replies come back through
-// [WithOutbound]. A nil interceptor panics; Consume fails where one returns nil.
-// The option adds to those before it.
+// WithInbound puts interceptors around the handler of every consumer of the
+// bus, the first one outermost: each gets the next [Handler] and returns its
+// own. It is made once for each consumer, and runs in the handler's place: in
+// its turn, with its context, and what it returns, or that it panics, is the
+// handler's. One that returns nil without the next has handled the message: a
+// send or publish is dropped, a request is answered with an empty body. Replies
+// come back through [WithOutbound]. A nil interceptor panics; Consume fails
+// where one returns nil. The option adds to those before it.
 func WithInbound(interceptors ...func(next Handler) Handler) Option {
 	for _, f := range interceptors {
 		if f == nil {

@@ -372,8 +372,8 @@ func (l *link) reply(ctx context.Context, r *reply) error {
 	return nil
 }
 
-// replyHeadLocked returns the numbers of a reply, and notes that an answer to it is
-// waited for if it asks.
+// replyHeadLocked returns the numbers of a reply, and notes that an answer to
+// it is waited for if it asks.
 func (l *link) replyHeadLocked(r *reply) head {
 	h := head{fID: r.id, fCodec: wireCodec(r.codec)}
 	if r.failed {

@@ -76,8 +76,8 @@ func (b *mailbox) handling() []*Message {
 
 func (b *mailbox) busy() bool { return len(b.handling()) > 0 }
 
-// claim takes the next messages that wait, at most n unless that is negative, into
-// the batch, which is over.
+// claim takes the next messages that wait, at most n unless that is negative,
+// into the batch, which is over.
 func (b *mailbox) claim(n int) {
 	if n < 0 {
 		n = batchMax

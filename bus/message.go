@@ -141,9 +141,9 @@ func (m *Message) Rerouted() bool { return m.hops > 0 }
 
 // Decode decodes the body into what v points to: a JSON body as
 // [encoding/json.Unmarshal] does, a protobuf body into a [proto.Message], and
-// one of bytes into a *[]byte, which then shares the message's memory, and one of
-// a codec as [WithCodec] says. An empty body leaves v as it is. Other pairs are an
-// error.
+// one of bytes into a *[]byte, which then shares the message's memory, and one
+// of a codec as [WithCodec] says. An empty body leaves v as it is. Other pairs
+// are an error.
 //
 // [proto.Message]: https://pkg.go.dev/google.golang.org/protobuf/proto#Message
 func (m *Message) Decode(v any) error {

@@ -33,15 +33,23 @@ func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) { c.log = l })
 }
 
-// WithDrainTimeout bounds [EventBus.Close]. The default is 20 s.
+// WithDrainTimeout bounds [EventBus.Close]. The default is 20 s; 0 means that Close
+// waits for nothing, and a negative d panics.
 func WithDrainTimeout(d time.Duration) Option {
+	if d < 0 {
+		panic(fmt.Sprintf("bus: WithDrainTimeout(%v): it must not be negative", d))
+	}
 	return optionFunc(func(c *config) { c.drain = d })
 }
 
 // WithMemory sets the pool, in bytes, from which windows of all consumers of
-// this node grow beyond their first 16 KiB. The default is 64 MiB.
+// this node grow beyond their first 16 KiB. The default is 64 MiB; with 0 none
+// grows, and a negative number panics.
 func WithMemory(bytes int) Option {
-	return optionFunc(func(c *config) { c.memory = int64(max(0, bytes)) })
+	if bytes < 0 {
+		panic(fmt.Sprintf("bus: WithMemory(%d): it must not be negative", bytes))
+	}
+	return optionFunc(func(c *config) { c.memory = int64(bytes) })
 }
 
 // WithBodyLimit sets how large a body this node sends and takes, in bytes. The
@@ -117,6 +125,9 @@ func (o *callOptions) check(verb string) error {
 			return fmt.Errorf("bus: option %s does not fit %s; it is for %s", c.name, verb, c.verbs)
 		}
 	}
+	if o.sameTag != nil && *o.sameTag == "" {
+		return fmt.Errorf("bus: option SameTag of %s with an empty tag; give the name of one", verb)
+	}
 	return nil
 }
 
@@ -159,15 +170,16 @@ func Gossip() CallOption { return callOption(func(o *callOptions) { o.gossip = t
 // waits for one, for up to 100 ms once per stall.
 func NoWait() CallOption { return callOption(func(o *callOptions) { o.noWait = true }) }
 
-// LocalFirst sends to a consumer on this node, in turn, and to one on another node
-// only if those of this one have no room, or there are none. With [SameTag] the
-// nodes of the tag come before the others.
+// LocalFirst sends to a consumer on this node, in turn, and to one on another
+// node only if those of this one have no room, or there are none. With
+// [SameTag] the nodes of the tag come before the others.
 func LocalFirst() CallOption { return callOption(func(o *callOptions) { o.localFirst = true }) }
 
 // SameTag sends to a consumer on a node whose tag has the value that this node's
 // has, in turn, and to one on another node only if those have no room, or there
 // are none. This node is one of them. If it has no such tag, or is not part of a
 // cluster, all consumers take turns as ever. Tags are those of [Peer]: a zone, say.
+// An empty one is an error of the call.
 func SameTag(tag string) CallOption {
 	return callOption(func(o *callOptions) { o.sameTag = &tag })
 }
@@ -177,14 +189,15 @@ func SameTag(tag string) CallOption {
 // consumer and never goes elsewhere; messages for other consumers do not wait
 // behind it. When a consumer comes or goes, only its share of the keys moves.
 //
-// When the consumer closes, or its node leaves, its keys are held until all that
-// it sends back is here; then that goes to the next consumer, and what was sent
-// meanwhile behind it. So the messages of one sender with one key are begun in the
-// order sent. Order is not kept when a consumer comes and takes keys over from one
-// that still has messages of theirs, nor when a link breaks: what was under way on
-// it is lost, and the next consumer may begin while the old one is still at it.
-// Nor does the next one wait for a handler that runs when its consumer closes,
-// with [WithConcurrency] several: it goes on beside it.
+// When the consumer closes, or its node leaves, its keys are held until all
+// that it sends back is here; then that goes to the next consumer, and what was
+// sent meanwhile behind it. So the messages of one sender with one key are
+// begun in the order sent. Order is not kept when a consumer comes and takes
+// keys over from one that still has messages of theirs, nor when a link breaks:
+// what was under way on it is lost, and the next consumer may begin while the
+// old one is still at it. Nor does the next one wait for a handler that runs
+// when its consumer closes, with [WithConcurrency] several: it goes on beside
+// it.
 //
 // A consumer is known by the boot id of its node and its number there. Consumers
 // that are [LocalOnly] have none: they get no message by key, and without another

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -111,6 +112,7 @@ func TestOptionsOfCalls(t *testing.T) {
 			{"ByKey with LocalOnly", []bus.CallOption{bus.ByKey("k"), bus.LocalOnly()}, nil},
 			{"ByKey with LocalFirst", []bus.CallOption{bus.ByKey("k"), bus.LocalFirst()}, nil},
 			{"Gossip with LocalOnly", []bus.CallOption{bus.Gossip(), bus.LocalOnly()}, nil},
+			{"SameTag with an empty name", []bus.CallOption{bus.SameTag("")}, nil},
 			{"nil option", []bus.CallOption{bus.WithHeader("k", "v"), nil}, nil},
 		} {
 			for _, v := range verbs {
@@ -128,6 +130,49 @@ func TestOptionsOfCalls(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An option of the bus that cannot be panics where it is made, and says what is
+// wrong; the limits of the others are no error.
+func TestOptionsOfNew(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		make func() bus.Option
+		says string // empty: nothing
+	}{
+		"nil":                   {func() bus.Option { return nil }, "nil Option"},
+		"negative drain time":   {func() bus.Option { return bus.WithDrainTimeout(-time.Second) }, "WithDrainTimeout(-1s)"},
+		"no drain time":         {func() bus.Option { return bus.WithDrainTimeout(0) }, ""},
+		"longest drain time":    {func() bus.Option { return bus.WithDrainTimeout(math.MaxInt64) }, ""},
+		"negative memory":       {func() bus.Option { return bus.WithMemory(-1) }, "WithMemory(-1)"},
+		"no memory":             {func() bus.Option { return bus.WithMemory(0) }, ""},
+		"all memory":            {func() bus.Option { return bus.WithMemory(math.MaxInt) }, ""},
+		"negative body limit":   {func() bus.Option { return bus.WithBodyLimit(-1) }, ""},
+		"largest body limit":    {func() bus.Option { return bus.WithBodyLimit(math.MaxInt) }, ""},
+		"no logger":             {func() bus.Option { return bus.WithLogger(nil) }, ""},
+		"no event function":     {func() bus.Option { return bus.WithEvents(nil) }, ""},
+		"nil inbound":           {func() bus.Option { return bus.WithInbound(nil) }, "WithInbound: nil interceptor"},
+		"nil outbound":          {func() bus.Option { return bus.WithOutbound(nil) }, "WithOutbound: nil interceptor"},
+		"outbound without next": {func() bus.Option { return bus.WithOutbound(func(bus.Caller) bus.Caller { return nil }) }, "WithOutbound: an interceptor returned a nil Caller"},
+		"codec without a name": {func() bus.Option {
+			return bus.WithCodec("", func(int) ([]byte, error) { return nil, nil }, func([]byte) (int, error) { return 0, nil })
+		}, `WithCodec("")`},
+		"codec without a function": {func() bus.Option { return bus.WithCodec[int, int]("int", nil, nil) }, "a function is nil"},
+	} {
+		var said any
+		func() {
+			defer func() { said = recover() }()
+			eb := bus.New(quiet, c.make())
+			consume(t, eb, "a", nothing)
+			if err := eb.Send(t.Context(), "a", make([]byte, 64<<10)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			eb.Close()
+		}()
+		if c.says == "" && said != nil || c.says != "" && !strings.Contains(fmt.Sprint(said), c.says) {
+			t.Errorf("%s: panic %v; want %q", name, said, c.says)
+		}
+	}
 }
 
 func TestOptionsOfConsume(t *testing.T) {
@@ -272,6 +317,9 @@ func TestContextThatHasEnded(t *testing.T) {
 			}
 			if err := c.Known(ctx); err != nil { // it is, already
 				t.Errorf("Known: %v", err)
+			}
+			if err := scope.Do(ctx, func(context.Context) error { t.Error("Do ran"); return nil }); !errors.Is(err, want) {
+				t.Errorf("Do, with the turn free: %v, not %v", err, want)
 			}
 			began, release := make(chan struct{}), make(chan struct{})
 			ended := make(chan error)

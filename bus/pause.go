@@ -31,9 +31,9 @@ func (c *Consumer) Pause() {
 	c.watchLocked(c.box.len())
 }
 
-// Resume ends a [Consumer.Pause]: the messages that wait are handled, in the order
-// in which they came. It returns at once. A consumer that is not paused it leaves
-// as it is.
+// Resume ends a [Consumer.Pause]: the messages that wait are handled, in the
+// order in which they came. It returns at once. A consumer that is not paused
+// it leaves as it is.
 func (c *Consumer) Resume() {
 	c.mu.Lock()
 	resumed := c.paused.CompareAndSwap(true, false)

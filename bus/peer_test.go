@@ -30,13 +30,19 @@ type playedPeer struct {
 // gone when the test ends.
 func playPeer(t *testing.T, opts ...bus.Option) *playedPeer {
 	t.Helper()
+	return playPeerOver(t, nil, opts...)
+}
+
+// playPeerOver is playPeer over a pipe with options.
+func playPeerOver(t *testing.T, pipe []bustest.PipeOption, opts ...bus.Option) *playedPeer {
+	t.Helper()
 	eb := bus.New(append([]bus.Option{quiet}, opts...)...)
 	t.Cleanup(func() { eb.Close() })
 	links, err := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours, theirs := bustest.Pipe()
+	ours, theirs := bustest.Pipe(pipe...)
 	t.Cleanup(func() { theirs.Close() })
 	ctx, supersede := context.WithCancel(context.Background())
 	t.Cleanup(supersede)

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// maxHops is a fuse: a message is not sent back more often. Where consumers come
-// and go all the time a message may meet one that closes many times in a row, each
-// time by chance, so the fuse is far from that.
+// maxHops is a fuse: a message is not sent back more often. Where consumers
+// come and go all the time a message may meet one that closes many times in a
+// row, each time by chance, so the fuse is far from that.
 const maxHops = 200
 
 // reroute gives a message that was sent back to another consumer of the

@@ -32,7 +32,7 @@ func TestTakeBackWhileTheLastConsumerGoes(t *testing.T) {
 		for range 100_000 {
 			o := outgoing{deadline: c.clock() + int64(time.Hour), call: c.newCall(0)}
 			o.head[fKind] = kindRequest
-			o.call.turn = turn{scope: s}
+			o.call.turn = turn{held: &heldTurn{scope: s}}
 			c.reroute("a", &o, false)
 			o.call.withdraw() // if it waits
 		}

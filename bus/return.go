@@ -67,7 +67,8 @@ func (l *link) gotCredit(f *frame) error {
 }
 
 // settled takes messages back into a route's balance, and takes over its new
-// window unless that is 0: in one step, as the window may shrink by what comes back.
+// window unless that is 0: in one step, as the window may shrink by what comes
+// back.
 func (l *link) settled(rt *route, bytes, messages, window uint64) error {
 	if err := l.owes(rt, bytes, messages); err != nil {
 		return err

@@ -21,6 +21,7 @@ type scope struct {
 // heldTurn is a turn that a Do holds, until it is over.
 type heldTurn struct {
 	scope *scope
+	outer context.Context // of its caller, who may hold another turn meanwhile
 	over  atomic.Bool
 }
 
@@ -72,6 +73,9 @@ func (s *scope) work() {
 
 // acquire waits for the turn.
 func (s *scope) acquire(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("bus: waiting for the turn of a scope: %w", err)
+	}
 	s.mu.Lock()
 	if !s.busy {
 		s.busy = true
@@ -130,7 +134,7 @@ func (s *scope) setDoing(on bool) (made []*Consumer) {
 
 // do runs f with the turn.
 func (s *scope) do(ctx context.Context, f func(context.Context) error) error {
-	if turnOf(ctx).scope == s {
+	if turnOf(ctx).of(s) {
 		return fmt.Errorf("%w: Do in a scope whose turn the caller holds", ErrDeadlock)
 	}
 	if err := s.acquire(ctx); err != nil {
@@ -146,7 +150,7 @@ func (s *scope) do(ctx context.Context, f func(context.Context) error) error {
 			}
 		}
 	}()
-	held := &heldTurn{scope: s}
+	held := &heldTurn{scope: s, outer: ctx}
 	defer held.over.Store(true)
 	if err := f(context.WithValue(ctx, turnKey{}, held)); err != nil {
 		return err

@@ -23,7 +23,12 @@ func TestScope(t *testing.T) {
 			if _, err := scope.Request(ctx, "a", 1); !errors.Is(err, bus.ErrDeadlock) {
 				t.Errorf("request to the own scope: %v", err)
 			}
-			return nil
+			return p.to.Scope().Do(ctx, func(ctx context.Context) error {
+				if _, err := scope.Request(ctx, "a", 1); !errors.Is(err, bus.ErrDeadlock) {
+					t.Errorf("request to the own scope with another's turn: %v", err)
+				}
+				return nil
+			})
 		}))
 		if err != nil {
 			t.Fatal(err)
@@ -76,6 +81,11 @@ func TestDo(t *testing.T) {
 			if err := scope.Do(ctx, func(context.Context) error { return nil }); !errors.Is(err, bus.ErrDeadlock) {
 				t.Errorf("Do in Do: %v", err)
 			}
+			if err := p.to.Scope().Do(ctx, func(ctx context.Context) error {
+				return scope.Do(ctx, func(context.Context) error { return nil })
+			}); !errors.Is(err, bus.ErrDeadlock) {
+				t.Errorf("Do by way of another scope: %v", err)
+			}
 			ready = true
 			return nil
 		})
@@ -99,6 +109,23 @@ func TestDo(t *testing.T) {
 	})
 }
 
+// A handler that takes a turn still holds up its own consumer, in a scope or not.
+func TestRequestOfItselfFromATurn(t *testing.T) {
+	both(t, func(t *testing.T, p pair) {
+		consume(t, p.to, "a", func(ctx context.Context, _ *bus.Message) error {
+			return p.to.Scope().Do(ctx, func(ctx context.Context) error {
+				if _, err := p.to.Request(ctx, "a", nil); !errors.Is(err, bus.ErrDeadlock) {
+					t.Errorf("request of itself: %v", err)
+				}
+				return nil
+			})
+		})
+		if _, err := p.from.Request(t.Context(), "a", nil); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // The context of a Do that is over holds no turn.
 func TestContextOfDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -110,6 +137,16 @@ func TestContextOfDo(t *testing.T) {
 			kept = ctx
 			_, err := s.Consume("a", bus.HandlerFunc(nothing))
 			return err
+		})
+		if _, err := eb.Request(kept, "a", nil); err != nil {
+			t.Error(err)
+		}
+		s.Do(t.Context(), func(ctx context.Context) error {
+			eb.Scope().Do(ctx, func(ctx context.Context) error { kept = ctx; return nil })
+			if err := s.Do(kept, func(context.Context) error { return nil }); !errors.Is(err, bus.ErrDeadlock) {
+				t.Errorf("with the turn that its Do was called in: %v", err)
+			}
+			return nil
 		})
 		if _, err := eb.Request(kept, "a", nil); err != nil {
 			t.Error(err)

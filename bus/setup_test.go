@@ -51,13 +51,17 @@ func within(t *testing.T, what string, ok func() bool) {
 
 func receive[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
+	return receiveWithin(t, c, 10*time.Second)
+}
+
+func receiveWithin[T any](t *testing.T, c <-chan T, limit time.Duration) (v T) {
+	t.Helper()
 	select {
-	case v := <-c:
-		return v
-	case <-time.After(10 * time.Second):
-		t.Fatal("nothing came within 10 s")
+	case v = <-c:
+	case <-time.After(limit):
+		t.Fatalf("nothing came within %v", limit)
 	}
-	panic("unreachable")
+	return v
 }
 
 // deadLetters has f told of dead letters.

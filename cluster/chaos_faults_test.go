@@ -87,7 +87,7 @@ func (h *chaos) step() {
 }
 
 func (h *chaos) start() {
-	if len(h.alive) >= h.size+2 {
+	if len(h.alive) >= h.size+1 {
 		return
 	}
 	i := h.c.Start()
@@ -154,7 +154,7 @@ func (h *chaos) packets() {
 
 // restart starts a node at the address of a dead one, once discovery can tell.
 func (h *chaos) restart() {
-	if len(h.dead) == 0 || len(h.alive) >= h.size+2 {
+	if len(h.dead) == 0 || len(h.alive) >= h.size+1 {
 		return
 	}
 	k := h.rng.IntN(len(h.dead))

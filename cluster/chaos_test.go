@@ -76,7 +76,7 @@ func TestChaos(t *testing.T) {
 }
 
 func runChaos(t *testing.T, size int, seed uint64, seen *sightings) {
-	h := &chaos{size: size, secured: seed%6 == 0, rng: rand.New(rand.NewPCG(seed, 99)), ledger: bustest.NewLedger(), seen: seen}
+	h := &chaos{size: size, secured: seed%8 == 0, rng: rand.New(rand.NewPCG(seed, 99)), ledger: bustest.NewLedger(), seen: seen}
 	if h.secured {
 		seen.add("a secret", 1)
 	}
@@ -133,7 +133,7 @@ const (
 	moods
 )
 
-// configure gives nodes a discovery with moods, and a secret in each sixth run, as
+// configure gives nodes a discovery with moods, and a secret in each eighth run, as
 // half of the time goes into TLS then; in clusters of 3 and 5 all nodes have
 // the same name.
 func (h *chaos) configure(_ int, c *cluster.Config) {
@@ -214,7 +214,7 @@ func (h *chaos) sender(eb *bus.EventBus, name string, rng *rand.Rand) {
 			select {
 			case <-h.stop:
 				return
-			case <-time.After(time.Duration(rng.IntN(1300)) * time.Millisecond):
+			case <-time.After(time.Duration(rng.IntN(1350)) * time.Millisecond):
 			}
 			if rng.IntN(60) == 0 {
 				burst = 30

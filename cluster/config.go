@@ -65,8 +65,9 @@ type Config struct {
 	Discovery discovery.Provider
 
 	// Tags are facts about this node that others see, such as a zone. Keys must
-	// not begin with an underscore; there may be 64, and keys and values together
-	// may have about 450 bytes. The map is copied. Everybody in the cluster can read them.
+	// not begin with an underscore; there may be 64, and keys and values
+	// together may have about 450 bytes. The map is copied. Everybody in the
+	// cluster can read them.
 	Tags map[string]string
 
 	// Secrets are shared by the nodes of the cluster: with them all streams are

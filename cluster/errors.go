@@ -8,20 +8,25 @@ import (
 )
 
 // Reasons for which a node refuses another; they are found in a [RefusedError]
-// by [errors.Is].
+// by [errors.Is]. The first three are for somebody to mend; the others belong to
+// the life of a healthy cluster, and nothing is to be done.
 var (
 	// ErrSecret says that the two nodes hold no common secret, or that only one
 	// of them has any, or that a certificate of the user's own authority was
-	// not accepted.
+	// not accepted. Give both the same secret: see [Secrets] for how to change
+	// it without a pause.
 	ErrSecret = errors.New("cluster: no common secret")
 
 	// ErrCluster says that the other node belongs to a cluster of another name.
+	// Give both the same Config.Cluster, or have discovery not name one to the
+	// other.
 	ErrCluster = errors.New("cluster: another cluster's name")
 
-	// ErrVersion says that the two nodes speak no common protocol version.
+	// ErrVersion says that the two nodes speak no common protocol version. Build
+	// both with releases that are closer to each other.
 	ErrVersion = errors.New("cluster: no common protocol version")
 
-	// ErrSelf says that a node reached itself.
+	// ErrSelf says that a node reached itself, as discovery may name it too.
 	ErrSelf = errors.New("cluster: the node itself")
 
 	// ErrStale says that a dial was overtaken by a newer one, or meant a node
@@ -32,15 +37,17 @@ var (
 	// other dial holds.
 	ErrDuplicate = errors.New("cluster: crossing dial")
 
-	// ErrLeaving says that the other node is leaving.
+	// ErrLeaving says that the other node is leaving; it takes no new link.
 	ErrLeaving = errors.New("cluster: node is leaving")
 )
 
 // ErrAddress says that two nodes that live advertise the same address, so that
-// others reach only one of them. It is in an [Event] of type Conflict.
+// others reach only one of them. It is in an [Event] of type Conflict. Set
+// Config.Advertise of each to an address of its own.
 var ErrAddress = errors.New("cluster: two nodes at one address")
 
-// ErrFailed says that the node ended although nobody closed it.
+// ErrFailed says that the node ended although nobody closed it. The bus goes on,
+// alone, and cannot join again: end the process, and have it started anew.
 var ErrFailed = errors.New("cluster: node failed")
 
 // A RefusedError says that one of two nodes refused the other. It matches its

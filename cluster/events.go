@@ -38,8 +38,8 @@ func (t EventType) String() string {
 	return names[t]
 }
 
-// maxRefusals bounds the refusals and conflicts that wait for one reader of events; more are
-// dropped. Other events are bounded by the number of members.
+// maxRefusals bounds the refusals and conflicts that wait for one reader of
+// events; more are dropped. Other events are bounded by the number of members.
 const maxRefusals = 64
 
 // An eventKey tells events of which the newer replaces the older: a reader that

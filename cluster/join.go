@@ -28,10 +28,11 @@ var errLate = fmt.Errorf("nobody answered within %v", firstPatience)
 // Join makes the bus part of a cluster and starts a node that keeps it so until
 // [Node.Close]. A bus can join once.
 //
-// Join asks discovery once, tries who is found until one answers, and then waits up
-// to two seconds until the members are linked and have told their consumers; who is
-// missing then is logged, and linked later. Where all is well it takes as long as
-// discovery and some milliseconds. It takes longer, but not more than 27 s:
+// Join asks discovery once, tries who is found until one answers, and then
+// waits up to two seconds until the members are linked and have told their
+// consumers; who is missing then is logged, and linked later. Where all is well
+// it takes as long as discovery and some milliseconds. It takes longer, but not
+// more than 27 s:
 //
 //   - 10 s at most for a Config.Discovery that is an Identifier, to tell this node's place
 //   - 10 s at most for discovery's answer, with names resolved
@@ -39,10 +40,11 @@ var errLate = fmt.Errorf("nobody answered within %v", firstPatience)
 //   - 15 s at most for the last two together; what is not done by then goes on in the background
 //   - 2 s at most for the links
 //
-// If discovery fails or nobody answers the node runs all the same, says so in the
-// log once, and tries on: [Node.State] tells. ctx bounds the call, not the life of
-// the node; if it ends first, Join returns the node as far as it has come. An error
-// is about the Config, whose field it names, or about the bus; no node is left then.
+// If discovery fails or nobody answers the node runs all the same, says so in
+// the log once, and tries on: [Node.State] tells. ctx bounds the call, not the
+// life of the node; if it ends first, Join returns the node as far as it has
+// come. An error is about the Config, whose field it names, or about the bus;
+// no node is left then.
 func Join(ctx context.Context, eb *bus.EventBus, c Config) (*Node, error) {
 	if eb == nil {
 		return nil, errors.New("cluster: Join of a nil bus")

@@ -149,10 +149,11 @@ func (n *Node) Stats() Stats { return n.counts.load() }
 // bus is closed, by which what is under way is handled or sent back to others,
 // and gossip tells that this node leaves. It then ends all that the node
 // started, and returns. It is bounded by the bus's drain time-out and about
-// three seconds; usually it takes less than one. Closing the bus closes the node
-// too: a program that closes the bus first should wait for Done before it ends, or
-// others take the node for failed. A handler must not wait for Close, which waits
-// for the handler. Further calls wait for the first and return the same error.
+// three seconds; usually it takes less than one. Closing the bus closes the
+// node too: a program that closes the bus first should wait for Done before it
+// ends, or others take the node for failed. A handler must not wait for Close,
+// which waits for the handler. Further calls wait for the first and return the
+// same error.
 func (n *Node) Close() error {
 	n.end(nil)
 	return n.closeErr

@@ -83,6 +83,15 @@ func heavy(short int) int {
 	return short
 }
 
+// lightly returns what a handler takes: nothing under the heavier load, of which
+// one would be too slow otherwise.
+func lightly(short time.Duration) time.Duration {
+	if *long {
+		return 0
+	}
+	return short
+}
+
 // fleet starts a process that sends, and n consumers of "work" with which it is
 // linked.
 func fleet(t *testing.T, n int, takes time.Duration) (sender *process, consumers []*process) {
@@ -131,7 +140,7 @@ func brokenAt(t *testing.T, tally Tally, peer *process) Break {
 // more, and the others serve on.
 func testKill(t *testing.T) result {
 	const limit = 100 * time.Millisecond
-	sender, cs := fleet(t, 3, 5*time.Millisecond)
+	sender, cs := fleet(t, 3, lightly(5*time.Millisecond))
 	before := atRest(sender, cs[0], cs[2])
 	sender.load(Load{Address: "work", Requests: heavy(300), Sends: heavy(100), Timeout: 5 * time.Second})
 	pass(atLength(time.Second, 10*time.Second))
@@ -169,7 +178,7 @@ func testKill(t *testing.T) result {
 // stops for long loses its links, comes back by itself, and no message or reply
 // from before counts.
 func testStop(t *testing.T, d time.Duration) result {
-	sender, cs := fleet(t, 3, time.Millisecond)
+	sender, cs := fleet(t, 3, lightly(time.Millisecond))
 	keeps, before := d < 3*time.Second, atRest(append(cs, sender)...)
 	sender.load(Load{Address: "work", Requests: heavy(200), Sends: heavy(50), Timeout: 8 * time.Second})
 	pass(time.Second)
@@ -219,21 +228,22 @@ func testStop(t *testing.T, d time.Duration) result {
 // nobody else.
 func testSlowReader(t *testing.T) result {
 	sender, cs := fleet(t, 2, 0)
-	flood := spawn(t, "flood", Start{Secret: secret}, sender, cs[0], cs[1])
-	cs[1].consume(Consume{Address: "stuck", Stuck: true})
-	sender.awaitLinked(append(cs, flood)...)
+	reader := spawn(t, "reader", Start{Secret: secret}, sender, cs[0], cs[1])
+	flood := spawn(t, "flood", Start{Secret: secret}, sender, cs[0], cs[1], reader)
+	reader.consume(Consume{Address: "stuck", Stuck: true})
+	sender.awaitLinked(append(cs, reader, flood)...)
 	rate := func(for_ time.Duration) Tally {
 		sender.load(Load{Address: "work", Requests: 200, Sends: 100, Timeout: 5 * time.Second})
 		pass(for_)
 		return sender.unload()
 	}
 	base := rate(time.Second)
-	empty := cs[1].status().RSS
+	empty := reader.status().RSS
 	flood.load(Load{Address: "stuck", Sends: 5000, Senders: 50, Timeout: 200 * time.Millisecond, Pad: 8 << 10})
 	pass(time.Second)
-	full := cs[1].status().RSS
+	full := reader.status().RSS
 	during := rate(atLength(3*time.Second, 3*time.Minute))
-	later, at := cs[1].status().RSS, flood.status().RSS
+	later, at := reader.status().RSS, flood.status().RSS
 	share := perSecond(during) / perSecond(base)
 	if share < 0.9 || len(during.Failed) > 0 {
 		t.Errorf("others had %.0f%% of their rate, and %v failed; want 90%%, none", 100*share, kinds(during.Failed))
@@ -246,9 +256,9 @@ func testSlowReader(t *testing.T) result {
 	if len(tally.Failed) == 0 {
 		t.Error("the flood was not held up")
 	}
-	call(cs[1], "Release", None{}, new(None))
-	lost := judge(t, sender, cs[0], cs[1], flood)
-	if expired := cs[1].status().Bus.Expired; uint64(len(lost)) != expired {
+	call(reader, "Release", None{}, new(None))
+	lost := judge(t, sender, cs[0], cs[1], reader, flood)
+	if expired := reader.status().Bus.Expired; uint64(len(lost)) != expired {
 		t.Errorf("%d sends were not handled, %d of them as their deadline was over", len(lost), expired)
 	}
 	return result{during, 0, fmt.Sprintf("others at %.0f%%; reader's RSS %.1f -> %.1f -> %.1f MiB, flooder's %.1f, its sends refused busy %d",
@@ -371,14 +381,14 @@ func testSqueeze(t *testing.T) result {
 
 // Each of five nodes is replaced under load: nothing fails, nothing is lost.
 func testRolling(t *testing.T) result {
-	sender, cs := fleet(t, 5, time.Millisecond)
+	sender, cs := fleet(t, 5, lightly(time.Millisecond))
 	all, before := append([]*process{sender}, cs...), atRest(sender)
 	sender.load(Load{Address: "work", Requests: heavy(200), Sends: heavy(200), Timeout: 20 * time.Second})
 	pass(atLength(time.Second, 5*time.Second))
 	var slowest time.Duration
 	for i := range cs {
 		next := spawn(t, fmt.Sprint("next-", i), Start{Secret: secret}, sender)
-		next.consume(Consume{Address: "work", Takes: time.Millisecond})
+		next.consume(Consume{Address: "work", Takes: lightly(time.Millisecond)})
 		slowest = max(slowest, cs[i].close())
 		all, cs[i] = append(all, next), next
 		pass(atLength(100*time.Millisecond, 2*time.Second))

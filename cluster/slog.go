@@ -63,8 +63,8 @@ var (
 	late   = []string{"received old event"}
 )
 
-// maxKinds bounds the kinds of lines that are told apart: what is in a line may be
-// a stranger's.
+// maxKinds bounds the kinds of lines that are told apart: what is in a line may
+// be a stranger's.
 const maxKinds = 64
 
 // A logBridge takes the lines that serf and memberlist log.
@@ -126,8 +126,9 @@ func (b *logBridge) count(line string) {
 	}
 }
 
-// kindOf says what a line is limited with: those of noisy, and all that is not for
-// debugging by how it begins, since strangers can provoke most. "" means nothing.
+// kindOf says what a line is limited with: those of noisy, and all that is not
+// for debugging by how it begins, since strangers can provoke most. "" means
+// nothing.
 func kindOf(level slog.Level, text string) string {
 	if kind := matches(noisy, text); kind != "" || level <= slog.LevelDebug {
 		return kind

@@ -167,8 +167,8 @@ const (
 	tlsAlertProtocol = "no application protocol" // the other end's word for the latter
 )
 
-// refusedTLS returns why one of the two ends of a TLS stream refused the other, if
-// an error means that, and which did.
+// refusedTLS returns why one of the two ends of a TLS stream refused the other,
+// if an error means that, and which did.
 func refusedTLS(err error) (reason error, byPeer bool) {
 	var alert *net.OpError
 	if errors.As(err, &alert) && alert.Op == "remote error" {

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// validate says what is wrong with addr as an entry of a Provider's list, in words that begin with it.
+// validate says what is wrong with addr as an entry of a Provider's list, in
+// words that begin with it.
 func validate(addr string) error {
 	if addr == "" {
 		return fmt.Errorf("%q is empty; give \"host:port\"", addr)
@@ -42,7 +43,8 @@ func validateHost(host string) error {
 	return nil
 }
 
-// notInName reports whether r cannot be in a host name. Underscores are not in RFC 1123 but in use.
+// notInName reports whether r cannot be in a host name. Underscores are not in
+// RFC 1123 but in use.
 func notInName(r rune) bool {
 	switch {
 	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':

@@ -7,13 +7,15 @@ import (
 	"time"
 )
 
-// First returns a Provider that asks others in turn and gives the answer of the first one that has
-// any. An empty answer is one, but not after an earlier provider failed: there may be others that
-// only it knows of, so that the whole is an error; it is one of configuration ([IsMisconfigured])
-// if all that failed are. When ctx has a deadline, each may use its
-// share of the time that is left, so that a slow one leaves some to those behind it.
+// First returns a Provider that asks others in turn and gives the answer of the
+// first one that has any. An empty answer is one, but not after an earlier
+// provider failed: there may be others that only it knows of, so that the whole
+// is an error; it is one of configuration ([IsMisconfigured]) if all that
+// failed are. When ctx has a deadline, each may use its share of the time that
+// is left, so that a slow one leaves some to those behind it.
 //
-// If one of the providers is an [Identifier], so is the result, which asks the first of those.
+// If one of the providers is an [Identifier], so is the result, which asks the
+// first of those.
 func First(providers ...Provider) Provider {
 	if err := checkAll("First", providers); err != nil {
 		return failing(err)
@@ -36,7 +38,8 @@ func askInTurn(ctx context.Context, providers []Provider) ([]string, error) {
 	return nil, together("discovery: no provider knew of anybody, and not all could be asked: %w", errs)
 }
 
-// askForShare asks p for the part of the remaining time that is due to one of left providers.
+// askForShare asks p for the part of the remaining time that is due to one of
+// left providers.
 func askForShare(ctx context.Context, p Provider, left int) ([]string, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
@@ -46,12 +49,14 @@ func askForShare(ctx context.Context, p Provider, left int) ([]string, error) {
 	return p.Peers(ctx)
 }
 
-// Merge returns a Provider that asks all others at once and gives what they found together: the
-// first of each, then the second of each, and so on. When one of them fails it is an error, since
-// a part of the answer is none; where that is too strict, give it the providers as [LastGood]. The
-// error is one of configuration ([IsMisconfigured]) if all that failed are.
+// Merge returns a Provider that asks all others at once and gives what they
+// found together: the first of each, then the second of each, and so on. When
+// one of them fails it is an error, since a part of the answer is none; where
+// that is too strict, give it the providers as [LastGood]. The error is one of
+// configuration ([IsMisconfigured]) if all that failed are.
 //
-// If one of the providers is an [Identifier], so is the result, which asks the first of those.
+// If one of the providers is an [Identifier], so is the result, which asks the
+// first of those.
 func Merge(providers ...Provider) Provider {
 	if err := checkAll("Merge", providers); err != nil {
 		return failing(err)
@@ -115,7 +120,8 @@ func checkAll(what string, providers []Provider) error {
 	return nil
 }
 
-// identified makes a Provider of peers, and an Identifier too if one of providers is.
+// identified makes a Provider of peers, and an Identifier too if one of
+// providers is.
 func identified(peers ProviderFunc, providers []Provider) Provider {
 	for _, p := range providers {
 		if id, ok := p.(Identifier); ok {

@@ -14,15 +14,17 @@ import (
 // askLimit is how long a provider of this package takes at most.
 const askLimit = 10 * time.Second
 
-// DNS returns a Provider that looks up the A and AAAA records of a name, given as "name:port" with
-// the port at which all nodes are reached. That is what a headless Kubernetes service has (with
-// publishNotReadyAddresses, so that a node is found before it is ready), and what AWS Cloud Map
-// has for tasks in awsvpc mode; the latter shows at most eight of them at a time, which is enough:
-// one that lives leads to all.
+// DNS returns a Provider that looks up the A and AAAA records of a name, given
+// as "name:port" with the port at which all nodes are reached. That is what a
+// headless Kubernetes service has (with publishNotReadyAddresses, so that a
+// node is found before it is ready), and what AWS Cloud Map has for tasks in
+// awsvpc mode; the latter shows at most eight of them at a time, which is
+// enough: one that lives leads to all.
 //
-// It asks the system's resolver, for ten seconds at most. A name that does not exist or has no
-// address is an error, since a mistyped name and one that has no nodes as yet look the same. The
-// answer is as fresh as the record's time to live.
+// It asks the system's resolver, for ten seconds at most. A name that does not
+// exist or has no address is an error, since a mistyped name and one that has
+// no nodes as yet look the same. The answer is as fresh as the record's time to
+// live.
 func DNS(addr string) Provider { return hostDNS(net.DefaultResolver, addr) }
 
 func hostDNS(resolver *net.Resolver, addr string) Provider {
@@ -45,10 +47,11 @@ func hostDNS(resolver *net.Resolver, addr string) Provider {
 	})
 }
 
-// SRV returns a Provider that looks up the SRV records of name, "_node._tcp.web.internal" say,
-// which give a port for each node. Cloud Map has them for tasks in all network modes, Kubernetes
-// for named ports. The list has the records' target names, which its reader resolves, those of the
-// lowest priority first. For the rest it is like [DNS].
+// SRV returns a Provider that looks up the SRV records of name,
+// "_node._tcp.web.internal" say, which give a port for each node. Cloud Map has
+// them for tasks in all network modes, Kubernetes for named ports. The list has
+// the records' target names, which its reader resolves, those of the lowest
+// priority first. For the rest it is like [DNS].
 func SRV(name string) Provider { return serviceDNS(net.DefaultResolver, name) }
 
 func serviceDNS(resolver *net.Resolver, name string) Provider {
@@ -79,7 +82,8 @@ func notLookedUp(what, name string, err error) error {
 	return fmt.Errorf("discovery: %s of %q: %w", what, name, err)
 }
 
-// usable returns what of list can be an entry, each once. That there is none is an error.
+// usable returns what of list can be an entry, each once. That there is none is
+// an error.
 func usable(what, name string, list []string) ([]string, error) {
 	var good []string
 	for _, addr := range list {

@@ -8,13 +8,15 @@ import (
 	"sync"
 )
 
-// LastGood returns a Provider that answers, when p fails, what p answered last, however long ago:
-// nodes that were there may still be, and an address where nobody is does no harm. When p has not
-// answered yet, or its last answer was empty, the failure is an error as before. It is logged
-// when an old answer begins to be used, and when that is over; a nil log means slog.Default().
+// LastGood returns a Provider that answers, when p fails, what p answered last,
+// however long ago: nodes that were there may still be, and an address where
+// nobody is does no harm. When p has not answered yet, or its last answer was
+// empty, the failure is an error as before. It is logged when an old answer
+// begins to be used, and when that is over; a nil log means slog.Default().
 //
-// A node remembers those it has met by itself, so that it needs this only to find others that
-// started shortly before its discovery began to fail. If p is an [Identifier], so is the result.
+// A node remembers those it has met by itself, so that it needs this only to
+// find others that started shortly before its discovery began to fail. If p is
+// an [Identifier], so is the result.
 func LastGood(p Provider, log *slog.Logger) Provider {
 	if p == nil {
 		return failing(errors.New("discovery: LastGood: the provider is nil"))

@@ -6,11 +6,13 @@ import (
 	"slices"
 )
 
-// Static returns a Provider that always gives the same addresses, in the order given and each
-// once. Every one must be "host:port" with an IP address or a name as host and a number from 1 to
-// 65535 as port. A bad one makes every call of Peers fail with an error that names it and that
-// [IsMisconfigured] knows, so that a typing mistake is not taken for an empty cluster. No address at all is an empty list: the
-// node is the first one and waits to be found. The addresses are copied. Peers never waits.
+// Static returns a Provider that always gives the same addresses, in the order
+// given and each once. Every one must be "host:port" with an IP address or a
+// name as host and a number from 1 to 65535 as port. A bad one makes every call
+// of Peers fail with an error that names it and that [IsMisconfigured] knows,
+// so that a typing mistake is not taken for an empty cluster. No address at all
+// is an empty list: the node is the first one and waits to be found. The
+// addresses are copied. Peers never waits.
 func Static(addrs ...string) Provider {
 	list := make([]string, 0, len(addrs))
 	for _, addr := range addrs {

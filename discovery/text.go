@@ -13,15 +13,19 @@ import (
 // fileMax is how many bytes a list in a file may have.
 const fileMax = 1 << 20
 
-// File returns a Provider that reads path each time it is asked: "host:port" entries that are
-// separated by line ends, spaces or commas; from "#" to the end of a line is a comment. An empty
-// file says that nobody else is there. One that is missing, not a regular file or larger than 1 MiB,
-// and one with a bad entry, is an error: nothing of it is used. Change it by renaming another
-// file to path, lest a half of it is read.
+// File returns a Provider that reads path each time it is asked: "host:port"
+// entries that are separated by line ends, spaces or commas; from "#" to the
+// end of a line is a comment. An empty file says that nobody else is there. One
+// that is missing, not a regular file or larger than 1 MiB, and one with a bad
+// entry, is an error: nothing of it is used. Change it by renaming another file
+// to path, lest a half of it is read.
 func File(path string) Provider {
 	return ProviderFunc(func(ctx context.Context) ([]string, error) {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("discovery: file %q: %w", path, context.Cause(ctx))
+		}
+		if path == "" {
+			return nil, Misconfigured(errors.New("discovery: File has an empty path; give that of the list"))
 		}
 		text, err := readFile(path)
 		if err != nil {
@@ -35,7 +39,8 @@ func File(path string) Provider {
 	})
 }
 
-// readFile reads a regular file. Opening another kind, a pipe say, could wait for ever.
+// readFile reads a regular file. Opening another kind, a pipe say, could wait
+// for ever.
 func readFile(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -56,12 +61,16 @@ func readFile(path string) (string, error) {
 	return string(data), err
 }
 
-// Env returns a Provider that reads an environment variable each time it is asked: "host:port"
-// entries that are separated by commas or spaces. A variable that is set but empty says that
-// nobody else is there. One that is not set, or has a bad entry, is an error of configuration
-// ([IsMisconfigured]). One of [File] is not: the file may be written at any moment.
+// Env returns a Provider that reads an environment variable each time it is
+// asked: "host:port" entries that are separated by commas or spaces. A variable
+// that is set but empty says that nobody else is there. One that is not set, or
+// has a bad entry, is an error of configuration ([IsMisconfigured]). One of
+// [File] is not: the file may be written at any moment.
 func Env(name string) Provider {
 	return ProviderFunc(func(context.Context) ([]string, error) {
+		if name == "" {
+			return nil, Misconfigured(errors.New("discovery: Env has an empty name; give that of a variable"))
+		}
 		text, ok := os.LookupEnv(name)
 		if !ok {
 			return nil, Misconfigured(fmt.Errorf("discovery: environment variable %s is not set; set it to \"host:port,host:port\", or to nothing on the first node", name))

@@ -84,12 +84,13 @@ func (g *guarded) Handle(ctx context.Context, m *bus.Message) error {
 		if returned {
 			return
 		}
+		step := fmt.Sprintf("handler of %q", g.address)
 		p := recover()
 		if p == nil {
-			g.life.panicked(g.address, errGoexit)
+			g.life.panicked(step, errGoexit)
 			return
 		}
-		g.life.panicked(g.address, panicError(p))
+		g.life.panicked(step, panicError(p))
 		panic(p)
 	}()
 	err := g.next.Handle(ctx, m)
@@ -97,9 +98,9 @@ func (g *guarded) Handle(ctx context.Context, m *bus.Message) error {
 	return err
 }
 
-// panicked ends the life because of a handler. Its consumers are closed at once,
-// while the handler still has the turn: no other sees what it has left.
-func (l *life) panicked(address string, err error) {
-	l.fail(fmt.Sprintf("handler of %q", address), err)
+// panicked ends the life because of what has the turn. The consumers are closed at
+// once, while it still has: no handler sees what it has left.
+func (l *life) panicked(step string, err error) {
+	l.fail(step, err)
 	l.closeConsumers()
 }

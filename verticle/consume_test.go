@@ -194,7 +194,7 @@ func TestOneTurnEach(t *testing.T) {
 				together++
 				most = max(most, together)
 				mu.Unlock()
-				time.Sleep(time.Second)
+				time.Sleep(100 * time.Millisecond)
 				mu.Lock()
 				together--
 				mu.Unlock()
@@ -203,7 +203,7 @@ func TestOneTurnEach(t *testing.T) {
 			return &part{
 				start: func(_ context.Context, d *verticle.Deployment) error {
 					turn()
-					d.Every(time.Second, func(context.Context) error { turn(); return nil })
+					d.Every(100*time.Millisecond, func(context.Context) error { turn(); return nil })
 					d.Go(func(ctx context.Context) error {
 						for ctx.Err() == nil {
 							if err := d.EventBus().Do(ctx, func(context.Context) error { turn(); return nil }); err != nil {

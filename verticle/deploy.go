@@ -23,11 +23,12 @@ const knownWait = time.Second
 // should look at its Done, or use [Run]. Deploy blocks for as long as Start
 // does: a Start that does not heed its context cannot be ended.
 //
-// If Start fails, Deploy returns its error when what Start made is undone, which
-// takes as long as an Undeploy at most; a panic is such an error too (see
+// If Start fails, Deploy returns its error when what Start made is undone,
+// which takes as long as an Undeploy at most; a panic is such an error too (see
 // [ErrPanic]), and so is a failure of a goroutine or child while Start runs. A
-// nil bus, verticle or option, a verticle that is deployed already
-// in the same tree of deployments ([ErrDeployed]), and a bus that is closed ([bus.ErrClosed]) are errors at once.
+// nil bus, verticle or option, a verticle that is deployed already in the same
+// tree of deployments ([ErrDeployed]), and a bus that is closed
+// ([bus.ErrClosed]) are errors at once.
 func Deploy(ctx context.Context, eb *bus.EventBus, v Verticle, opts ...Option) (*Deployment, error) {
 	if eb == nil {
 		return nil, errors.New("verticle: nil bus")

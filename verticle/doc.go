@@ -74,6 +74,22 @@
 // be restarted in turn. A handler's panic is a failure there too. Without it
 // nothing is restarted. [WithEvents] tells of all of this as it happens.
 //
+// Errors are, by [errors.Is], [ErrUndeployed], [ErrDeployed] and [ErrPanic],
+// which say what to do; [github.com/runrig-go/runrig/bus.ErrClosed], as the bus
+// was closed under a deployment; that of a context; and what the verticle's own
+// functions returned. Any other is a setting that is wrong, or names what still
+// ran when the time for an undeployment was over: a handler or function that
+// does not heed its context, which is to be mended.
+//
+// # What is not here
+//
+// A verticle is not moved to another node when its own ends, and no quorum
+// holds it back. Deploy it on several nodes, whose consumers share the messages
+// and take over for each other, and have whoever started a process (ECS,
+// Kubernetes, systemd) start it again. Failover by membership would run a
+// verticle twice in every partition, in which both sides go on; where two must
+// not run, take a lease in a store that has consensus.
+//
 // # Limits
 //
 // A deployment costs one goroutine of its own, and one for each function of Go
@@ -82,4 +98,7 @@
 // deployments up by, and the package keeps no state: which values are deployed is
 // known within a tree of deployments only. To end several at once, deploy them as
 // children of one, as [Run] does.
+//
+// Nothing queues up here: messages wait in package bus, within its bounds, and
+// the calls of a timer do not pile up.
 package verticle

@@ -10,6 +10,7 @@ import (
 var (
 	// ErrUndeployed says that the deployment is being undeployed, or has been;
 	// or that it has failed and is not started again yet ([WithRestart]).
+	// Nothing was registered or deployed: return, and leave it to the owner.
 	ErrUndeployed = errors.New("verticle: undeployed")
 
 	// ErrDeployed says that the verticle is deployed already, by the same Run
@@ -20,9 +21,9 @@ var (
 	ErrDeployed = errors.New("verticle: already deployed")
 
 	// ErrPanic says that Start, Stop, a function of Go or of a timer, or,
-	// under [WithRestart], a handler panicked. The error
-	// has the value's text, and wraps it if it is an error; the log has the
-	// stack.
+	// under [WithRestart], a handler panicked. The error has the value's text,
+	// and wraps it if it is an error; the log has the stack. It is a fault to
+	// mend, which a restart only bridges.
 	ErrPanic = errors.New("verticle: panic")
 )
 

@@ -59,8 +59,9 @@ func (Stopped) event()    {}
 // parent is Restarting or Stopped. Deploy returns after Started has been told,
 // and Done is closed after Stopped has.
 //
-// f must not block, nor deploy or undeploy: what it is to do about an event it
-// leaves to another goroutine. A panic of f is logged. A nil f is an error.
+// f runs on a goroutine of its own while the deployment waits for it, so it must
+// not block, nor deploy or undeploy, nor take a turn: what it is to do about an
+// event it leaves to another goroutine. A panic of f is logged. A nil f is an error.
 func WithEvents(f func(Event)) Option {
 	return optionFunc(func(c *config) error {
 		if f == nil {
@@ -116,11 +117,23 @@ func (w *watcher) flush() {
 	}
 }
 
+// call calls the function, on a goroutine which it may end: the caller's is
+// needed.
 func (w *watcher) call(e Event) {
-	defer func() {
-		if p := recover(); p != nil {
-			w.log.Error("function of WithEvents panicked", "err", panicError(p), "stack", string(debug.Stack()))
-		}
+	over := make(chan struct{})
+	go func() { // until f returns, which is awaited
+		defer close(over)
+		err := errGoexit
+		defer func() {
+			if p := recover(); p != nil {
+				err = panicError(p)
+			}
+			if err != nil {
+				w.log.Error("function of WithEvents panicked", "err", err, "stack", string(debug.Stack()))
+			}
+		}()
+		w.f(e)
+		err = nil
 	}()
-	w.f(e)
+	<-over
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -53,7 +54,7 @@ func eventText(e verticle.Event) string {
 }
 
 // tree is a verticle "p" that fails when told to, with a child "c" that has one,
-// "g".
+// "g", which takes its time to stop.
 func tree(fail <-chan error) verticle.Verticle {
 	return verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
 		d.Go(func(ctx context.Context) error {
@@ -65,7 +66,8 @@ func tree(fail <-chan error) verticle.Verticle {
 			}
 		})
 		_, err := d.Deploy(ctx, verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
-			_, err := d.Deploy(ctx, new(part), verticle.WithName("g"))
+			stop := func(context.Context) error { time.Sleep(time.Millisecond); return nil }
+			_, err := d.Deploy(ctx, &part{stop: stop}, verticle.WithName("g"))
 			return err
 		}), verticle.WithName("c"))
 		return err
@@ -105,11 +107,19 @@ func TestEventsOfAChild(t *testing.T) {
 		}
 		fail <- errTest
 		<-d.Done()
-		end := []string{"failed r/p with the error", "failed r with the error",
+		end := []string{"failed r/p with the error",
 			"stopped r/p/c/g", "stopped r/p/c", "stopped r/p with the error", "stopped r with the error"}
+		own.want(t, append([]string{"started 0 r/p/c/g", "started 0 r/p/c", "started 0 r/p"}, end[:4]...)...)
+
+		// The parent fails while the child ends.
+		const parent = "failed r with the error"
+		at := slices.Index(j.lines, parent)
+		if at < slices.Index(j.lines, end[0]) || at > slices.Index(j.lines, end[4]) {
+			t.Errorf("%q is in a wrong place of %q", parent, j.lines)
+			return
+		}
+		j.lines = slices.Delete(j.lines, at, at+1)
 		j.want(t, append([]string{"started 0 r", "started 0 r/p/c/g", "started 0 r/p/c", "started 0 r/p"}, end...)...)
-		own.want(t, "started 0 r/p/c/g", "started 0 r/p/c", "started 0 r/p",
-			end[0], end[2], end[3], end[4])
 	})
 }
 
@@ -193,17 +203,20 @@ func TestEventsOneByOne(t *testing.T) {
 	})
 }
 
-// TestEventsPanic: it is logged, and the deployment goes on.
+// TestEventsPanic: it is logged, and the deployment goes on, as it does where the
+// function ends its goroutine.
 func TestEventsPanic(t *testing.T) {
 	t.Parallel()
-	bubble(t, func(t *testing.T, eb *bus.EventBus) {
-		var text bytes.Buffer
-		d := deploy(t, eb, consumes("a"), verticle.WithLogger(slog.New(slog.NewTextHandler(&text, nil))),
-			verticle.WithEvents(func(verticle.Event) { panic("oh") }))
-		wantConsumer(t, eb, "a")
-		undeploy(t, d)
-		if n := strings.Count(text.String(), "function of WithEvents panicked"); n != 2 {
-			t.Errorf("log %q; want two panics", text.String())
-		}
-	})
+	for want, f := range map[string]func(){"verticle: panic: oh": func() { panic("oh") }, "runtime.Goexit was called": runtime.Goexit} {
+		bubble(t, func(t *testing.T, eb *bus.EventBus) {
+			var text bytes.Buffer
+			d := deploy(t, eb, consumes("a"), verticle.WithLogger(slog.New(slog.NewTextHandler(&text, nil))),
+				verticle.WithEvents(func(verticle.Event) { f() }))
+			wantConsumer(t, eb, "a")
+			undeploy(t, d)
+			if n := strings.Count(text.String(), "function of WithEvents panicked"); n != 2 || !strings.Contains(text.String(), want) {
+				t.Errorf("log %q; want %q twice", text.String(), want)
+			}
+		})
+	}
 }

@@ -13,8 +13,9 @@ import (
 // If f returns an error, panics, or is nil, the deployment fails: it ends, and
 // [Deployment.Err] has the error, or it is restarted ([WithRestart]). When f
 // returns nil only the goroutine ends. The context's error is no failure once the
-// context has ended; what else f returns because Stop ended it, as a server that
-// was shut down does, f must make nil. When the goroutines have been told to end
+// context has ended, nor is [ErrUndeployed] once the deployment is to end; what
+// else f returns because Stop ended it, as a server that was shut down does, f
+// must make nil. When the goroutines have been told to end
 // f is not called any more, which is logged.
 func (d *Deployment) Go(f func(ctx context.Context) error) {
 	l := d.current()
@@ -35,7 +36,7 @@ func (d *Deployment) Go(f func(ctx context.Context) error) {
 func (l *life) goRun(f func(ctx context.Context) error) {
 	err := errGoexit
 	defer func() {
-		if err = l.work.failure(err); err != nil { // before the goroutine counts as ended, so that Err has it
+		if err = l.failure(&l.work, err); err != nil { // before the goroutine counts as ended, so that Err has it
 			l.fail("go", err)
 		}
 		l.d.mu.Lock()

@@ -45,9 +45,10 @@ func (g *group) end() int {
 	return g.n
 }
 
-// failure returns what err of one of them is: to end when told to is none.
-func (g *group) failure(err error) error {
-	if g.ctx.Err() != nil && errors.Is(err, context.Canceled) {
+// failure returns what err of a function of the group is: to end when told to is
+// none, nor is to be refused something as all ends.
+func (l *life) failure(g *group, err error) error {
+	if g.ctx.Err() != nil && errors.Is(err, context.Canceled) || l.isEnding() && errors.Is(err, ErrUndeployed) {
 		return nil
 	}
 	return err

@@ -33,9 +33,10 @@ type life struct {
 	work       group // functions of Go
 
 	// Set when the undoing begins.
-	restart *plan           // what comes after it; nil: nothing
-	time    context.Context // ends when its time is over
-	cut     context.CancelFunc
+	restart   *plan           // what comes after it; nil: nothing
+	announced bool            // the restart has been told
+	time      context.Context // ends when its time is over
+	cut       context.CancelFunc
 }
 
 func newLife(d *Deployment) *life {

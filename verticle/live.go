@@ -74,6 +74,7 @@ func (d *Deployment) announceRestart(l *life) bool {
 		d.abandon(l, "restart", errors.New("not restarted, as something of it still runs"))
 		return false
 	}
+	l.announced = true
 	d.tellLocked(Restarting{Path: d.path, Err: join(l.errs), Restarts: l.restart.n, Delay: l.restart.delay})
 	d.mu.Unlock()
 	if len(undone) > 0 {
@@ -102,7 +103,9 @@ func (d *Deployment) abandon(l *life, step string, err error) {
 	f := d.failed(step, err)
 	l.errs = append(l.errs, f)
 	l.cause = len(l.errs)
-	d.tellLocked(Failed{Path: d.path, Err: f})
+	if l.announced { // else its own Failed came last
+		d.tellLocked(Failed{Path: d.path, Err: f})
+	}
 	first, all := l.errs[0], join(l.errs)
 	d.mu.Unlock()
 	d.tell()

@@ -43,3 +43,37 @@ func TestStopsOfTwoNodesRequest(t *testing.T) {
 		j.want(t, "answered", "answered")
 	})
 }
+
+// TestReplyOfBlockingWorkReachesAnotherNode: a handler that blocks beside the turn
+// is answered for on the requester's node, while the turn handles others.
+func TestReplyOfBlockingWorkReachesAnotherNode(t *testing.T) {
+	t.Parallel()
+	clustered(t, 2, func(t *testing.T, c *bustest.Cluster) {
+		deploy(t, c.Bus(0), &part{start: func(_ context.Context, d *verticle.Deployment) error {
+			err := d.Consume("work", bus.Respond(func(_ context.Context, s string) (string, error) {
+				time.Sleep(time.Second)
+				return s + " done", nil
+			}), bus.WithConcurrency(2))
+			if err != nil {
+				return err
+			}
+			return d.Consume("quick", echo)
+		}})
+		begin := time.Now()
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				if s, err := bus.Request[string](t.Context(), c.Bus(1), "work", "hard"); s != "hard done" || err != nil {
+					t.Errorf("%q, %v", s, err)
+				}
+				if took := time.Since(begin); took < time.Second || took >= 2*time.Second {
+					t.Errorf("it took %v", took)
+				}
+			})
+		}
+		if _, err := c.Bus(1).Request(t.Context(), "quick", "x"); err != nil || time.Since(begin) >= time.Second {
+			t.Errorf("quick, after %v: %v", time.Since(begin), err)
+		}
+		wg.Wait()
+	})
+}

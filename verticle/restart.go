@@ -43,8 +43,9 @@ type Restart struct {
 // and consumers are those that Start makes again, and no others. Until then
 // messages go to other consumers, and without any fail with
 // [github.com/runrig-go/runrig/bus.ErrNoConsumer]; what waited when the consumers
-// were closed waits on, until its deadline. After a panic no handler of the turn
-// begins until Start has returned. What Stop does wrong is logged and told
+// were closed waits on, until its deadline. After a panic of a handler, or of a
+// timer's function, no handler of the turn begins until Start has returned; one in
+// a Do of Go's has given the turn away. What Stop does wrong is logged and told
 // ([Restarting]), and keeps nothing from its restart.
 //
 // The deployment ends, with its last failure as the cause, when there were too
@@ -56,8 +57,17 @@ type Restart struct {
 // errors of Deploy.
 func WithRestart(r Restart) Option {
 	return optionFunc(func(c *config) error {
-		if r.Max < 0 || r.Window < 0 || r.Delay < 0 || r.MaxDelay < 0 {
-			return fmt.Errorf("verticle: WithRestart with a negative value: %+v", r)
+		for _, v := range []struct {
+			name     string
+			value    any
+			negative bool
+		}{
+			{"Max", r.Max, r.Max < 0}, {"Window", r.Window, r.Window < 0},
+			{"Delay", r.Delay, r.Delay < 0}, {"MaxDelay", r.MaxDelay, r.MaxDelay < 0},
+		} {
+			if v.negative {
+				return fmt.Errorf("verticle: WithRestart with a %s of %v; it must not be negative (0 means the default)", v.name, v.value)
+			}
 		}
 		r := r // the option may be used again, at the same time too
 		r.Max = cmp.Or(r.Max, 5)
@@ -105,7 +115,16 @@ func (s *supervision) next(since time.Time) (*plan, string) {
 	}
 	s.recent = append(s.recent, now)
 	s.n++
-	return &plan{s.n, min(s.pauses.NextBackOff(), s.MaxDelay)}, ""
+	return &plan{s.n, s.pause()}, ""
+}
+
+// pause returns the next pause.
+func (s *supervision) pause() time.Duration {
+	d := s.pauses.NextBackOff()
+	if d < 0 || d > s.MaxDelay { // varied upwards, perhaps out of range
+		return s.MaxDelay
+	}
+	return d
 }
 
 // restarts returns how often the deployment was restarted. The caller holds mu.

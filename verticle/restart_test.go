@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -250,81 +251,6 @@ func TestRestartWindow(t *testing.T) {
 	})
 }
 
-// TestUndeployAmidRestart ends it where it is, without its failure.
-func TestUndeployAmidRestart(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name  string
-		after time.Duration // the failure; Stop takes 1 s, the pause at least 5, Start 10 s
-		took  time.Duration
-	}{
-		{"undoing", time.Second / 2, time.Second / 2},
-		{"pause", 2 * time.Second, 0},
-		{"start", 17 * time.Second, 0},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			bubble(t, func(t *testing.T, eb *bus.EventBus) {
-				starts, stops := 0, 0
-				d := deploy(t, eb, &part{
-					start: func(ctx context.Context, d *verticle.Deployment) error {
-						if starts++; starts == 1 {
-							d.Go(func(context.Context) error { time.Sleep(time.Second); return errTest })
-							return nil
-						}
-						select {
-						case <-time.After(time.Minute):
-						case <-ctx.Done():
-						}
-						return ctx.Err()
-					},
-					stop: func(context.Context) error { stops++; time.Sleep(time.Second); return nil },
-				}, verticle.WithRestart(verticle.Restart{Delay: 10 * time.Second}))
-				time.Sleep(time.Second + tt.after)
-				began := time.Now()
-				undeploy(t, d)
-				if took := time.Since(began); took != tt.took {
-					t.Errorf("took %v; want %v", took, tt.took)
-				}
-				if stops != 1 {
-					t.Errorf("%d stops; want 1", stops)
-				}
-				if (starts == 2) != (tt.name == "start") {
-					t.Errorf("%d starts", starts)
-				}
-			})
-		})
-	}
-}
-
-// TestUndeployHurriesRestart: its deadline bounds also what a restart undoes.
-func TestUndeployHurriesRestart(t *testing.T) {
-	t.Parallel()
-	bubble(t, func(t *testing.T, eb *bus.EventBus) {
-		d := deploy(t, eb, &part{
-			start: func(_ context.Context, d *verticle.Deployment) error {
-				d.After(time.Second, func(context.Context) error { return errTest })
-				return nil
-			},
-			stop: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
-		}, quick)
-		time.Sleep(time.Second)
-		synctest.Wait()
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		began := time.Now()
-		_ = d.Undeploy(ctx)
-		<-d.Done()
-		wantErr(t, d.Err(), context.Canceled) // of Stop
-		if errors.Is(d.Err(), errTest) {
-			t.Errorf("error %v; want it without the failure", d.Err())
-		}
-		if took := time.Since(began); took != 2*time.Second {
-			t.Errorf("took %v; want 2 s", took)
-		}
-	})
-}
-
 // TestChildRestartsAlone: its parent and siblings do not notice.
 func TestChildRestartsAlone(t *testing.T) {
 	t.Parallel()
@@ -340,45 +266,6 @@ func TestChildRestartsAlone(t *testing.T) {
 		j.want(t, "start parent", "start sibling", "start child", "stop child", "goroutine of child", "start child")
 		undeploy(t, d)
 	})
-}
-
-// TestNoRestartOverWhatIsLeft: two Starts must not meet.
-func TestNoRestartOverWhatIsLeft(t *testing.T) {
-	t.Parallel()
-	for _, whose := range []string{"own", "child's"} {
-		t.Run(whose, func(t *testing.T) {
-			t.Parallel()
-			bubble(t, func(t *testing.T, eb *bus.EventBus) {
-				v := &stuck{goroutine: true, release: make(chan struct{})}
-				starts := 0
-				parent := deploy(t, eb, new(part))
-				d, err := parent.Deploy(t.Context(), &part{start: func(ctx context.Context, d *verticle.Deployment) (err error) {
-					starts++
-					d.After(time.Second, func(context.Context) error { return errTest })
-					if whose == "own" {
-						return v.Start(ctx, d)
-					}
-					_, err = d.Deploy(ctx, v)
-					return err
-				}}, quick)
-				if err != nil {
-					t.Fatal(err)
-				}
-				<-parent.Done()
-				for _, err := range []error{d.Err(), parent.Err()} {
-					wantErr(t, err, errTest)
-				}
-				if text := d.Err().Error(); !strings.Contains(text, "wait for 1 goroutine") || !strings.Contains(text, "not restarted") {
-					t.Errorf("error %q; want what was left", text)
-				}
-				if starts != 1 {
-					t.Errorf("%d starts; want 1", starts)
-				}
-				close(v.release)
-				synctest.Wait()
-			})
-		})
-	}
 }
 
 // TestPanicHidesItsRemains: no handler sees what a panic has left of the fields
@@ -429,6 +316,52 @@ func TestPanicHidesItsRemains(t *testing.T) {
 	})
 }
 
+// TestTimersPanicHidesItsRemains, too, and its end, while the children take theirs.
+func TestTimersPanicHidesItsRemains(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(){"panic": func() { panic("oh") }, "runtime.Goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, eb *bus.EventBus) {
+				whole, handled, starts := false, 0, 0 // guarded by the turn
+				d := deploy(t, eb, &part{start: func(ctx context.Context, d *verticle.Deployment) error {
+					whole = true
+					if starts++; starts == 1 {
+						d.After(time.Second, func(context.Context) error {
+							time.Sleep(time.Second) // others come meanwhile
+							whole = false
+							end()
+							return nil
+						})
+					}
+					if err := d.Consume("a", bus.HandlerFunc(func(context.Context, *bus.Message) error {
+						if !whole {
+							t.Error("handled in pieces")
+						}
+						handled++
+						return nil
+					})); err != nil {
+						return err
+					}
+					_, err := d.Deploy(ctx, &part{stop: func(context.Context) error { time.Sleep(time.Second); return nil }})
+					return err
+				}}, quick)
+				time.Sleep(1500 * time.Millisecond)
+				for range 10 {
+					if err := eb.Send(t.Context(), "a", nil); err != nil {
+						t.Error(err)
+					}
+				}
+				time.Sleep(time.Minute)
+				undeploy(t, d)
+				if handled != 10 || starts != 2 {
+					t.Errorf("%d handled, %d starts; want what was sent, 10, and one restart", handled, starts)
+				}
+			})
+		})
+	}
+}
+
 // TestRestartElsewhere: meanwhile other nodes get the messages.
 func TestRestartElsewhere(t *testing.T) {
 	t.Parallel()
@@ -452,65 +385,13 @@ func TestRestartElsewhere(t *testing.T) {
 	})
 }
 
-// TestBusClosesInPause: there is nothing to restart on.
-func TestBusClosesInPause(t *testing.T) {
-	t.Parallel()
-	for _, below := range []bool{false, true} {
-		bubble(t, func(t *testing.T, eb *bus.EventBus) {
-			starts := 0
-			v := &part{start: func(_ context.Context, d *verticle.Deployment) error {
-				starts++
-				d.After(time.Second, func(context.Context) error { return errTest })
-				return nil
-			}}
-			restart := verticle.WithRestart(verticle.Restart{Delay: time.Minute, MaxDelay: time.Minute})
-			var root *verticle.Deployment
-			if below {
-				root = deploy(t, eb, new(part), restart)
-				if _, err := root.Deploy(t.Context(), v, restart); err != nil {
-					t.Fatal(err)
-				}
-			} else {
-				root = deploy(t, eb, v, restart)
-			}
-			time.Sleep(2 * time.Second)
-			if err := eb.Close(); err != nil {
-				t.Error(err)
-			}
-			<-root.Done()
-			wantErr(t, root.Err(), bus.ErrClosed)
-			if starts != 1 {
-				t.Errorf("%d starts; want 1", starts)
-			}
-		})
-	}
-}
-
-// TestRestartFromInside: code of the deployment that undeploys it ends it, and
-// is no reason for a restart.
-func TestRestartFromInside(t *testing.T) {
-	t.Parallel()
-	bubble(t, func(t *testing.T, eb *bus.EventBus) {
-		starts := 0
-		d := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
-			starts++
-			d.After(time.Second, func(ctx context.Context) error { return d.Undeploy(ctx) })
-			return nil
-		}}, quick)
-		<-d.Done()
-		if d.Err() != nil || starts != 1 {
-			t.Errorf("%v, %d starts; want an end without an error", d.Err(), starts)
-		}
-	})
-}
-
 func TestRestartRefuses(t *testing.T) {
 	t.Parallel()
 	for text, r := range map[string]verticle.Restart{
-		"negative":            {Max: -1},
-		"a negative value":    {Window: -1},
-		"negative value":      {Delay: -1},
-		"value":               {MaxDelay: -1},
+		"a Max of -1;":        {Max: -1},
+		"a Window of -1ns;":   {Window: -1},
+		"a Delay of -1s;":     {Delay: -time.Second},
+		"a MaxDelay of -1ns;": {MaxDelay: -1},
 		"Delay of 1m0s over ": {Delay: time.Minute, MaxDelay: time.Second},
 	} {
 		_, err := verticle.Deploy(t.Context(), bus.New(), new(part), verticle.WithRestart(r))
@@ -518,4 +399,24 @@ func TestRestartRefuses(t *testing.T) {
 			t.Errorf("%+v: %v; want %q", r, err, text)
 		}
 	}
+}
+
+// TestLongestPause is one, too.
+func TestLongestPause(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		for range 20 { // pauses are varied
+			starts := 0
+			d := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
+				starts++
+				d.After(1, func(context.Context) error { return errTest })
+				return nil
+			}}, verticle.WithRestart(verticle.Restart{Delay: math.MaxInt64}))
+			time.Sleep(time.Hour)
+			if starts != 1 {
+				t.Errorf("%d starts within the pause; want 1", starts)
+			}
+			undeploy(t, d)
+		}
+	})
 }

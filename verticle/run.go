@@ -19,7 +19,8 @@ import (
 // the bus is closed under it that is [bus.ErrClosed]: let Run return first, and
 // close the bus, or the node, then. Who ends the process by force should allow
 // for both: 10 s here, and the bus's drain time (20 s by default) after it. A nil
-// verticle is an error before anything is deployed.
+// verticle is an error before anything is deployed. One that needs options is
+// deployed by another, a [Func] say, with [Deployment.Deploy].
 //
 // To end a program by a signal, pass the context of [os/signal.NotifyContext].
 func Run(ctx context.Context, eb *bus.EventBus, vs ...Verticle) error {

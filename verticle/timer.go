@@ -29,7 +29,8 @@ type timer struct {
 //
 // If f returns an error or panics, that is the deployment's failure, as it is in
 // Go; so is a nil f, and a period that is not over 0. Its context ends when the
-// deployment is to end; the context's error is no failure then. A call that runs
+// deployment is to end; the context's error, its cause and [ErrUndeployed] are no
+// failures then. A call that runs
 // is awaited, before Stop is called, and no other begins.
 //
 // stop ends the calls; calling it again does nothing. It does not wait, and may
@@ -97,26 +98,43 @@ func (t *timer) fire() {
 	if !run {
 		return
 	}
-	err := errGoexit
+	var err error // what ends the timer
 	defer func() { t.fired(err) }()
 	select {
 	case <-t.life.startDone:
 	case <-ticks.ctx.Done():
 	}
-	err = d.eb.Do(ticks.ctx, func(ctx context.Context) error {
+	ofTurn := d.eb.Do(ticks.ctx, func(ctx context.Context) error {
 		if !t.due() {
 			return nil
 		}
-		return d.protect(t.step, func() error { return t.f(ctx) })
+		err = errGoexit
+		defer func() { err = t.life.failedIn(t.step, err) }() // while it has the turn
+		err = d.protect(t.step, func() error { return t.f(ctx) })
+		return err
 	})
+	if err == nil {
+		err = t.life.failedIn(t.step, ofTurn)
+	}
+}
+
+// failedIn ends the life if err of a timer's function is a failure, and returns it
+// then. After a panic the consumers are closed at once, as after a handler's.
+func (l *life) failedIn(step string, err error) error {
+	if err = l.failure(&l.ticks, err); err == nil {
+		return nil
+	}
+	if l.d.supervision != nil && (errors.Is(err, ErrPanic) || errors.Is(err, errGoexit)) {
+		l.panicked(step, err)
+	} else {
+		l.fail(step, err)
+	}
+	return err
 }
 
 // fired notes that a call is over, and sets the clock for the next one.
 func (t *timer) fired(err error) {
 	l := t.life
-	if err = l.ticks.failure(err); err != nil {
-		l.fail(t.step, err)
-	}
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
 	switch {

@@ -3,9 +3,6 @@ package verticle_test
 import (
 	"context"
 	"errors"
-	"runtime"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -137,82 +134,6 @@ func TestUndeployMany(t *testing.T) {
 	})
 }
 
-// TestErrorsAreJoined: the first one comes first.
-func TestErrorsAreJoined(t *testing.T) {
-	t.Parallel()
-	bubble(t, func(t *testing.T, eb *bus.EventBus) {
-		errStop, errChild, errLate := errors.New("of Stop"), errors.New("of the child"), errors.New("late")
-		d := deploy(t, eb, &part{
-			start: func(ctx context.Context, d *verticle.Deployment) error {
-				d.Go(func(ctx context.Context) error { time.Sleep(time.Second); return errTest })
-				d.Go(func(ctx context.Context) error { <-ctx.Done(); return errLate })
-				_, err := d.Deploy(ctx, &part{stop: func(context.Context) error { return errChild }})
-				return err
-			},
-			stop: func(context.Context) error { return errStop },
-		})
-		<-d.Done()
-		for _, is := range []error{errTest, errChild, errStop, errLate} {
-			wantErr(t, d.Err(), is)
-		}
-		if first, _, _ := strings.Cut(d.Err().Error(), "\n"); !strings.HasSuffix(first, ": go: of the test") {
-			t.Errorf("first error %q", first)
-		}
-	})
-}
-
-func TestPanics(t *testing.T) {
-	t.Parallel()
-	bubble(t, func(t *testing.T, eb *bus.EventBus) {
-		inGo := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
-			d.Go(func(context.Context) error { time.Sleep(time.Second); panic(errTest) })
-			return nil
-		}})
-		<-inGo.Done()
-		wantErr(t, inGo.Err(), verticle.ErrPanic)
-		wantErr(t, inGo.Err(), errTest)
-
-		inStop := deploy(t, eb, &part{stop: func(context.Context) error { panic("oh") }})
-		wantErr(t, inStop.Undeploy(t.Context()), verticle.ErrPanic)
-
-		inHandler := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
-			return d.Consume("a", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error {
-				if len(m.Body) == 0 {
-					panic("oh")
-				}
-				return nil
-			}))
-		}})
-		_, err := eb.Request(t.Context(), "a", nil)
-		if e := new(bus.ReplyError); !errors.As(err, &e) || e.Code != bus.CodePanic {
-			t.Errorf("%v; want CodePanic", err)
-		}
-		if _, err := eb.Request(t.Context(), "a", "again"); err != nil { // it goes on
-			t.Error(err)
-		}
-		undeploy(t, inHandler)
-	})
-}
-
-// TestGoFails: what is no error of a function still is one of its goroutine.
-func TestGoFails(t *testing.T) {
-	t.Parallel()
-	for name, f := range map[string]func(context.Context) error{
-		"nil function":   nil,
-		"runtime.Goexit": func(context.Context) error { runtime.Goexit(); return nil },
-		"canceled":       func(context.Context) error { return context.Canceled }, // not by the end
-	} {
-		bubble(t, func(t *testing.T, eb *bus.EventBus) {
-			d := deploy(t, eb, new(part))
-			d.Go(f)
-			<-d.Done()
-			if err := d.Err(); err == nil || !strings.Contains(err.Error(), name) {
-				t.Errorf("%v; want an error with %q", err, name)
-			}
-		})
-	}
-}
-
 // TestUndeployFromInside: code of the deployment, or of a child, that undeploys
 // it does not wait for itself.
 func TestUndeployFromInside(t *testing.T) {
@@ -294,6 +215,54 @@ func TestUndeployFromInside(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestUndeployInAnothersTurn: who takes the turn of another deployment still holds
+// its own.
+func TestUndeployInAnothersTurn(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		other := deploy(t, eb, new(part))
+		d := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
+			return d.Consume("end", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
+				return other.EventBus().Do(ctx, d.Undeploy)
+			}))
+		}})
+		began := time.Now()
+		if _, err := eb.Request(t.Context(), "end", nil); err != nil {
+			t.Error(err)
+		}
+		<-d.Done()
+		if took := time.Since(began); took > 0 || d.Err() != nil {
+			t.Errorf("%v after %v; want an end at once", d.Err(), took)
+		}
+		undeploy(t, other)
+	})
+}
+
+// TestDeadlockOfAChildsStart: in it the handler that deploys the child waits.
+func TestDeadlockOfAChildsStart(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		d := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
+			return d.Consume("a", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
+				for verb, call := range map[string]func(context.Context) error{
+					"Do":      func(ctx context.Context) error { return d.EventBus().Do(ctx, new(part).Stop) },
+					"Request": func(ctx context.Context) error { _, err := eb.Request(ctx, "a", nil); return err },
+				} {
+					_, err := d.Deploy(ctx, &part{start: func(ctx context.Context, _ *verticle.Deployment) error { return call(ctx) }})
+					if !errors.Is(err, bus.ErrDeadlock) {
+						t.Errorf("%s: %v; want ErrDeadlock", verb, err)
+					}
+				}
+				return nil
+			}))
+		}})
+		if _, err := eb.Request(t.Context(), "a", nil); err != nil {
+			t.Error(err)
+		}
+		undeploy(t, d)
+	})
 }
 
 // TestUndeployInStart begins the end of what has not started.
@@ -390,28 +359,6 @@ func TestNothingNewWhileUndeploying(t *testing.T) {
 		synctest.Wait()
 		j.want(t, "helped stop")
 		undeploy(t, deploy(t, eb, child)) // which is nobody's
-	})
-}
-
-// TestChildFails: its parents end too, and its siblings, for its reason.
-func TestChildFails(t *testing.T) {
-	t.Parallel()
-	bubble(t, func(t *testing.T, eb *bus.EventBus) {
-		var j journal
-		failing := &part{start: func(_ context.Context, d *verticle.Deployment) error {
-			d.Go(func(context.Context) error { time.Sleep(time.Second); return errTest })
-			return nil
-		}}
-		d := deploy(t, eb, noting(t, &j, eb, "a", noting(t, &j, eb, "b", failing), noting(t, &j, eb, "c")))
-		<-d.Done()
-		wantErr(t, d.Err(), errTest)
-		if n := strings.Count(d.Err().Error(), "of the test"); n != 1 {
-			t.Errorf("error %v has its cause %d times", d.Err(), n)
-		}
-		// b has failed too and ends at once, c meanwhile, and a last.
-		if n := len(j.lines); n != 9 || !slices.Equal(j.lines[n-2:], []string{"stop a", "goroutine of a"}) {
-			t.Errorf("happened: %q; want all to end, a last", j.lines)
-		}
 	})
 }
 

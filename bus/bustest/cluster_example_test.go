@@ -99,3 +99,17 @@ func ExampleCluster_Break() {
 	// true false
 	// false true
 }
+
+// A link that broke is set up again.
+func ExampleCluster_Link() {
+	t := new(exampleTB) // in a test, its t
+	defer t.end()
+	c := bustest.NewCluster(t, 2)
+	c.Break(0, 1)
+	fmt.Println(len(c.Bus(0).Peers()))
+	c.Link(0, 1)
+	fmt.Println(len(c.Bus(0).Peers()))
+	// Output:
+	// 0
+	// 1
+}

@@ -1,9 +1,9 @@
 // Package bustest is what tests need of event buses, and in place of a network.
 //
-// A test of a consumer or a verticle takes a bus from [NewBus], or several linked
-// ones from [NewCluster], puts a [Recorder] where the messages go that it wants to
-// see, and waits with [Recorder.Await] for those that come, with [Settle] to know
-// that no more do. Neither needs a port or a sleep.
+// A test of a consumer or a verticle takes a bus from [NewBus], or several
+// linked ones from [NewCluster], puts a [Recorder] where the messages go that
+// it wants to see, and waits with [Recorder.Await] for those that come, with
+// [Settle] to know that no more do. Neither needs a port or a sleep.
 //
 // [Pipe] makes a stream between two ends in memory that behaves as a TCP
 // connection does where that matters to a protocol: each direction holds a

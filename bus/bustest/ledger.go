@@ -88,8 +88,8 @@ func (l *Ledger) Answer(k, reply Mark) {
 	l.record.Accepted = append(l.record.Accepted, k)
 }
 
-// End notes that a call with a deadline has ended just now, with err, and may have
-// been late by slack.
+// End notes that a call with a deadline has ended just now, with err, and may
+// have been late by slack.
 func (l *Ledger) End(k Mark, deadline time.Time, slack time.Duration, err error) {
 	late := time.Since(deadline)
 	if late <= slack {
@@ -109,8 +109,8 @@ func (l *Ledger) broken(format string, args ...any) {
 	l.record.Broken = append(l.record.Broken, fmt.Sprintf(format, args...))
 }
 
-// Take adds what another ledger knows. Messages that both saw handled were handled
-// twice.
+// Take adds what another ledger knows. Messages that both saw handled were
+// handled twice.
 func (l *Ledger) Take(r Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

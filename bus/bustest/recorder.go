@@ -57,9 +57,9 @@ func (r *Recorder) Messages() []*bus.Message {
 	return slices.Clone(r.msgs)
 }
 
-// Await waits until n messages have come in all and returns these, in the order in
-// which they came. If they have not within 10 s it ends the test and says what has;
-// so it is to be called by the test's own goroutine.
+// Await waits until n messages have come in all and returns these, in the order
+// in which they came. If they have not within 10 s it ends the test and says
+// what has; so it is to be called by the test's own goroutine.
 func (r *Recorder) Await(n int) []*bus.Message {
 	r.tb.Helper()
 	t := time.NewTimer(patience)
@@ -93,8 +93,8 @@ func (r *Recorder) text() string {
 	return b.String()
 }
 
-// Bodies decodes the bodies of messages, as [bus.Message.Decode] does. The first one
-// that T cannot take ends the test.
+// Bodies decodes the bodies of messages, as [bus.Message.Decode] does. The
+// first one that T cannot take ends the test.
 func Bodies[T any](tb testing.TB, ms []*bus.Message) []T {
 	tb.Helper()
 	bodies := make([]T, len(ms))

@@ -10,9 +10,9 @@ import (
 	"github.com/runrig-go/runrig/bus"
 )
 
-// NewBus returns a bus of the test alone, which logs to the test's output and is
-// closed when the test ends. An error of its Close fails the test. Options may say
-// otherwise, but for the closing.
+// NewBus returns a bus of the test alone, which logs to the test's output and
+// is closed when the test ends. An error of its Close fails the test. Options
+// may say otherwise, but for the closing.
 func NewBus(tb testing.TB, opts ...bus.Option) *bus.EventBus {
 	log := bus.WithLogger(slog.New(slog.NewTextHandler(tb.Output(), nil)))
 	eb := bus.New(append([]bus.Option{log}, opts...)...)
@@ -24,11 +24,11 @@ func NewBus(tb testing.TB, opts ...bus.Option) *bus.EventBus {
 	return eb
 }
 
-// Settle waits until whatever was sent between the buses has been handled, and what
-// handlers sent in turn, so that a test can say that nothing more comes. All buses
-// that take part are to be given. If something is left after 10 s Settle ends the
-// test and says what, as it does for messages at a paused consumer; so it is to be
-// called by the test's own goroutine.
+// Settle waits until whatever was sent between the buses has been handled, and
+// what handlers sent in turn, so that a test can say that nothing more comes.
+// All buses that take part are to be given. If something is left after 10 s
+// Settle ends the test and says what, as it does for messages at a paused
+// consumer; so it is to be called by the test's own goroutine.
 func Settle(tb testing.TB, buses ...*bus.EventBus) {
 	tb.Helper()
 	end := time.Now().Add(patience)

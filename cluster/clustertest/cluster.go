@@ -76,8 +76,8 @@ func WithBus(f func(node int) []bus.Option) Option {
 }
 
 // Run runs f with a cluster of n nodes in virtual time, in a bubble of package
-// testing/synctest: what f waits for with package time, contexts or [Cluster.Await]
-// takes no real time. See [New].
+// testing/synctest: what f waits for with package time, contexts or
+// [Cluster.Await] takes no real time. See [New].
 func Run(t *testing.T, n int, f func(t *testing.T, c *Cluster), opts ...Option) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { f(t, New(t, n, opts...)) })
@@ -88,8 +88,8 @@ func Run(t *testing.T, n int, f func(t *testing.T, c *Cluster), opts ...Option) 
 // sets a Logger; it must not be bound to the test, since gossip may log for a
 // while after the end. All is closed at the end of the test.
 //
-// Called in a bubble of testing/synctest the cluster lives in virtual time, called
-// outside it lives in real time.
+// Called in a bubble of testing/synctest the cluster lives in virtual time,
+// called outside it lives in real time.
 func New(t testing.TB, n int, opts ...Option) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, opts: options{seed: 1}}

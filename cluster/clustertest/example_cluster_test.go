@@ -195,3 +195,27 @@ func ExampleNetwork_SetLoss() {
 	fmt.Println(answered)
 	// Output: 20
 }
+
+// A process that is stopped, as by a debugger or a swapping host, answers late.
+func ExampleCluster_Pause() {
+	t := new(exampleTB) // in a test, its t
+	defer t.end()
+	c := three(t)
+	c.Pause(2)
+	fmt.Println(inVain(c, 0))
+	c.Resume(2)
+	fmt.Println(ask(c, 0))
+	// Output:
+	// true
+	// nodec <nil>
+}
+
+// What a stream carries is lost, and neither end is told.
+func ExampleNetwork_Cut() {
+	t := new(exampleTB) // in a test, its t
+	defer t.end()
+	c := three(t)
+	c.Network().Cut(c.Node(2).IP, c.Node(0).IP)
+	fmt.Println(inVain(c, 0)) // until the link is found dead, and another one is up
+	// Output: true
+}

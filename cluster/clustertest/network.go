@@ -130,10 +130,11 @@ func (n *Network) Heal() {
 	n.notify()
 }
 
-// Pause stops a host as SIGSTOP stops a process, as far as others can tell: it says
-// nothing any more; what goes to it waits, packets up to what a socket holds, and
-// comes all at once with Resume; a dial to it succeeds, and then nobody answers.
-// The goroutines of the host itself go on, with nobody to talk to.
+// Pause stops a host as SIGSTOP stops a process, as far as others can tell: it
+// says nothing any more; what goes to it waits, packets up to what a socket
+// holds, and comes all at once with Resume; a dial to it succeeds, and then
+// nobody answers. The goroutines of the host itself go on, with nobody to talk
+// to.
 func (n *Network) Pause(ip netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -1,10 +1,12 @@
 // Package discoverytest checks that a [discovery.Provider] keeps its contract.
 //
-// Call [Run] in a test of the provider, with the addresses it should find. It checks what the
-// contract says about answers (complete, each address once, well formed, owned by the caller) and
-// about calls (concurrent, and ended by their context). It does not check the order of the
-// answer, which may be random within limits, nor how the provider fails, which only its own tests
-// can provoke. A provider that implements [discovery.Identifier] has that checked as well.
+// Call [Run] in a test of the provider, with the addresses it should find. It
+// checks what the contract says about answers (complete, each address once,
+// well formed, owned by the caller) and about calls (concurrent, and ended by
+// their context). It does not check the order of the answer, which may be
+// random within limits, nor how the provider fails, which only its own tests
+// can provoke. A provider that implements [discovery.Identifier] has that
+// checked as well.
 package discoverytest
 
 import (
@@ -22,9 +24,10 @@ import (
 // patience is how long a call may take that should be over at once.
 const patience = 20 * time.Second
 
-// Run checks the provider that newProvider makes, in subtests of t. newProvider is called once for
-// each subtest and must return a provider that is ready and whose Peers gives want, in any order,
-// until that subtest ends. want may be empty.
+// Run checks the provider that newProvider makes, in subtests of t. newProvider
+// is called once for each subtest and must return a provider that is ready and
+// whose Peers gives want, in any order, until that subtest ends. want may be
+// empty.
 func Run(t *testing.T, newProvider func(t *testing.T) discovery.Provider, want []string) {
 	t.Helper()
 	for name, check := range map[string]func(*testing.T, discovery.Provider, []string){
@@ -56,7 +59,8 @@ func ask(t *testing.T, p discovery.Provider, want []string) []string {
 	return got
 }
 
-// sameSet compares without regard to order; a repeated address makes a difference.
+// sameSet compares without regard to order; a repeated address makes a
+// difference.
 func sameSet(got, want []string) bool {
 	return slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want)))
 }
@@ -103,8 +107,9 @@ func concurrent(t *testing.T, p discovery.Provider, want []string) {
 	}
 }
 
-// endsWithContext asks with a context that has ended: the provider may still give the whole
-// answer, or an error that passes by itself, but neither a part of it nor a wait.
+// endsWithContext asks with a context that has ended: the provider may still
+// give the whole answer, or an error that passes by itself, but neither a part
+// of it nor a wait.
 func endsWithContext(t *testing.T, p discovery.Provider, want []string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -8,13 +8,13 @@ import (
 
 // addressRule says which addresses other nodes can reach.
 type addressRule struct {
-	// loopback allows 127.0.0.0/8 and ::1: only where the metadata endpoint is on loopback too,
-	// which is so for a fake of ECS and never inside a task.
+	// loopback allows 127.0.0.0/8 and ::1: only where the metadata endpoint is
+	// on loopback too, which is so for a fake of ECS and never inside a task.
 	loopback bool
 }
 
-// usable reports whether ip may be advertised or dialled. A task's network namespace also holds
-// 169.254.x addresses, by which no other task is reached.
+// usable reports whether ip may be advertised or dialled. A task's network
+// namespace also holds 169.254.x addresses, by which no other task is reached.
 func (r addressRule) usable(ip netip.Addr) bool {
 	switch {
 	case !ip.IsValid(), ip.IsUnspecified(), ip.IsMulticast(), ip.IsLinkLocalUnicast(), ip.Zone() != "":
@@ -25,8 +25,8 @@ func (r addressRule) usable(ip netip.Addr) bool {
 	return true
 }
 
-// first returns the first of texts that is a usable address. Metadata of host mode has a list
-// of one empty text.
+// first returns the first of texts that is a usable address. Metadata of host
+// mode has a list of one empty text.
 func (r addressRule) first(texts ...string) (netip.Addr, bool) {
 	for _, text := range texts {
 		if ip, err := netip.ParseAddr(strings.TrimSpace(text)); err == nil && r.usable(ip.Unmap()) {
@@ -43,8 +43,9 @@ type binding struct {
 	protocol        string
 }
 
-// hostPort finds the host port under which port is reached by tcp as well as udp. The agent draws
-// dynamic host ports for each protocol separately, and gossip can advertise only one.
+// hostPort finds the host port under which port is reached by tcp as well as
+// udp. The agent draws dynamic host ports for each protocol separately, and
+// gossip can advertise only one.
 func hostPort(bindings []binding, port int) (int, error) {
 	tcp, udp := hostPortOf(bindings, port, "tcp"), hostPortOf(bindings, port, "udp")
 	const remedy = "give the port mappings of containerPort %d for tcp and for udp the same static hostPort, or use network mode awsvpc"
@@ -59,7 +60,8 @@ func hostPort(bindings []binding, port int) (int, error) {
 	return tcp, nil
 }
 
-// hostPortOf prefers the binding of IPv4 where there is another one for IPv6 with another port.
+// hostPortOf prefers the binding of IPv4 where there is another one for IPv6
+// with another port.
 func hostPortOf(bindings []binding, port int, protocol string) int {
 	found := 0
 	for _, b := range bindings {

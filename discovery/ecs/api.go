@@ -13,8 +13,8 @@ import (
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 )
 
-// callLimit bounds all the calls that one call of Peers or Self makes together. The SDK itself
-// has no limit for a request.
+// callLimit bounds all the calls that one call of Peers or Self makes together.
+// The SDK itself has no limit for a request.
 const callLimit = 10 * time.Second
 
 // errSlow is the cause of a context that callLimit ended.
@@ -23,8 +23,9 @@ var errSlow = fmt.Errorf("no complete answer within %v", callLimit)
 // option is what every call of the SDK takes any number of.
 type option = func(*awsecs.Options)
 
-// api is the part of the ECS API that is used. The client's methods are held as func values: a
-// *Client in a field keeps the code of all its seventy calls in every program.
+// api is the part of the ECS API that is used. The client's methods are held as
+// func values: a *Client in a field keeps the code of all its seventy calls in
+// every program.
 type api struct {
 	region      string
 	credentials aws.CredentialsProvider
@@ -107,8 +108,8 @@ func limit(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, callLimit, errSlow)
 }
 
-// ready makes sure that there are credentials, so that a lack of them can be told from a failing
-// call. They are cached until shortly before they expire.
+// ready makes sure that there are credentials, so that a lack of them can be
+// told from a failing call. They are cached until shortly before they expire.
 func (a api) ready(ctx context.Context) error {
 	_, err := a.credentials.Retrieve(ctx)
 	if err == nil {

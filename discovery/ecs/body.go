@@ -8,8 +8,9 @@ import (
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 )
 
-// answerMax is how many bytes of an answer of the API are read. A hundred tasks take less than
-// a tenth of it; the SDK itself would read for as long as something comes.
+// answerMax is how many bytes of an answer of the API are read. A hundred tasks
+// take less than a tenth of it; the SDK itself would read for as long as
+// something comes.
 const answerMax = 32 << 20
 
 // boundedClient gives up on an answer that is larger than answerMax.

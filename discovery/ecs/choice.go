@@ -21,7 +21,8 @@ const (
 	reasonUnreachable = "it cannot be reached"
 )
 
-// choose says why t is not wanted, "" if it is. What is final holds for the task's whole life.
+// choose says why t is not wanted, "" if it is. What is final holds for the
+// task's whole life.
 func (p *Provider) choose(t types.Task) (reason string, final bool) {
 	if p.cfg.SkipUnhealthy && t.HealthStatus == types.HealthStatusUnhealthy {
 		return reasonUnhealthy, false
@@ -45,8 +46,9 @@ func (p *Provider) choose(t types.Task) (reason string, final bool) {
 	return "", false
 }
 
-// learnOwn asks the API about the own task if others are compared with it. The API of another region
-// does not know it, so that there is only what the metadata said.
+// learnOwn asks the API about the own task if others are compared with it. The
+// API of another region does not know it, so that there is only what the
+// metadata said.
 func (p *Provider) learnOwn(ctx context.Context) error {
 	switch {
 	case !p.cfg.SameDeployment && p.cfg.Filter == nil:

@@ -15,62 +15,77 @@ import (
 // DefaultPort is the port at which peers are expected when Config.Port is 0.
 const DefaultPort = 7946
 
-// Config says what to look for. The zero value is right inside a task whose service is the whole
-// cluster of nodes: everything is taken from the task itself.
+// Config says what to look for. The zero value is right inside a task whose
+// service is the whole cluster of nodes: everything is taken from the task
+// itself.
 type Config struct {
-	// Cluster is the name or ARN of the ECS cluster to look in; "" means the task's own.
+	// Cluster is the name or ARN of the ECS cluster to look in; "" means the
+	// task's own.
 	Cluster string
-	// Services are the names or ARNs of the services whose tasks are peers. When both Services and
-	// Families are empty, it is the task's own service, or, for a task that belongs to no
-	// service, its own family.
+	// Services are the names or ARNs of the services whose tasks are peers.
+	// When both Services and Families are empty, it is the task's own service,
+	// or, for a task that belongs to no service, its own family.
 	Services []string
-	// Families are task definition families whose tasks are peers too, in a service or not.
+	// Families are task definition families whose tasks are peers too, in a
+	// service or not.
 	Families []string
-	// WholeCluster lists every task of the cluster, in place of Services and Families, and leaves the
-	// choice to Tags, SameDeployment or Filter, of which one must be set.
+	// WholeCluster lists every task of the cluster, in place of Services and
+	// Families, and leaves the choice to Tags, SameDeployment or Filter, of
+	// which one must be set.
 	WholeCluster bool
-	// Tags are tags that a task must have to be a peer, each with exactly this value (propagateTags:
-	// SERVICE gives tasks the tags of their service). They are read once for each task, so that
-	// a tag that is changed later is not noticed.
+	// Tags are tags that a task must have to be a peer, each with exactly this
+	// value (propagateTags: SERVICE gives tasks the tags of their service).
+	// They are read once for each task, so that a tag that is changed later is
+	// not noticed.
 	Tags map[string]string
-	// SameDeployment keeps the two sides of a blue/green deployment apart, or the old and the new tasks
-	// of a rolling one: a task of another deployment (startedBy) is no peer. Nodes that have met
-	// by other ways still gossip: give each side a name or a secret of its own, too.
+	// SameDeployment keeps the two sides of a blue/green deployment apart, or
+	// the old and the new tasks of a rolling one: a task of another deployment
+	// (startedBy) is no peer. Nodes that have met by other ways still gossip:
+	// give each side a name or a secret of its own, too.
 	SameDeployment bool
-	// Filter says whether a task is a peer of the own one; nil means all are. It is asked once for
-	// each task that passed what is above, must not wait, and is called by one goroutine at a time.
-	// What it is given is its own.
+	// Filter says whether a task is a peer of the own one; nil means all are.
+	// It is asked once for each task that passed what is above, must not wait,
+	// and is called by one goroutine at a time. What it is given is its own.
 	Filter func(own, other Task) bool
-	// SkipUnhealthy leaves out tasks that are UNHEALTHY; one whose health is not known, or not
-	// checked, is a peer. Since health changes, each call of Peers then describes all tasks again.
+	// SkipUnhealthy leaves out tasks that are UNHEALTHY; one whose health is
+	// not known, or not checked, is a peer. Since health changes, each call of
+	// Peers then describes all tasks again.
 	SkipUnhealthy bool
-	// Region is the AWS region to ask. "" means AWS_REGION, else AWS_DEFAULT_REGION, else the region
-	// of the task's own ARN, else what the AWS configuration says.
+	// Region is the AWS region to ask. "" means AWS_REGION, else
+	// AWS_DEFAULT_REGION, else the region of the task's own ARN, else what the
+	// AWS configuration says.
 	Region string
-	// Port is the port of the peers, 1 to 65535; 0 means DefaultPort. It is the port inside the
-	// container; in bridge mode the host port it is mapped to is found and used.
+	// Port is the port of the peers, 1 to 65535; 0 means DefaultPort. It is the
+	// port inside the container; in bridge mode the host port it is mapped to
+	// is found and used.
 	Port int
-	// HostIP gives the address of a container instance (an EC2 host), for tasks in bridge or host
-	// mode, which have none of their own. It is given the ARN of the instance, may wait until ctx
-	// ends, and is called by one goroutine at a time; an answer is kept for as long as tasks of
-	// that instance are listed. An error fails the call of Peers or Self; one that will not pass by
-	// itself is better marked by discovery.Misconfigured. Nil means the instance's
-	// attribute "private-ip", as ECS_INSTANCE_ATTRIBUTES={"private-ip":"10.0.1.9"} in
-	// /etc/ecs/ecs.config sets it, read by ecs:DescribeContainerInstances.
+	// HostIP gives the address of a container instance (an EC2 host), for tasks
+	// in bridge or host mode, which have none of their own. It is given the ARN
+	// of the instance, may wait until ctx ends, and is called by one goroutine
+	// at a time; an answer is kept for as long as tasks of that instance are
+	// listed. An error fails the call of Peers or Self; one that will not pass
+	// by itself is better marked by discovery.Misconfigured. Nil means the
+	// instance's attribute "private-ip", as
+	// ECS_INSTANCE_ATTRIBUTES={"private-ip":"10.0.1.9"} in /etc/ecs/ecs.config
+	// sets it, read by ecs:DescribeContainerInstances.
 	HostIP func(ctx context.Context, containerInstanceARN string) (netip.Addr, error)
-	// MetadataURL is the task metadata endpoint; "" means to look for it in the environment. A URL
-	// that ends in /v2/metadata is one of version 2, any other the container's own of version 3 or 4.
+	// MetadataURL is the task metadata endpoint; "" means to look for it in the
+	// environment. A URL that ends in /v2/metadata is one of version 2, any
+	// other the container's own of version 3 or 4.
 	MetadataURL string
-	// AWS is a configuration of the AWS SDK to use, for a role in another account, say. Nil means the
-	// SDK's own default: inside a task, the task role. It is copied. Its Region counts instead of
-	// AWS_REGION and AWS_DEFAULT_REGION, and may be empty.
+	// AWS is a configuration of the AWS SDK to use, for a role in another
+	// account, say. Nil means the SDK's own default: inside a task, the task
+	// role. It is copied. Its Region counts instead of AWS_REGION and
+	// AWS_DEFAULT_REGION, and may be empty.
 	AWS *aws.Config
-	// Logger gets a line at debug level for each task that is left out, with the reason, and
-	// warnings about what needs somebody's attention. Nil means slog.Default().
+	// Logger gets a line at debug level for each task that is left out, with
+	// the reason, and warnings about what needs somebody's attention. Nil means
+	// slog.Default().
 	Logger *slog.Logger
 }
 
-// withDefaults returns a copy with defaults filled in, or says which field is wrong.
+// withDefaults returns a copy with defaults filled in, or says which field is
+// wrong.
 func (c Config) withDefaults() (Config, error) {
 	if c.Port == 0 {
 		c.Port = DefaultPort

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// The environment that the ECS agent and Fargate give to a container (Amazon ECS developer guide,
-// "Task metadata endpoint" versions 2 to 4).
+// The environment that the ECS agent and Fargate give to a container (Amazon
+// ECS developer guide, "Task metadata endpoint" versions 2 to 4).
 const (
 	envMetadataV4   = "ECS_CONTAINER_METADATA_URI_V4"
 	envMetadataV3   = "ECS_CONTAINER_METADATA_URI"
@@ -26,8 +26,9 @@ type endpoint struct {
 	from string // the setting it was taken from, for errors
 }
 
-// findEndpoint chooses the newest metadata endpoint there is. Version 2 has no sign of its own and
-// would have to be waited for, so that it is tried only where something else says "ECS".
+// findEndpoint chooses the newest metadata endpoint there is. Version 2 has no
+// sign of its own and would have to be waited for, so that it is tried only
+// where something else says "ECS".
 func findEndpoint(configured string, env func(string) string) (endpoint, error) {
 	switch {
 	case configured != "":
@@ -53,7 +54,8 @@ func checkEndpoint(raw, from string) (endpoint, error) {
 	return endpoint{url: strings.TrimRight(raw, "/"), from: from}, nil
 }
 
-// isV2 reports whether the endpoint knows the asking container only by its address.
+// isV2 reports whether the endpoint knows the asking container only by its
+// address.
 func (e endpoint) isV2() bool { return strings.HasSuffix(e.url, metadataV2Path) }
 
 // taskURL is where the description of the whole task is.
@@ -64,8 +66,9 @@ func (e endpoint) taskURL() string {
 	return e.url + "/task"
 }
 
-// onLoopback reports whether the endpoint is on this very machine. Inside a real task it is at a
-// link-local address, whatever the network mode; only a fake is on loopback.
+// onLoopback reports whether the endpoint is on this very machine. Inside a
+// real task it is at a link-local address, whatever the network mode; only a
+// fake is on loopback.
 func (e endpoint) onLoopback() bool {
 	u, err := url.Parse(e.url)
 	if err != nil {

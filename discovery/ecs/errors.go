@@ -12,30 +12,42 @@ import (
 	"github.com/runrig-go/runrig/discovery"
 )
 
-// What can go wrong, to be matched with [errors.Is]. The texts around them name the setting, what
-// was seen and what to do. All but ErrTemporary need somebody to change something, so that
-// discovery.IsMisconfigured is true for them and a node asks slowly; it does go on, since a policy
-// that is attached, say, takes some time to work.
+// What can go wrong, to be matched with [errors.Is]. The texts around them name
+// the setting, what was seen and what to do. All but ErrTemporary need somebody
+// to change something, so that discovery.IsMisconfigured is true for them and a
+// node asks slowly; it does go on, since a policy that is attached, say, takes
+// some time to work.
 var (
-	// ErrNotOnECS means that this process is not a container of an ECS task. Nothing was waited for.
+	// ErrNotOnECS means that this process is not a container of an ECS task.
+	// Nothing was waited for. Use another provider there, such as
+	// discovery.Static.
 	ErrNotOnECS = discovery.Misconfigured(errors.New("ecs: not on Amazon ECS"))
-	// ErrTemporary means that the API or the metadata endpoint could not answer now: throttling, a
-	// fault, a time-out, no connection. The last list that was good is still the best one; ask again.
+	// ErrTemporary means that the API or the metadata endpoint could not answer
+	// now: throttling, a fault, a time-out, no connection. The last list that
+	// was good is still the best one; ask again.
 	ErrTemporary = errors.New("ecs: temporarily unavailable")
-	// ErrAccessDenied means that the task role may not call the API.
+	// ErrAccessDenied means that the task role may not call the API. Attach the
+	// policy that the text shows to it.
 	ErrAccessDenied = discovery.Misconfigured(errors.New("ecs: access denied"))
-	// ErrNoCredentials means that there are no AWS credentials, or none that AWS accepts.
+	// ErrNoCredentials means that there are no AWS credentials, or none that
+	// AWS accepts. Give the task definition a taskRoleArn, or Config.AWS
+	// credentials.
 	ErrNoCredentials = discovery.Misconfigured(errors.New("ecs: no usable AWS credentials"))
-	// ErrNoRegion means that nothing says which AWS region to ask.
+	// ErrNoRegion means that nothing says which AWS region to ask. Set
+	// Config.Region or AWS_REGION.
 	ErrNoRegion = discovery.Misconfigured(errors.New("ecs: no AWS region"))
-	// ErrClusterNotFound means that there is no such ECS cluster in the account and region.
+	// ErrClusterNotFound means that there is no such ECS cluster in the account
+	// and region. See Config.Cluster and Region.
 	ErrClusterNotFound = discovery.Misconfigured(errors.New("ecs: cluster not found"))
-	// ErrServiceNotFound means that the cluster has no such service.
+	// ErrServiceNotFound means that the cluster has no such service. See
+	// Config.Services; one that is only being created appears after a while.
 	ErrServiceNotFound = discovery.Misconfigured(errors.New("ecs: service not found"))
-	// ErrNoAddress means that there is no address at which other nodes could reach a task.
+	// ErrNoAddress means that there is no address at which other nodes could
+	// reach a task. Use the network mode awsvpc, or set Config.HostIP.
 	ErrNoAddress = discovery.Misconfigured(errors.New("ecs: no usable address"))
-	// ErrHostPort means that a task in bridge mode does not map the port to one host port that is
-	// the same for tcp and udp. Dynamic host ports never do.
+	// ErrHostPort means that a task in bridge mode does not map the port to one
+	// host port that is the same for tcp and udp. Dynamic host ports never do:
+	// set hostPort in both mappings.
 	ErrHostPort = discovery.Misconfigured(errors.New("ecs: unsuitable port mapping"))
 )
 
@@ -105,7 +117,8 @@ func (c call) classify(ctx context.Context, err error) error {
 	return discovery.Misconfigured(fmt.Errorf("ecs: %v: %w", c, err))
 }
 
-// known returns what to do about an error that needs somebody to act, and its sentinel.
+// known returns what to do about an error that needs somebody to act, and its
+// sentinel.
 func (c call) known(err error) (what string, kind error) {
 	var noCluster *types.ClusterNotFoundException
 	var noService *types.ServiceNotFoundException
@@ -126,8 +139,8 @@ func (c call) known(err error) (what string, kind error) {
 	return "", nil
 }
 
-// neededActions are the actions the task role must allow. Container instances are asked about
-// only where tasks do not have an address of their own.
+// neededActions are the actions the task role must allow. Container instances
+// are asked about only where tasks do not have an address of their own.
 func neededActions(refused string) []string {
 	actions := []string{actionListTasks, actionDescribeTasks}
 	if refused == actionDescribeInstances {

@@ -10,8 +10,9 @@ import (
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 )
 
-// attributeIP is the custom attribute of a container instance that gives its address. ECS itself
-// has none, and the call that has (ec2:DescribeInstances) would need another SDK and permission.
+// attributeIP is the custom attribute of a container instance that gives its
+// address. ECS itself has none, and the call that has (ec2:DescribeInstances)
+// would need another SDK and permission.
 const attributeIP = "private-ip"
 
 func noHostAddress(instance string) error {
@@ -19,8 +20,9 @@ func noHostAddress(instance string) error {
 		"its /etc/ecs/ecs.config, or set Config.HostIP, or use network mode awsvpc", ErrNoAddress, instance, attributeIP, attributeIP)
 }
 
-// resolveHosts fills p.host for these container instances of a cluster, as far as their addresses can be
-// found. An address never changes while the instance lives.
+// resolveHosts fills p.host for these container instances of a cluster, as far
+// as their addresses can be found. An address never changes while the instance
+// lives.
 func (p *Provider) resolveHosts(ctx context.Context, cluster string, instances []string) error {
 	unknown := slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(instances))), func(arn string) bool {
 		return p.host[arn].IsValid()

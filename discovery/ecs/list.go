@@ -15,7 +15,8 @@ const (
 	pageLimit = 100 // more pages than any service can have: 5,000 tasks are AWS's own limit
 )
 
-// list returns the ARNs of the tasks that are to run and that s selects, all pages of them.
+// list returns the ARNs of the tasks that are to run and that s selects, all
+// pages of them.
 func (p *Provider) list(ctx context.Context, s selection) ([]string, error) {
 	c := call{actionListTasks, p.cluster, s.service, p.api.region}
 	in := &awsecs.ListTasksInput{
@@ -62,8 +63,9 @@ func appendTasks(arns, page []string) ([]string, error) {
 	return append(arns, page...), nil
 }
 
-// describe returns the tasks with these ARNs, by id, and the ids of those that AWS does not know any
-// more, or not yet. If it knows none of them, the list was not worth anything and it is an error.
+// describe returns the tasks with these ARNs, by id, and the ids of those that
+// AWS does not know any more, or not yet. If it knows none of them, the list
+// was not worth anything and it is an error.
 func (p *Provider) describe(ctx context.Context, cluster string, arns []string) (found map[string]types.Task, missing []string, err error) {
 	c := call{action: actionDescribeTasks, cluster: cluster, region: p.api.region}
 	found = make(map[string]types.Task, len(arns))
@@ -89,7 +91,8 @@ func (p *Provider) describe(ctx context.Context, cluster string, arns []string) 
 	return found, missing, nil
 }
 
-// take adds to found those of tasks that were asked for, and returns the ids of the others asked for.
+// take adds to found those of tasks that were asked for, and returns the ids of
+// the others asked for.
 func take(found map[string]types.Task, asked []string, tasks []types.Task) (lacking []string) {
 	described := make(map[string]types.Task, len(tasks))
 	for _, t := range tasks {
@@ -106,7 +109,8 @@ func take(found map[string]types.Task, asked []string, tasks []types.Task) (lack
 	return lacking
 }
 
-// failed makes the error of a failed call, and shows the policy that is missing the first time.
+// failed makes the error of a failed call, and shows the policy that is missing
+// the first time.
 func (p *Provider) failed(ctx context.Context, c call, err error) error {
 	err = c.classify(ctx, err)
 	p.showPolicy(c, err)

@@ -9,11 +9,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// interfaceType is the one type of attachment that is a task's network interface. Others, such as
-// volumes and Service Connect, come before or after it.
+// interfaceType is the one type of attachment that is a task's network
+// interface. Others, such as volumes and Service Connect, come before or after
+// it.
 const interfaceType = "ElasticNetworkInterface"
 
-// sighting is what a description says about one task. Any pointer in it may be nil.
+// sighting is what a description says about one task. Any pointer in it may be
+// nil.
 type sighting struct {
 	rank     int
 	started  time.Time
@@ -51,7 +53,8 @@ func (p *Provider) look(t types.Task) sighting {
 	return s
 }
 
-// lookAtHost is for tasks in bridge or host mode, which are reached at their host's address.
+// lookAtHost is for tasks in bridge or host mode, which are reached at their
+// host's address.
 func (p *Provider) lookAtHost(t types.Task, s *sighting) {
 	s.instance = text(t.ContainerInstanceArn)
 	if p.task.NetworkMode == "host" {
@@ -67,8 +70,8 @@ func (p *Provider) lookAtHost(t types.Task, s *sighting) {
 	}
 }
 
-// rank orders states by how likely the task is an established member. One that is pending is a
-// candidate too: when all start together there is nobody else.
+// rank orders states by how likely the task is an established member. One that
+// is pending is a candidate too: when all start together there is nobody else.
 func rank(last string) int {
 	switch last {
 	case "RUNNING":
@@ -87,8 +90,9 @@ func leaving(last string) bool {
 	return false
 }
 
-// interfaceAddress returns the address of the task's own network interface, IPv4 before IPv6.
-// own says that the task has such an interface, though maybe no address as yet.
+// interfaceAddress returns the address of the task's own network interface,
+// IPv4 before IPv6. own says that the task has such an interface, though maybe
+// no address as yet.
 func (r addressRule) interfaceAddress(t types.Task) (ip netip.Addr, own bool) {
 	var v4, v6 []string
 	for _, a := range t.Attachments {
@@ -126,8 +130,9 @@ func gone(attachmentStatus string) bool {
 	return false
 }
 
-// bindingsOf returns the port mappings of the container with this name, as that of the own one is
-// usually the same in every task of a service; without such a container or mappings of it, all.
+// bindingsOf returns the port mappings of the container with this name, as that
+// of the own one is usually the same in every task of a service; without such a
+// container or mappings of it, all.
 func bindingsOf(t types.Task, container string) []binding {
 	var all, named []binding
 	for _, c := range t.Containers {

@@ -19,8 +19,8 @@ const (
 	metadataMax     = 4 << 20                 // bytes of an answer
 )
 
-// metadata is what this package uses of the metadata endpoint's two answers. Field names are those
-// of the documents.
+// metadata is what this package uses of the metadata endpoint's two answers.
+// Field names are those of the documents.
 type metadata struct {
 	task      taskDoc
 	container containerDoc // the one this process runs in; zero where the endpoint cannot tell (version 2)
@@ -56,8 +56,9 @@ type networkDoc struct {
 	IPv6Addresses []string
 }
 
-// networks are those of this container, or of the first ordinary one of the task. They are the
-// same for all of them in the only mode in which the endpoint cannot tell which one this is.
+// networks are those of this container, or of the first ordinary one of the
+// task. They are the same for all of them in the only mode in which the
+// endpoint cannot tell which one this is.
 func (m metadata) networks() []networkDoc {
 	if len(m.container.Networks) > 0 {
 		return m.container.Networks
@@ -80,7 +81,8 @@ func (m metadata) networkMode() string {
 	return ""
 }
 
-// metadataClient asks the metadata endpoint. It never uses a proxy: the endpoint is link-local.
+// metadataClient asks the metadata endpoint. It never uses a proxy: the
+// endpoint is link-local.
 type metadataClient struct {
 	endpoint endpoint
 	http     *http.Client
@@ -93,8 +95,8 @@ func newMetadataClient(e endpoint) metadataClient {
 	}}
 }
 
-// fetch reads the description of the task and of this container. It waits for up to
-// metadataTries tries of each.
+// fetch reads the description of the task and of this container. It waits for
+// up to metadataTries tries of each.
 func (c metadataClient) fetch(ctx context.Context) (metadata, error) {
 	var m metadata
 	if err := c.get(ctx, c.endpoint.taskURL(), &m.task); err != nil {
@@ -109,8 +111,8 @@ func (c metadataClient) fetch(ctx context.Context) (metadata, error) {
 	return m, nil
 }
 
-// get tries several times: the endpoint is unreachable or answers 4xx and 5xx while the agent is
-// still putting the metadata together.
+// get tries several times: the endpoint is unreachable or answers 4xx and 5xx
+// while the agent is still putting the metadata together.
 func (c metadataClient) get(ctx context.Context, url string, doc any) error {
 	var err error
 	for try := range metadataTries {

@@ -16,8 +16,9 @@ type fileDoc struct {
 	MetadataFileStatus     string
 }
 
-// metadataFile reads the container metadata file. It is optional, and on Fargate there is none; without it, or
-// before the agent has completed it, the result is empty.
+// metadataFile reads the container metadata file. It is optional, and on
+// Fargate there is none; without it, or before the agent has completed it, the
+// result is empty.
 func (p *Provider) metadataFile() fileDoc {
 	name := p.env(envMetadataFile)
 	if name == "" {
@@ -35,8 +36,8 @@ func (p *Provider) metadataFile() fileDoc {
 	return doc
 }
 
-// readRegular reads a regular file of at most metadataMax bytes. Opening another kind, a pipe say,
-// could wait for ever.
+// readRegular reads a regular file of at most metadataMax bytes. Opening
+// another kind, a pipe say, could wait for ever.
 func readRegular(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 // shuffled is how many neighbours in the order of age change places.
 const shuffled = 4
 
-// addresses returns the addresses of peers, each once: those that run first, the oldest first.
+// addresses returns the addresses of peers, each once: those that run first,
+// the oldest first.
 func addresses(peers []peer) []string {
 	slices.SortFunc(peers, older)
 	for from := 0; from < len(peers); {

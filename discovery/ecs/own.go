@@ -12,13 +12,14 @@ import (
 	"github.com/runrig-go/runrig/discovery"
 )
 
-// Self returns the task's id as name, its address and, as tag "zone", its availability zone. In
-// awsvpc mode and host mode the address has no port: the node is reached at the port it is bound
-// to. In bridge mode it is that of the host, with the host port.
+// Self returns the task's id as name, its address and, as tag "zone", its
+// availability zone. In awsvpc mode and host mode the address has no port: the
+// node is reached at the port it is bound to. In bridge mode it is that of the
+// host, with the host port.
 //
-// In bridge and host mode it may call the API or Config.HostIP, for up to ten seconds; otherwise
-// it waits only when the metadata lacks the address as yet. The errors are ErrNoAddress,
-// ErrHostPort, and those of [Provider.Peers].
+// In bridge and host mode it may call the API or Config.HostIP, for up to ten
+// seconds; otherwise it waits only when the metadata lacks the address as yet.
+// The errors are ErrNoAddress, ErrHostPort, and those of [Provider.Peers].
 func (p *Provider) Self(ctx context.Context) (discovery.Self, error) {
 	giveBack, err := p.take(ctx)
 	if err != nil {
@@ -65,7 +66,8 @@ type place struct {
 	port   int  // 0: at the port it is bound to
 }
 
-// ownPlace reads the metadata again while it lacks addresses or ports: they appear late.
+// ownPlace reads the metadata again while it lacks addresses or ports: they
+// appear late.
 func (p *Provider) ownPlace(ctx context.Context) (place, error) {
 	at, err := p.rule.ownPlace(p.meta, p.cfg.Port)
 	for try := 0; err != nil && try < metadataTries-1; try++ {
@@ -117,8 +119,9 @@ func (m metadata) bindings() []binding {
 	return bindings
 }
 
-// ownHost is the address of the container instance that runs this task: as Config.HostIP gives it,
-// else as the metadata file does, else from the instance's attribute.
+// ownHost is the address of the container instance that runs this task: as
+// Config.HostIP gives it, else as the metadata file does, else from the
+// instance's attribute.
 func (p *Provider) ownHost(ctx context.Context) (netip.Addr, error) {
 	file := p.metadataFile()
 	if p.cfg.HostIP == nil {

@@ -23,20 +23,25 @@ type peer struct {
 	refused  error          // why it cannot be reached, though it runs
 }
 
-// Peers returns the addresses of the other tasks of the services and families it looks for, those
-// that run before those that start, the oldest first (but for a shuffle among neighbours, so that
-// not all nodes ask the same one). The own task is never in the list. A task that has no address
-// as yet, is stopping, or is not wanted by Config, is left out; see the package documentation.
+// Peers returns the addresses of the other tasks of the services and families
+// it looks for, those that run before those that start, the oldest first (but
+// for a shuffle among neighbours, so that not all nodes ask the same one). The
+// own task is never in the list. A task that has no address as yet, is
+// stopping, or is not wanted by Config, is left out; see the package
+// documentation.
 //
-// It calls the API, for up to ten seconds in all: for up to a hundred tasks once when nothing has
-// changed since the last call, else twice. It may be called concurrently; who calls while another
-// call is under way shares its answer.
+// It calls the API, for up to ten seconds in all: for up to a hundred tasks
+// once when nothing has changed since the last call, else twice. It may be
+// called concurrently; who calls while another call is under way shares its
+// answer.
 //
-// The error is ErrTemporary for throttling, faults, time-outs, and an empty list that lacks even
-// the own task; ErrAccessDenied, ErrNoCredentials, ErrClusterNotFound or ErrServiceNotFound;
-// ErrHostPort or ErrNoAddress when there are other tasks, all of which run where they cannot
-// be reached. An error of HostIP is wrapped. When ctx ended it is its cause. What the last call
-// found is not forgotten by an error: only what has changed since is asked for next time.
+// The error is ErrTemporary for throttling, faults, time-outs, and an empty
+// list that lacks even the own task; ErrAccessDenied, ErrNoCredentials,
+// ErrClusterNotFound or ErrServiceNotFound; ErrHostPort or ErrNoAddress when
+// there are other tasks, all of which run where they cannot be reached. An
+// error of HostIP is wrapped. When ctx ended it is its cause. What the last
+// call found is not forgotten by an error: only what has changed since is asked
+// for next time.
 func (p *Provider) Peers(ctx context.Context) ([]string, error) {
 	result, err := p.Look(ctx)
 	if err != nil {
@@ -45,7 +50,8 @@ func (p *Provider) Peers(ctx context.Context) ([]string, error) {
 	return result.Peers, nil
 }
 
-// poll brings p.seen up to date. After an error it is as it was, so that nothing partial is kept.
+// poll brings p.seen up to date. After an error it is as it was, so that
+// nothing partial is kept.
 func (p *Provider) poll(ctx context.Context) error {
 	if err := p.api.ready(ctx); err != nil {
 		return err
@@ -78,8 +84,9 @@ func (p *Provider) poll(ctx context.Context) error {
 	return nil
 }
 
-// listAll returns the ARN of every listed task but the own one, by id, and whether that was listed.
-// Lists are eventually consistent: one that is empty though it should have the own task says nothing.
+// listAll returns the ARN of every listed task but the own one, by id, and
+// whether that was listed. Lists are eventually consistent: one that is empty
+// though it should have the own task says nothing.
 func (p *Provider) listAll(ctx context.Context) (listed map[string]string, self bool, err error) {
 	want, err := p.selections(ctx)
 	if err != nil {
@@ -112,7 +119,8 @@ func (p *Provider) listAll(ctx context.Context) (listed map[string]string, self 
 	return listed, self, nil
 }
 
-// recall splits the listed tasks into those about which all is known and those to ask about.
+// recall splits the listed tasks into those about which all is known and those
+// to ask about.
 func (p *Provider) recall(listed map[string]string) (known map[string]peer, ask []string) {
 	known = make(map[string]peer, len(listed))
 	for id, arn := range listed {
@@ -146,7 +154,8 @@ func (p *Provider) place(ctx context.Context, found map[string]types.Task, fresh
 	return nil
 }
 
-// peerFrom completes a sighting by the address of the host, and says why a task is left out.
+// peerFrom completes a sighting by the address of the host, and says why a task
+// is left out.
 func (p *Provider) peerFrom(id string, s sighting) peer {
 	if s.instance != "" {
 		if ip, ok := p.host[s.instance]; ok {
@@ -170,7 +179,8 @@ func (p *Provider) peerFrom(id string, s sighting) peer {
 	return made
 }
 
-// forgetHosts drops the addresses of container instances that run no listed task any more.
+// forgetHosts drops the addresses of container instances that run no listed
+// task any more.
 func (p *Provider) forgetHosts() {
 	used := map[string]bool{}
 	for _, peer := range p.seen {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// showPolicy logs the policy that the task role needs when err says that access was denied, once
-// in the life of the provider.
+// showPolicy logs the policy that the task role needs when err says that access
+// was denied, once in the life of the provider.
 func (p *Provider) showPolicy(c call, err error) {
 	if !errors.Is(err, ErrAccessDenied) || !p.policyShown.CompareAndSwap(false, true) {
 		return
@@ -18,9 +18,10 @@ func (p *Provider) showPolicy(c call, err error) {
 		slog.String("policy", policy(arn, p.api.region, lastPart(c.cluster), neededActions(c.action))), slog.Any("err", err))
 }
 
-// policy is the least that a task role needs. ListTasks is authorised against every resource, and
-// limited by the condition; the others have resources of their own. (AWS, "Actions, resources,
-// and condition keys for Amazon Elastic Container Service".)
+// policy is the least that a task role needs. ListTasks is authorised against
+// every resource, and limited by the condition; the others have resources of
+// their own. (AWS, "Actions, resources, and condition keys for Amazon Elastic
+// Container Service".)
 func policy(task taskARN, region, cluster string, actions []string) string {
 	base := fmt.Sprintf("arn:%s:ecs:%s:%s:", task.partition, region, task.account)
 	var statements []string

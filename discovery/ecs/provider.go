@@ -11,8 +11,9 @@ import (
 	"github.com/runrig-go/runrig/discovery"
 )
 
-// Provider finds the tasks of one or more ECS services. Its methods may be called concurrently;
-// they take turns. It has nothing to close and starts no goroutine.
+// Provider finds the tasks of one or more ECS services. Its methods may be
+// called concurrently; they take turns. It has nothing to close and starts no
+// goroutine.
 type Provider struct {
 	cfg      Config
 	env      func(string) string
@@ -45,13 +46,15 @@ var (
 	_ discovery.Identifier = (*Provider)(nil)
 )
 
-// New makes a Provider for the task this process runs in. It reads the task's metadata, for which
-// it waits until ctx ends at most (usually some milliseconds, about five seconds when the endpoint
-// does not answer), and makes no call of the ECS API. ctx does not bound the life of the Provider.
+// New makes a Provider for the task this process runs in. It reads the task's
+// metadata, for which it waits until ctx ends at most (usually some
+// milliseconds, about five seconds when the endpoint does not answer), and
+// makes no call of the ECS API. ctx does not bound the life of the Provider.
 //
-// The error is ErrNotOnECS, at once, outside of ECS; ErrTemporary when the metadata endpoint
-// failed, so that it is worth trying again; ErrNoRegion or ErrNoCredentials when the AWS
-// configuration cannot be used; else it names the field of cfg that is wrong.
+// The error is ErrNotOnECS, at once, outside of ECS; ErrTemporary when the
+// metadata endpoint failed, so that it is worth trying again; ErrNoRegion or
+// ErrNoCredentials when the AWS configuration cannot be used; else it names the
+// field of cfg that is wrong.
 func New(ctx context.Context, cfg Config) (*Provider, error) {
 	return newProvider(ctx, cfg, os.Getenv)
 }
@@ -92,8 +95,9 @@ func newProvider(ctx context.Context, cfg Config, env func(string) string) (*Pro
 	return p, nil
 }
 
-// Task returns what is known about the task this process runs in: what the metadata said and, once
-// Peers or Self needed to ask the API about it, what that said. It does not wait.
+// Task returns what is known about the task this process runs in: what the
+// metadata said and, once Peers or Self needed to ask the API about it, what
+// that said. It does not wait.
 func (p *Provider) Task() Task { return p.known.Load().clone() }
 
 // take waits for the turn and returns how to give it back.

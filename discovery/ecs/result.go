@@ -13,16 +13,18 @@ type Result struct {
 	Peers []string
 	// Listed is how many tasks ECS listed, besides the own one.
 	Listed int
-	// SelfListed says that the own task was listed, too. It is not when other services are looked
-	// for, and not for some seconds after its start, since lists lag behind.
+	// SelfListed says that the own task was listed, too. It is not when other
+	// services are looked for, and not for some seconds after its start, since
+	// lists lag behind.
 	SelfListed bool
-	// Skipped is how many of the listed tasks are not among the peers, by the reason, in words.
+	// Skipped is how many of the listed tasks are not among the peers, by the
+	// reason, in words.
 	Skipped map[string]int
 }
 
-// Look is Peers with an account of what was found, for a program that shows why a task does not find
-// others. Beside an error the Result is empty, but for ErrHostPort and ErrNoAddress: there, it
-// has the tasks that cannot be reached.
+// Look is Peers with an account of what was found, for a program that shows why
+// a task does not find others. Beside an error the Result is empty, but for
+// ErrHostPort and ErrNoAddress: there, it has the tasks that cannot be reached.
 func (p *Provider) Look(ctx context.Context) (Result, error) {
 	before := p.polls.Load()
 	giveBack, err := p.take(ctx)
@@ -46,8 +48,8 @@ func (p *Provider) Look(ctx context.Context) (Result, error) {
 	return p.result()
 }
 
-// result makes an answer of what p.seen has. A list that is empty only because no task can be
-// reached is an error: others are there.
+// result makes an answer of what p.seen has. A list that is empty only because
+// no task can be reached is an error: others are there.
 func (p *Provider) result() (Result, error) {
 	var refused error
 	r := Result{Listed: len(p.seen), SelfListed: p.selfSeen, Skipped: map[string]int{}}

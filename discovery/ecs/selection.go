@@ -5,10 +5,12 @@ import (
 	"fmt"
 )
 
-// selection is what one series of ListTasks asks for: one field is set, or none for the whole cluster.
+// selection is what one series of ListTasks asks for: one field is set, or none
+// for the whole cluster.
 type selection struct{ service, family string }
 
-// selections says what to list: what is configured, else the own service, else the own family.
+// selections says what to list: what is configured, else the own service, else
+// the own family.
 func (p *Provider) selections(ctx context.Context) ([]selection, error) {
 	if p.want != nil {
 		return p.want, nil
@@ -81,13 +83,15 @@ func (p *Provider) ownService(ctx context.Context) (string, error) {
 	return own.task.Service, err
 }
 
-// atHome reports whether the API that is asked is the one that knows the own task.
+// atHome reports whether the API that is asked is the one that knows the own
+// task.
 func (p *Provider) atHome() bool {
 	arn, err := parseTaskARN(p.task.ARN)
 	return err == nil && arn.region == p.api.region
 }
 
-// ownTask is what the API and the metadata say about the task this process runs in.
+// ownTask is what the API and the metadata say about the task this process runs
+// in.
 type ownTask struct {
 	task     Task
 	instance string // ARN of the container instance, "" on Fargate

@@ -14,8 +14,8 @@ const (
 	spreadMost = 5 * time.Second
 )
 
-// spread waits a random time before the first description of many tasks, since they may all have
-// started at the same moment and ask the same.
+// spread waits a random time before the first description of many tasks, since
+// they may all have started at the same moment and ask the same.
 func (p *Provider) spread(ctx context.Context, tasks int) error {
 	if p.polls.Load() > 0 || tasks < spreadFrom {
 		return nil

@@ -12,8 +12,9 @@ import (
 // servicePrefix begins the group of a service's tasks.
 const servicePrefix = "service:"
 
-// Task is what is known about a task: about the own one from its metadata and, once the API was
-// asked, from its description; about others from their descriptions. What is not known is "".
+// Task is what is known about a task: about the own one from its metadata and,
+// once the API was asked, from its description; about others from their
+// descriptions. What is not known is "".
 type Task struct {
 	ID          string // last part of the ARN; never used again for another task
 	ARN         string
@@ -91,8 +92,9 @@ func (t Task) clone() Task {
 	return t
 }
 
-// taskARN are the parts of arn:PARTITION:ecs:REGION:ACCOUNT:task/CLUSTER/ID, or of the older form
-// without cluster. Both are in use, and one task may be seen under both: compare ids.
+// taskARN are the parts of arn:PARTITION:ecs:REGION:ACCOUNT:task/CLUSTER/ID, or
+// of the older form without cluster. Both are in use, and one task may be seen
+// under both: compare ids.
 type taskARN struct {
 	partition, region, account, id string
 }
@@ -109,5 +111,6 @@ func parseTaskARN(s string) (taskARN, error) {
 	return taskARN{partition: parts[1], region: parts[3], account: parts[4], id: id}, nil
 }
 
-// lastPart is what follows the last slash: the id of a task's ARN, the name in a cluster's.
+// lastPart is what follows the last slash: the id of a task's ARN, the name in
+// a cluster's.
 func lastPart(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"go/ast"
+	"go/build"
+	"go/doc"
 	"go/parser"
 	"go/token"
 	"os"
@@ -15,14 +17,12 @@ import (
 
 const root = "../.."
 
-// open are the rows whose features have no test yet.
-var open = []int{17, 24, 25, 28, 54, 55, 57, 58, 60, 61, 62, 63, 64, 65, 66, 89, 101, 102}
-
 // TestEveryBehaviourHasARow: 102 of them, in order, each with what is done here,
 // and with tests that exist.
 func TestEveryBehaviourHasARow(t *testing.T) {
 	t.Parallel()
 	named := regexp.MustCompile("`([a-z/]+)\\.((?:Test|Fuzz|Example)\\w*)`")
+	told := regexp.MustCompile("\\(`go doc \\./(\\w+)(?: ([\\w.]+))?`\\)$")
 	known := map[string][]string{} // by directory
 	next := 1
 	for line := range strings.Lines(read(t, "BEHAVIOURS.md")) {
@@ -38,14 +38,18 @@ func TestEveryBehaviourHasARow(t *testing.T) {
 		here, tests := strings.TrimSpace(cells[2]), named.FindAllStringSubmatch(cells[3], -1)
 		same := strings.HasPrefix(here, "same")
 		switch {
-		case here == "open" && slices.Contains(open, n):
 		case !same && !strings.HasPrefix(here, "instead: "):
 			t.Errorf("row %d says neither that it is the same nor what there is instead", n)
+		case !same && len(told.FindAllString(here, -1)) != 1:
+			t.Errorf("row %d does not name the one place where go doc says what there is instead", n)
 		case same && len(tests) == 0:
 			t.Errorf("row %d says that it is the same and names no test", n)
 		}
 		if strings.Count(cells[3], "`") != 2*len(tests) {
 			t.Errorf("row %d names tests in another way than `package.TestName`", n)
+		}
+		if m := told.FindStringSubmatch(here); m != nil && m[2] != "" && !slices.Contains(exportsOf(t, m[1]), m[2]) {
+			t.Errorf("row %d names %s of %s, which is not there", n, m[2], m[1])
 		}
 		for _, m := range tests {
 			if known[m[1]] == nil {
@@ -77,6 +81,45 @@ func testsIn(t *testing.T, dir string) (names []string) {
 			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil {
 				names = append(names, fn.Name.Name)
 			}
+		}
+	}
+	return names
+}
+
+// exportsOf returns what a package exports: functions, types, their methods, and
+// variables.
+func exportsOf(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	pkg, err := build.ImportDir(filepath.Join(root, dir), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []*ast.File
+	set := token.NewFileSet()
+	for _, name := range pkg.GoFiles {
+		f, err := parser.ParseFile(set, filepath.Join(root, dir, name), nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	p, err := doc.NewFromFiles(set, files, pkg.ImportPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range p.Vars {
+		names = append(names, v.Names...)
+	}
+	for _, f := range p.Funcs {
+		names = append(names, f.Name)
+	}
+	for _, ty := range p.Types {
+		names = append(names, ty.Name)
+		for _, f := range ty.Funcs {
+			names = append(names, f.Name)
+		}
+		for _, m := range ty.Methods {
+			names = append(names, ty.Name+"."+m.Name)
 		}
 	}
 	return names

@@ -2,8 +2,8 @@ package ecstest
 
 import "time"
 
-// What AWS allows an account in a region of the calls that read cluster resources (Amazon ECS API
-// reference, "Request throttling").
+// What AWS allows an account in a region of the calls that read cluster
+// resources (Amazon ECS API reference, "Request throttling").
 const (
 	budgetBurst = 100
 	budgetRate  = 20 // a second

@@ -82,8 +82,8 @@ func decodeThen[In any](body []byte, do func(In) (any, error)) (any, error) {
 	return do(in)
 }
 
-// checkSignature checks that the request is signed (AWS Signature Version 4) by the fake's own key
-// for this region and service.
+// checkSignature checks that the request is signed (AWS Signature Version 4) by
+// the fake's own key for this region and service.
 func (f *Fake) checkSignature(r *http.Request) error {
 	auth, ok := strings.CutPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 Credential=")
 	if !ok {
@@ -164,7 +164,8 @@ func (f *Fake) page(in listTasksInput) (from, size int, err error) {
 	return from, size, nil
 }
 
-// lists says whether the task is in the list that in asks for, which is Config.Lag old. f.mu is held.
+// lists says whether the task is in the list that in asks for, which is
+// Config.Lag old. f.mu is held.
 func (f *Fake) lists(t *Task, in listTasksInput) bool {
 	then := f.cfg.Now().Add(-f.cfg.Lag)
 	status := t.line.at(then)

@@ -2,11 +2,15 @@ package ecstest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/runrig-go/runrig/discovery"
 	"github.com/runrig-go/runrig/discovery/ecs"
 	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
 )
@@ -189,4 +193,85 @@ func ExampleTask_Config() {
 	}
 	fmt.Println(p.Task().ID == task.ID(), p.Task().ARN == task.ARN())
 	// Output: true true
+}
+
+// A task that is found UNHEALTHY is left out where that was asked for.
+func ExampleTask_SetHealth() {
+	fake, task := mustFake()
+	defer fake.Close()
+	other, err := fake.AddTask(ecstest.TaskConfig{Service: "web", Address: "127.0.0.3"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	cfg := task.Config()
+	cfg.SkipUnhealthy = true
+	p, err := ecs.New(context.Background(), cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, health := range []string{"HEALTHY", "UNHEALTHY"} {
+		other.SetHealth(health)
+		peers, err := p.Peers(context.Background())
+		fmt.Println(health, peers, err)
+	}
+	// Output:
+	// HEALTHY [127.0.0.3:7946] <nil>
+	// UNHEALTHY [] <nil>
+}
+
+// The role may not list tasks, and then nobody answers.
+func ExampleAccessDenied() {
+	fake, task := mustFake()
+	defer fake.Close()
+	p, err := ecs.New(context.Background(), task.Config())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fake.Inject(ecstest.AccessDenied("ListTasks"))
+	_, err = p.Peers(context.Background())
+	fmt.Println(errors.Is(err, ecs.ErrAccessDenied), discovery.IsMisconfigured(err))
+
+	fake.ClearFaults()
+	fake.Inject(ecstest.Hang("ListTasks"))
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err = p.Peers(ctx)
+	fmt.Println(errors.Is(err, context.DeadlineExceeded))
+	// Output:
+	// true true
+	// true
+}
+
+// A Fault of one's own: an answer that is none, once.
+func ExampleFault() {
+	fake, task := mustFake()
+	defer fake.Close()
+	p, err := ecs.New(context.Background(), task.Config())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fake.Inject(ecstest.Fault{Action: "ListTasks", Times: 1, Status: 200, Body: "<html>welcome to our proxy</html>"})
+	_, err = p.Peers(context.Background())
+	fmt.Println(err != nil)
+	_, err = p.Peers(context.Background())
+	fmt.Println(err)
+	// Output:
+	// true
+	// <nil>
+}
+
+// A Fake can be served in another way too: here by a server of the caller's.
+func ExampleFake_ServeHTTP() {
+	fake, task := mustFake()
+	defer fake.Close()
+	server := httptest.NewServer(fake)
+	defer server.Close()
+	cfg := task.Config()
+	cfg.MetadataURL = strings.Replace(cfg.MetadataURL, fake.URL(), server.URL, 1)
+	p, err := ecs.New(context.Background(), cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(p.Task().ID == task.ID())
+	// Output: true
 }

@@ -20,40 +20,48 @@ const (
 	secretAccessKey = "ecstest-secret-of-no-use-anywhere-else"
 )
 
-// Metadata is the name of the metadata endpoint where actions are named: in [Fault] and [Fake.Calls].
+// Metadata is the name of the metadata endpoint where actions are named: in
+// [Fault] and [Fake.Calls].
 const Metadata = "Metadata"
 
-// Config says what the fake is like. The zero value is a region with nothing in it.
+// Config says what the fake is like. The zero value is a region with nothing in
+// it.
 type Config struct {
 	// Listen is the TCP address to listen on; "" means a free port of 127.0.0.1.
 	Listen string
-	// URL is where tasks reach the fake, as [Task.Env] and [Task.Config] say; "" means where it listens.
-	// It is needed when Listen has no particular address, or when something stands in between.
+	// URL is where tasks reach the fake, as [Task.Env] and [Task.Config] say;
+	// "" means where it listens. It is needed when Listen has no particular
+	// address, or when something stands in between.
 	URL string
 	// Region is the AWS region it plays; "" means "eu-central-1".
 	Region string
 	// Account is the AWS account; "" means "123456789012".
 	Account string
-	// PageSize is the most tasks in one answer of ListTasks, 1 to 100; 0 means 100.
+	// PageSize is the most tasks in one answer of ListTasks, 1 to 100; 0 means
+	// 100.
 	PageSize int
-	// Lag is how long it takes until a list shows a change, and until a new task is known at all: the
-	// API of ECS is eventually consistent. 0 means that everything is seen at once.
+	// Lag is how long it takes until a list shows a change, and until a new
+	// task is known at all: the API of ECS is eventually consistent. 0 means
+	// that everything is seen at once.
 	Lag time.Duration
-	// Budget makes the fake throttle as AWS does: 20 calls a second, with bursts of 100.
+	// Budget makes the fake throttle as AWS does: 20 calls a second, with
+	// bursts of 100.
 	Budget bool
-	// Now is the clock by which statuses change, Lag passes, faults end and the budget is refilled; it
-	// may be called concurrently. Nil means time.Now. A process that plays a task is stopped by
-	// the real clock.
+	// Now is the clock by which statuses change, Lag passes, faults end and the
+	// budget is refilled; it may be called concurrently. Nil means time.Now. A
+	// process that plays a task is stopped by the real clock.
 	Now func() time.Time
-	// InstanceAttributes gives the attributes of the container instance with this address, each
-	// time it is described; it must not call methods of the Fake. Nil means
-	// {"private-ip": address}, the attribute that package ecs reads.
+	// InstanceAttributes gives the attributes of the container instance with
+	// this address, each time it is described; it must not call methods of the
+	// Fake. Nil means {"private-ip": address}, the attribute that package ecs
+	// reads.
 	InstanceAttributes func(address string) map[string]string
 }
 
-// Fake is one region of one account of ECS. Its methods may be called concurrently. It is also an
-// http.Handler, for who wants to serve it in another way as well: at another address, or, called
-// as a function by the HTTPClient of an aws.Config, in the virtual time of testing/synctest.
+// Fake is one region of one account of ECS. Its methods may be called
+// concurrently. It is also an http.Handler, for who wants to serve it in
+// another way as well: at another address, or, called as a function by the
+// HTTPClient of an aws.Config, in the virtual time of testing/synctest.
 type Fake struct {
 	cfg     Config
 	server  *http.Server
@@ -137,9 +145,10 @@ func reachedAt(configured string, listens net.Addr) (string, error) {
 // URL is where tasks reach the fake: Config.URL, else "http://127.0.0.1:PORT".
 func (f *Fake) URL() string { return f.cfg.URL }
 
-// Close stops the fake: processes that play tasks are killed, requests that hang are ended,
-// connections closed. It returns when all of its processes and goroutines have ended, and may be
-// called again. Stop the tasks first, and wait for them, when their ends matter.
+// Close stops the fake: processes that play tasks are killed, requests that
+// hang are ended, connections closed. It returns when all of its processes and
+// goroutines have ended, and may be called again. Stop the tasks first, and
+// wait for them, when their ends matter.
 func (f *Fake) Close() error {
 	f.mu.Lock()
 	if !f.closed {
@@ -157,8 +166,9 @@ func (f *Fake) Close() error {
 	return err
 }
 
-// Calls returns how many requests there were for an action, such as "ListTasks", or for [Metadata]:
-// each try counts, those that a fault answered too. For "" it is the number of all.
+// Calls returns how many requests there were for an action, such as
+// "ListTasks", or for [Metadata]: each try counts, those that a fault answered
+// too. For "" it is the number of all.
 func (f *Fake) Calls(action string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -172,22 +182,24 @@ func (f *Fake) Calls(action string) int {
 	return all
 }
 
-// AddCluster makes sure that there is a cluster with this name. [Fake.AddTask] does so by itself.
+// AddCluster makes sure that there is a cluster with this name. [Fake.AddTask]
+// does so by itself.
 func (f *Fake) AddCluster(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cluster(name)
 }
 
-// AddService makes sure that the cluster, which is made too, has a service with this name, with no
-// tasks as yet. [Fake.AddTask] does so by itself.
+// AddService makes sure that the cluster, which is made too, has a service with
+// this name, with no tasks as yet. [Fake.AddTask] does so by itself.
 func (f *Fake) AddService(cluster, service string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cluster(cluster).services[service] = true
 }
 
-// cluster returns the cluster with this name and makes it first if need be. f.mu is held.
+// cluster returns the cluster with this name and makes it first if need be.
+// f.mu is held.
 func (f *Fake) cluster(name string) *cluster {
 	c, ok := f.clusters[name]
 	if !ok {
@@ -197,7 +209,8 @@ func (f *Fake) cluster(name string) *cluster {
 	return c
 }
 
-// instance returns the container instance with this address, made first if need be. f.mu is held.
+// instance returns the container instance with this address, made first if need
+// be. f.mu is held.
 func (f *Fake) instance(c *cluster, address string) *instance {
 	i, ok := c.instances[address]
 	if !ok {
@@ -222,8 +235,8 @@ func randomID() string {
 	return hex.EncodeToString(id[:])
 }
 
-// ServeHTTP answers POST / as the control plane, and GET below /v2, /v3 and /v4 as the metadata
-// endpoint.
+// ServeHTTP answers POST / as the control plane, and GET below /v2, /v3 and /v4
+// as the metadata endpoint.
 func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	if f.closed {
@@ -244,8 +257,8 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answered is called when a request is. (A sync.WaitGroup could not be used within and without a
-// bubble of testing/synctest.)
+// answered is called when a request is. (A sync.WaitGroup could not be used
+// within and without a bubble of testing/synctest.)
 func (f *Fake) answered() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -9,18 +9,21 @@ import (
 
 // Fault is a wrong answer, given instead of the right one.
 type Fault struct {
-	// Action is what fails: "ListTasks", "DescribeTasks", "DescribeContainerInstances", or
-	// [Metadata]; "" means all but Metadata.
+	// Action is what fails: "ListTasks", "DescribeTasks",
+	// "DescribeContainerInstances", or [Metadata]; "" means all but Metadata.
 	Action string
 	// Times is how many requests fail; 0 means all, until [Fake.ClearFaults].
 	Times int
-	// For is how long it lasts, from its injection; 0 means for as long as Times says.
+	// For is how long it lasts, from its injection; 0 means for as long as
+	// Times says.
 	For time.Duration
-	// Hang keeps the request without an answer until the client gives up or the fake is closed.
+	// Hang keeps the request without an answer until the client gives up or the
+	// fake is closed.
 	Hang bool
 	// Status is the HTTP status; 0 means 400.
 	Status int
-	// Type is the AWS error, such as "ThrottlingException". "" means that Body is the whole answer.
+	// Type is the AWS error, such as "ThrottlingException". "" means that Body
+	// is the whole answer.
 	Type string
 	// Message is the text of the AWS error.
 	Message string
@@ -30,17 +33,20 @@ type Fault struct {
 	ends time.Time // zero: not by time
 }
 
-// Throttle is a fault: the first n requests of any action are throttled; 0 means all of them.
+// Throttle is a fault: the first n requests of any action are throttled; 0
+// means all of them.
 func Throttle(n int) Fault {
 	return Fault{Times: n, Type: "ThrottlingException", Message: "Rate exceeded"}
 }
 
-// ServerError is a fault: the first n requests of any action get HTTP status 500; 0 means all.
+// ServerError is a fault: the first n requests of any action get HTTP status
+// 500; 0 means all.
 func ServerError(n int) Fault {
 	return Fault{Times: n, Status: http.StatusInternalServerError, Type: "ServerException", Message: "Service Unavailable. Please try again later."}
 }
 
-// AccessDenied is a fault: the caller's role may not use the action, such as "ListTasks".
+// AccessDenied is a fault: the caller's role may not use the action, such as
+// "ListTasks".
 func AccessDenied(action string) Fault {
 	return Fault{Action: action, Type: "AccessDeniedException", Message: "User: arn:aws:sts::123456789012:assumed-role/task-role/0123456789abcdef is not authorized to perform: " +
 		"ecs:" + action + " because no identity-based policy allows the ecs:" + action + " action"}
@@ -49,7 +55,8 @@ func AccessDenied(action string) Fault {
 // Hang is a fault: requests of the action are never answered.
 func Hang(action string) Fault { return Fault{Action: action, Hang: true} }
 
-// Inject adds a fault. Where several fit a request, the one that was injected first is used.
+// Inject adds a fault. Where several fit a request, the one that was injected
+// first is used.
 func (f *Fake) Inject(fault Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// serveMetadata answers for the container whose id is in the path (versions 3 and 4), or for the
-// task that has the caller's address (version 2).
+// serveMetadata answers for the container whose id is in the path (versions 3
+// and 4), or for the task that has the caller's address (version 2).
 func (f *Fake) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	if fault, ok := f.count(Metadata); ok {
 		fault.answer(w, r, f.closing)
@@ -25,7 +25,8 @@ func (f *Fake) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, "application/json", http.StatusOK, answer)
 }
 
-// metadata returns the answer, or the status with which that version refuses. f.mu is held.
+// metadata returns the answer, or the status with which that version refuses.
+// f.mu is held.
 func (f *Fake) metadata(r *http.Request) (answer map[string]any, refusal int) {
 	part := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	switch {

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// outputDelay is how long the output of a process is waited for when the process is gone.
+// outputDelay is how long the output of a process is waited for when the
+// process is gone.
 const outputDelay = 2 * time.Second
 
 // process plays a task.
@@ -24,10 +25,11 @@ type process struct {
 	overdue bool        // kill came first
 }
 
-// Start starts cmd as the process that plays the task: with the variables of [Task.Env] added to
-// its environment (cmd.Env, or this process's own when that is nil). When the process ends by
-// itself the task is STOPPED, as ECS does when an essential container exits. [Task.Stop] and
-// [Fake.Close] stop it. A task has at most one process.
+// Start starts cmd as the process that plays the task: with the variables of
+// [Task.Env] added to its environment (cmd.Env, or this process's own when that
+// is nil). When the process ends by itself the task is STOPPED, as ECS does
+// when an essential container exits. [Task.Stop] and [Fake.Close] stop it. A
+// task has at most one process.
 func (t *Task) Start(cmd *exec.Cmd) error {
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
@@ -76,10 +78,11 @@ func (t *Task) exited(p *process, err error) {
 	t.setStatus("STOPPED")
 }
 
-// Stop stops the task. Without a process it is STOPPED at once. A process gets SIGTERM and, if it
-// is still there after TaskConfig.StopTimeout, SIGKILL; the task is STOPPING until the process is
-// gone, then STOPPED. From now on it is not listed as one to run, but can still be described.
-// Stop does not wait; see [Task.Wait]. Where there is no SIGTERM the process is killed at once.
+// Stop stops the task. Without a process it is STOPPED at once. A process gets
+// SIGTERM and, if it is still there after TaskConfig.StopTimeout, SIGKILL; the
+// task is STOPPING until the process is gone, then STOPPED. From now on it is
+// not listed as one to run, but can still be described. Stop does not wait; see
+// [Task.Wait]. Where there is no SIGTERM the process is killed at once.
 func (t *Task) Stop() {
 	t.fake.mu.Lock()
 	defer t.fake.mu.Unlock()
@@ -105,8 +108,8 @@ func (t *Task) Stop() {
 	}
 }
 
-// Kill ends the process that plays the task with SIGKILL, as a crash or a lost host would. Without
-// a process the task is STOPPED.
+// Kill ends the process that plays the task with SIGKILL, as a crash or a lost
+// host would. Without a process the task is STOPPED.
 func (t *Task) Kill() {
 	t.fake.mu.Lock()
 	defer t.fake.mu.Unlock()
@@ -117,9 +120,9 @@ func (t *Task) Kill() {
 	t.setStatus("STOPPED")
 }
 
-// Wait waits until the process that plays the task is gone. The error says how it ended if not
-// with exit code 0, or that it had to be killed; it wraps an *exec.ExitError. Without a process
-// Wait returns nil at once.
+// Wait waits until the process that plays the task is gone. The error says how
+// it ended if not with exit code 0, or that it had to be killed; it wraps an
+// *exec.ExitError. Without a process Wait returns nil at once.
 func (t *Task) Wait() error {
 	t.fake.mu.Lock()
 	p := t.process
@@ -131,7 +134,8 @@ func (t *Task) Wait() error {
 	return p.err
 }
 
-// killProcesses ends all processes and waits for them. No other can be started any more.
+// killProcesses ends all processes and waits for them. No other can be started
+// any more.
 func (f *Fake) killProcesses() {
 	f.mu.Lock()
 	var running []*process

@@ -2,11 +2,13 @@ package ecstest_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"os"
 	"os/exec"
+	"time"
 
 	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
 )
@@ -71,4 +73,47 @@ func ExampleLifecycle() {
 	}
 	fmt.Println(len(steps), task.Status())
 	// Output: 3 RUNNING
+}
+
+// A task that crashes is STOPPED; one that does not heed SIGTERM is killed when its
+// stop timeout is over. Wait tells how each ended.
+func ExampleTask_Kill() {
+	fake, err := ecstest.New(ecstest.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer fake.Close()
+	for _, end := range []func(*ecstest.Task){(*ecstest.Task).Kill, (*ecstest.Task).Stop} {
+		task, err := fake.AddTask(ecstest.TaskConfig{Service: "web", Address: "127.0.0.2", StopTimeout: 100 * time.Millisecond})
+		if err != nil {
+			log.Fatal(err)
+		}
+		output, written := io.Pipe()
+		cmd := exec.Command(os.Args[0]) // a program that ignores SIGTERM
+		cmd.Env = append(os.Environ(), "ECSTEST_PROGRAM=stubborn")
+		cmd.Stdout = written
+		if err := task.Start(cmd); err != nil {
+			log.Fatal(err)
+		}
+		line, _ := bufio.NewReader(output).ReadString('\n')
+		fmt.Print(line)
+		end(task)
+		err = task.Wait()
+		exit := new(exec.ExitError)
+		fmt.Println(errors.As(err, &exit), task.Status())
+	}
+	// Output:
+	// ready
+	// true STOPPED
+	// ready
+	// true STOPPED
+}
+
+// A task without a process is STOPPED at once, and there is nothing to wait for.
+func ExampleTask_Stop() {
+	fake, task := mustFake()
+	defer fake.Close()
+	task.Stop()
+	fmt.Println(task.Status(), task.Wait())
+	// Output: STOPPED <nil>
 }

@@ -18,33 +18,40 @@ import (
 
 // TaskConfig describes a task. Only Address is needed.
 type TaskConfig struct {
-	// Cluster is the name of the ECS cluster; "" means "default". It is made if need be.
+	// Cluster is the name of the ECS cluster; "" means "default". It is made if
+	// need be.
 	Cluster string
-	// Service is the service that started the task, made if need be; "" means none (RunTask).
+	// Service is the service that started the task, made if need be; "" means
+	// none (RunTask).
 	Service string
-	// Family is the family of the task definition; "" means the name of the service, else "task".
+	// Family is the family of the task definition; "" means the name of the
+	// service, else "task".
 	Family string
-	// Address is the IP address of the task's network interface in awsvpc mode, else that of the
-	// container instance, of which there is one for each address.
+	// Address is the IP address of the task's network interface in awsvpc mode,
+	// else that of the container instance, of which there is one for each
+	// address.
 	Address string
 	// NetworkMode is "awsvpc", "bridge" or "host"; "" means "awsvpc".
 	NetworkMode string
-	// Ports are the port mappings in bridge mode; nil means ecs.DefaultPort, unchanged.
+	// Ports are the port mappings in bridge mode; nil means ecs.DefaultPort,
+	// unchanged.
 	Ports []PortMapping
-	// Container is the name of the container that Env is for; "" means "app". Sidecars are
-	// the names of others, which are listed before it.
+	// Container is the name of the container that Env is for; "" means "app".
+	// Sidecars are the names of others, which are listed before it.
 	Container string
 	Sidecars  []string
 	// Status is the state in which the task is at first; "" means "RUNNING".
 	Status string
-	// Then are the changes of status that come by themselves; [Lifecycle] makes them. [Task.SetStatus]
-	// and [Task.Stop] put an end to them.
+	// Then are the changes of status that come by themselves; [Lifecycle] makes
+	// them. [Task.SetStatus] and [Task.Stop] put an end to them.
 	Then []Step
 	// Zone is the availability zone; "" means the first of the region.
 	Zone string
-	// LaunchType is "FARGATE", "EC2" or "EXTERNAL"; "" means FARGATE in awsvpc mode, else EC2.
+	// LaunchType is "FARGATE", "EC2" or "EXTERNAL"; "" means FARGATE in awsvpc
+	// mode, else EC2.
 	LaunchType string
-	// StartedAt is when it began to run; zero means when it was added, or first set to RUNNING.
+	// StartedAt is when it began to run; zero means when it was added, or first
+	// set to RUNNING.
 	StartedAt time.Time
 	// StartedBy names the deployment; "" means one for each service.
 	StartedBy string
@@ -52,17 +59,21 @@ type TaskConfig struct {
 	Revision int
 	// Tags are the tags of the task, which are shown to who asks for them.
 	Tags map[string]string
-	// Health is "HEALTHY", "UNHEALTHY" or "UNKNOWN"; "" means UNKNOWN, which a task without
-	// a health check of its container is.
+	// Health is "HEALTHY", "UNHEALTHY" or "UNKNOWN"; "" means UNKNOWN, which a
+	// task without a health check of its container is.
 	Health string
-	// StopTimeout is what a process has between SIGTERM and SIGKILL; 0 means 30 seconds, as on ECS.
+	// StopTimeout is what a process has between SIGTERM and SIGKILL; 0 means 30
+	// seconds, as on ECS.
 	StopTimeout time.Duration
-	// MetadataVersion is the newest version of the metadata endpoint that Env and Config name: 4, 3
-	// or 2; 0 means 4. Version 2 is found by the caller's own address, which must be the task's.
+	// MetadataVersion is the newest version of the metadata endpoint that Env
+	// and Config name: 4, 3 or 2; 0 means 4. Version 2 is found by the caller's
+	// own address, which must be the task's.
 	MetadataVersion int
-	// EditTask may change the task as DescribeTasks shows it (JSON of types.Task), each time it is shown:
-	// to take fields out, or to add attachments. EditMetadata may change an answer of the metadata
-	// endpoint; path is "/v4/ID/task", say. Neither may call methods of the Fake or its Tasks.
+	// EditTask may change the task as DescribeTasks shows it (JSON of
+	// types.Task), each time it is shown: to take fields out, or to add
+	// attachments. EditMetadata may change an answer of the metadata endpoint;
+	// path is "/v4/ID/task", say. Neither may call methods of the Fake or its
+	// Tasks.
 	EditTask     func(task map[string]any)
 	EditMetadata func(path string, answer map[string]any)
 }
@@ -196,9 +207,10 @@ func (t *Task) Status() string {
 // status is Status with fake.mu held.
 func (t *Task) status() string { return t.line.at(t.fake.cfg.Now()) }
 
-// SetStatus moves the task to another state, one of PROVISIONING, PENDING, ACTIVATING, RUNNING,
-// DEACTIVATING, STOPPING, DEPROVISIONING, STOPPED and DELETED. From DEACTIVATING on it is no longer
-// listed as one to run. It panics for any other state.
+// SetStatus moves the task to another state, one of PROVISIONING, PENDING,
+// ACTIVATING, RUNNING, DEACTIVATING, STOPPING, DEPROVISIONING, STOPPED and
+// DELETED. From DEACTIVATING on it is no longer listed as one to run. It panics
+// for any other state.
 func (t *Task) SetStatus(status string) {
 	if !slices.Contains(states, status) {
 		panic(fmt.Sprintf("ecstest: SetStatus(%q), want one of %q", status, states))
@@ -218,8 +230,9 @@ func (t *Task) SetHealth(health string) {
 	t.health = health
 }
 
-// Remove makes the fake forget the task, as ECS does an hour after it stopped: it is MISSING when
-// it is asked for, and is listed only for as long as Config.Lag.
+// Remove makes the fake forget the task, as ECS does an hour after it stopped:
+// it is MISSING when it is asked for, and is listed only for as long as
+// Config.Lag.
 func (t *Task) Remove() {
 	t.fake.mu.Lock()
 	defer t.fake.mu.Unlock()
@@ -228,10 +241,11 @@ func (t *Task) Remove() {
 	}
 }
 
-// Env returns the environment, as "NAME=value", that makes a process believe it runs in this task:
-// what ECS sets, and, of the AWS SDK's own variables, those that lead it to the fake with the fake's
-// key. Variables that could mislead it are set to be empty. Append it to the environment of
-// a child process; nothing of it should be set in any other way.
+// Env returns the environment, as "NAME=value", that makes a process believe it
+// runs in this task: what ECS sets, and, of the AWS SDK's own variables, those
+// that lead it to the fake with the fake's key. Variables that could mislead it
+// are set to be empty. Append it to the environment of a child process; nothing
+// of it should be set in any other way.
 func (t *Task) Env() []string {
 	env := []string{
 		"AWS_EXECUTION_ENV=AWS_ECS_" + t.cfg.LaunchType,
@@ -264,8 +278,9 @@ func (t *Task) Env() []string {
 		"ECS_CONTAINER_METADATA_URI_V4="+v4, "ECS_CONTAINER_METADATA_URI="+v3)
 }
 
-// Config returns a configuration with which ecs.New, in the process of the caller, makes a provider
-// that believes to run in this task. Fields that a test wants different can be changed.
+// Config returns a configuration with which ecs.New, in the process of the
+// caller, makes a provider that believes to run in this task. Fields that a
+// test wants different can be changed.
 func (t *Task) Config() ecs.Config {
 	url := t.fake.cfg.URL
 	return ecs.Config{
@@ -279,8 +294,8 @@ func (t *Task) Config() ecs.Config {
 	}
 }
 
-// metadataURL is where this version of the endpoint describes the task's container, or, for version
-// 2, whatever task has the caller's address.
+// metadataURL is where this version of the endpoint describes the task's
+// container, or, for version 2, whatever task has the caller's address.
 func (t *Task) metadataURL(version int) string {
 	if version == 2 {
 		return t.fake.cfg.URL + "/v2/metadata"

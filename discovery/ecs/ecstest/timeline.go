@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// The states a task goes through, in order. From DEACTIVATING on it is not to run any more.
+// The states a task goes through, in order. From DEACTIVATING on it is not to
+// run any more.
 var states = []string{
 	"PROVISIONING", "PENDING", "ACTIVATING", "RUNNING",
 	"DEACTIVATING", "STOPPING", "DEPROVISIONING", "STOPPED", "DELETED",
@@ -18,14 +19,16 @@ type Step struct {
 	Status string
 }
 
-// Lifecycle are the steps of a task from PENDING to RUNNING, each of which takes d: a value for
-// [TaskConfig].Then of a task whose Status is PROVISIONING.
+// Lifecycle are the steps of a task from PENDING to RUNNING, each of which
+// takes d: a value for [TaskConfig].Then of a task whose Status is
+// PROVISIONING.
 func Lifecycle(d time.Duration) []Step {
 	return []Step{{d, "PENDING"}, {d, "ACTIVATING"}, {d, "RUNNING"}}
 }
 
-// timeline is what statuses a task has and when, in the order of time. The first one is there from
-// the beginning; those that are in the future are a script.
+// timeline is what statuses a task has and when, in the order of time. The
+// first one is there from the beginning; those that are in the future are a
+// script.
 type timeline []change
 
 type change struct {
