@@ -120,7 +120,7 @@ func TestConversationsWithRaces(t *testing.T) {
 				return a.Reply(ctx, a.Body)
 			}
 			return err
-		}), bus.WithConcurrency(16))
+		}), bus.WithConcurrency(400)) // also for those whose question is never answered
 		if err != nil {
 			t.Fatal(err)
 		}
