@@ -144,7 +144,7 @@
 //	events that wait to be told   4,096, and 4 MiB of dead letters (WithEvents)
 //	gossip                        1,024 bytes of address, headers, codec's name and body
 //	deadline without a context's  30 s
-//	sent back by consumers        200 times at most; then it is a dead letter
+//	sent back by consumers        as often as they close, beyond 16 times after a pause
 //
 // # Memory
 //

@@ -234,6 +234,14 @@ func (r *ring) placeLocked(ws []*waiter, to []*route, before uint64) (left []*wa
 	localFull := false // no consumer of this node has room: not to be tried for each
 	for ; i < len(ws) && ws[i].ticket < before; i++ {
 		w := ws[i]
+		if w.rests && !w.o.ended() {
+			if stuck = w.o.choice&fixed != 0; stuck { // of a key, whose order holds
+				break
+			}
+			ws[kept] = w
+			kept++
+			continue
+		}
 		if !w.o.ended() {
 			open := 0
 			if !localFull || w.o.choice&localOnly == 0 {
@@ -271,6 +279,9 @@ func (r *ring) refuseLocked(l *lane) {
 	clear(l.queue[len(left):])
 	l.queue = left
 }
+
+// holds reports whether w waits in the lane, for having been sent back.
+func (l *lane) holds(w *waiter) bool { return slices.Contains(l.back, w) }
 
 // releaseLocked ends the waiting of w, which is no longer in a list.
 func (r *ring) releaseLocked(w *waiter) {

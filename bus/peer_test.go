@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -179,28 +180,35 @@ func TestBadRoutesLeaveNoGhost(t *testing.T) {
 	})
 }
 
-// A message that was sent back too often is dead: a fuse.
-func TestHopLimit(t *testing.T) {
+// A message that is sent back again and again is given to others at once for 16
+// times, then after pauses that grow, and is a dead letter at its deadline only.
+func TestSentBackAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dead []string
 		p := playPeer(t, deadLetters(func(d bus.DeadLetter) { dead = append(dead, d.Reason.Error()) }))
 		p.say(routesFrame(1, true, nil, out(1, 1<<10)))
-		back := &wire.Msg{Kind: 1, Route: 1, TimeLeft: 5000}
-		for hops := uint32(1); hops <= 201; hops++ {
-			if hops == 1 {
-				if err := p.eb.Send(t.Context(), "out", nil); err != nil {
-					t.Fatal(err)
-				}
-			}
-			synctest.Wait()
-			if len(dead) > 0 {
-				t.Fatalf("dead when sent back %d times: %s", hops-1, dead)
-			}
-			back.Hops = hops
-			p.say(bounceFrame(back))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := p.eb.Send(ctx, "out", nil); err != nil {
+			t.Fatal(err)
 		}
-		if len(dead) != 1 || !strings.Contains(dead[0], "200 times") {
-			t.Errorf("dead letters: %q", dead)
+		p.heard()
+		begin := time.Now()
+		for hops := uint32(1); len(dead) == 0; hops++ {
+			came := time.Now()
+			left := (5*time.Second - came.Sub(begin)).Truncate(time.Millisecond)
+			p.say(bounceFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: uint64(left.Milliseconds()), Hops: hops}))
+			var msg bool
+			for len(dead) == 0 && !msg { // pings come too
+				msg = slices.ContainsFunc(p.heard(), func(f *wire.Frame) bool { return f.GetMsg() != nil })
+			}
+			rest, most := time.Since(came), max(time.Millisecond, left/2)
+			if hops <= 16 && rest > 0 || hops > 16 && msg && rest != min(time.Millisecond<<min(hops-17, 8), most) {
+				t.Errorf("sent back for the %dth time it rested %v of %v", hops, rest, left)
+			}
+		}
+		if took := time.Since(begin); took < 4*time.Second || took > 6*time.Second || len(dead) != 1 || !strings.Contains(dead[0], "in time") {
+			t.Errorf("dead letters after %v: %q", took, dead)
 		}
 	})
 }

@@ -160,7 +160,7 @@ func (e *entry) message(m *Message, in *inbound) {
 func (r *reader) entry(f *frame, cost int64) entry {
 	return entry{
 		id: f.head[fID], deadline: r.deadline(f), cost: uint32(cost), size: int32(len(f.body)),
-		kind: uint8(f.head[fKind]), codec: r.core.codecs.number(f), hops: uint8(f.head[fHops]),
+		kind: uint8(f.head[fKind]), codec: r.core.codecs.number(f), hops: uint8(min(f.head[fHops], maxHops)),
 	}
 }
 

@@ -8,10 +8,28 @@ import (
 	"time"
 )
 
-// maxHops is a fuse: a message is not sent back more often. Where consumers
-// come and go all the time a message may meet one that closes many times in a
-// row, each time by chance, so the fuse is far from that.
-const maxHops = 200
+// A message that was sent back more than freeHops times, as happens by chance
+// where consumers come and go all the time, rests before it is given to another,
+// ever longer: so that it cannot go round at full speed, and those that stay get to
+// have room.
+const (
+	freeHops = 16
+	maxHops  = 255 // that are counted
+	firstNap = time.Millisecond
+	longNap  = 256 * time.Millisecond
+)
+
+// nextHop counts one more.
+func nextHop(hops uint8) uint64 { return min(uint64(hops)+1, maxHops) }
+
+// nap is how long a message rests that was sent back so often and has that long
+// left.
+func nap(hops uint64, left time.Duration) time.Duration {
+	if hops <= freeHops {
+		return 0
+	}
+	return max(firstNap, min(firstNap<<min(hops-freeHops-1, 16), longNap, left/2))
+}
 
 // reroute gives a message that was sent back to another consumer of the
 // address, or lets it wait for one at the head of the line, behind those that
@@ -22,11 +40,6 @@ func (c *core) reroute(address string, o *outgoing, takenBack bool) {
 		return
 	}
 	c.stats.rerouted.Add(1)
-	if o.head[fHops] > maxHops {
-		c.bookAt(address, rareRerouted)
-		c.dead(address, o, fmt.Errorf("%w of %q kept it: it was sent back %d times", ErrNoConsumer, address, maxHops))
-		return
-	}
 	left := o.due(c) - c.clock()
 	o.head[fTimeLeft] = wholeMs(left)
 	c.mu.Lock()
@@ -64,15 +77,35 @@ func (r *ring) takeBackLocked(o *outgoing, left time.Duration, rank uint64) erro
 	if o.call != nil {
 		o.call.waits(r, w)
 	}
-	w.timer = time.AfterFunc(left, func() {
-		reason := fmt.Errorf("%w of %q took it in time: %w", ErrNoConsumer, r.address, context.DeadlineExceeded)
-		if r.remove(w, reason) {
-			r.core.dead(r.address, &w.o, reason)
-			r.core.forget(r)
-		}
-	})
+	rest := nap(o.head[fHops], left)
+	if w.rests = rest > 0; w.rests && rest < left {
+		w.timer = time.AfterFunc(rest, func() { r.wake(w) })
+	} else {
+		w.timer = time.AfterFunc(left, func() { r.expire(w) })
+	}
 	r.enqueueLocked(w)
 	return nil
+}
+
+// wake lets a message that has rested be placed.
+func (r *ring) wake(w *waiter) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w.rests = false
+	if r.line == nil || !w.lane.holds(w) { // it is gone
+		return
+	}
+	w.timer = time.AfterFunc(time.Duration(w.o.deadline-r.core.clock()), func() { r.expire(w) })
+	r.grantLocked()
+}
+
+// expire ends the waiting of a message at its deadline.
+func (r *ring) expire(w *waiter) {
+	reason := fmt.Errorf("%w of %q took it in time: %w", ErrNoConsumer, r.address, context.DeadlineExceeded)
+	if r.remove(w, reason) {
+		r.core.dead(r.address, &w.o, reason)
+		r.core.forget(r)
+	}
 }
 
 // waits notes in which waiting list the message is.

@@ -85,6 +85,7 @@ type waiter struct {
 	rt     *route        // to which it was posted
 	err    error         // why it was not
 	timer  *time.Timer   // of one that was sent back
+	rests  bool          // likewise: it is not to be placed yet
 	lane   *lane         // where it waits
 	ticket uint64        // of one that was not sent back: when it came
 	rank   uint64        // of one that was

@@ -193,7 +193,7 @@ func (c *core) takeBack(m *Message) {
 	c.stats.bounced.Add(1)
 	cn.ring.book(rareBounced, 1)
 	o := outgoing{header: m.header, body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, codec: m.codec}
-	o.head[fKind], o.head[fCodec], o.head[fHops] = uint64(m.kind), wireCodec(m.codec), uint64(m.hops)+1
+	o.head[fKind], o.head[fCodec], o.head[fHops] = uint64(m.kind), wireCodec(m.codec), nextHop(m.hops)
 	if m.kind == kindRequest {
 		if o.call = c.pend.take(m.id); o.call == nil {
 			return // it has ended
@@ -233,7 +233,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		m.in.hold(m)
 		return free
 	default:
-		h := head{fKind: uint64(m.kind), fRoute: num, fID: m.id, fTimeLeft: wholeMs(m.deadline - l.core.clock()), fCodec: wireCodec(m.codec), fHops: uint64(m.hops) + 1}
+		h := head{fKind: uint64(m.kind), fRoute: num, fID: m.id, fTimeLeft: wholeMs(m.deadline - l.core.clock()), fCodec: wireCodec(m.codec), fHops: nextHop(m.hops)}
 		rest := l.core.codecs.field(m.codec)
 		if len(m.Body) > chunked {
 			m.in.returning = true
