@@ -184,8 +184,8 @@ func TestBadRoutesLeaveNoGhost(t *testing.T) {
 // times, then after pauses that grow, and is a dead letter at its deadline only.
 func TestSentBackAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var dead []string
-		p := playPeer(t, deadLetters(func(d bus.DeadLetter) { dead = append(dead, d.Reason.Error()) }))
+		dead := make(chan string, 10)
+		p := playPeer(t, deadLetters(func(d bus.DeadLetter) { dead <- d.Reason.Error() }))
 		p.say(routesFrame(1, true, nil, out(1, 1<<10)))
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
@@ -207,8 +207,9 @@ func TestSentBackAgainAndAgain(t *testing.T) {
 				t.Errorf("sent back for the %dth time it rested %v of %v", hops, rest, left)
 			}
 		}
-		if took := time.Since(begin); took < 4*time.Second || took > 6*time.Second || len(dead) != 1 || !strings.Contains(dead[0], "in time") {
-			t.Errorf("dead letters after %v: %q", took, dead)
+		took, reason := time.Since(begin), <-dead
+		if took < 4*time.Second || took > 6*time.Second || len(dead) > 0 || !strings.Contains(reason, "in time") {
+			t.Errorf("a dead letter after %v: %q; %d more", took, reason, len(dead))
 		}
 	})
 }
