@@ -155,7 +155,7 @@ func (b *bulkIn) place(n int) []byte {
 		return nil
 	}
 	if b.buf == nil {
-		b.buf = make([]byte, 0, b.size)
+		b.buf = b.link.core.bodies.get(int(b.size))[:0]
 	}
 	return b.buf[len(b.buf) : len(b.buf)+n]
 }

@@ -26,6 +26,7 @@ type core struct {
 	pool     pool
 	coarse   coarse
 	assembly budget
+	bodies   recycler
 	replies  inbound // where their replies come from
 	caller   Caller  // the outbound interceptors; nil: none
 
@@ -72,6 +73,7 @@ func newCore(c config) *core {
 	b.events.tell, b.events.log = c.tell, c.log
 	b.pool.free.Store(c.memory)
 	b.assembly.free = int64(max(64<<20, 2*c.bodyLimit))
+	b.bodies.limit = int(c.memory / 4)
 	b.dir.init()
 	b.pend.init(b, nil)
 	b.replies.consumer = &Consumer{core: b}

@@ -31,6 +31,7 @@ func (c *core) close() error {
 	c.pend.end(func(*call) error { return ErrClosed })
 	c.pend.stop()
 	c.events.await()
+	c.bodies.end()
 	close(c.done)
 	return c.err
 }

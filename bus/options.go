@@ -44,7 +44,9 @@ func WithDrainTimeout(d time.Duration) Option {
 
 // WithMemory sets the pool, in bytes, from which windows of all consumers of
 // this node grow beyond their first 16 KiB. The default is 64 MiB; with 0 none
-// grows, and a negative number panics.
+// grows, and a negative number panics. Up to a quarter of so much again is kept
+// of bodies that nobody holds any more, for those to come (see Memory in the
+// package's documentation).
 func WithMemory(bytes int) Option {
 	if bytes < 0 {
 		panic(fmt.Sprintf("bus: WithMemory(%d): it must not be negative", bytes))

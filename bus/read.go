@@ -163,7 +163,7 @@ func (r *reader) place(kind, size int) []byte {
 		}
 		return nil
 	}
-	return make([]byte, size)
+	return r.core.bodies.get(size)
 }
 
 func (r *reader) frame(kind int, b []byte) (bye bool, err error) {

@@ -59,7 +59,7 @@ func (r *reader) message(f *frame, owned bool) error {
 		if x.header = f.header; !small {
 			x.body = f.body
 			if !owned {
-				x.body = append([]byte(nil), f.body...)
+				x.body = r.core.bodies.copy(f.body)
 			}
 		}
 	}
@@ -124,7 +124,7 @@ func (r *reader) deliver() {
 		return
 	}
 	ms := make([]Message, r.n)
-	left := append([]byte(nil), r.bodies[:r.small]...)
+	left := r.core.bodies.block(r.bodies[:r.small])
 	for i := range ms {
 		e, m := &r.run[i], &ms[i]
 		e.message(m, r.to)
@@ -195,7 +195,7 @@ func (r *reader) gotPublish(f *frame, owned bool) error {
 	}
 	body := f.body
 	if !owned {
-		body = append([]byte(nil), body...)
+		body = r.core.bodies.copy(body)
 	}
 	cost := int64(messageCost + len(body) + f.header.size())
 	ins := r.charged(first, skip)
