@@ -37,8 +37,7 @@ func (eb *EventBus) Addresses() []AddressStats { return eb.core.addresses() }
 
 // What became of a message at its consumer.
 const (
-	fateUnknown = iota
-	fateHandled
+	fateHandled = iota
 	fateFailed
 	fatePanicked
 	fateExpired

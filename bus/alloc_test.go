@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"testing"
+	"unsafe"
 )
 
 // allocs checks that a run of f makes no more allocations, its handlers' included.
@@ -163,4 +164,11 @@ func TestHeaderAllocs(t *testing.T) {
 			t.Error("the header is wrong")
 		}
 	})
+}
+
+// Messages are what there is most of: 31 of them fit 2 KiB with the collector's word.
+func TestMessageSize(t *testing.T) {
+	if n := unsafe.Sizeof(Message{}); n > 64 || runMax*n > 2048-8 {
+		t.Errorf("a Message has %d bytes", n)
+	}
 }

@@ -29,8 +29,10 @@ func (m *Message) end(reason uint32) {
 	if !m.set(reason, stateEnded) {
 		return
 	}
-	if l := m.life.Load(); l != nil {
-		l.end()
+	if r := m.rare.Load(); r != nil {
+		if l := r.life.Load(); l != nil {
+			l.end()
+		}
 	}
 }
 
@@ -44,16 +46,22 @@ func (x *handlerContext) Deadline() (time.Time, bool) {
 // Done returns a channel that is closed when the context has ended.
 func (x *handlerContext) Done() <-chan struct{} {
 	m := x.message()
-	if l := m.life.Load(); l != nil {
+	r := m.rare.Load()
+	if r == nil {
+		if r = new(rare); !m.rare.CompareAndSwap(nil, r) {
+			r = m.rare.Load()
+		}
+	}
+	if l := r.life.Load(); l != nil {
 		return l.done
 	}
 	l := &life{done: make(chan struct{})}
 	l.timer = time.AfterFunc(time.Duration(m.deadline-m.in.core().clock()), func() { m.end(stateExpired) })
-	if !m.life.CompareAndSwap(nil, l) {
+	if !r.life.CompareAndSwap(nil, l) {
 		l.timer.Stop()
-		return m.life.Load().done
+		return r.life.Load().done
 	}
-	if m.state.Load()&stateEnded != 0 { // meanwhile
+	if m.state()&stateEnded != 0 { // meanwhile
 		l.end()
 	}
 	return l.done
@@ -62,10 +70,10 @@ func (x *handlerContext) Done() <-chan struct{} {
 // Err says why the context has ended.
 func (x *handlerContext) Err() error {
 	m := x.message()
-	s := m.state.Load()
+	s := m.state()
 	if s&stateEnded == 0 && m.in.core().clock() >= m.deadline {
 		m.end(stateExpired)
-		s = m.state.Load()
+		s = m.state()
 	}
 	switch {
 	case s&stateEnded == 0:
@@ -82,7 +90,7 @@ type turnKey struct{}
 
 // Value returns the handler's consumer for turnKey.
 func (x *handlerContext) Value(key any) any {
-	if key == (turnKey{}) && x.message().state.Load()&stateDone == 0 {
+	if key == (turnKey{}) && x.message().state()&stateDone == 0 {
 		return x.in.consumer
 	}
 	return nil

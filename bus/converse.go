@@ -38,7 +38,7 @@ type question struct {
 // ([ErrBusy], [ErrTooLarge]) it still can. A question needs no room at a
 // consumer, and no turn. The only option is [WithHeader].
 func (m *Message) Request(ctx context.Context, body any, opts ...CallOption) (*Message, error) {
-	if c := m.in.core(); c.caller != nil && m.kind == kindRequest {
+	if c := m.in.core(); c.caller != nil && m.kind() == kindRequest {
 		return c.intercept(ctx, VerbAsk, m.Address(), body, opts, m)
 	}
 	return m.ask(ctx, body, opts)
@@ -97,8 +97,8 @@ func (m *Message) flush() {
 // askLocal gives a question to a requester of this node, which is nil if it has
 // given up. Leaving waits for it, as for any request within this node.
 func (c *core) askLocal(requester *call, r *reply) {
-	m := c.answerOf(&c.replies, r, ViaLocal).m
-	m.kind, m.deadline = kindRequest, r.call.deadline
+	m := c.answerOf(&c.replies, r).m
+	m.word, m.deadline = m.word|traits(kindRequest, 0, 0), r.call.deadline
 	m.id = c.pend.add(r.call, 0, m)
 	if c.closed.Load() {
 		c.endLocal(r.call, m, answer{err: fmt.Errorf("%w: question to a requester of this node", ErrClosed)})
@@ -116,7 +116,7 @@ func (c *core) endLocal(asker *call, m *Message, a answer) {
 
 // asked makes a reply that came a question.
 func (l *link) asked(m *Message, id uint64, deadline int64) {
-	m.kind, m.id, m.deadline = kindRequest, id, deadline
+	m.word, m.id, m.deadline = m.word|traits(kindRequest, 0, 0), id, deadline
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
@@ -172,14 +172,14 @@ func (l *link) notAnswered(id uint64, e *ReplyError) {
 }
 
 // isQuestion reports whether m is a reply that asks.
-func (m *Message) isQuestion() bool { return m.kind == kindRequest && m.Address() == "" }
+func (m *Message) isQuestion() bool { return m.kind() == kindRequest && m.Address() == "" }
 
 // questionEnded says why a question can no longer be answered.
 func (m *Message) questionEnded() error {
 	if !m.isQuestion() {
 		return nil
 	}
-	s := m.state.Load()
+	s := m.state()
 	switch {
 	case s&(stateExpired|stateCanceled) == 0:
 		return nil

@@ -16,19 +16,20 @@ import (
 // holds one takes no other. Of links only leaving takes several at once.
 type core struct {
 	config
-	epoch    time.Time
-	dir      directory
-	stats    counters
-	pend     pending // requests within this node
-	calls    sync.Pool
-	sparse   sparse
-	events   events
-	pool     pool
-	coarse   coarse
-	assembly budget
-	bodies   recycler
-	replies  inbound // where their replies come from
-	caller   Caller  // the outbound interceptors; nil: none
+	epoch     time.Time
+	dir       directory
+	stats     counters
+	pend      pending   // requests within this node
+	calls     sync.Pool // of *call
+	mailboxes sync.Pool // of *mailbox
+	sparse    sparse
+	events    events
+	pool      pool
+	coarse    coarse
+	assembly  budget
+	bodies    recycler
+	replies   inbound // where their replies come from
+	caller    Caller  // the outbound interceptors; nil: none
 
 	waiting atomic.Int32 // messages in waiting lists
 	active  atomic.Int64 // consumers that have work

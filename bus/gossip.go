@@ -190,8 +190,9 @@ func (c *core) deliverGossip(g *wire.Gossip, header Header, remote bool) {
 		}
 		ms := make([]Message, 1)
 		m := &ms[0]
-		m.Body, m.header, m.in, m.id = g.Body, header, nil, g.Boot
-		m.kind, m.codec, m.via, m.deadline = kindPublish, codec, ViaGossip, deadline
+		m.Body, m.id, m.deadline = g.Body, g.Boot, deadline
+		m.word = traits(kindPublish, codec, 0) | byGossip
+		m.setHeader(header)
 		m.charge = uint32(messageCost + len(g.Body) + header.size())
 		cn.putGossip(ms)
 	}

@@ -159,7 +159,7 @@ func (c *core) intercept(ctx context.Context, verb Verb, address string, body an
 
 // replyIntercepted is reply where there are interceptors.
 func (m *Message) replyIntercepted(ctx context.Context, body any, opts []CallOption) error {
-	if m.kind != kindRequest {
+	if m.kind() != kindRequest {
 		return errNoRequest
 	}
 	_, err := m.in.core().intercept(ctx, VerbReply, m.Address(), body, opts, m)

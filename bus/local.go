@@ -40,13 +40,14 @@ func (c *Consumer) post(rt *route, o *outgoing) bool {
 func (c *Consumer) acceptLocked(rt *route, o *outgoing) (start bool) {
 	rt.charge(o.cost)
 	c.core.stats.local.Add(1)
-	m := newMessage(o.body, o.owned)
-	m.header, m.in, m.deadline, m.charge = o.header, c.ownLocked(), o.due(c.core), uint32(o.cost)
-	m.kind, m.codec, m.hops, m.id = uint8(o.head[fKind]), o.codec, uint8(o.head[fHops]), uint64(o.choice)
+	c.openLocked()
+	m := c.box.slab.message(o, &c.core.bodies)
+	m.in, m.deadline, m.charge, m.id = c.ownLocked(), o.due(c.core), uint32(o.cost), uint64(o.choice)
+	m.word = traits(uint8(o.head[fKind]), o.codec, uint8(o.head[fHops]))
+	m.setHeader(o.header)
 	if o.call != nil {
 		m.id = c.core.pend.add(o.call, 0, m)
 	}
-	c.openLocked()
 	c.box.push(m)
 	return c.wantsWorkerLocked(1)
 }

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"slices"
-	"sync"
 	"sync/atomic"
 )
 
@@ -24,14 +23,13 @@ type mailbox struct {
 	workers  int                // goroutines, or turns asked for
 	gossiped int64              // bytes in it that came over the gossip lane
 	sweeper  sweeper            // while the consumer is paused
+	slab     slab               // for what this node sends
 }
 
 const (
 	batchMax = 32
 	sealed   = 1 << 31
 )
-
-var mailboxes = sync.Pool{New: func() any { return &mailbox{in: make([]*Message, 0, 256)} }}
 
 func (b *mailbox) waiting() []*Message {
 	if b == nil {
@@ -165,7 +163,7 @@ func (b *mailbox) find(in *inbound, id uint64) *Message {
 	}
 	for _, list := range [][]*Message{b.running, b.batch[:b.taken], b.waiting()} {
 		for _, m := range list {
-			if m.in == in && m.id == id && m.kind == kindRequest {
+			if m.in == in && m.id == id && m.kind() == kindRequest {
 				return m
 			}
 		}
@@ -186,7 +184,7 @@ func (c *Consumer) restLocked() {
 	c.box.gossiped = 0 // also of what was taken out
 	c.box.sweeper.stop()
 	if cap(c.box.in) <= 4096 {
-		mailboxes.Put(c.box)
+		c.core.mailboxes.Put(c.box)
 	}
 	c.box = nil
 }
@@ -203,7 +201,9 @@ func (c *Consumer) putLocked(ms []Message) (start bool) {
 
 func (c *Consumer) openLocked() {
 	if c.box == nil {
-		c.box = mailboxes.Get().(*mailbox)
+		if c.box, _ = c.core.mailboxes.Get().(*mailbox); c.box == nil {
+			c.box = &mailbox{in: make([]*Message, 0, 256)}
+		}
 	}
 	if c.counts == nil {
 		c.counts = new(counts)

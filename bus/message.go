@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"unicode/utf8"
 )
@@ -46,60 +45,67 @@ type Message struct {
 	// Body is the encoded body: see [Message.Decode].
 	Body []byte
 
-	header   Header
 	in       *inbound // which route it came on; of a reply, the link
-	id       uint64   // of a request; of a send, its choice; of one that came by gossip, the boot that sent it
-	deadline int64    // by the bus's clock
-	life     atomic.Pointer[life]
-	state    atomic.Uint32
+	rare     atomic.Pointer[rare]
+	id       uint64 // of a request; of a send, its choice; of one that came by gossip, the boot that sent it
+	deadline int64  // by the bus's clock
 	charge   uint32
-	kind     uint8
-	codec    uint8
-	hops     uint8
-	via      Via
-	fate     uint8 // what became of it; of the consumer's worker
+	word     uint32 // state, fate and traits; changed by package atomic once others know the message
 }
 
-// withBody is a message and its small body in one piece of memory.
-type withBody struct {
-	Message
-	body [128]byte
+// rare is what few messages have. There are so many that 8 bytes of each show.
+type rare struct {
+	header Header
+	life   atomic.Pointer[life]
 }
 
-// newMessage returns a message whose body is a copy, or b itself if it is owned.
-func newMessage(b []byte, owned bool) *Message {
-	switch {
-	case owned || len(b) == 0:
-		return &Message{Body: b}
-	case len(b) <= len(withBody{}.body):
-		w := new(withBody)
-		n := copy(w.body[:], b)
-		w.Body = w.body[:n:n]
-		return &w.Message
-	}
-	return &Message{Body: slices.Clone(b)}
-}
-
-// Bits of a message's state.
+// A message's word: bits of its state, what became of it, and how it came.
 const (
 	stateAnswered = 1 << iota // a reply or an error has been given
 	stateCanceled             // the requester has given up, or the drain time is over
 	stateExpired
 	stateDone // the handler has returned
+	byGossip
 
 	stateEnded = stateCanceled | stateExpired | stateDone
+
+	fateAt  = 5 // three bits; of the consumer's worker
+	kindAt  = 8
+	codecAt = 16
+	hopsAt  = 24
 )
+
+// traits is the word of a new message.
+func traits(kind, codec, hops uint8) uint32 {
+	return uint32(kind)<<kindAt | uint32(codec)<<codecAt | uint32(hops)<<hopsAt
+}
+
+func (m *Message) state() uint32 { return atomic.LoadUint32(&m.word) }
+func (m *Message) kind() uint8   { return uint8(m.state() >> kindAt) }
+func (m *Message) codec() uint8  { return uint8(m.state() >> codecAt) }
+func (m *Message) hops() uint8   { return uint8(m.state() >> hopsAt) }
+func (m *Message) fate() uint8   { return uint8(m.state()>>fateAt) & 7 }
+
+// ends says what became of the message, unless that is fateHandled.
+func (m *Message) ends(fate uint32) { atomic.OrUint32(&m.word, fate<<fateAt) }
 
 // set sets bits and reports whether none of mask were set before.
 func (m *Message) set(bits, mask uint32) bool {
 	for {
-		old := m.state.Load()
+		old := m.state()
 		if old&mask != 0 {
 			return false
 		}
-		if m.state.CompareAndSwap(old, old|bits) {
+		if atomic.CompareAndSwapUint32(&m.word, old, old|bits) {
 			return true
 		}
+	}
+}
+
+// setHeader is for a message that nobody else knows yet.
+func (m *Message) setHeader(h Header) {
+	if h != nil {
+		m.rare.Store(&rare{header: h})
 	}
 }
 
@@ -114,30 +120,43 @@ func (m *Message) Address() string {
 
 // Header returns the headers, which are read-only. It may be nil, whose methods
 // for reading work.
-func (m *Message) Header() Header { return m.header }
+func (m *Message) Header() Header {
+	if r := m.rare.Load(); r != nil {
+		return r.header
+	}
+	return nil
+}
 
 // From returns the name of the node that sent the message. On a bus that is
 // not part of a cluster it is empty.
 func (m *Message) From() string {
-	if m.via == ViaGossip {
+	if m.state()&byGossip != 0 {
 		return m.in.core().nameOf(m.id)
 	}
 	return m.in.from()
 }
 
 // Via says which way the message came.
-func (m *Message) Via() Via { return m.via }
+func (m *Message) Via() Via {
+	switch {
+	case m.state()&byGossip != 0:
+		return ViaGossip
+	case m.in.link != nil:
+		return ViaLink
+	}
+	return ViaLocal
+}
 
 // WantsReply reports whether the message is a request, or a reply that asks back
 // (see [Message.Request]), that has not been answered.
 func (m *Message) WantsReply() bool {
-	return m.kind == kindRequest && m.state.Load()&stateAnswered == 0
+	return m.kind() == kindRequest && m.state()&stateAnswered == 0
 }
 
 // Rerouted reports whether the message was first at a consumer that closed
 // before it handled it. Such messages are exempt from the order in which their
 // sender sent them.
-func (m *Message) Rerouted() bool { return m.hops > 0 }
+func (m *Message) Rerouted() bool { return m.hops() > 0 }
 
 // Decode decodes the body into what v points to: a JSON body as
 // [encoding/json.Unmarshal] does, a protobuf body into a [proto.Message], and
@@ -147,10 +166,10 @@ func (m *Message) Rerouted() bool { return m.hops > 0 }
 //
 // [proto.Message]: https://pkg.go.dev/google.golang.org/protobuf/proto#Message
 func (m *Message) Decode(v any) error {
-	if m.codec >= codecOwn {
-		return m.in.core().codecs.decode(m.Body, m.codec, v)
+	if m.codec() >= codecOwn {
+		return m.in.core().codecs.decode(m.Body, m.codec(), v)
 	}
-	return decodeBody(m.Body, m.codec, v)
+	return decodeBody(m.Body, m.codec(), v)
 }
 
 var (
@@ -195,7 +214,7 @@ func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error 
 // encodeReply fills in r for a call. It reports an error for what is wrong with
 // the call's arguments.
 func (m *Message) encodeReply(r *reply, verb string, body any, opts []CallOption) (err error) {
-	if m.kind != kindRequest {
+	if m.kind() != kindRequest {
 		return errNoRequest
 	}
 	c := m.in.core()
@@ -230,7 +249,7 @@ func (m *Message) give(ctx context.Context, r *reply) error {
 	}
 	err := m.in.reply(ctx, r)
 	if errors.Is(err, ErrBusy) || errors.Is(err, ErrTooLarge) {
-		m.state.And(^uint32(stateAnswered)) // it may be tried again
+		atomic.AndUint32(&m.word, ^uint32(stateAnswered)) // it may be tried again
 		return err
 	}
 	m.answered()
@@ -246,7 +265,7 @@ func (m *Message) replyEmpty() {
 
 // fail answers a request with an error; it never waits.
 func (m *Message) fail(err error) {
-	if m.kind != kindRequest {
+	if m.kind() != kindRequest {
 		return
 	}
 	var e *ReplyError

@@ -3,7 +3,7 @@ package bus
 import "fmt"
 
 const (
-	runMax    = 32      // messages that are allocated together
+	runMax    = 31      // messages that are allocated together, in 2 KiB
 	blockMax  = 4 << 10 // bytes of small bodies that are
 	smallBody = 1 << 10
 )
@@ -131,7 +131,8 @@ func (r *reader) deliver() {
 		var large bool
 		if e.extra {
 			x := &r.extra[i]
-			m.header, m.Body, large = x.header, x.body, x.body != nil
+			m.Body, large = x.body, x.body != nil
+			m.setHeader(x.header)
 			*x = extra{}
 		}
 		if !large {
@@ -151,9 +152,8 @@ func (r *reader) endRun() {
 
 // message fills in a message but for its body and headers. It is all zero.
 func (e *entry) message(m *Message, in *inbound) {
-	m.in, m.via = in, ViaLink
-	m.id, m.deadline, m.charge = e.id, e.deadline, e.cost
-	m.kind, m.codec, m.hops = e.kind, e.codec, e.hops
+	m.in, m.id, m.deadline, m.charge = in, e.id, e.deadline, e.cost
+	m.word = traits(e.kind, e.codec, e.hops)
 }
 
 // entry returns what a message is but for its body and headers.
@@ -219,7 +219,8 @@ func (r *reader) fanOut(e *entry, f *frame, ins []*inbound, body []byte) {
 		}
 		ms := make([]Message, 1)
 		e.message(&ms[0], in)
-		ms[0].header, ms[0].Body = f.header, body
+		ms[0].Body = body
+		ms[0].setHeader(f.header)
 		in.put(ms)
 	}
 }

@@ -22,7 +22,7 @@ func (l *link) gotReply(f *frame, owned bool) {
 		failed: f.head[fFailed] != 0, code: unzigzag(f.head[fCode]), header: f.header,
 		body: f.body, codec: l.core.codecs.number(f), shared: !owned,
 	}
-	a := l.core.answerOf(&l.replied, &r, ViaLink)
+	a := l.core.answerOf(&l.replied, &r)
 	switch {
 	case r.codec == codecUnknown:
 		codec := describeCodec(f.head[fCodec], f.codecName)
@@ -39,12 +39,13 @@ func (l *link) gotReply(f *frame, owned bool) {
 }
 
 // answerOf makes a reply a request's answer.
-func (c *core) answerOf(in *inbound, r *reply, via Via) answer {
+func (c *core) answerOf(in *inbound, r *reply) answer {
 	if r.failed {
 		return answer{err: &ReplyError{Code: r.code, Message: string(r.body)}}
 	}
 	m := newMessage(r.body, !r.shared)
-	m.header, m.in, m.codec, m.via = r.header, in, r.codec, via
+	m.in, m.word = in, traits(0, r.codec, 0)
+	m.setHeader(r.header)
 	return answer{m: m}
 }
 

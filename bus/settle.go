@@ -157,7 +157,7 @@ func (in *inbound) reply(ctx context.Context, r *reply) error {
 	if r.call != nil {
 		c.askLocal(call, r)
 	} else if call != nil {
-		call.answer(c.answerOf(&c.replies, r, ViaLocal))
+		call.answer(c.answerOf(&c.replies, r))
 	}
 	c.poke()
 	return nil
@@ -168,7 +168,7 @@ func (in *inbound) reply(ctx context.Context, r *reply) error {
 func (c *core) sendBack(msgs []*Message) {
 	for _, m := range msgs {
 		switch {
-		case m.via == ViaGossip:
+		case m.state()&byGossip != 0:
 			c.stats.dropped.Add(1)
 			m.in.consumer.ring.book(rareDropped, 1)
 		case m.in.link == nil:
@@ -184,7 +184,7 @@ func (c *core) takeBack(m *Message) {
 	cn.mu.Lock()
 	cn.settleLocked(m)
 	cn.mu.Unlock()
-	if m.kind == kindPublish {
+	if m.kind() == kindPublish {
 		c.stats.dropped.Add(1)
 		c.stats.settled.Add(1)
 		cn.ring.book(rareDropped, 1)
@@ -192,9 +192,9 @@ func (c *core) takeBack(m *Message) {
 	}
 	c.stats.bounced.Add(1)
 	cn.ring.book(rareBounced, 1)
-	o := outgoing{header: m.header, body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, codec: m.codec}
-	o.head[fKind], o.head[fCodec], o.head[fHops] = uint64(m.kind), wireCodec(m.codec), nextHop(m.hops)
-	if m.kind == kindRequest {
+	o := outgoing{header: m.Header(), body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, codec: m.codec()}
+	o.head[fKind], o.head[fCodec], o.head[fHops] = uint64(m.kind()), wireCodec(m.codec()), nextHop(m.hops())
+	if m.kind() == kindRequest {
 		if o.call = c.pend.take(m.id); o.call == nil {
 			return // it has ended
 		}
@@ -225,7 +225,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	}
 	num := uint64(m.in.consumer.num)
 	switch {
-	case m.kind == kindPublish:
+	case m.kind() == kindPublish:
 		l.core.stats.dropped.Add(1)
 		m.in.consumer.ring.book(rareDropped, 1)
 		l.frameLocked(frameCredit, &head{fRoute: num, fBytes: uint64(m.charge), fMessages: 1})
@@ -233,15 +233,15 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		m.in.hold(m)
 		return free
 	default:
-		h := head{fKind: uint64(m.kind), fRoute: num, fID: m.id, fTimeLeft: wholeMs(m.deadline - l.core.clock()), fCodec: wireCodec(m.codec), fHops: nextHop(m.hops)}
-		rest := l.core.codecs.field(m.codec)
+		h := head{fKind: uint64(m.kind()), fRoute: num, fID: m.id, fTimeLeft: wholeMs(m.deadline - l.core.clock()), fCodec: wireCodec(m.codec()), fHops: nextHop(m.hops())}
+		rest := l.core.codecs.field(m.codec())
 		if len(m.Body) > chunked {
 			m.in.returning = true
 			l.bulks.bounces++
-			l.enqueueLocked(&bulkOut{kind: frameBounce, head: h, header: m.header, rest: rest, body: m.Body, m: m})
+			l.enqueueLocked(&bulkOut{kind: frameBounce, head: h, header: m.Header(), rest: rest, body: m.Body, m: m})
 			return free // it is settled when it is written
 		}
-		l.buf = append(appendFrame(l.buf, frameBounce, &h, m.header, rest, len(m.Body)), m.Body...)
+		l.buf = append(appendFrame(l.buf, frameBounce, &h, m.Header(), rest, len(m.Body)), m.Body...)
 	}
 	return l.settledLocked(m, free)
 }

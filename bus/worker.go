@@ -159,11 +159,11 @@ func (c *Consumer) passBegun() {
 // passLocked settles a message of this node's that has left the mailbox. It
 // reports whether credit should be granted.
 func (c *Consumer) passLocked(m *Message) (grant bool) {
-	c.counts[m.fate]++
+	c.counts[m.fate()]++
 	switch {
 	case m.in.link != nil:
 		return false
-	case m.via == ViaGossip:
+	case m.state()&byGossip != 0:
 		c.box.gossiped -= int64(m.charge)
 		return false
 	}
@@ -183,11 +183,11 @@ func (c *Consumer) handle(m *Message) (dirty *link) {
 // over reports whether a message is not to be handled any more, and counts it.
 func (c *Consumer) over(m *Message) bool {
 	switch core := c.core; {
-	case m.state.Load()&stateEnded != 0:
-		m.fate = fateCanceled
+	case m.state()&stateEnded != 0:
+		m.ends(fateCanceled)
 		core.stats.canceled.Add(1)
 	case core.expired(m.deadline):
-		m.fate = fateExpired
+		m.ends(fateExpired)
 		core.stats.expired.Add(1)
 	default:
 		return false
@@ -198,7 +198,7 @@ func (c *Consumer) over(m *Message) bool {
 // handled settles a message; it returns the link in whose buffer a frame was
 // left.
 func (c *Consumer) handled(m *Message) (dirty *link) {
-	if m.kind == kindRequest {
+	if m.kind() == kindRequest {
 		dirty = m.in.link
 	}
 	m.end(stateDone)
@@ -216,7 +216,7 @@ func (c *Consumer) call(m *Message) {
 	defer func() {
 		switch p := recover(); { // a handler's panic does not end the process
 		case p != nil:
-			m.fate = fatePanicked
+			m.ends(fatePanicked)
 			c.core.stats.panics.Add(1)
 			c.core.log.Error("handler panicked", "address", c.address, "peer", m.From(), "err", p, "stack", string(debug.Stack()))
 			m.fail(&ReplyError{Code: CodePanic, Message: "the handler panicked"})
@@ -225,16 +225,15 @@ func (c *Consumer) call(m *Message) {
 			go c.goOn(m) // in place of this one
 		}
 	}()
-	m.fate = fateHandled
 	c.core.stats.handled.Add(1)
 	ctx := (*handlerContext)(m)
 	err := c.handler.Handle(ctx, m)
 	switch {
-	case err != nil && m.kind == kindRequest && ctx.Err() != nil: // so has the requester's call, for the better reason
-	case err != nil && m.kind == kindRequest:
+	case err != nil && m.kind() == kindRequest && ctx.Err() != nil: // so has the requester's call, for the better reason
+	case err != nil && m.kind() == kindRequest:
 		m.fail(err)
 	case err != nil:
-		m.fate = fateFailed
+		m.ends(fateFailed)
 		c.core.stats.failed.Add(1)
 		c.core.sparse.warn(c.core.log, "handler failed", "address", c.address, "peer", m.From(), "err", err)
 	case m.WantsReply():

@@ -1,0 +1,55 @@
+package bus
+
+import "slices"
+
+// slab is memory for messages with small bodies, of which one has little and
+// there are many. Who keeps one keeps those beside it, with bodies of up to
+// smallBody bytes each; larger ones have memory of their own.
+type slab struct {
+	messages []Message
+	bodies   []byte
+}
+
+// message returns a message with the body of o, or with a copy unless it is owned.
+func (s *slab) message(o *outgoing, from *recycler) *Message {
+	b := o.body
+	if len(b) > smallBody {
+		return newMessage(b, o.owned)
+	}
+	if len(s.messages) == 0 {
+		s.messages = make([]Message, runMax)
+	}
+	m := &s.messages[0]
+	s.messages = s.messages[1:]
+	if o.owned || len(b) == 0 {
+		m.Body = b
+		return m
+	}
+	if len(b) > len(s.bodies) {
+		s.bodies = from.get(blockMax)
+	}
+	m.Body = s.bodies[:copy(s.bodies, b):len(b)]
+	s.bodies = s.bodies[len(b):]
+	return m
+}
+
+// withBody is a message and its small body in one piece of memory.
+type withBody struct {
+	Message
+	body [128]byte
+}
+
+// newMessage returns a message of its own whose body is a copy, or b itself if
+// it is owned.
+func newMessage(b []byte, owned bool) *Message {
+	switch {
+	case owned || len(b) == 0:
+		return &Message{Body: b}
+	case len(b) <= len(withBody{}.body):
+		w := new(withBody)
+		n := copy(w.body[:], b)
+		w.Body = w.body[:n:n]
+		return &w.Message
+	}
+	return &Message{Body: slices.Clone(b)}
+}
