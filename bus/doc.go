@@ -186,7 +186,7 @@
 // another finalizer (runtime.SetFinalizer), and the race detector turns this off,
 // as it does not know what the collector orders.
 //
-// What is left is a Message of 80 bytes each. With GOGC=400 such a process moves
+// What is left is a Message of 64 bytes each. With GOGC=400 such a process moves
 // up to 1.3 times as many small messages one way (compare, in examples/bench,
 // go run . -cases send with GOGC=400 go run . -cases send). The bus does not
 // touch the setting: it is the program's.
