@@ -12,8 +12,8 @@ import (
 // core is what a bus and its scopes share.
 //
 // Lock order: bulks.routing, core.mu, ring.mu, link.mu or Consumer.mu, pending.mu,
-// call.mu. Those of scopes, signals, clock, log, events and books come last: who
-// holds one takes no other. Of links only leaving takes several at once.
+// call.mu. Those of scopes, signals, clock, log, events, books and the recycler come
+// last: who holds one takes no other. Of links only leaving takes several at once.
 type core struct {
 	config
 	epoch     time.Time
@@ -27,9 +27,9 @@ type core struct {
 	pool      pool
 	coarse    coarse
 	assembly  budget
-	bodies    recycler
-	replies   inbound // where their replies come from
-	caller    Caller  // the outbound interceptors; nil: none
+	bodies    *recycler // apart, as it must not keep the core
+	replies   inbound   // where their replies come from
+	caller    Caller    // the outbound interceptors; nil: none
 
 	waiting atomic.Int32 // messages in waiting lists
 	active  atomic.Int64 // consumers that have work
@@ -74,7 +74,7 @@ func newCore(c config) *core {
 	b.events.tell, b.events.log = c.tell, c.log
 	b.pool.free.Store(c.memory)
 	b.assembly.free = int64(max(64<<20, 2*c.bodyLimit))
-	b.bodies.limit = int(c.memory / 4)
+	b.bodies = &recycler{limit: int(c.memory / 4)}
 	b.dir.init()
 	b.pend.init(b, nil)
 	b.replies.consumer = &Consumer{core: b}

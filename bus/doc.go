@@ -166,8 +166,8 @@
 //	a call that waits              its encoded body, on its caller's account
 //	what Send and Publish left     up to 1 MiB a link, unwritten, and what may not wait
 //	bodies over 64 KiB coming in   64 MiB, or twice WithBodyLimit if that is more
-//	memory of bodies, to be used   16 MiB, a quarter of WithMemory; 10 to 20 s after the last
-//	again                          message nothing is kept
+//	memory of bodies, to be used   16 MiB, a quarter of WithMemory; what was not needed for 10 to
+//	again                          20 s is left to the collector
 //	events that are not told yet   4,096, and 4 MiB of dead letters
 //	requests under way             one for each goroutine that waits in Request
 //	messages that were sent back   no more than this node had sent: its windows elsewhere
@@ -178,13 +178,17 @@
 //
 // What was handled is garbage, and a process that holds little else has a small
 // heap, which Go collects whenever 4 MiB have gathered. At full speed that would
-// be hundreds of times a second, and take up to half of the time. So the memory
-// of bodies that came over links (large ones up to 4 MiB, and the blocks of 4 KiB
-// that small ones share) has a finalizer: when the collector finds that nobody
-// holds a body any more, its memory is used for another one. A body, or a part of
-// it, may be kept as long as one likes, as any other slice. But it cannot have
-// another finalizer (runtime.SetFinalizer), and the race detector turns this off,
-// as it does not know what the collector orders.
+// be hundreds of times a second, and take up to half of the time. So memory for
+// bodies of 4 KiB to 4 MiB, and the blocks of 4 KiB that bodies up to 1 KiB share,
+// has a finalizer: when the collector finds that nobody holds any of it, it is used
+// for others. A body, or a part of it, may be kept as long as one likes. Mind:
+//
+//   - runtime.SetFinalizer on such a body ends the program, and what
+//     runtime.AddCleanup is to do does not happen while its memory is used again.
+//   - A finalizer of the program's that blocks keeps others from running, and so
+//     these bodies from being freed.
+//   - Under the race detector nothing is used again: it does not know what the
+//     collector orders.
 //
 // What is left is a Message of 64 bytes each. With GOGC=400 such a process moves
 // up to 1.3 times as many small messages one way (compare, in examples/bench,

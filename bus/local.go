@@ -41,7 +41,7 @@ func (c *Consumer) acceptLocked(rt *route, o *outgoing) (start bool) {
 	rt.charge(o.cost)
 	c.core.stats.local.Add(1)
 	c.openLocked()
-	m := c.box.slab.message(o, &c.core.bodies)
+	m := c.box.slab.message(o, c.core.bodies)
 	m.in, m.deadline, m.charge, m.id = c.ownLocked(), o.due(c.core), uint32(o.cost), uint64(o.choice)
 	m.word = traits(uint8(o.head[fKind]), o.codec, uint8(o.head[fHops]))
 	m.setHeader(o.header)

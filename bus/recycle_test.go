@@ -5,8 +5,11 @@ import (
 	"context"
 	"runtime"
 	"testing"
+	"testing/synctest"
+	"weak"
 
 	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/bus/bustest"
 )
 
 // What a handler keeps of bodies, whole ones or parts, is never overwritten by
@@ -46,4 +49,28 @@ func TestKeptBodiesStay(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A body that somebody keeps does not keep the bus that it came to.
+func TestKeptBodyKeepsNoBus(t *testing.T) {
+	var kept []byte
+	var gone weak.Pointer[bus.EventBus]
+	synctest.Test(t, func(t *testing.T) {
+		c := bustest.NewCluster(t, 2, quiet)
+		consume(t, c.Bus(1), "a", func(_ context.Context, m *bus.Message) error { kept = m.Body; return nil })
+		if err := c.Bus(0).Send(t.Context(), "a", make([]byte, 20_000)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		gone = weak.Make(c.Bus(1))
+	})
+	for range 100 {
+		if runtime.GC(); gone.Value() == nil {
+			break
+		}
+	}
+	if gone.Value() != nil || len(kept) == 0 {
+		t.Error("the bus is still there, for a body of", len(kept), "bytes")
+	}
+	runtime.KeepAlive(kept)
 }
