@@ -179,8 +179,8 @@
 // What was handled is garbage, and a process that holds little else has a small
 // heap, which Go collects whenever 4 MiB have gathered. At full speed that would
 // be hundreds of times a second, and take up to half of the time. So memory for
-// bodies of 4 KiB to 4 MiB, and the blocks of 4 KiB that bodies up to 1 KiB share,
-// has a finalizer: when the collector finds that nobody holds any of it, it is used
+// bodies of 4 KiB to 4 MiB that came over a link (replies from 8 KiB on), and the
+// blocks of 4 KiB that bodies up to 1 KiB share, has a finalizer: when the collector finds that nobody holds any of it, it is used
 // for others. A body, or a part of it, may be kept as long as one likes. Mind:
 //
 //   - runtime.SetFinalizer on such a body ends the program, and what

@@ -13,3 +13,9 @@ func NumbersOf(eb *EventBus) int {
 	defer eb.core.mu.Unlock()
 	return len(eb.core.consumers) - 1 - len(eb.core.free)
 }
+
+// Recycling says whether memory of bodies is used again.
+const Recycling = recycling
+
+// Recycled returns how many bytes of bodies are kept to be used again.
+func Recycled(eb *EventBus) int { return eb.core.bodies.kept() }

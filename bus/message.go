@@ -86,8 +86,12 @@ func (m *Message) codec() uint8  { return uint8(m.state() >> codecAt) }
 func (m *Message) hops() uint8   { return uint8(m.state() >> hopsAt) }
 func (m *Message) fate() uint8   { return uint8(m.state()>>fateAt) & 7 }
 
-// ends says what became of the message, unless that is fateHandled.
-func (m *Message) ends(fate uint32) { atomic.OrUint32(&m.word, fate<<fateAt) }
+// ends says what became of the message, unless that is fateHandled; the last word
+// counts.
+func (m *Message) ends(fate uint32) {
+	atomic.AndUint32(&m.word, ^uint32(7<<fateAt))
+	atomic.OrUint32(&m.word, fate<<fateAt)
+}
 
 // set sets bits and reports whether none of mask were set before.
 func (m *Message) set(bits, mask uint32) bool {

@@ -51,6 +51,44 @@ func TestKeptBodiesStay(t *testing.T) {
 	})
 }
 
+// Bodies of all ways come back: small ones that share a block, those read to where
+// they belong, and those that come in chunks.
+func TestBodiesComeBack(t *testing.T) {
+	if !bus.Recycling {
+		t.Skip("nothing is recycled under the race detector")
+	}
+	both(t, func(t *testing.T, p pair) {
+		sizes := []int{1000, 20_000, 100_000}
+		if !p.linked { // larger ones within a node have plain memory of their own
+			sizes = sizes[:1]
+		}
+		for _, size := range sizes {
+			handled, before := make(chan struct{}), bus.Recycled(p.to)
+			c := consume(t, p.to, "a", func(context.Context, *bus.Message) error { handled <- struct{}{}; return nil })
+			for range 100 {
+				go func() {
+					if err := p.from.Send(t.Context(), "a", make([]byte, size)); err != nil {
+						t.Error(err)
+					}
+				}()
+			}
+			for range 100 {
+				<-handled
+			}
+			c.Close()
+			synctest.Wait()
+			for range 100 {
+				if runtime.GC(); bus.Recycled(p.to) > before {
+					break
+				}
+			}
+			if bus.Recycled(p.to) <= before {
+				t.Errorf("no body of %d bytes came back", size)
+			}
+		}
+	})
+}
+
 // A body that somebody keeps does not keep the bus that it came to.
 func TestKeptBodyKeepsNoBus(t *testing.T) {
 	var kept []byte
