@@ -52,17 +52,25 @@ func (c *core) tick() {
 }
 
 func (c *core) ticked() {
+	if !c.ticksOn() {
+		c.dismiss()
+	}
+}
+
+// ticksOn reports whether the coarse clock goes on.
+func (c *core) ticksOn() bool {
 	c.coarse.mu.Lock()
 	defer c.coarse.mu.Unlock()
 	c.coarse.now.Store(c.clock())
 	if c.active.Load() == 0 {
 		c.coarse.armed.Store(false)
 		if c.active.Load() == 0 { // else its tick has seen it armed
-			return
+			return false
 		}
 		c.coarse.armed.Store(true)
 	}
 	c.coarse.timer.Reset(coarseTick)
+	return true
 }
 
 // expired reports whether a deadline is over. It reads the clock only if it may

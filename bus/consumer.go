@@ -14,7 +14,6 @@ type Consumer struct {
 	address     string
 	handler     Handler
 	scope       *scope // whose turn it takes; nil: none
-	run         func() // work, made once: starting a goroutine with it allocates nothing
 	window      int32  // at most maxWindow
 	concurrency int32
 	localOnly   bool
@@ -66,7 +65,6 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 	if c.concurrency == 1 {
 		c.scope = eb.scope
 	}
-	c.run = c.work
 	if eb.scope != nil && eb.scope.stage(c) {
 		return c, eb.core.errIfClosing(address)
 	}

@@ -12,8 +12,8 @@ import (
 // core is what a bus and its scopes share.
 //
 // Lock order: bulks.routing, core.mu, ring.mu, link.mu or Consumer.mu, pending.mu,
-// call.mu. Those of scopes, signals, clock, log, events, books and the recycler come
-// last: who holds one takes no other. Of links only leaving takes several at once.
+// call.mu. Those of scopes, signals, clock, crew, log, events, books and the recycler
+// come last: who holds one takes no other. Of links only leaving takes several at once.
 type core struct {
 	config
 	epoch     time.Time
@@ -26,6 +26,7 @@ type core struct {
 	events    events
 	pool      pool
 	coarse    coarse
+	crew      crew
 	assembly  budget
 	bodies    *recycler // apart, as it must not keep the core
 	replies   inbound   // where their replies come from

@@ -32,6 +32,7 @@ func (c *core) close() error {
 	c.pend.stop()
 	c.events.await()
 	c.bodies.end()
+	c.dismiss()
 	close(c.done)
 	return c.err
 }

@@ -3,6 +3,7 @@ package bus
 import (
 	"fmt"
 	"io"
+	"runtime"
 )
 
 const (
@@ -44,6 +45,9 @@ func (r *reader) read() error {
 		r.w += n
 		bye, ferr := r.frames()
 		r.deliver()
+		if n < len(to) { // there is no more: those for whom this was go first
+			runtime.Gosched()
+		}
 		switch {
 		case ferr != nil:
 			return ferr

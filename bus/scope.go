@@ -44,7 +44,7 @@ func (s *scope) push(c *Consumer) {
 	s.busy = true
 	s.mu.Unlock()
 	if start {
-		go s.work()
+		s.core.start(s)
 	}
 }
 
@@ -111,7 +111,7 @@ func (s *scope) release() {
 	s.busy = !idle
 	s.mu.Unlock()
 	if !idle {
-		go s.work() // as started by push
+		s.core.start(s)
 	}
 }
 

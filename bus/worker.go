@@ -7,11 +7,10 @@ import (
 // start runs a worker, in turn if the consumer is in a scope. It ends when the
 // mailbox is empty; closing the bus waits for it.
 func (c *Consumer) start() {
-	c.core.tick()
 	if c.scope != nil {
 		c.scope.push(c)
 	} else {
-		go c.run()
+		c.core.start(c)
 	}
 }
 
@@ -74,7 +73,7 @@ func (c *Consumer) next(last *Message, n int, dirty **link) (m *Message, more bo
 	}
 	c.mu.Unlock()
 	if spawn {
-		go c.run() // ends as this one does
+		c.core.start(c)
 	}
 	if grant {
 		c.ring.grant()

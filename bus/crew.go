@@ -1,0 +1,73 @@
+package bus
+
+import "sync"
+
+// crew is goroutines that have run a consumer or a scope, and linger for the next
+// one while the coarse clock runs. A new goroutine would do as well, but its stack
+// would be cold, and too small for most handlers: growing it is what takes a lone
+// message the most time.
+type crew struct {
+	mu   sync.Mutex
+	idle []chan worker
+}
+
+// worker is a consumer, or a scope, with work.
+type worker interface {
+	work() // returns when there is no more
+}
+
+const crewMax = 16 // goroutines that linger
+
+// start runs w on a goroutine: the one that has lingered for the shortest time, or
+// a new one.
+func (c *core) start(w worker) {
+	c.tick()
+	c.crew.mu.Lock()
+	last := len(c.crew.idle) - 1
+	if last < 0 {
+		c.crew.mu.Unlock()
+		go c.serveWorkers(w)
+		return
+	}
+	next := c.crew.idle[last]
+	c.crew.idle = c.crew.idle[:last]
+	c.crew.mu.Unlock()
+	next <- w
+}
+
+// serveWorkers runs w, and then those that are started while it lingers.
+func (c *core) serveWorkers(w worker) {
+	var next chan worker
+	for w != nil {
+		w.work()
+		if next == nil {
+			next = make(chan worker, 1)
+		}
+		if !c.lingers(next) {
+			return
+		}
+		w = <-next
+	}
+}
+
+// lingers makes a goroutine part of the crew, unless it should rather end.
+func (c *core) lingers(next chan worker) bool {
+	c.crew.mu.Lock()
+	defer c.crew.mu.Unlock()
+	if len(c.crew.idle) == crewMax || !c.coarse.armed.Load() || c.closed.Load() {
+		return false
+	}
+	c.crew.idle = append(c.crew.idle, next)
+	return true
+}
+
+// dismiss ends the goroutines that linger, when the coarse clock has stopped or the
+// bus has closed: no others will.
+func (c *core) dismiss() {
+	c.crew.mu.Lock()
+	defer c.crew.mu.Unlock()
+	for _, next := range c.crew.idle {
+		close(next)
+	}
+	c.crew.idle = nil
+}
