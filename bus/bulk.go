@@ -17,7 +17,7 @@ import (
 const (
 	chunked     = 64 << 10
 	chunkSize   = 16 << 10
-	chunkLarge  = 256 << 10 // the same where no other message passed for a while
+	chunkLarge  = 512 << 10 // the same where no other message passed for a while
 	chunkAck    = 16 << 10  // bytes for which one is sent
 	chunkBeside = 80 << 10  // unacknowledged bytes, where other messages pass
 	chunkAlone  = 1 << 20   // the same where none did for a while
