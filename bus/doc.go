@@ -193,9 +193,9 @@
 //     collector orders.
 //
 // What is left is a Message of 64 bytes each. With GOGC=400 such a process moves
-// up to 1.3 times as many small messages one way (compare, in examples/bench,
-// go run . -cases send with GOGC=400 go run . -cases send). The bus does not
-// touch the setting: it is the program's.
+// up to 1.2 times as many small messages one way, and about as much of all else
+// (compare, in examples/bench, go run . -cases send with GOGC=400 go run . -cases
+// send). The bus does not touch the setting: it is the program's.
 //
 // # The gossip lane
 //
