@@ -2,10 +2,10 @@ package bus
 
 import "sync"
 
-// crew is goroutines that have run a consumer or a scope, and linger for the next
-// one while the coarse clock runs. A new goroutine would do as well, but its stack
-// would be cold, and too small for most handlers: growing it is what takes a lone
-// message the most time.
+// crew is the goroutines that have run a consumer or a scope and linger for the
+// next one, while the coarse clock runs. A new goroutine would do as well, but its
+// stack would be in no cache, and too small for most handlers: a message that
+// comes alone would wait until it has grown.
 type crew struct {
 	mu   sync.Mutex
 	idle []chan worker
@@ -21,7 +21,6 @@ const crewMax = 16 // goroutines that linger
 // start runs w on a goroutine: the one that has lingered for the shortest time, or
 // a new one.
 func (c *core) start(w worker) {
-	c.tick()
 	c.crew.mu.Lock()
 	last := len(c.crew.idle) - 1
 	if last < 0 {
@@ -40,29 +39,30 @@ func (c *core) serveWorkers(w worker) {
 	var next chan worker
 	for w != nil {
 		w.work()
-		if next == nil {
-			next = make(chan worker, 1)
-		}
-		if !c.lingers(next) {
+		if next = c.linger(next); next == nil {
 			return
 		}
 		w = <-next
 	}
 }
 
-// lingers makes a goroutine part of the crew, unless it should rather end.
-func (c *core) lingers(next chan worker) bool {
+// linger makes a goroutine part of the crew, and returns the channel over which it
+// gets what it is to run. It returns nil if the goroutine should rather end.
+func (c *core) linger(next chan worker) chan worker {
 	c.crew.mu.Lock()
 	defer c.crew.mu.Unlock()
 	if len(c.crew.idle) == crewMax || !c.coarse.armed.Load() || c.closed.Load() {
-		return false
+		return nil
+	}
+	if next == nil {
+		next = make(chan worker, 1)
 	}
 	c.crew.idle = append(c.crew.idle, next)
-	return true
+	return next
 }
 
 // dismiss ends the goroutines that linger, when the coarse clock has stopped or the
-// bus has closed: no others will.
+// bus has closed.
 func (c *core) dismiss() {
 	c.crew.mu.Lock()
 	defer c.crew.mu.Unlock()

@@ -64,9 +64,39 @@ func TestCrew(t *testing.T) {
 		}
 		all.Add(1)
 		send("quick")
-		all.Wait()
-		if err := eb.Close(); err != nil { // with one that lingers: the bubble would wait for it
+		synctest.Wait()
+		if n := eb.core.lingering(); n != 1 {
+			t.Errorf("%d linger before the bus closes", n)
+		}
+		if err := eb.Close(); err != nil {
 			t.Error(err)
+		}
+		synctest.Wait()
+		if n := eb.core.lingering(); n != 0 {
+			t.Errorf("%d linger on a bus that has closed", n)
+		}
+	})
+}
+
+// A goroutine whose handler returns after the bus has closed does not linger.
+func TestCrewOverdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eb := New(WithDrainTimeout(time.Second))
+		block := make(chan struct{})
+		if _, err := eb.Consume("late", HandlerFunc(func(context.Context, *Message) error { <-block; return nil })); err != nil {
+			t.Fatal(err)
+		}
+		if err := eb.Send(t.Context(), "late", nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := eb.Close(); err == nil {
+			t.Error("Close did not say that a handler runs")
+		}
+		close(block)
+		synctest.Wait()
+		if n := eb.core.lingering(); n != 0 {
+			t.Errorf("%d linger", n)
 		}
 	})
 }

@@ -86,15 +86,16 @@
 //
 // A consumer that has work has a goroutine, one with [WithConcurrency] up to
 // as many as it says, and a scope one for all its others. Up to 16 of them
-// linger for the next work that there is, while the bus has work at all:
-// within 100 ms without, and when the bus is closed, they end (so close it
-// before a bubble of testing/synctest ends). Handlers, and what [WithInbound]
-// puts around them, run there, and nowhere else. Interceptors of
-// [WithOutbound] and the functions of a codec that encode run on the caller's
-// goroutine, those that decode where Decode is called. A link has two: one
-// reads, the other writes what callers leave to it. While something is to be
-// told to the function of [WithEvents], that has one. [EventBus.RequestAll]
-// waits for each consumer on one of its own. The bus has no other goroutine.
+// linger for the next work, of any consumer, so a handler that locks its
+// thread or sets labels of its goroutine undoes that. They end within 100 ms
+// without work, and when the bus is closed: close it before a bubble of
+// testing/synctest ends. Handlers, and what [WithInbound] puts around them,
+// run there, and nowhere else. Interceptors of [WithOutbound] and the
+// functions of a codec that encode run on the caller's goroutine, those that
+// decode where Decode is called. A link has two: one reads, the other writes
+// what callers leave to it. While something is to be told to the function of
+// [WithEvents], that has one. [EventBus.RequestAll] waits for each consumer on
+// one of its own. The bus has no other goroutine.
 //
 // # Errors
 //

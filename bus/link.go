@@ -287,10 +287,16 @@ func (l *link) write(b, chunk []byte, now bool) (n int, err error) {
 			_, err := l.conn.Write(b[n:])
 			return len(b), err
 		}
-		l.parts = [2][]byte{b[n:], chunk}
+		part := chunk[:min(len(chunk), writePart)]
+		l.parts = [2][]byte{b[n:], part}
 		l.vector = l.parts[:]
 		_, err := l.vector.WriteTo(l.conn)
 		l.parts = [2][]byte{}
+		for chunk = chunk[len(part):]; len(chunk) > 0 && err == nil; chunk = chunk[len(part):] {
+			part = chunk[:min(len(chunk), writePart)]
+			l.extend()
+			_, err = l.conn.Write(part)
+		}
 		return len(b), err
 	}
 	l.part, l.wrote = b, 0

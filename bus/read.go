@@ -45,7 +45,7 @@ func (r *reader) read() error {
 		r.w += n
 		bye, ferr := r.frames()
 		r.deliver()
-		if n < len(to) { // there is no more: those for whom this was go first
+		if r.raw != nil && n < len(to) { // there is no more: those for whom this was go first
 			runtime.Gosched()
 		}
 		switch {

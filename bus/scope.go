@@ -35,7 +35,7 @@ type turnTaker struct {
 // scope get the turn.
 const turnLength = 32
 
-// push queues a consumer for the turn. What runs the scope ends when nobody
+// push queues a consumer for the turn. What runs the scope is done when nobody
 // waits for the turn; closing the bus waits for it.
 func (s *scope) push(c *Consumer) {
 	s.mu.Lock()

@@ -64,8 +64,11 @@ const (
 	fieldBody      = 15
 )
 
-// maxFrame bounds a frame: a body, headers with their own encoding, numbers.
-const maxFrame = chunkLarge + 2*maxHeader + 16*maxHeaders + maxSkipped
+// maxChunk bounds the part of a large body in one frame.
+const maxChunk = 1 << 20
+
+// maxFrame bounds a frame: a body or a part of one, headers with their own encoding, numbers.
+const maxFrame = maxChunk + 2*maxHeader + 16*maxHeaders + maxSkipped
 
 // maxSkipped bounds the bytes of the numbers that a publish skips.
 const maxSkipped = 64 << 10
@@ -268,8 +271,8 @@ func (f *frame) parsePart(b []byte, size int) (missing int, err error) {
 		switch {
 		case l > uint64(size-i):
 			return 0, errMalformed
-		case tag>>3 == fieldBody && l > chunkLarge:
-			return 0, fmt.Errorf("%w: body of %d bytes in a frame; the limit is %d", errMalformed, l, chunkLarge)
+		case tag>>3 == fieldBody && l > maxChunk:
+			return 0, fmt.Errorf("%w: body of %d bytes in a frame; the limit is %d", errMalformed, l, maxChunk)
 		case tag>>3 == fieldBody && l > uint64(len(b)-i) && l == uint64(size-i):
 			f.body = b[i:]
 			return int(l) - len(f.body), nil

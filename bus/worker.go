@@ -4,9 +4,10 @@ import (
 	"runtime/debug"
 )
 
-// start runs a worker, in turn if the consumer is in a scope. It ends when the
+// start runs a worker, in turn if the consumer is in a scope. It is done when the
 // mailbox is empty; closing the bus waits for it.
 func (c *Consumer) start() {
+	c.core.tick()
 	if c.scope != nil {
 		c.scope.push(c)
 	} else {
