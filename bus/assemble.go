@@ -172,7 +172,7 @@ func (r *reader) gotChunk(f *frame) error {
 	b.buf = b.buf[:len(b.buf)+len(f.body)]
 	b.unacked += len(f.body)
 	whole := int64(len(b.buf)) == b.size
-	if b.unacked >= chunkAck || whole {
+	if b.unacked >= chunkAck && !whole { // then nobody waits for it
 		r.link.frame(frameChunkAck, &head{fBulk: b.id, fSize: uint64(b.unacked)})
 		r.soon()
 		b.unacked = 0
