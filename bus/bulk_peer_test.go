@@ -3,6 +3,7 @@ package bus_test
 import (
 	"bytes"
 	"context"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -224,5 +225,32 @@ func TestBulkPublishNoWait(t *testing.T) {
 		p.Reset()
 		t.Log(<-p.ended)
 		time.Sleep(2 * time.Second) // for the one who pings
+	})
+}
+
+// The parts of a body are acknowledged as they come, but for the last: nobody waits
+// for that.
+func TestLastChunkNotAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playPeerOver(t, wide)
+		if _, err := p.eb.Consume("in", bus.HandlerFunc(nothing)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		p.say(routesFrame(1, true, nil), ackFrame(1), bulkFrame(t, 1, 70<<10, &wire.Msg{Kind: 1, Route: 1, TimeLeft: 1000}))
+		p.say(chunkFrame(1, make([]byte, 32<<10)))
+		p.say(chunkFrame(1, make([]byte, 38<<10)))
+		var acked []uint64
+		for _, f := range p.heard() {
+			if a := f.GetChunkAck(); a != nil {
+				acked = append(acked, a.Bytes)
+			}
+		}
+		if !slices.Equal(acked, []uint64{32 << 10}) {
+			t.Errorf("acknowledged %v of 32 and 38 KiB", acked)
+		}
+		if s := p.eb.Stats(); s.Handled != 1 {
+			t.Errorf("%d handled", s.Handled)
+		}
 	})
 }
