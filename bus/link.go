@@ -69,7 +69,8 @@ type link struct {
 	// Of whoever has made state writeRunning.
 	part    []byte
 	writeBy int64 // the deadline of writes, by the bus's clock
-	parts   [2][]byte
+	parts   [3][]byte
+	pad     [2 * alignment]byte
 	vector  net.Buffers
 	wrote   int
 	tryOnce func(fd uintptr) bool
@@ -216,6 +217,9 @@ func (l *link) writeLocked(turns int) {
 			return
 		}
 		bulk, chunk := l.chunkLocked()
+		if chunk == nil && (len(l.buf) >= alignedBody || len(l.bulks.out) > 0) {
+			l.buf = appendPad(l.buf, len(l.buf))
+		}
 		b := l.buf
 		l.buf, l.spare, l.replies = l.spare[:0], nil, 0
 		l.stalled = false
@@ -287,15 +291,17 @@ func (l *link) write(b, chunk []byte, now bool) (n int, err error) {
 			_, err := l.conn.Write(b[n:])
 			return len(b), err
 		}
-		part := chunk[:min(len(chunk), writePart)]
-		l.parts = [2][]byte{b[n:], part}
-		l.vector = l.parts[:]
-		_, err := l.vector.WriteTo(l.conn)
-		l.parts = [2][]byte{}
-		for chunk = chunk[len(part):]; len(chunk) > 0 && err == nil; chunk = chunk[len(part):] {
-			part = chunk[:min(len(chunk), writePart)]
+		pad := appendPad(l.pad[:0], len(chunk))
+		l.parts[0] = b[n:]
+		for len(chunk) > 0 && err == nil {
+			l.parts[1] = chunk[:min(len(chunk), writePart)]
+			if chunk = chunk[len(l.parts[1]):]; len(chunk) == 0 {
+				l.parts[2] = pad
+			}
 			l.extend()
-			_, err = l.conn.Write(part)
+			l.vector = l.parts[:]
+			_, err = l.vector.WriteTo(l.conn)
+			l.parts = [3][]byte{}
 		}
 		return len(b), err
 	}

@@ -127,7 +127,7 @@ func TestLargestFrame(t *testing.T) {
 		if err := newCore(config{bodyLimit: chunked}).checkSize("a message to", "a", h, body); err != nil {
 			t.Fatal(err)
 		}
-		b := append(appendFrame(nil, frameMsg, &most, h, nil, len(body)), body...)
+		b := append(alone(appendFrame(nil, frameMsg, &most, h, nil, len(body))), body...)
 		kind, inner := content(t, b)
 		var f frame
 		if err := f.parse(inner); err != nil || kind != frameMsg || !sameHeader(f.header, h) || len(f.body) != chunked {

@@ -171,6 +171,9 @@ func (r *reader) place(kind, size int) []byte {
 }
 
 func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
+	if kind == framePad {
+		return false, nil
+	}
 	if kind == frameRoutes {
 		r.endRun()
 		return false, r.gotRoutes(b)

@@ -33,6 +33,7 @@ const (
 	frameBulk
 	frameBulkGo
 	frameBulkReset
+	framePad
 )
 
 // head is the numbers of a frame by field, from 1 to 8; zeros are not written.
@@ -121,7 +122,7 @@ func appendCodecName(b []byte, name string) []byte {
 
 // appendFrame appends a frame up to its body, of which only the length is
 // written; the caller appends the body itself. The fields between the headers
-// and the body are in rest, as they are written.
+// and the body are in rest, as they are written. Large bodies are aligned.
 func appendFrame(b []byte, kind int, h *head, header Header, rest []byte, body int) []byte {
 	n := 0
 	for _, v := range h[1:] {
@@ -135,6 +136,9 @@ func appendFrame(b []byte, kind int, h *head, header Header, rest []byte, body i
 	n += len(rest)
 	if body > 0 {
 		n += lenField(body)
+	}
+	if body >= alignedBody {
+		b = appendPad(b, len(b)+protowire.SizeTag(protowire.Number(kind))+protowire.SizeVarint(uint64(n))+n-body)
 	}
 	if kind < 16 {
 		b = append(b, byte(kind<<3|2))

@@ -39,7 +39,15 @@ func (f *handFrame) encode() []byte {
 	if f.codec != "" {
 		rest = appendCodecName(rest, f.codec)
 	}
-	return append(appendFrame(nil, f.kind, &f.head, f.header, rest, len(f.body)), f.body...)
+	return append(alone(appendFrame(nil, f.kind, &f.head, f.header, rest, len(f.body))), f.body...)
+}
+
+// alone returns the frame at the end of b, before which there may be a pad.
+func alone(b []byte) []byte {
+	if kind, _, end, err := nextFrame(b); err == nil && kind == framePad {
+		return b[end:]
+	}
+	return b
 }
 
 // message is the same frame as a protobuf message.

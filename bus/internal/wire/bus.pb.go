@@ -48,6 +48,7 @@ type Frame struct {
 	//	*Frame_Bulk
 	//	*Frame_BulkGo
 	//	*Frame_BulkReset
+	//	*Frame_Pad
 	Kind          isFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -252,6 +253,15 @@ func (x *Frame) GetBulkReset() *Chunk {
 	return nil
 }
 
+func (x *Frame) GetPad() []byte {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_Pad); ok {
+			return x.Pad
+		}
+	}
+	return nil
+}
+
 type isFrame_Kind interface {
 	isFrame_Kind()
 }
@@ -328,6 +338,10 @@ type Frame_BulkReset struct {
 	BulkReset *Chunk `protobuf:"bytes,18,opt,name=bulk_reset,json=bulkReset,proto3,oneof"`
 }
 
+type Frame_Pad struct {
+	Pad []byte `protobuf:"bytes,19,opt,name=pad,proto3,oneof"` // nothing, which aligns what comes behind it
+}
+
 func (*Frame_Msg) isFrame_Kind() {}
 
 func (*Frame_Reply) isFrame_Kind() {}
@@ -363,6 +377,8 @@ func (*Frame_Bulk) isFrame_Kind() {}
 func (*Frame_BulkGo) isFrame_Kind() {}
 
 func (*Frame_BulkReset) isFrame_Kind() {}
+
+func (*Frame_Pad) isFrame_Kind() {}
 
 // Msg is a message to a consumer; as a bounce it is one sent back unhandled.
 type Msg struct {
@@ -1306,7 +1322,7 @@ var File_bus_internal_wire_bus_proto protoreflect.FileDescriptor
 
 const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbus/internal/wire/bus.proto\x12\rrunrig.bus.v1\"\x8c\a\n" +
+	"\x1bbus/internal/wire/bus.proto\x12\rrunrig.bus.v1\"\xa0\a\n" +
 	"\x05Frame\x12&\n" +
 	"\x03msg\x18\x01 \x01(\v2\x12.runrig.bus.v1.MsgH\x00R\x03msg\x12,\n" +
 	"\x05reply\x18\x02 \x01(\v2\x14.runrig.bus.v1.ReplyH\x00R\x05reply\x12/\n" +
@@ -1330,7 +1346,8 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\x04bulk\x18\x10 \x01(\v2\x13.runrig.bus.v1.BulkH\x00R\x04bulk\x12/\n" +
 	"\abulk_go\x18\x11 \x01(\v2\x14.runrig.bus.v1.ChunkH\x00R\x06bulkGo\x125\n" +
 	"\n" +
-	"bulk_reset\x18\x12 \x01(\v2\x14.runrig.bus.v1.ChunkH\x00R\tbulkResetB\x06\n" +
+	"bulk_reset\x18\x12 \x01(\v2\x14.runrig.bus.v1.ChunkH\x00R\tbulkReset\x12\x12\n" +
+	"\x03pad\x18\x13 \x01(\fH\x00R\x03padB\x06\n" +
 	"\x04kind\"\x9e\x02\n" +
 	"\x03Msg\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
@@ -1491,6 +1508,7 @@ func file_bus_internal_wire_bus_proto_init() {
 		(*Frame_Bulk)(nil),
 		(*Frame_BulkGo)(nil),
 		(*Frame_BulkReset)(nil),
+		(*Frame_Pad)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
