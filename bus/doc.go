@@ -138,7 +138,7 @@
 //	address                       255 bytes, UTF-8
 //	body                          16 MiB (WithBodyLimit); over 64 KiB it goes in chunks
 //	headers of a message          1,024 and 16 KiB
-//	window of a consumer          1 MiB for each node that sends to it (WithWindow)
+//	window of a consumer          1 MiB + 64 KiB for each node that sends to it (WithWindow)
 //	pool that windows grow from   64 MiB (WithMemory)
 //	bodies over 64 KiB coming in  64 MiB, at least two of the limit
 //	unwritten bytes of a link     1 MiB and what may not wait: credit, errors, bounces

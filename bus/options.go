@@ -231,8 +231,9 @@ func (f consumeOption) applyConsume(o *consumeOptions) { f(o) }
 // unsettled there: sent, but not yet handled. A message counts its body and
 // headers plus 128 bytes, and may start while any of the window is left. A
 // window begins with 16 KiB and is doubled when its sender had to wait, as far as
-// the node's pool has room ([WithMemory]). The default is 1 MiB; the least is
-// 1 KiB, the most 64 MiB.
+// the node's pool has room ([WithMemory]). The default is 1 MiB and 64 KiB, so
+// that a body of 1 MiB may start while another is handled; the least is 1 KiB,
+// the most 64 MiB.
 func WithWindow(bytes int) ConsumeOption {
 	return consumeOption(func(o *consumeOptions) { o.window = int64(bytes) })
 }

@@ -7,7 +7,7 @@ import (
 
 const (
 	windowFloor   = 16 << 10         // of a route at first; both sides know it
-	defaultWindow = 1 << 20          // what it may grow to
+	defaultWindow = 1<<20 + 64<<10   // what it may grow to: behind a body of 1 MiB another may start
 	maxWindow     = 64 << 20         // that a peer may announce
 	windowKept    = 10 * time.Second // after its sender last had to wait
 	windowPressed = time.Second      // the same, when the pool is empty
