@@ -14,12 +14,6 @@ func (c *Consumer) creditLocked() bool {
 	return rt.credit() > 0 || c.growLocked()
 }
 
-// settleLocked gives back the credit of a message of this node's.
-func (c *Consumer) settleLocked(m *Message) (half bool) {
-	c.local.settle(int64(m.charge), 1)
-	return c.local.credit() >= c.local.window/2
-}
-
 // post gives a message of this node's to the consumer, if there is credit.
 func (c *Consumer) post(rt *route, o *outgoing) bool {
 	c.mu.Lock()

@@ -27,7 +27,7 @@ type mailbox struct {
 }
 
 const (
-	batchMax = 32
+	batchMax = 64
 	sealed   = 1 << 31
 )
 

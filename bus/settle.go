@@ -182,7 +182,7 @@ func (c *core) sendBack(msgs []*Message) {
 func (c *core) takeBack(m *Message) {
 	cn := m.in.consumer
 	cn.mu.Lock()
-	cn.settleLocked(m)
+	cn.local.settle(int64(m.charge), 1)
 	cn.mu.Unlock()
 	if m.kind() == kindPublish {
 		c.stats.dropped.Add(1)

@@ -27,12 +27,12 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 	if last != nil {
 		dirty = c.handled(last)
 	}
-	box := c.box // it stays while there is a worker
+	box, waiting := c.box, &c.ring.waiting // they stay while there is a worker
 	for ; ; n-- {
 		m := box.begin()
 		if m == nil {
 			m, more = c.next(last, n, &dirty)
-		} else if c.ring.waiting.Load() > 0 { // looked at behind begin: see passBegun
+		} else if waiting.Load() > 0 { // looked at behind begin: see passBegun
 			c.passBegun()
 		}
 		if last = m; m == nil {
@@ -138,8 +138,9 @@ func (c *Consumer) passBatchLocked(but int) (grant bool) {
 	if b == nil {
 		return false
 	}
-	for n := int(b.begun.Load()&^sealed) - but; b.passed < n; b.passed++ {
-		grant = c.passLocked(b.batch[b.passed]) || grant
+	if n := int(b.begun.Load()&^sealed) - but; n > b.passed {
+		grant = c.passLocked(b.batch[b.passed:n]...)
+		b.passed = n
 	}
 	return grant
 }
@@ -156,19 +157,27 @@ func (c *Consumer) passBegun() {
 	}
 }
 
-// passLocked settles a message of this node's that has left the mailbox. It
+// passLocked settles messages of this node's that have left the mailbox. It
 // reports whether credit should be granted.
-func (c *Consumer) passLocked(m *Message) (grant bool) {
-	c.counts[m.fate()]++
-	switch {
-	case m.in.link != nil:
-		return false
-	case m.state()&byGossip != 0:
-		c.box.gossiped -= int64(m.charge)
+func (c *Consumer) passLocked(ms ...*Message) (grant bool) {
+	var bytes, n int64
+	for _, m := range ms {
+		c.counts[m.fate()]++
+		switch {
+		case m.in.link != nil:
+		case m.state()&byGossip != 0:
+			c.box.gossiped -= int64(m.charge)
+		default:
+			bytes += int64(m.charge)
+			n++
+		}
+	}
+	if n == 0 {
 		return false
 	}
-	c.core.stats.settled.Add(1)
-	return c.settleLocked(m) || c.box.len() == 0 || c.paused.Load()
+	c.core.stats.settled.Add(uint64(n))
+	c.local.settle(bytes, n)
+	return c.local.credit() >= c.local.window/2 || c.box.len() == 0 || c.paused.Load()
 }
 
 // handle runs the handler and settles the message; it returns the link in
