@@ -2,15 +2,16 @@ package bus
 
 import "google.golang.org/protobuf/encoding/protowire"
 
-// A large body begins at a multiple of alignment in its write, and a write that
-// has one, or comes between the chunks of one, ends at a multiple. The kernel
+// A large body begins at a multiple of alignment in its write, and a write of so
+// many bytes, or one between the chunks of a body, ends at a multiple. The kernel
 // then copies between addresses that agree in their last bits, which some
 // processors do twice as fast.
 //
-// The ends are there because Linux puts what a thread sends into memory piece by
-// piece, each write behind the one before. With 16 a thread that has written
-// something else finds back: the last 32 bytes of a piece stay empty if a write
-// ends there (skb_page_frag_refill in net/core/sock.c).
+// The ends are there because Linux puts what a thread sends into pieces of
+// memory, mostly of 32 KiB, each write behind the one before. A thread that has
+// written something else finds back, within a second of full speed: where a write
+// ends less than 32 bytes before the end of its piece, the next begins a new one
+// (sk_page_frag_refill in net/core/sock.c). Hence not more than 16.
 const (
 	alignment   = 16
 	alignedBody = directBody // from this size on

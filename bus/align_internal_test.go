@@ -45,39 +45,58 @@ func (c *tape) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// check returns how many bodies are aligned, within what is written at once.
-func (c *tape) check(t *testing.T) (aligned int) {
+// check checks the alignment of all bodies and of the writes that have some or
+// come between their chunks. It returns how many bodies there are, in frames and
+// in chunks.
+func (c *tape) check(t *testing.T) (framed, chunked int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	write, large := 0, false // where it began; it has a large body
+	missing := map[uint64]uint64{} // bytes of bodies in chunks
+	write, padded := 0, false      // where it began; it must end aligned
+	ends := func(at int) {
+		if padded && (at-write)%alignment != 0 {
+			t.Errorf("a write with large bodies, or between chunks, has %d bytes", at-write)
+		}
+	}
 	for at := 0; at < len(c.all); {
 		kind, begin, end, err := nextFrame(c.all[at:])
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.starts[at] && (!large || kind != framePad) { // that of a chunk is a write of its own here
-			if large && (at-write)%alignment != 0 {
-				t.Errorf("a write with a large body has %d bytes", at-write)
-			}
-			write, large = at, false
+		tail := kind == framePad && (c.starts[at+end] || at+end == len(c.all)) // of the chunk before: on a pipe they are writes
+		if c.starts[at] && !tail {
+			ends(at)
+			write, padded = at, len(missing) > 0
 		}
 		var f frame
 		switch kind {
-		case frameMsg, frameReply, frameChunk:
+		case frameMsg, frameReply, frameChunk, frameBulk:
 			if err := f.parse(c.all[at+begin : at+end]); err != nil {
 				t.Fatal(err)
 			}
 		}
 		at += end
 		if len(f.body) >= alignedBody {
-			large = true
-			aligned++
+			padded = true
 			if from := at - len(f.body) - write; from%alignment != 0 {
 				t.Errorf("a body of %d bytes begins at %d", len(f.body), from)
 			}
 		}
+		switch id := f.head[fBulk]; {
+		case kind == frameBulk:
+			missing[id] = f.head[fSize]
+			padded = true
+		case kind == frameChunk:
+			if missing[id] -= uint64(len(f.body)); missing[id] == 0 {
+				delete(missing, id)
+				chunked++
+			}
+		case len(f.body) >= alignedBody:
+			framed++
+		}
 	}
-	return aligned
+	ends(len(c.all))
+	return framed, chunked
 }
 
 // Bodies of all sizes are aligned from 8 KiB on, and so are the writes around
@@ -85,8 +104,6 @@ func (c *tape) check(t *testing.T) (aligned int) {
 func TestAlignment(t *testing.T) {
 	t.Parallel()
 	a, b := New(), New()
-	defer a.Close()
-	defer b.Close()
 	tapes := [2]*tape{{starts: map[int]bool{}}, {starts: map[int]bool{}}}
 	tapes[0].Conn, tapes[1].Conn = net.Pipe()
 	up := make(chan struct{}, 2)
@@ -99,31 +116,53 @@ func TestAlignment(t *testing.T) {
 	}
 	<-up
 	<-up
-	cn, err := b.Consume("echo", Respond(func(_ context.Context, body []byte) ([]byte, error) { return body, nil }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cn.Known(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	var callers sync.WaitGroup
-	bodies := 0
-	for i, size := range []int{100, alignedBody - 1, alignedBody, 20001, chunked - 7, chunked, chunked + 1, 100_003, writePart, 700_001, 1 << 20} {
-		if size >= alignedBody {
-			bodies++
+	echo := Respond(func(_ context.Context, body []byte) ([]byte, error) { return body, nil })
+	for _, address := range []string{"large", "small"} {
+		cn, err := b.Consume(address, echo)
+		if err != nil {
+			t.Fatal(err)
 		}
-		callers.Go(func() {
-			body := bytes.Repeat([]byte{byte(1 + i)}, size)
-			m, err := a.Request(t.Context(), "echo", body, WithHeader("n", strings.Repeat("x", i)))
-			if err != nil || !bytes.Equal(m.Body, body) {
-				t.Errorf("%d bytes: %v", size, err)
+		if err := cn.Known(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	request := func(address string, size, i int) {
+		body := bytes.Repeat([]byte{byte(1 + i)}, size)
+		m, err := a.Request(t.Context(), address, body, WithHeader("n", strings.Repeat("x", i)))
+		if err != nil || !bytes.Equal(m.Body, body) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+	stop := make(chan struct{})
+	var callers, others sync.WaitGroup
+	others.Go(func() { // beside the chunks
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				request("small", i%300+i%5*alignedBody/4, i%7)
 			}
-		})
+		}
+	})
+	var framed, inChunks int
+	for i, size := range []int{100, alignedBody - 1, alignedBody, 20001, chunked - 7, chunked, chunked + 1, 100_003, writePart, 700_001, 1 << 20} {
+		switch {
+		case size > chunked:
+			inChunks++
+		case size >= alignedBody:
+			framed++
+		}
+		callers.Go(func() { request("large", size, i) })
 	}
 	callers.Wait()
+	close(stop)
+	others.Wait()
+	a.Close()
+	b.Close()
 	for i, tape := range tapes {
-		if n := tape.check(t); n < bodies {
-			t.Errorf("%d of %d bodies of node %d are aligned", n, bodies, i)
+		if f, c := tape.check(t); f < framed || c != inChunks {
+			t.Errorf("node %d wrote %d large bodies in frames, %d in chunks; want %d, %d", i, f, c, framed, inChunks)
 		}
 	}
 }

@@ -167,6 +167,7 @@
 // The rest is bounded by settings, and by what the program itself does:
 //
 //	a call that waits              its encoded body, on its caller's account
+//	what was just handled          64 KiB, or one message, of each consumer that has work
 //	what Send and Publish left     up to 1 MiB a link, unwritten, and what may not wait
 //	bodies over 64 KiB coming in   64 MiB, or twice WithBodyLimit if that is more
 //	memory of bodies, to be used   16 MiB, a quarter of WithMemory; what was not needed for 10 to
@@ -183,8 +184,9 @@
 // heap, which Go collects whenever 4 MiB have gathered. At full speed that would
 // be hundreds of times a second, and take up to half of the time. So memory for
 // bodies of 4 KiB to 4 MiB that came over a link (replies from 8 KiB on), and the
-// blocks of 4 KiB that bodies up to 1 KiB share, has a finalizer: when the collector finds that nobody holds any of it, it is used
-// for others. A body, or a part of it, may be kept as long as one likes. Mind:
+// blocks of 4 KiB that bodies up to 1 KiB share, has a finalizer: when the
+// collector finds that nobody holds any of it, it is used for others. A body, or
+// a part of it, may be kept as long as one likes. Mind:
 //
 //   - runtime.SetFinalizer on such a body ends the program, and what
 //     runtime.AddCleanup is to do does not happen while its memory is used again.

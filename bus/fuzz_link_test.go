@@ -74,6 +74,7 @@ func linkSeeds(tb testing.TB) [][]byte {
 		{{Kind: &wire.Frame_Reply{Reply: &wire.Reply{Id: 5, Ask: 6, Codec: 3, CodecName: "x"}}}, {Kind: &wire.Frame_Reply{Reply: &wire.Reply{Failed: 1, Id: 5, Ask: 6}}}},
 		{msgFrame(&wire.Msg{Kind: 3, Route: 1, TimeLeft: 1, Skipped: []uint32{2}})},
 		{msgFrame(&wire.Msg{Kind: 3, Route: 1, TimeLeft: math.MaxUint64, Skipped: []uint32{1, 2}})},
+		{msgFrame(&wire.Msg{Kind: 1, Route: 1}), {Kind: &wire.Frame_Pad{Pad: []byte{0xff}}}, msgFrame(&wire.Msg{Kind: 1, Route: 1}), {Kind: &wire.Frame_Pad{}}},
 		{msgFrame(&wire.Msg{Kind: 1, Route: 9})},
 		{msgFrame(&wire.Msg{Kind: 7, Route: 1})},
 		{bounceFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 1, Hops: 1})},

@@ -217,7 +217,7 @@ func (l *link) writeLocked(turns int) {
 			return
 		}
 		bulk, chunk := l.chunkLocked()
-		if chunk == nil && (len(l.buf) >= alignedBody || len(l.bulks.out) > 0) {
+		if chunk == nil && !l.bye && (len(l.buf) >= alignedBody || len(l.bulks.out) > 0) {
 			l.buf = appendPad(l.buf, len(l.buf))
 		}
 		b := l.buf
@@ -291,17 +291,18 @@ func (l *link) write(b, chunk []byte, now bool) (n int, err error) {
 			_, err := l.conn.Write(b[n:])
 			return len(b), err
 		}
-		pad := appendPad(l.pad[:0], len(chunk))
-		l.parts[0] = b[n:]
+		pad := appendPad(l.pad[:0], len(b)+len(chunk))
+		parts := append(l.parts[:0], b[n:])
 		for len(chunk) > 0 && err == nil {
-			l.parts[1] = chunk[:min(len(chunk), writePart)]
-			if chunk = chunk[len(l.parts[1]):]; len(chunk) == 0 {
-				l.parts[2] = pad
+			part := chunk[:min(len(chunk), writePart)]
+			parts = append(parts, part)
+			if chunk = chunk[len(part):]; len(chunk) == 0 && len(pad) > 0 {
+				parts = append(parts, pad)
 			}
 			l.extend()
-			l.vector = l.parts[:]
+			l.vector = parts
 			_, err = l.vector.WriteTo(l.conn)
-			l.parts = [3][]byte{}
+			l.parts, parts = [3][]byte{}, l.parts[:0]
 		}
 		return len(b), err
 	}

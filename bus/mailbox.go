@@ -27,8 +27,9 @@ type mailbox struct {
 }
 
 const (
-	batchMax = 64
-	sealed   = 1 << 31
+	batchMax   = 64
+	batchBytes = 64 << 10 // of a batch, or one message: what is handled stays in it
+	sealed     = 1 << 31
 )
 
 func (b *mailbox) waiting() []*Message {
@@ -75,13 +76,20 @@ func (b *mailbox) handling() []*Message {
 func (b *mailbox) busy() bool { return len(b.handling()) > 0 }
 
 // claim takes the next messages that wait, at most n unless that is negative,
-// into the batch, which is over.
+// and what a batch may have, into the batch, which is over.
 func (b *mailbox) claim(n int) {
 	if n < 0 {
 		n = batchMax
 	}
 	ms := b.waiting()
 	ms = ms[:min(len(ms), n, batchMax)]
+	bytes := 0
+	for i, m := range ms {
+		if bytes += int(m.charge); bytes > batchBytes {
+			ms = ms[:max(1, i)]
+			break
+		}
+	}
 	clear(b.batch[:b.taken])
 	b.taken, b.passed = copy(b.batch[:], ms), 0
 	b.begun.Store(0)

@@ -124,9 +124,7 @@ func (c *Consumer) sweep() {
 		due = min(due, m.deadline)
 		return false
 	})
-	for _, m := range gone {
-		c.passLocked(m)
-	}
+	c.passLocked(gone...)
 	if c.box.len() > 0 {
 		c.sweepLocked(due)
 	}

@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -107,6 +108,8 @@ func TestProtocolOddities(t *testing.T) {
 		"credit of nothing":       creditFrame(1, 0, 0),
 		"routes done":             {Kind: &wire.Frame_RoutesDone{RoutesDone: &wire.RoutesDone{Route: 9}}},
 		"empty change of routes":  routesFrame(2, true, nil),
+		"empty pad":               {Kind: &wire.Frame_Pad{}},
+		"large pad":               {Kind: &wire.Frame_Pad{Pad: bytes.Repeat([]byte{0xff}, 100<<10)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

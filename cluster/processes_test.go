@@ -249,7 +249,7 @@ func testSlowReader(t *testing.T) result {
 		t.Errorf("others had %.0f%% of their rate, and %v failed; want 90%%, none", 100*share, kinds(during.Failed))
 	}
 	if grown := later - empty; grown > 16<<20 {
-		t.Errorf("the slow reader has grown by %d MiB; its window is 1 MiB", grown>>20)
+		t.Errorf("the slow reader has grown by %d MiB; its window is 1 MiB and 64 KiB", grown>>20)
 	}
 	tally := flood.unload()
 	allFailed(t, tally, bus.ErrBusy)

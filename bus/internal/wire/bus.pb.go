@@ -339,7 +339,7 @@ type Frame_BulkReset struct {
 }
 
 type Frame_Pad struct {
-	Pad []byte `protobuf:"bytes,19,opt,name=pad,proto3,oneof"` // nothing, which aligns what comes behind it
+	Pad []byte `protobuf:"bytes,19,opt,name=pad,proto3,oneof"` // nothing, between any two frames: it aligns what comes behind it
 }
 
 func (*Frame_Msg) isFrame_Kind() {}
