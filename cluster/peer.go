@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -419,7 +418,7 @@ func (p *peer) drop() {
 // sever closes a stream without the farewell of TLS, which could take seconds
 // where nobody reads.
 func sever(c net.Conn) {
-	if t, ok := c.(*tls.Conn); ok {
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = t.NetConn()
 	}
 	_ = c.Close()

@@ -244,7 +244,8 @@ func (p *port) identifySecure(c net.Conn, first byte) error {
 	default:
 		return fmt.Errorf("%w: first byte %#x, not TLS", wire.ErrFormat, first)
 	}
-	s, err := p.handshake(&peeked{Conn: c, first: first})
+	under := &records{Conn: &peeked{Conn: c, first: first}}
+	s, err := p.handshake(under)
 	if err != nil {
 		return typedTLS(err, c.RemoteAddr().String())
 	}
@@ -252,7 +253,7 @@ func (p *port) identifySecure(c net.Conn, first byte) error {
 		p.handGossip(s)
 		return nil
 	}
-	return p.identifyBus(s)
+	return p.identifyBus(&secured{Conn: s, under: under})
 }
 
 // handshake is the server's side of TLS.
@@ -349,12 +350,13 @@ func (p *port) dial(ctx context.Context, protocol string, addr netip.AddrPort) (
 		return nil, err
 	}
 	if p.tls != nil {
-		s := tls.Client(c, p.tls.forDial(protocol, addr.String()))
+		under := &records{Conn: c}
+		s := tls.Client(under, p.tls.forDial(protocol, addr.String()))
 		if err := s.HandshakeContext(ctx); err != nil {
 			_ = c.Close()
 			return nil, typedTLS(err, addr.String())
 		}
-		return s, nil
+		return &secured{Conn: s, under: under}, nil
 	}
 	if protocol == alpnBus {
 		_ = c.SetWriteDeadline(time.Now().Add(dialTimeout))
