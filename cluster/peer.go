@@ -418,8 +418,8 @@ func (p *peer) drop() {
 // sever closes a stream without the farewell of TLS, which could take seconds
 // where nobody reads.
 func sever(c net.Conn) {
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = t.NetConn()
+	if s, ok := c.(*secured); ok {
+		c = s.under
 	}
 	_ = c.Close()
 }

@@ -244,8 +244,7 @@ func (p *port) identifySecure(c net.Conn, first byte) error {
 	default:
 		return fmt.Errorf("%w: first byte %#x, not TLS", wire.ErrFormat, first)
 	}
-	under := &records{Conn: &peeked{Conn: c, first: first}}
-	s, err := p.handshake(under)
+	s, err := p.handshake(&peeked{Conn: c, first: first})
 	if err != nil {
 		return typedTLS(err, c.RemoteAddr().String())
 	}
@@ -253,18 +252,18 @@ func (p *port) identifySecure(c net.Conn, first byte) error {
 		p.handGossip(s)
 		return nil
 	}
-	return p.identifyBus(&secured{Conn: s, under: under})
+	return p.identifyBus(s)
 }
 
 // handshake is the server's side of TLS.
-func (p *port) handshake(c net.Conn) (*tls.Conn, error) {
+func (p *port) handshake(c net.Conn) (*secured, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
 	defer cancel()
 	gate := &gated{Conn: c, places: p.handshakes}
 	defer gate.leave()
 	conf := p.tls.server.Clone()
 	conf.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, gate.enter(ctx) }
-	s := tls.Server(gate, conf)
+	s := secure(gate, conf, tls.Server)
 	return s, s.HandshakeContext(ctx)
 }
 
@@ -350,13 +349,12 @@ func (p *port) dial(ctx context.Context, protocol string, addr netip.AddrPort) (
 		return nil, err
 	}
 	if p.tls != nil {
-		under := &records{Conn: c}
-		s := tls.Client(under, p.tls.forDial(protocol, addr.String()))
+		s := secure(c, p.tls.forDial(protocol, addr.String()), tls.Client)
 		if err := s.HandshakeContext(ctx); err != nil {
 			_ = c.Close()
 			return nil, typedTLS(err, addr.String())
 		}
-		return &secured{Conn: s, under: under}, nil
+		return s, nil
 	}
 	if protocol == alpnBus {
 		_ = c.SetWriteDeadline(time.Now().Add(dialTimeout))

@@ -17,36 +17,43 @@ const (
 	recordsMax = 64 << 10 // from which on what is gathered is written
 )
 
-// recordBuffers are of recordsMax and a record.
+// recordBuffers are of recordsMax and a record; a stream has one while it writes.
 var recordBuffers = sync.Pool{New: func() any {
 	b := make([]byte, 0, recordsMax+recordMax+512)
 	return &b
 }}
 
 // records is a connection below TLS. It gathers what is written between hold and
-// flush.
+// flush. After a write that failed, all do: a record may be torn.
 type records struct {
 	net.Conn
 
 	mu  sync.Mutex
 	buf *[]byte // nil: what is written goes at once
+	err error
 }
 
-// Write is called by TLS, for one record at a time.
+// Write is called by TLS.
 func (r *records) Write(b []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.buf == nil {
-		return r.Conn.Write(b)
+		return r.writeLocked(b)
 	}
-	*r.buf = append(*r.buf, b...)
-	if len(*r.buf) < recordsMax {
+	if *r.buf = append(*r.buf, b...); len(*r.buf) < recordsMax {
 		return len(b), nil
 	}
-	if err := r.writeLocked(); err != nil {
+	if err := r.emptyLocked(); err != nil {
 		return 0, err
 	}
 	return len(b), nil
+}
+
+func (r *records) writeLocked(b []byte) (n int, err error) {
+	if r.err == nil {
+		n, r.err = r.Conn.Write(b)
+	}
+	return n, r.err
 }
 
 func (r *records) hold() {
@@ -58,26 +65,32 @@ func (r *records) hold() {
 func (r *records) flush() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err := r.writeLocked()
+	err := r.emptyLocked()
 	recordBuffers.Put(r.buf)
 	r.buf = nil
 	return err
 }
 
-// writeLocked writes what is gathered, once, whether it goes well or not.
-func (r *records) writeLocked() (err error) {
+// emptyLocked writes what is gathered.
+func (r *records) emptyLocked() error {
 	if len(*r.buf) > 0 {
-		_, err = r.Conn.Write(*r.buf)
+		_, _ = r.writeLocked(*r.buf) // it stays in err
 		*r.buf = (*r.buf)[:0]
 	}
-	return err
+	return r.err
 }
 
-// secured is a connection of the bus over TLS.
+// secured is a stream over TLS.
 type secured struct {
 	*tls.Conn
 	under *records
 	mu    sync.Mutex // held while writing
+}
+
+// secure puts one side of TLS, tls.Client or tls.Server, onto c.
+func secure(c net.Conn, conf *tls.Config, side func(net.Conn, *tls.Config) *tls.Conn) *secured {
+	under := &records{Conn: c}
+	return &secured{Conn: side(under, conf), under: under}
 }
 
 // Write writes b, in as many records as it needs.
