@@ -47,14 +47,17 @@ type Config struct {
 	Cluster string
 
 	// Bind is the "IP:port" to listen at, both TCP and UDP; an empty IP means
-	// all addresses, port 0 a free port. The default is ":7946" with Secrets or
+	// all addresses, port 0 a free port. A link-local IPv6 address needs its
+	// zone, "[fe80::1%eth0]:7946", in which the others are looked for, too. The default is ":7946" with Secrets or
 	// Insecure; without either it is the loopback, 127.0.0.1:7946, or the next
 	// free port up to 7955.
 	Bind string
 
 	// Advertise is the "IP" or "IP:port" at which others reach this node, if
 	// that is not where it listens. The default is the address that Discovery
-	// tells, else the one bound, else the one that the default route uses.
+	// tells, else the one bound, else the one that the default route uses, of
+	// IPv4 if there is one. It must be of the same kind as Bind: a node that is
+	// bound to a loopback or link-local address advertises it, and no other does.
 	Advertise string
 
 	// Discovery says where other nodes may be; it is asked for as long as the
@@ -285,26 +288,41 @@ func (c Config) settleAdvertise(s *settings, self discovery.Self) error {
 	} else if ap.Port() == 0 {
 		return invalid(field, "is %q; nobody can reach port 0", addr)
 	}
-	s.advertise = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	if err := s.checkAdvertise(s.advertise.Addr(), s.binds[0].Addr()); err != nil {
+	s.advertise = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+	if err := reaches(s.advertise.Addr(), s.binds[0].Addr()); err != nil {
+		if c.Bind == "" && s.binds[0].Addr().IsLoopback() {
+			err = fmt.Errorf("%w (it is Bind's default as there are neither Secrets nor Insecure)", err)
+		}
 		return invalid(field, "is %q: %w", addr, err)
 	}
 	return nil
 }
 
-// checkAdvertise says whether others could reach ip, if this node is bound to
-// bind.
-func (s *settings) checkAdvertise(ip, bind netip.Addr) error {
-	switch {
-	case ip.IsUnspecified():
-		return errors.New("the address is unspecified; give the one at which others reach this node")
-	case ip.IsMulticast():
-		return errors.New("the address is a multicast one")
-	case ip.IsLinkLocalUnicast() && bind.WithZone("") != ip.WithZone(""):
-		return fmt.Errorf("it is a link-local address, which containers often have besides the one that others reach, but the node is bound to %v; "+
-			"give another one, or bind this one, too, if all nodes are on one link", bind)
-	case ip.IsLoopback() && !bind.IsLoopback():
-		return fmt.Errorf("it is a loopback address, but the node is bound to %v: others could not reach it", bind)
+// reaches says why others could not reach a node at the address that it
+// advertises, if it is bound to bind. The rules about a kind of address hold in
+// both directions.
+func reaches(advertise, bind netip.Addr) error {
+	bind = bind.WithZone("")
+	for _, rule := range []struct {
+		broken bool
+		why    string
+	}{
+		{advertise.IsUnspecified(), "the address is unspecified; give the one at which others reach this node"},
+		{advertise.IsMulticast(), "it is a multicast address, which leads to many nodes or none"},
+		{advertise == netip.AddrFrom4([4]byte{255, 255, 255, 255}), "it is the broadcast address, which leads to many nodes or none"},
+		{advertise.IsLoopback() && !bind.IsLoopback(),
+			"it is a loopback address, but the node is bound to " + bind.String() + ": others could not reach it"},
+		{!advertise.IsLoopback() && bind.IsLoopback(),
+			"the node is bound to " + bind.String() + ", a loopback address, where others could not reach it; bind an address that they reach"},
+		{advertise.IsLinkLocalUnicast() && advertise != bind,
+			"it is a link-local address, which containers often have besides the one that others reach, but the node is bound to " + bind.String() +
+				"; give another one, or bind this one, too, if all nodes are on one link"},
+		{!advertise.IsLinkLocalUnicast() && bind.IsLinkLocalUnicast(),
+			"the node is bound to " + bind.String() + ", a link-local address, from where it reaches nobody beyond the link; bind another one, or advertise this one, too"},
+	} {
+		if rule.broken {
+			return errors.New(rule.why)
+		}
 	}
 	return nil
 }
@@ -318,11 +336,11 @@ func (s *settings) advertised(bound netip.AddrPort) (netip.AddrPort, error) {
 		return netip.AddrPortFrom(ip, bound.Port()), nil
 	}
 	if !bound.Addr().IsUnspecified() {
-		return bound, nil
+		return netip.AddrPortFrom(bound.Addr().WithZone(""), bound.Port()), nil // a zone is this host's own affair
 	}
 	ip, err := s.network.Route()
 	if err == nil {
-		err = s.checkAdvertise(ip, bound.Addr())
+		err = reaches(ip, bound.Addr())
 	}
 	if err != nil {
 		return netip.AddrPort{}, invalid("Advertise", "is empty and no address was found to advertise; set it: %w", err)

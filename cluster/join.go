@@ -71,6 +71,7 @@ func Join(ctx context.Context, eb *bus.EventBus, c Config) (*Node, error) {
 // to be closed.
 func newNode(eb *bus.EventBus, s *settings, l net.Listener, udp PacketConn) (*Node, error) {
 	p := newPort(s.network, l, udp, s.tls, s.log)
+	p.bound = inZone(p.bound, s.binds[0].Addr().Zone()) // of which the listener does not tell
 	advertise, err := s.advertised(p.bound)
 	if err != nil {
 		return nil, err

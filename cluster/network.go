@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -74,13 +75,29 @@ func (systemNetwork) Dial(ctx context.Context, local netip.Addr, addr netip.Addr
 	return d.DialContext(ctx, "tcp", addr.String())
 }
 
-// Route opens an unconnected UDP socket towards an address that need not exist
-// (192.0.2.1, reserved for documentation): the system picks the local address,
-// no packet is sent.
+// Route finds the address by IPv4, else by IPv6, where a host that has only one
+// of them has a route. One that leads no further than the link is no answer.
 func (systemNetwork) Route() (netip.Addr, error) {
-	c, err := net.Dial("udp", "192.0.2.1:9")
+	var errs []error
+	for _, to := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} { // reserved for documentation; they need not exist
+		ip, err := routeTo(to)
+		if err == nil && ip.IsGlobalUnicast() {
+			return ip, nil
+		}
+		if err == nil {
+			err = fmt.Errorf("the route to other hosts begins at %v", ip)
+		}
+		errs = append(errs, err)
+	}
+	return netip.Addr{}, fmt.Errorf("no route to other hosts: %w", errors.Join(errs...))
+}
+
+// routeTo opens an unconnected UDP socket towards an address: the system picks
+// the local address, no packet is sent.
+func routeTo(addr string) (netip.Addr, error) {
+	c, err := net.Dial("udp", addr)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("no route to other hosts: %w", err)
+		return netip.Addr{}, err
 	}
 	defer func() { _ = c.Close() }()
 	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil

@@ -115,6 +115,23 @@ func addrPortOf(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
+// place completes another node's address by what only this host knows: the zone
+// in which a link-local one is looked for.
+func (p *port) place(addr netip.AddrPort) netip.AddrPort {
+	if addr.Addr().Zone() != "" {
+		return addr
+	}
+	return inZone(addr, p.bound.Addr().Zone())
+}
+
+// inZone returns an address with a zone, if it is of IPv6 and link-local.
+func inZone(addr netip.AddrPort, zone string) netip.AddrPort {
+	if ip := addr.Addr(); ip.Is6() && ip.IsLinkLocalUnicast() {
+		return netip.AddrPortFrom(ip.WithZone(zone), addr.Port())
+	}
+	return addr
+}
+
 // serve accepts until shutdown, which waits for its goroutines.
 func (p *port) serve() {
 	p.wg.Add(2)
@@ -344,7 +361,7 @@ func (p *port) receive() {
 func (p *port) dial(ctx context.Context, protocol string, addr netip.AddrPort) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	c, err := p.network.Dial(ctx, p.bound.Addr(), addr)
+	c, err := p.network.Dial(ctx, p.bound.Addr(), p.place(addr))
 	if err != nil {
 		return nil, err
 	}

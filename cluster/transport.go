@@ -30,7 +30,7 @@ func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("send a packet: %w", err)
 	}
-	_, err = t.udp.WriteToUDPAddrPort(b, to)
+	_, err = t.udp.WriteToUDPAddrPort(b, t.place(to))
 	return time.Now(), err
 }
 
