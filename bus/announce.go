@@ -2,6 +2,7 @@ package bus
 
 import (
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -21,7 +22,24 @@ type announcer struct {
 // routeChange is a ROUTES that has not been acknowledged.
 type routeChange struct {
 	seq            uint64
+	at             int64 // when it was written
 	added, removed []*inbound
+}
+
+// routesAckLimit is how long a ROUTES may go unacknowledged. It is far longer than
+// what lies in front of one takes on the slowest of links: the limit is for a peer
+// that lives and does not do its part, for which this node would keep each consumer
+// that has closed.
+const routesAckLimit = 10 * time.Minute
+
+// overdueRoutes ends the link if the peer owes an acknowledgement for too long.
+func (l *link) overdueRoutes(now int64) {
+	l.mu.Lock()
+	overdue := len(l.unacked) > 0 && now-l.unacked[0].at >= int64(routesAckLimit)
+	l.mu.Unlock()
+	if overdue {
+		l.fail(fmt.Errorf("the peer has not acknowledged routes within %v", routesAckLimit))
+	}
 }
 
 // routesFrame bounds the bytes of a ROUTES.
@@ -34,6 +52,9 @@ func (l *link) hasRoutes() bool { return !l.leaving && (len(l.dirty) > 0 || !l.w
 func (l *link) announce(c *Consumer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.err != nil {
+		return
+	}
 	for uint32(len(l.ins)) <= c.num {
 		l.ins = append(l.ins, nil)
 	}
@@ -45,16 +66,25 @@ func (l *link) announce(c *Consumer) {
 
 // retract takes a closed consumer back: at once if there is room, and then the
 // messages that came on the link and waited. Until the peer has acknowledged it,
-// its number is pinned. The caller holds core.mu.
+// its number is pinned. A link that has failed forgets the consumer at once, as
+// its number may be another's before the link is removed. The caller holds core.mu.
 func (l *link) retract(c *Consumer, waited []*Message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if uint32(len(l.ins)) <= c.num || l.ins[c.num] == nil || l.ins[c.num].consumer != c || l.err != nil {
+	in := l.inLocked(c.num)
+	if in == nil || in.consumer != c {
 		return
 	}
-	in := l.ins[c.num]
 	in.removing = true
-	if !in.announced { // the peer need never hear of it
+	switch {
+	case l.err != nil:
+		l.holdLocked(waited)
+		in.cutOffHeld()
+		in.giveBack()
+		in.freed = true
+		l.ins[c.num] = nil
+		return
+	case !in.announced: // the peer need never hear of it
 		l.ins[c.num] = nil
 		return
 	}
@@ -99,6 +129,20 @@ func (l *link) holdLocked(waited []*Message) {
 	}
 }
 
+// cutOffHeld counts what was held on a link that has ended.
+func (in *inbound) cutOffHeld() {
+	if in.held != nil {
+		in.cutOff(len(*in.held))
+		in.held = nil
+	}
+}
+
+// cutOff counts messages that are dropped as their link has ended.
+func (in *inbound) cutOff(n int) {
+	in.link.core.stats.cutOff.Add(uint64(n))
+	in.consumer.ring.book(rareCutOff, n)
+}
+
 // bounceHeldLocked sends back what was held, in order, up to a large message:
 // what is behind that is held until it is written. It appends in's consumer to
 // free if that was the last that this link had to do with it.
@@ -139,7 +183,7 @@ func (l *link) endLocked(in *inbound) {
 func (l *link) writeRoutesLocked() {
 	for l.hasRoutes() && len(l.buf) < bufferCap && l.err == nil && !l.bye {
 		l.seq++
-		change := routeChange{seq: l.seq}
+		change := routeChange{seq: l.seq, at: l.core.clock()}
 		b := l.encodeRoutes(&change)
 		if len(l.dirty) == 0 && !l.whole {
 			l.whole = true

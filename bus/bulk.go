@@ -256,9 +256,13 @@ func (l *link) resetAllLocked(which func(*bulkOut) bool) {
 func (l *link) endBulksLocked() {
 	l.resetAllLocked(func(*bulkOut) bool { return true })
 	for _, b := range l.bulks.out {
-		if b.whole() {
+		switch {
+		case b.whole():
 			b.end(nil)
-		} else {
+		case b.kind == frameBounce:
+			b.m.in.cutOff(1)
+			b.end(nil)
+		default:
 			b.end(fmt.Errorf("%w to %s", ErrLinkLost, l.peer.Name))
 		}
 	}

@@ -19,3 +19,6 @@ const Recycling = recycling
 
 // Recycled returns how many bytes of bodies are kept to be used again.
 func Recycled(eb *EventBus) int { return eb.core.bodies.kept() }
+
+// PoolMissing returns how many bytes windows have taken out of the pool.
+func PoolMissing(eb *EventBus) int64 { return eb.core.memory - eb.core.pool.free.Load() }

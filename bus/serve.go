@@ -208,8 +208,8 @@ func (c *core) cutOff(in *inbound) {
 	if !in.freed {
 		in.giveBack()
 	}
-	c.stats.cutOff.Add(uint64(len(dropped)))
-	cn.ring.book(rareCutOff, len(dropped))
+	in.cutOff(len(dropped))
+	in.cutOffHeld()
 	if in.removing && !in.freed {
 		in.freed = true
 		if cn.pins--; cn.pins == 0 {
@@ -250,6 +250,7 @@ func (c *core) heartbeat(l *link) *beats {
 // beat looks at the link. One that has overslept, as this process was stopped,
 // gives the peer another chance.
 func (l *link) beat(now int64, overslept bool) {
+	l.overdueRoutes(now)
 	silent, pinged := now-l.lastRead.Load(), now-l.lastPing.Load()
 	switch {
 	case overslept && silent > int64(pingAfter):

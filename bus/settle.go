@@ -208,7 +208,7 @@ func (c *core) takeBack(m *Message) {
 func (l *link) bounce(m *Message) {
 	l.mu.Lock()
 	var free []*Consumer
-	if m.in.retracted {
+	if m.in.retracted || l.err != nil {
 		free = l.bounceLocked(m, nil)
 	} else {
 		m.in.hold(m)
@@ -221,6 +221,7 @@ func (l *link) bounce(m *Message) {
 
 func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	if l.err != nil {
+		m.in.cutOff(1)
 		return free
 	}
 	num := uint64(m.in.consumer.num)

@@ -366,6 +366,9 @@ func (b *breaking) end() {
 		if s := n.Stats(); s.Sent != s.Settled+s.Bounced+s.Unknown || s.Sent == 0 {
 			b.t.Errorf("%s: %+v", n.peer.Name, s)
 		}
+		if n := bus.PoolMissing(n.EventBus); n != 0 {
+			b.t.Errorf("without links the pool misses %d bytes", n)
+		}
 		addUp(b.t, n.EventBus)
 	}
 	b.t.Logf("%d links broke, %d sends were handled", b.links.Load(), len(b.seen))
