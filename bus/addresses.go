@@ -180,7 +180,7 @@ func (c *Consumer) bookIfOver() bool {
 	if c.counts != nil {
 		c.core.books.Lock()
 		defer c.core.books.Unlock()
-		c.ring.bookLocked().add(&ledger{counts: *c.counts})
+		c.local.ring.bookLocked().add(&ledger{counts: *c.counts})
 	}
 	return true
 }
@@ -238,10 +238,12 @@ func (c *core) addresses() []AddressStats {
 
 func (s *survey) ring(r *ring) {
 	a := s.at(r)
-	for _, rt := range *r.routes.Load() {
-		a.Consumers++
-		if rt.link == nil {
-			a.Local++
+	for part := range r.routes.Load().parts() {
+		for _, rt := range part {
+			a.Consumers++
+			if rt.link == nil {
+				a.Local++
+			}
 		}
 	}
 	r.mu.Lock()
@@ -252,7 +254,7 @@ func (s *survey) ring(r *ring) {
 }
 
 func (s *survey) consumer(c *Consumer) {
-	a := s.at(c.ring)
+	a := s.at(c.local.ring)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a.route(&c.local)

@@ -55,8 +55,8 @@ func (c *core) askable(ctx context.Context, address string, o *outgoing) ([]*rou
 			return nil, fmt.Errorf("%w: requests to all of %q", ErrClosed, address)
 		}
 		r := c.dir.get(address)
-		if r != nil && len(*r.routes.Load()) > 0 {
-			routes := slices.DeleteFunc(slices.Clone(*r.routes.Load()), func(rt *route) bool {
+		if r != nil && r.routes.Load().len() > 0 {
+			routes := slices.DeleteFunc(r.routes.Load().all(), func(rt *route) bool {
 				return o.choice&localOnly != 0 && rt.link != nil
 			})
 			if len(routes) == 0 {

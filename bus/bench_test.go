@@ -43,7 +43,7 @@ func BenchmarkRoutePick(b *testing.B) {
 	o := outgoing{head: h, body: body, owned: true, cost: messageCost + 128}
 	b.ReportAllocs()
 	for b.Loop() {
-		rt, _ := r.try(&o, *r.routes.Load())
+		rt, _ := r.try(&o, reach{all: r.routes.Load()})
 		if rt == nil {
 			b.Fatal("no route")
 		}

@@ -80,26 +80,42 @@ func (ch choice) tiers() int {
 // in reports whether the message may go to rt, and would like it as much as that
 // tier says: 0 is most.
 func (o *outgoing) in(tier int, rt *route) bool {
-	return o.fits(rt) && (o.choice&ranked == 0 || o.tier(rt) == tier)
+	return o.fits(rt) && (o.choice&ranked == 0 || o.tier(rt.link) == tier)
 }
 
-func (o *outgoing) tier(rt *route) int {
+// tier returns that of the routes to a node.
+func (o *outgoing) tier(l *link) int {
 	switch {
-	case o.choice&localFirst != 0 && rt.link == nil:
+	case o.choice&localFirst != 0 && l == nil:
 		return 0
-	case o.choice&sameTag != 0 && rt.shares(int(o.choice>>choiceBits)):
+	case o.choice&sameTag != 0 && l.shares(int(o.choice>>choiceBits)):
 		return 1
 	}
 	return 2
 }
 
-// shares reports whether the route's node has this node's value of a tag.
-func (rt *route) shares(tag int) bool {
-	return rt.link == nil || tag < len(rt.link.shared) && rt.link.shared[tag]
+// shares reports whether the link's node, which is this one if there is none, has
+// this node's value of a tag.
+func (l *link) shares(tag int) bool {
+	return l == nil || tag < len(l.shared) && l.shared[tag]
 }
 
-// first returns where the turn number n among the routes of a tier is, so that
-// they take turns among themselves, however many others there are.
+// among returns the routes where those of a tier are to be looked for, and from which
+// on: where turn number n among them is, so that they take turns among themselves,
+// however many others there are.
+func (o *outgoing) among(to reach, tier int, n uint32) (reach, uint32) {
+	switch {
+	case to.one != nil:
+		return to, 0
+	case to.all.many == nil:
+		return to, o.first(to.all.few, tier, n)
+	}
+	return reach{all: to.all.among(func(l *link) bool {
+		return (o.choice&localOnly == 0 || l == nil) && (o.choice&ranked == 0 || o.tier(l) == tier)
+	})}, n
+}
+
+// first returns where turn number n among the routes of a tier is.
 func (o *outgoing) first(to []*route, tier int, n uint32) uint32 {
 	members := uint32(0)
 	for _, rt := range to {
@@ -158,26 +174,36 @@ func mix(n uint64) uint64 {
 	return n ^ n>>31
 }
 
-// owner returns which of routes has a key: that with the highest weight, which
+// owner returns which of the routes has a key: that with the highest weight, which
 // comes of the key, the boot of the consumer's node and its number there. So all
 // nodes agree, in whatever order they know the routes, and when one comes or
-// goes only its own keys move. It is -1 if other nodes know of none.
-func (c *core) owner(ch choice, routes []*route) int {
-	key, self := uint64(ch>>choiceBits), c.boot.Load()
-	at, most := -1, uint64(0)
-	for i, rt := range routes {
-		if rt.num == 0 {
-			continue
-		}
-		boot := self
-		if rt.link != nil {
-			boot = rt.link.peer.Boot
-		}
-		if w := mix(key ^ mix(boot+uint64(rt.num)*0x9e3779b97f4a7c15)); at < 0 || w > most {
-			at, most = i, w
+// goes only its own keys move. It is nil if other nodes know of none.
+func (c *core) owner(ch choice, s *routeSet) (owner *route) {
+	k, most := c.keyOf(ch), uint64(0)
+	for part := range s.parts() {
+		for _, rt := range part {
+			if rt.num == 0 {
+				continue
+			}
+			if w := k.weight(rt); owner == nil || w > most {
+				owner, most = rt, w
+			}
 		}
 	}
-	return at
+	return owner
+}
+
+// key is what the weights of routes come of.
+type key struct{ hash, self uint64 }
+
+func (c *core) keyOf(ch choice) key { return key{uint64(ch >> choiceBits), c.boot.Load()} }
+
+func (k key) weight(rt *route) uint64 {
+	boot := k.self
+	if rt.link != nil {
+		boot = rt.link.peer.Boot
+	}
+	return mix(k.hash ^ mix(boot+uint64(rt.num)*0x9e3779b97f4a7c15))
 }
 
 // aim returns the routes that the message may go to now. If only one may and is
@@ -185,36 +211,33 @@ func (c *core) owner(ch choice, routes []*route) int {
 //
 // Whoever posts what was not waiting looks at who waits after this: what a
 // closing consumer has sent back is in line before its keys have another owner.
-func (r *ring) aim(o *outgoing) (to []*route, held *route) {
+func (r *ring) aim(o *outgoing) (to reach, held *route) {
 	if o.choice&fixed == 0 {
-		return *r.routes.Load(), nil
+		return reach{all: r.routes.Load()}, nil
 	}
 	return r.aimAtOne(o)
 }
 
-func (r *ring) aimAtOne(o *outgoing) (to []*route, held *route) {
+func (r *ring) aimAtOne(o *outgoing) (to reach, held *route) {
 	if o.choice&byKey != 0 && !r.keyed.Load() {
 		r.keyed.Store(true) // before the routes are read: see dropRoutes
 	}
-	routes := *r.routes.Load()
-	return r.seat(o, routes, r.fades.Load()) // after the routes: see fadeLocked
+	return r.seat(o, r.routes.Load())
 }
 
-// seat is aim, at what is known of the ring.
-func (r *ring) seat(o *outgoing, routes []*route, fades *[]fade) (to []*route, held *route) {
-	at := -1
-	if o.choice&toOne != 0 {
-		at = slices.Index(routes, o.only)
-	} else {
-		if held := r.heldBy(o.choice, fades); held != nil {
-			return nil, held
+// seat is aim, of a message that may go to one route only, at what is known of the
+// ring.
+func (r *ring) seat(o *outgoing, s *routeSet) (to reach, held *route) {
+	if o.choice&toOne == 0 {
+		if held := r.heldBy(o.choice, s); held != nil {
+			return reach{}, held
 		}
-		at = r.core.owner(o.choice, routes)
+		return reach{one: r.core.owner(o.choice, s)}, nil
 	}
-	if at < 0 {
-		return nil, nil
+	if o.only.gone() {
+		return reach{}, nil
 	}
-	return routes[at : at+1], nil
+	return reach{one: o.only}, nil
 }
 
 // chosen gives a message that was sent back its choice again: that of its call,

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,14 +36,14 @@ func TestOwnersAreFrozen(t *testing.T) {
 		"a longer key, ünïcöde": {0x8e17ebb421ec27, 2},
 	} {
 		ch := c.choice(&callOptions{byKey: &key})
-		at := c.owner(ch, routes)
+		owner := c.owner(ch, newRouteSet(routes))
+		at := slices.Index(routes, owner)
 		if h := hashKey(key); h != want.hash || at != want.owner || uint64(ch>>choiceBits) != h {
 			t.Errorf("%q: {%#x, %d}, not {%#x, %d}", key, h, at, want.hash, want.owner)
 		}
-		rt := routes[at]
 		mixed := append([]*route(nil), routes...)
 		rand.Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
-		if mixed[c.owner(ch, mixed)] != rt {
+		if c.owner(ch, newRouteSet(mixed)) != owner {
 			t.Errorf("%q: the owner depends on the order of routes", key)
 		}
 	}
@@ -70,7 +71,7 @@ func TestTidyAfterFade(t *testing.T) {
 		}
 		for _, eb := range []*EventBus{a, b} {
 			if rings := eb.core.dir.all(); len(rings) > 0 {
-				t.Errorf("%d rings are left; the first has %v", len(rings), rings[0].fades.Load())
+				t.Errorf("%d rings are left; the first has %v", len(rings), rings[0].routes.Load().fading)
 			}
 		}
 	})
@@ -148,7 +149,7 @@ func BenchmarkWaitingLocal(b *testing.B) {
 
 func BenchmarkWaiting(b *testing.B) {
 	_, r := benchRoutes(10)
-	for _, rt := range *r.routes.Load() {
+	for _, rt := range r.routes.Load().all() {
 		rt.used = rt.window
 	}
 	r.mu.Lock()

@@ -25,10 +25,10 @@ type Consumer struct {
 	// Guarded by core.mu.
 	num     uint32                   // 0: not announced to other nodes
 	pins    int32                    // links on whose account num may not be used again
-	ring    *ring                    // nil: not announced at all
-	sibling atomic.Pointer[Consumer] // of this node's at the ring
+	sibling atomic.Pointer[Consumer] // of this node's at the ring, the next older one
+	younger *Consumer                // the one whose sibling this is; nil: it is the ring's
 
-	local route // for messages from this node
+	local route // for messages from this node; of no ring: not announced at all
 
 	mu     sync.Mutex
 	own    *inbound      // the receiving end of local; nil: nothing has come
@@ -107,12 +107,14 @@ func (c *core) announceLocked(cn *Consumer) {
 		return
 	}
 	r := c.ringOf(cn.address)
-	cn.ring = r
 	if !cn.localOnly {
 		c.numberOf(cn) // before readers of links find it in mine
 	}
 	cn.local = route{ring: r, consumer: cn, window: cn.firstWindow(), num: cn.num}
-	cn.sibling.Store(r.mine.Load())
+	if old := r.mine.Load(); old != nil {
+		cn.sibling.Store(old)
+		old.younger = cn
+	}
 	r.mine.Store(cn)
 	c.addRoute(&cn.local)
 	if c.events.tell != nil {
@@ -149,7 +151,7 @@ func (c *Consumer) Close() error {
 	c.core.mu.Lock()
 	c.core.pruneRetired()
 	msgs, first := c.closeLocked()
-	announced := c.ring != nil
+	announced := c.local.ring != nil
 	if first && announced {
 		if c.num != 0 {
 			for l := range c.core.links {
@@ -173,17 +175,21 @@ func (c *core) bury(cn *Consumer) {
 	if cn.pins > 0 {
 		return
 	}
-	at := &cn.ring.mine
-	for at.Load() != cn {
-		at = &at.Load().sibling
+	at, older := &cn.local.ring.mine, cn.sibling.Load()
+	if cn.younger != nil {
+		at = &cn.younger.sibling
 	}
-	at.Store(cn.sibling.Load()) // who is at cn goes on from there
+	at.Store(older) // who is at cn goes on from there
+	if older != nil {
+		older.younger = cn.younger
+	}
+	cn.younger = nil
 	if cn.num != 0 {
 		c.consumers[cn.num] = nil
 		c.free = append(c.free, cn.num)
 	}
 	c.inherit(cn)
-	c.tidy(cn.ring)
+	c.tidy(cn.local.ring)
 }
 
 // unpin takes back what links hold of closed consumers.
@@ -219,7 +225,7 @@ func (c *Consumer) closeLocked() (msgs []*Message, first bool) {
 		return nil, false
 	}
 	c.closed = true
-	if c.ring != nil {
+	if c.local.ring != nil {
 		c.local.removed = true
 		c.core.dropRoutes([]*route{&c.local})
 	}
@@ -256,7 +262,7 @@ func (c *Consumer) closedLocked() {
 	if c.done != nil {
 		close(c.done)
 	}
-	if c.core.events.tell != nil && c.ring != nil {
+	if c.core.events.tell != nil && c.local.ring != nil {
 		c.core.events.note(ConsumerClosed{c.address})
 	}
 }
@@ -271,7 +277,7 @@ func (c *Consumer) Known(ctx context.Context) error {
 	for l := range c.core.links {
 		links = append(links, l)
 	}
-	announced := c.ring != nil
+	announced := c.local.ring != nil
 	c.core.mu.Unlock()
 	if !announced {
 		return fmt.Errorf("%w: consumer of %q is not announced", ErrClosed, c.address)

@@ -54,6 +54,7 @@ type core struct {
 	lane      Gossiper
 	consumers []*Consumer // by number, from 1
 	free      []uint32
+	steps     uint64      // in which routes came or went
 	retired   []*Consumer // closed while their handlers ran
 	buried    []*Consumer // whose counters may still change
 	buriedMax int         // when to look through them
@@ -210,7 +211,7 @@ func (c *core) linkComesUntil() (until int64) {
 // link is coming up. It reports whether to look again.
 func (c *core) awaitLink(done <-chan struct{}, deadline int64, address string) bool {
 	changed := c.linked.wait()
-	if r := c.dir.get(address); r != nil && len(*r.routes.Load()) > 0 {
+	if r := c.dir.get(address); r != nil && r.routes.Load().len() > 0 {
 		return true
 	}
 	left := min(c.linkComesUntil(), deadline) - c.clock()

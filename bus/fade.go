@@ -1,95 +1,98 @@
 package bus
 
-import "slices"
+// A route that goes fades if messages may come back that were sent to it. A key that
+// was its own is held so long: what came back waits in its order, what is new behind
+// it, and then both go to the key's next owner. So order survives. Consumers that
+// have come since do not matter, as the key's messages are where it was before.
 
-// fade is routes of a ring that have gone in one step, while messages may come
-// back that were sent to them. A key that was theirs is held so long: what came
-// back waits in its order, what is new behind it, and then both go to the key's
-// next owner. So order survives. Consumers that have come since do not matter,
-// as the key's messages are where it was before.
-type fade struct {
-	was  []*route // the ring's routes before
-	left []*route // those that have gone and whose last message is not back
-}
-
-// fadeLocked begins a fade. The caller holds core.mu, and takes the routes out
-// of the ring then: who no longer sees them there sees them here.
-func (r *ring) fadeLocked(was []*route, gone map[*route]bool) {
-	if !r.keyed.Load() { // nobody has sent by key: a reader of the routes, who says so first, would post in vain
-		return
+// fade notes that routes of a ring have gone, those that other nodes knew. The
+// caller holds core.mu, and takes them out of the set in the same step.
+func (s *routeSet) fade(gone []*route) {
+	fading := tree{}
+	if s.fading != nil {
+		fading = *s.fading
 	}
-	f := fade{was: was}
-	for _, rt := range was {
-		if gone[rt] && rt.num != 0 {
-			f.left = append(f.left, rt)
+	for _, rt := range gone {
+		if rt.num != 0 {
+			fading = fading.with(rt)
 		}
 	}
-	if len(f.left) == 0 {
-		return
-	}
-	var fades []fade
-	if old := r.fades.Load(); old != nil {
-		fades = slices.Clone(*old)
-	}
-	fades = append(fades, f)
-	r.fades.Store(&fades)
+	s.setFading(fading)
 }
 
-// heldBy returns the route that had the key before it went and whose messages
-// are not all back, or nil.
-func (r *ring) heldBy(ch choice, fades *[]fade) *route {
-	if fades == nil {
+func (s *routeSet) setFading(t tree) {
+	if s.fading = nil; t.size > 0 {
+		s.fading = &t
+	}
+}
+
+// heldBy returns the fading route that holds a key, or nil: the one with the highest
+// weight, if that is higher than those of all routes that were there when the first
+// of the fading ones went. Some keys are so held that need not be, for as long.
+func (r *ring) heldBy(ch choice, s *routeSet) *route {
+	if s.fading == nil {
 		return nil
 	}
-	for _, f := range *fades {
-		if i := r.core.owner(ch, f.was); i >= 0 && slices.Contains(f.left, f.was[i]) {
-			return f.was[i]
+	var held *route
+	var most uint64
+	first := uint64(1<<64 - 1)
+	k := r.core.keyOf(ch)
+	for part := range s.fading.parts() {
+		for _, rt := range part {
+			first = min(first, rt.step.Load()&^goneStep)
+			if w := k.weight(rt); held == nil || w > most {
+				held, most = rt, w
+			}
 		}
 	}
-	return nil
+	for part := range s.parts() {
+		for _, rt := range part {
+			if rt.num != 0 && rt.step.Load() < first && k.weight(rt) > most {
+				return nil
+			}
+		}
+	}
+	return held
 }
 
 // unfade ends the holding of keys of routes that have gone: all that will come
 // back from them has. Entries may be nil.
 func (c *core) unfade(rts []*route) {
-	gone := map[*route]bool{}
-	rings := map[*ring]bool{}
+	over := map[*ring][]*route{}
 	for _, rt := range rts {
-		if rt != nil && rt.ring != nil && rt.ring.fades.Load() != nil {
-			gone[rt], rings[rt.ring] = true, true
+		if rt != nil && rt.ring != nil && rt.ring.routes.Load().fading != nil {
+			over[rt.ring] = append(over[rt.ring], rt)
 		}
 	}
-	if len(rings) == 0 {
+	if len(over) == 0 {
 		return
 	}
 	c.mu.Lock()
-	for r := range rings {
-		r.unfadeLocked(gone)
+	for r, rts := range over {
+		r.unfadeLocked(rts)
 		c.tidy(r)
 	}
 	c.mu.Unlock()
-	for r := range rings {
+	for r := range over {
 		r.grant()
 	}
 }
 
-func (r *ring) unfadeLocked(gone map[*route]bool) {
-	old := r.fades.Load()
-	if old == nil {
+// unfadeLocked is unfade for routes of a ring. The caller holds core.mu.
+func (r *ring) unfadeLocked(rts []*route) {
+	set := *r.routes.Load()
+	if set.fading == nil {
 		return
 	}
-	var fades []fade
-	for _, f := range *old { // which others read meanwhile
-		left := slices.DeleteFunc(slices.Clone(f.left), func(rt *route) bool { return gone[rt] })
-		if len(left) > 0 {
-			fades = append(fades, fade{f.was, left})
+	fading := *set.fading
+	for _, rt := range rts {
+		if rt.gone() && rt.at >= 0 {
+			fading = fading.without(rt)
+			rt.at = -1
 		}
 	}
-	if fades == nil {
-		r.fades.Store(nil)
-	} else {
-		r.fades.Store(&fades)
-	}
+	set.setFading(fading)
+	r.routes.Store(&set)
 }
 
 // gotRoutesDone knows that the last message is back that was sent to a consumer

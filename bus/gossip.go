@@ -203,7 +203,7 @@ func (c *Consumer) putGossip(ms []Message) {
 	if c.closed || c.box != nil && c.box.gossiped >= int64(c.window) {
 		c.mu.Unlock()
 		c.core.stats.dropped.Add(1)
-		c.ring.book(rareDropped, 1)
+		c.local.ring.book(rareDropped, 1)
 		return
 	}
 	ms[0].in = c.ownLocked()

@@ -155,7 +155,7 @@ func (c *core) awaitQuiet() (over bool) {
 	for {
 		if alone {
 			c.endWaiting(func(r *ring) error {
-				if len(*r.routes.Load()) > 0 {
+				if r.routes.Load().len() > 0 {
 					return nil
 				}
 				return fmt.Errorf("%w of %q: %w", ErrNoConsumer, r.address, errNobodyLeft)

@@ -15,13 +15,12 @@ type line struct {
 	tickets uint64
 	publish []chan struct{} // publishers that wait for credit
 
-	routes *[]*route // by which lanes is sorted
-	fades  *[]fade
+	routes *routeSet // by which lanes is sorted
 }
 
 // lane is what waits for the same credit.
 type lane struct {
-	to    []*route  // that could take it; none while it is held
+	to    reach     // what could take it; nothing while it is held
 	back  []*waiter // messages that were sent back, in that order
 	queue []*waiter // others that found no credit, first come first served
 	stuck bool      // for want of credit, since granting has begun
@@ -56,7 +55,7 @@ func (r *ring) enqueueLocked(w *waiter) {
 	line := r.lineLocked()
 	if w.lane = &line.any; w.o.choice&fixed != 0 {
 		r.sortLocked(line)
-		w.lane = line.laneOf(r.seat(&w.o, *line.routes, line.fades))
+		w.lane = line.laneOf(r.seat(&w.o, line.routes))
 	}
 	if w.ready == nil {
 		w.lane.takeBack(w)
@@ -71,9 +70,9 @@ func (r *ring) enqueueLocked(w *waiter) {
 }
 
 // laneOf returns the lane of what is for one route: see aim.
-func (l *line) laneOf(to []*route, held *route) *lane {
-	if len(to) > 0 {
-		held = to[0]
+func (l *line) laneOf(to reach, held *route) *lane {
+	if to.one != nil {
+		held = to.one
 	}
 	at := l.lanes[held]
 	if at == nil {
@@ -116,20 +115,19 @@ func (o *outgoing) rank(takenBack bool) uint64 {
 // now, if routes have come or gone. Those of a key stay together, in order.
 func (r *ring) sortLocked(line *line) {
 	routes := r.routes.Load()
-	fades := r.fades.Load() // after the routes: see fadeLocked
-	if line.routes == routes && line.fades == fades {
+	if line.routes == routes {
 		return
 	}
-	line.routes, line.fades = routes, fades
+	line.routes = routes
 	old := line.lanes
 	line.lanes = nil
 	for _, from := range old {
 		for _, w := range from.back {
-			w.lane = line.laneOf(r.seat(&w.o, *routes, fades))
+			w.lane = line.laneOf(r.seat(&w.o, routes))
 			w.lane.back = append(w.lane.back, w)
 		}
 		for _, w := range from.queue {
-			w.lane = line.laneOf(r.seat(&w.o, *routes, fades))
+			w.lane = line.laneOf(r.seat(&w.o, routes))
 			w.lane.queue = append(w.lane.queue, w)
 		}
 	}
@@ -156,7 +154,7 @@ func (r *ring) grantLocked() {
 		return
 	}
 	r.sortLocked(line)
-	line.any.to = *line.routes
+	line.any.to = reach{all: line.routes}
 	line.any.back, line.any.stuck = r.placeLocked(line.any.back, line.any.to, noTicket)
 	for _, l := range line.lanes {
 		l.back, l.stuck = r.placeLocked(l.back, l.to, noTicket)
@@ -223,11 +221,11 @@ func (l *lane) next(from uint64) uint64 {
 // placeLocked places the waiters of a list in order, up to a ticket, and returns
 // those that are left. It is stuck when it meets one that could go where those
 // behind it could, and has no room there.
-func (r *ring) placeLocked(ws []*waiter, to []*route, before uint64) (left []*waiter, stuck bool) {
+func (r *ring) placeLocked(ws []*waiter, to reach, before uint64) (left []*waiter, stuck bool) {
 	if len(ws) == 0 {
 		return ws, false
 	}
-	if len(to) == 0 {
+	if to.len() == 0 {
 		return ws, true
 	}
 	i, kept := 0, 0
@@ -249,7 +247,7 @@ func (r *ring) placeLocked(ws []*waiter, to []*route, before uint64) (left []*wa
 				w.rt, open = r.try(&w.o, to)
 			}
 			if w.rt == nil {
-				if stuck = open > 0 && (len(to) == 1 || !w.o.picky()); stuck {
+				if stuck = open > 0 && (to.len() == 1 || !w.o.picky()); stuck {
 					break
 				}
 				localFull = localFull || w.o.choice&localOnly != 0 && w.o.turn == (turn{})

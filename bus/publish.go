@@ -52,13 +52,17 @@ func (t targets) none() bool { return len(t.links)+len(t.local) == 0 }
 
 // find adds all who consume the address.
 func (t targets) find(r *ring, local bool) targets {
-	for _, rt := range *r.routes.Load() {
-		switch {
-		case rt.link == nil:
-			t.local = append(t.local, rt.consumer)
-		case !local && !slices.Contains(t.links, rt.link):
-			t.links = append(t.links, rt.link)
+	set := r.routes.Load()
+	mine := set.of(nil)
+	for i := range mine.len() {
+		for _, rt := range mine.leaf(i) {
+			if rt.link == nil {
+				t.local = append(t.local, rt.consumer)
+			}
 		}
+	}
+	if !local {
+		t.links = set.links(t.links)
 	}
 	return t
 }
@@ -170,23 +174,25 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 		l.blockedLocked(r)
 		return false
 	}
-	routes := *r.routes.Load() // as the peer knows them: they change under this lock
+	routes := r.routes.Load().of(l) // as the peer knows them: they change under this lock
 	charge, skip := 0, 0
-	for _, rt := range routes {
-		switch {
-		case rt.link != l || rt.removed:
-		case rt.takesPublish() && !full:
-			charge++
-		case rt.stalled || last || full:
-			skip++
-		default:
-			return false
+	for i := range routes.len() {
+		for _, rt := range routes.leaf(i) {
+			switch {
+			case rt.link != l || rt.removed:
+			case rt.takesPublish() && !full:
+				charge++
+			case rt.stalled || last || full:
+				skip++
+			default:
+				return false
+			}
 		}
 	}
 	l.core.stats.skipped.Add(uint64(skip))
 	r.book(rareSkipped, skip)
 	if charge > 0 {
-		l.appendPublish(o, routes, charge, skip)
+		l.appendPublish(r, o, routes, charge, skip)
 	} else if !full {
 		l.stall(routes)
 	}
@@ -211,29 +217,27 @@ func (rt *route) stall() {
 }
 
 // stall marks the routes without room, which were waited for in vain.
-func (l *link) stall(routes []*route) {
-	for _, rt := range routes {
-		if rt.link == l && !rt.removed && !rt.takesPublish() && !rt.stalled {
-			rt.stall()
+func (l *link) stall(routes leaves) {
+	for i := range routes.len() {
+		for _, rt := range routes.leaf(i) {
+			if rt.link == l && !rt.removed && !rt.takesPublish() && !rt.stalled {
+				rt.stall()
+			}
 		}
 	}
 }
 
 // appendPublish appends the frame for the routes that take it and charges
 // those; it names those that do not.
-func (l *link) appendPublish(o *outgoing, routes []*route, charge, skip int) {
+func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip int) {
 	var skipped []byte
 	if skip > 0 {
-		for _, rt := range routes {
-			if rt.link == l && !rt.removed && !rt.takesPublish() {
-				skipped = protowire.AppendVarint(skipped, uint64(rt.num))
-			}
-		}
+		skipped = l.laggards(routes)
 		l.stall(routes)
 	}
 	if len(skipped) > maxSkipped { // more than a frame holds: the others must do without it
 		l.core.stats.skipped.Add(uint64(charge))
-		routes[0].ring.book(rareSkipped, charge)
+		r.book(rareSkipped, charge)
 		return
 	}
 	rest := l.core.codecs.field(o.codec)
@@ -241,20 +245,7 @@ func (l *link) appendPublish(o *outgoing, routes []*route, charge, skip int) {
 		rest = append(appendSkipped(nil, skipped), rest...)
 	}
 	large := len(o.body) > chunked
-	var charged []*route // of a large one, which holds them up
-	o.head[fRoute] = 0
-	for _, rt := range routes {
-		if rt.link != l || rt.removed || !rt.takesPublish() {
-			continue
-		}
-		if o.head[fRoute] == 0 {
-			o.head[fRoute] = uint64(rt.num)
-		}
-		rt.charge(o.cost)
-		if large {
-			charged = append(charged, rt)
-		}
-	}
+	charged := l.charge(o, routes, large)
 	l.outside += int64(charge)
 	l.sent += int64(charge)
 	if large {
@@ -264,4 +255,37 @@ func (l *link) appendPublish(o *outgoing, routes []*route, charge, skip int) {
 	l.bulks.quiet = 0
 	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, rest, len(o.body)), o.body...)
 	l.wakeLocked()
+}
+
+// laggards encodes the numbers of the routes that have no room.
+func (l *link) laggards(routes leaves) (b []byte) {
+	for i := range routes.len() {
+		for _, rt := range routes.leaf(i) {
+			if rt.link == l && !rt.removed && !rt.takesPublish() {
+				b = protowire.AppendVarint(b, uint64(rt.num))
+			}
+		}
+	}
+	return b
+}
+
+// charge charges the routes that take a publish, which goes to the first of them by
+// name. It returns them if it is large, as it holds them up.
+func (l *link) charge(o *outgoing, routes leaves, large bool) (charged []*route) {
+	o.head[fRoute] = 0
+	for i := range routes.len() {
+		for _, rt := range routes.leaf(i) {
+			if rt.link != l || rt.removed || !rt.takesPublish() {
+				continue
+			}
+			if o.head[fRoute] == 0 {
+				o.head[fRoute] = uint64(rt.num)
+			}
+			rt.charge(o.cost)
+			if large {
+				charged = append(charged, rt)
+			}
+		}
+	}
+	return charged
 }

@@ -40,7 +40,7 @@ func TestQuestionBetweenGivingUpAndWithdrawing(t *testing.T) {
 		}
 		o.call = c.newCall(o.due(c))
 		o.call.ended.Store(true) // which withdraw would follow
-		if rt, _ := o.ring.try(&o, *o.ring.routes.Load()); rt == nil {
+		if rt, _ := o.ring.try(&o, reach{all: o.ring.routes.Load()}); rt == nil {
 			t.Fatal("no route took it")
 		}
 		begin := time.Now()

@@ -81,7 +81,7 @@ func (r *reader) deadline(f *frame) int64 { return r.now + int64(min(f.head[fTim
 // alone reports whether a publish goes to this consumer only.
 func (in *inbound) alone(f *frame) bool {
 	c := in.consumer
-	return in.known && f.skipped == nil && c.ring.mine.Load() == c && c.sibling.Load() == nil
+	return in.known && f.skipped == nil && c.local.ring.mine.Load() == c && c.sibling.Load() == nil
 }
 
 // take notes that a message has come, and checks that its sender had credit for
@@ -230,7 +230,7 @@ func (l *link) charged(first *inbound, skip []uint32) (ins []*inbound) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 next:
-	for c := first.consumer.ring.mine.Load(); c != nil; c = c.sibling.Load() {
+	for c := first.consumer.local.ring.mine.Load(); c != nil; c = c.sibling.Load() {
 		in := l.inLocked(c.num)
 		if in == nil || in.consumer != c || !in.known || in.gone {
 			continue

@@ -69,7 +69,7 @@ func (r *ring) takeBackLocked(o *outgoing, left time.Duration, rank uint64) erro
 	}
 	if o.call != nil {
 		o.turn = o.call.turn
-		if len(*r.routes.Load()) > 0 && !r.open(o) {
+		if r.routes.Load().len() > 0 && !r.open(o) {
 			return errNoneMay
 		}
 	}

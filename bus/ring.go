@@ -2,7 +2,6 @@ package bus
 
 import (
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +13,7 @@ type ring struct {
 	core    *core
 	address string
 
-	routes  atomic.Pointer[[]*route] // copied on write, under core.mu
+	routes  atomic.Pointer[routeSet] // changed under core.mu
 	mine    atomic.Pointer[Consumer] // this node's, closing ones too, by sibling; changed under core.mu
 	next    atomic.Uint32            // whose turn it is
 	waiting atomic.Int32             // messages in lanes, and publishers
@@ -25,13 +24,12 @@ type ring struct {
 
 	past *ledger // guarded by core.books; nil: nothing is in it
 
-	keyed atomic.Bool            // a message was sent by key
-	fades atomic.Pointer[[]fade] // nil: none; copied on write, under core.mu
+	keyed atomic.Bool // a message was sent by key
 }
 
 func newRing(c *core, address string) *ring {
 	r := &ring{core: c, address: address}
-	r.routes.Store(new([]*route))
+	r.routes.Store(noRoutes)
 	r.next.Store(rand.Uint32())
 	return r
 }
@@ -42,16 +40,25 @@ type route struct {
 	link     *link     // nil: the consumer is this node's
 	consumer *Consumer // nil: it is not
 
+	step atomic.Uint64 // core.steps when it became part of the ring, or goneStep and that when it ceased to be
+
 	// Guarded by link.mu; for this node's consumers by Consumer.mu.
 	window    int64  // bytes that may be unsettled; a message may start while fewer are
 	used      int64  // bytes sent that have come back neither as credit nor as a bounce
 	unsettled int64  // messages
 	settled   int64  // messages, since the route was made
 	num       uint32 // at the node it is on, 0 if no other knows it; never changed
+	at        int32  // its place in a tree of routes, -1 if it has gone and does not fade; guarded by core.mu
 	bulks     int32  // large messages that are not wholly written: others wait behind them
 	removed   bool
 	stalled   bool // a publish has waited for it in vain
 }
+
+// goneStep marks the step of a route that is no longer part of its ring.
+const goneStep = 1 << 63
+
+// gone reports whether the route is no longer part of its ring.
+func (rt *route) gone() bool { return rt.step.Load()&goneStep != 0 }
 
 // credit returns how many bytes may still be sent.
 func (rt *route) credit() int64 { return rt.window - rt.used }
@@ -94,8 +101,8 @@ type waiter struct {
 // try posts o to the next one in turn that takes it of the routes that it is
 // aimed at, which are those of the ring or one of them. open counts those that
 // may take it, now or later.
-func (r *ring) try(o *outgoing, to []*route) (rt *route, open int) {
-	n := uint32(len(to))
+func (r *ring) try(o *outgoing, to reach) (rt *route, open int) {
+	n := uint32(to.len())
 	if n == 0 {
 		return nil, 0
 	}
@@ -105,11 +112,13 @@ func (r *ring) try(o *outgoing, to []*route) (rt *route, open int) {
 	}
 	for tier := range o.choice.tiers() {
 		at := turn
-		if o.choice != 0 {
-			at = o.first(to, tier, turn)
+		among := to
+		if o.choice&(localOnly|ranked) != 0 {
+			among, at = o.among(to, tier, turn)
+			n = uint32(among.len())
 		}
 		for i := range n {
-			rt := to[(at+i)%n]
+			rt := among.at(int((at + i) % n))
 			if !o.in(tier, rt) {
 				continue
 			}
@@ -124,24 +133,28 @@ func (r *ring) try(o *outgoing, to []*route) (rt *route, open int) {
 
 // addRoute adds a route to its ring. The caller holds core.mu.
 func (c *core) addRoute(rt *route) {
-	routes := append(slices.Clone(*rt.ring.routes.Load()), rt)
-	rt.ring.routes.Store(&routes)
+	c.steps++
+	rt.step.Store(c.steps)
+	rt.ring.routes.Store(rt.ring.routes.Load().with(rt))
 }
 
 // dropRoutes takes routes out of their rings, those of a ring in one step. The
 // caller holds core.mu, and has marked them removed or marks them before it
 // lets go of link.mu.
 func (c *core) dropRoutes(drop []*route) {
-	rings := map[*ring]bool{}
-	gone := make(map[*route]bool, len(drop))
+	c.steps++
+	rings := map[*ring][]*route{}
 	for _, rt := range drop {
-		rings[rt.ring], gone[rt] = true, true
+		rings[rt.ring] = append(rings[rt.ring], rt)
+		rt.step.Store(goneStep | c.steps)
+		rt.at = -1
 	}
-	for r := range rings {
-		was := *r.routes.Load()
-		left := slices.DeleteFunc(slices.Clone(was), func(rt *route) bool { return gone[rt] })
-		r.fadeLocked(was, gone)
-		r.routes.Store(&left)
+	for r, gone := range rings {
+		set := r.routes.Load().without(gone)
+		if r.keyed.Load() { // else whoever sends by key, who says so before he reads the routes, posts in vain
+			set.fade(gone)
+		}
+		r.routes.Store(set)
 	}
 }
 
@@ -168,7 +181,10 @@ func (c *core) tidyAll(rts []*route) {
 func (c *core) tidy(r *ring) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.gone || len(*r.routes.Load()) > 0 || r.mine.Load() != nil || r.waiting.Load() > 0 || r.fades.Load() != nil {
+	if r.gone || r.mine.Load() != nil || r.waiting.Load() > 0 {
+		return
+	}
+	if set := r.routes.Load(); set.len() > 0 || set.fading != nil {
 		return
 	}
 	r.gone = true

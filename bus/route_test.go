@@ -41,7 +41,7 @@ func TestPostChecksAgain(t *testing.T) {
 		o.head[fKind], o.head[fTimeLeft] = kindSend, 1000
 		c := mustConsume(t, b, "x", nothing)
 		synctest.Wait()
-		rt := (*a.core.dir.get("x").routes.Load())[0]
+		rt := a.core.dir.get("x").routes.Load().at(0)
 		if !rt.post(&o) {
 			t.Fatal("a live route takes nothing")
 		}
@@ -51,7 +51,7 @@ func TestPostChecksAgain(t *testing.T) {
 			t.Error("a route took a message after it had gone")
 		}
 		local := mustConsume(t, a, "y", nothing)
-		rt = (*a.core.dir.get("y").routes.Load())[0]
+		rt = a.core.dir.get("y").routes.Load().at(0)
 		local.Close()
 		if rt.post(&o) {
 			t.Error("a closed consumer of this node took a message")

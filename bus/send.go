@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -194,7 +193,7 @@ func (c *core) deliver(ctx context.Context, address string, o *outgoing) (*route
 		if o.only != nil {
 			r = o.only.ring
 		}
-		if r == nil || o.only == nil && len(*r.routes.Load()) == 0 {
+		if r == nil || o.only == nil && r.routes.Load().len() == 0 {
 			if !c.awaitLink(ctx.Done(), o.due(c), address) {
 				err := c.noConsumer(address)
 				if ctx.Err() != nil {
@@ -227,21 +226,19 @@ func (c *core) deliver(ctx context.Context, address string, o *outgoing) (*route
 // open reports whether any route may take o, now or later.
 func (r *ring) open(o *outgoing) bool {
 	to, held := r.aim(o)
-	return held != nil || slices.ContainsFunc(to, o.fits)
+	return held != nil || to.any(o.fits)
 }
 
 // closedTo says why no route of the ring may take o.
 func (r *ring) closedTo(o *outgoing) error {
 	to, _ := r.aim(o)
-	for _, rt := range to {
-		if (o.choice&localOnly == 0 || rt.link == nil) && o.turn.blocks(rt.consumer) {
-			return fmt.Errorf("%w: only consumers in the caller's own scope listen on %q; they cannot answer before the caller returns", ErrDeadlock, r.address)
-		}
+	if to.any(func(rt *route) bool { return o.turn.blocks(rt.consumer) }) {
+		return fmt.Errorf("%w: only consumers in the caller's own scope listen on %q; they cannot answer before the caller returns", ErrDeadlock, r.address)
 	}
 	switch {
 	case o.choice&toOne != 0: // without core.mu: see refuseLocked
 		return o.only.closed()
-	case o.choice&byKey != 0 && len(*r.routes.Load()) > 0:
+	case o.choice&byKey != 0 && r.routes.Load().len() > 0:
 		return fmt.Errorf("%w of %q that all nodes know (ByKey)", ErrNoConsumer, r.address)
 	case o.choice&localOnly != 0:
 		return fmt.Errorf("%w of %q on this node (LocalOnly)", ErrNoConsumer, r.address)
@@ -323,21 +320,16 @@ func (r *ring) holdsTurnOfAll(o *outgoing) bool {
 	if held != nil {
 		return false
 	}
-	for _, rt := range to {
-		if !o.turn.blocks(rt.consumer) && (o.choice&localOnly == 0 || rt.link == nil) {
-			return false
-		}
-	}
-	return true
+	return !to.any(func(rt *route) bool {
+		return !o.turn.blocks(rt.consumer) && (o.choice&localOnly == 0 || rt.link == nil)
+	})
 }
 
 // flush sends on its way what the links of the ring hold, so that the credit
 // can come for which somebody is about to wait.
 func (r *ring) flush() {
-	for _, rt := range *r.routes.Load() {
-		if rt.link != nil {
-			rt.link.soon()
-		}
+	for _, l := range r.routes.Load().links(nil) {
+		l.soon()
 	}
 }
 

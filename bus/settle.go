@@ -170,7 +170,7 @@ func (c *core) sendBack(msgs []*Message) {
 		switch {
 		case m.state()&byGossip != 0:
 			c.stats.dropped.Add(1)
-			m.in.consumer.ring.book(rareDropped, 1)
+			m.in.consumer.local.ring.book(rareDropped, 1)
 		case m.in.link == nil:
 			c.takeBack(m)
 		}
@@ -187,11 +187,11 @@ func (c *core) takeBack(m *Message) {
 	if m.kind() == kindPublish {
 		c.stats.dropped.Add(1)
 		c.stats.settled.Add(1)
-		cn.ring.book(rareDropped, 1)
+		cn.local.ring.book(rareDropped, 1)
 		return
 	}
 	c.stats.bounced.Add(1)
-	cn.ring.book(rareBounced, 1)
+	cn.local.ring.book(rareBounced, 1)
 	o := outgoing{header: m.Header(), body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, codec: m.codec()}
 	o.head[fKind], o.head[fCodec], o.head[fHops] = uint64(m.kind()), wireCodec(m.codec()), nextHop(m.hops())
 	if m.kind() == kindRequest {
@@ -228,7 +228,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	switch {
 	case m.kind() == kindPublish:
 		l.core.stats.dropped.Add(1)
-		m.in.consumer.ring.book(rareDropped, 1)
+		m.in.consumer.local.ring.book(rareDropped, 1)
 		l.frameLocked(frameCredit, &head{fRoute: num, fBytes: uint64(m.charge), fMessages: 1})
 	case m.in.returning: // behind that, so that what is sent back is in order
 		m.in.hold(m)

@@ -27,7 +27,7 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 	if last != nil {
 		dirty = c.handled(last)
 	}
-	box, waiting := c.box, &c.ring.waiting // they stay while there is a worker
+	box, waiting := c.box, &c.local.ring.waiting // they stay while there is a worker
 	for ; ; n-- {
 		m := box.begin()
 		if m == nil {
@@ -77,7 +77,7 @@ func (c *Consumer) next(last *Message, n int, dirty **link) (m *Message, more bo
 		c.core.start(c)
 	}
 	if grant {
-		c.ring.grant()
+		c.local.ring.grant()
 	}
 	return m, more
 }
@@ -153,7 +153,7 @@ func (c *Consumer) passBegun() {
 	grant := c.passBatchLocked(1)
 	c.mu.Unlock()
 	if grant {
-		c.ring.grant()
+		c.local.ring.grant()
 	}
 }
 

@@ -1,0 +1,110 @@
+package bus
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// A set has the routes that were put in and not taken out, each once, and so has
+// each set that was made before it.
+func TestRouteSet(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		links := []*link{nil, new(link), new(link), new(link)}
+		var have []*route
+		set := noRoutes
+		type version struct {
+			set  *routeSet
+			have []*route
+		}
+		var versions []version
+		for range 30 {
+			switch n := rng.IntN(100); {
+			case rng.IntN(5) == 0 && len(have) > 0: // many at once
+				n = rng.IntN(len(have))
+				rng.Shuffle(len(have), func(i, j int) { have[i], have[j] = have[j], have[i] })
+				set = set.without(have[n:])
+				have = slices.Clone(have[:n])
+			case rng.IntN(2) == 0:
+				for range n {
+					rt := &route{link: links[rng.IntN(len(links))]}
+					set, have = set.with(rt), append(have, rt)
+				}
+			default:
+				for range min(n, len(have)) {
+					i := rng.IntN(len(have))
+					set = set.without(have[i : i+1])
+					have = slices.Delete(slices.Clone(have), i, i+1)
+				}
+			}
+			versions = append(versions, version{set, slices.Clone(have)})
+		}
+		for _, v := range versions {
+			checkRouteSet(t, v.set, v.have, links)
+		}
+	}
+}
+
+func checkRouteSet(t *testing.T, set *routeSet, want []*route, links []*link) {
+	t.Helper()
+	if set.len() != len(want) || (set.many == nil) != (len(want) <= leafRoutes) {
+		t.Fatalf("%d routes, not %d; few %d, many %v", set.len(), len(want), len(set.few), set.many)
+	}
+	left := map[*route]bool{}
+	for _, rt := range want {
+		left[rt] = true
+	}
+	of := map[*link]int{}
+	for i, rt := range set.all() {
+		if !left[rt] || set.at(i) != rt {
+			t.Fatalf("route %d is in the set, though it was taken out or is there twice; at(%d) is it: %v", i, i, set.at(i) == rt)
+		}
+		delete(left, rt)
+		of[rt.link]++
+	}
+	for _, l := range links {
+		n := 0
+		routes := set.of(l)
+		for i := range routes.len() {
+			for _, rt := range routes.leaf(i) {
+				if rt.link == l {
+					n++
+				} else if set.many != nil {
+					t.Fatal("another node's route is among those of a node")
+				}
+			}
+		}
+		if n != of[l] || l != nil && slices.Contains(set.links(nil), l) != (n > 0) {
+			t.Fatalf("%d routes of a node, not %d", n, of[l])
+		}
+	}
+}
+
+// A set of one node's routes is a tree no higher than its size needs, whatever it
+// was before.
+func TestRouteTreeShrinks(t *testing.T) {
+	t.Parallel()
+	var rts []*route
+	var tr tree
+	for range 5000 {
+		rt := new(route)
+		rts, tr = append(rts, rt), tr.with(rt)
+	}
+	if tr.height != 2 {
+		t.Errorf("5,000 routes are %d high", tr.height)
+	}
+	for _, rt := range rts[33:] {
+		tr = tr.without(rt)
+	}
+	if tr.height != 1 || len(tr.top.kids) != 2 {
+		t.Errorf("33 routes are %d high, with %d leaves", tr.height, len(tr.top.kids))
+	}
+	for _, rt := range rts[:33] {
+		tr = tr.without(rt)
+	}
+	if tr.size != 0 || tr.top != nil {
+		t.Errorf("of no routes %d are left", tr.size)
+	}
+}
