@@ -13,7 +13,8 @@ type claim struct {
 	config
 	store Store
 	name  string
-	hint  func(ctx context.Context, holder string) // returns when there is a reason to look, or ctx ends; nil: nobody tells
+	wrote func(Change)                                                  // told of what it has written; nil: nobody
+	hear  func(ctx context.Context, seen uint64) (news Change, ok bool) // waits for news of the record since that version; see vigil
 
 	known sighting             // what was seen last
 	fence uint64               // the highest that was seen
@@ -116,7 +117,7 @@ func (c *claim) tryOnce(ctx context.Context, read bool) (*Held, error) {
 func (c *claim) free() bool {
 	holder := c.known.rec.Holder
 	_, bid := c.bids[holder]
-	return holder == "" || bid || holder == c.own || time.Since(c.known.since) >= c.known.rec.ttl()
+	return holder == "" || bid || holder == c.own || c.clock.since(c.known.since) >= c.known.rec.ttl()
 }
 
 // pause is how long to wait before the next look.
@@ -131,7 +132,7 @@ func (c *claim) pause(err error) time.Duration {
 	if poll == 0 {
 		poll = c.ttl / 10
 	}
-	return max(0, min(poll, c.known.rec.ttl()-time.Since(c.known.since)))
+	return max(0, min(poll, c.known.rec.ttl()-c.clock.since(c.known.since)))
 }
 
 // complain logs once that the store does not answer.
@@ -144,7 +145,7 @@ func (c *claim) complain(err error) {
 
 // look reads the record.
 func (c *claim) look(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, c.patience())
+	ctx, cancel := context.WithTimeout(ctx, c.clock.timer(c.patience()))
 	defer cancel()
 	value, version, err := c.store.Get(ctx, c.key())
 	if err != nil {
@@ -172,7 +173,7 @@ func (c *claim) see(value []byte, version uint64) error {
 	if rec.Fence < c.fence && c.known.version != 0 {
 		return fmt.Errorf("%w: the fence of lease %q was %d, and now is %d", ErrStaleStore, c.name, c.fence, rec.Fence)
 	}
-	c.known = sighting{rec, version, time.Now()}
+	c.known = sighting{rec, version, c.clock.now()}
 	c.fence = max(c.fence, rec.Fence)
 	return nil
 }
@@ -181,10 +182,10 @@ func (c *claim) see(value []byte, version uint64) error {
 // another has changed the record meanwhile, which it then has seen, as far as
 // the store tells. The end of ctx does not end it: its outcome must be known.
 func (c *claim) bid(ctx context.Context) (*Held, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.patience())
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.clock.timer(c.patience()))
 	defer cancel()
 	rec := record{Holder: rand.Text(), Label: c.label, Fence: c.fence + 1, TTL: c.ttl.Milliseconds()}
-	sent := time.Now()
+	sent := c.clock.now()
 	version, err := c.store.Put(ctx, c.key(), rec.encode(), c.known.version)
 	switch conflict := (*Conflict)(nil); {
 	case err == nil:
@@ -211,8 +212,11 @@ func (c *claim) seeOwn(rec record, version uint64) error {
 	if version <= c.known.version {
 		return fmt.Errorf("%w: writing lease %q over version %d gave %d", ErrStaleStore, c.name, c.known.version, version)
 	}
-	c.known = sighting{rec, version, time.Now()}
+	c.known = sighting{rec, version, c.clock.now()}
 	c.fence = max(c.fence, rec.Fence)
+	if c.wrote != nil {
+		c.wrote(Change{rec.encode(), version})
+	}
 	return nil
 }
 
@@ -220,7 +224,7 @@ func (c *claim) seeOwn(rec record, version uint64) error {
 // there is time left.
 func (c *claim) adopt() *Held {
 	sent, ok := c.bids[c.known.rec.Holder]
-	if !ok || time.Since(sent) > c.ttl/2 {
+	if !ok || c.clock.since(sent) > c.ttl/2 {
 		return nil
 	}
 	return c.won(sent)
@@ -234,12 +238,13 @@ func (c *claim) won(sent time.Time) *Held {
 	return newHeld(c, sent)
 }
 
-// A vigil is how one who waits is told that there may be something to see.
+// A vigil is how one who waits is told that there may be something to see: by the
+// store, where it watches, and by the holder, where hear reaches it.
 type vigil struct {
 	claim   *claim
-	changed <-chan Change // nil: the store does not watch
-	cancel  context.CancelFunc
 	ctx     context.Context
+	cancel  context.CancelFunc
+	changed <-chan Change // nil: the store does not watch
 }
 
 func (c *claim) newVigil(ctx context.Context) *vigil {
@@ -252,41 +257,49 @@ func (v *vigil) stop() { v.cancel() }
 
 // wait waits until there may be something to see: d at the most, and longer where
 // the store watches and the holder is well. It reports whether the record must be
-// read for that: a change that the store has told of need not.
+// read for that; what has come as a change need not.
 func (v *vigil) wait(ctx context.Context, d time.Duration) (read bool) {
 	c := v.claim
-	if v.changed == nil {
-		v.watch()
+	v.watch()
+	if left := c.known.rec.ttl() - c.clock.since(c.known.since); v.changed != nil && c.known.rec.Holder != "" {
+		d = max(d, left)
 	}
-	if left := c.known.rec.ttl() - time.Since(c.known.since); v.changed != nil && c.known.rec.Holder != "" && left > d {
-		d = left
-	}
-	ctx, cancel := context.WithTimeout(ctx, d)
+	ctx, cancel := context.WithTimeout(ctx, c.clock.timer(d))
 	defer cancel()
-	hinted := make(chan struct{})
-	if holder := c.known.rec.Holder; c.hint != nil && holder != "" {
+	news, ok := Change{}, false
+	heard := make(chan struct{})
+	if seen := c.known.version; c.hear != nil && c.known.rec.Holder != "" {
 		go func() { // ends with ctx; awaited below
-			defer close(hinted)
-			c.hint(ctx, holder)
+			defer close(heard)
+			news, ok = c.hear(ctx, seen)
 		}()
-		defer func() { cancel(); <-hinted }()
+		defer func() { cancel(); <-heard }()
 	}
 	select {
 	case change, ok := <-v.changed:
 		if !ok {
 			v.changed = nil
-			return true
 		}
-		return change.Version <= c.known.version || c.see(change.Value, change.Version) != nil
-	case <-hinted:
+		return !ok || !v.note(change)
+	case <-heard:
+		return !ok || !v.note(news)
 	case <-ctx.Done():
+		return true
 	}
-	return true
+}
+
+// note takes note of a change, and reports whether that was possible. One that
+// came later than what is known is old news.
+func (v *vigil) note(change Change) bool {
+	if change.Version <= v.claim.known.version {
+		return change.Version > 0
+	}
+	return v.claim.see(change.Value, change.Version) == nil
 }
 
 // watch begins to watch the record, where the store can.
 func (v *vigil) watch() {
-	if w, ok := v.claim.store.(Watcher); ok {
+	if w, ok := v.claim.store.(Watcher); ok && v.changed == nil {
 		v.changed, _ = w.Watch(v.ctx, v.claim.key()) // without it there is the poll
 	}
 }

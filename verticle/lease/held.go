@@ -35,7 +35,7 @@ func newHeld(c *claim, sent time.Time) *Held {
 	}
 	h.ctx, h.end = context.WithCancelCause(context.Background())
 	h.until = sent.Add(c.ttl - c.margin)
-	h.timer = time.AfterFunc(time.Until(h.until), h.expire)
+	h.timer = time.AfterFunc(c.clock.until(h.until), h.expire)
 	go h.keep() // until quit, or until another has the lease; release waits
 	return h
 }
@@ -56,14 +56,14 @@ func (h *Held) extend(sent time.Time) {
 	defer h.mu.Unlock()
 	if until := sent.Add(h.claim.ttl - h.claim.margin); until.After(h.until) && h.ctx.Err() == nil {
 		h.until = until
-		h.timer.Reset(time.Until(until))
+		h.timer.Reset(h.claim.clock.until(until))
 	}
 }
 
 // expire ends the context if its time has come.
 func (h *Held) expire() {
 	h.mu.Lock()
-	left := time.Until(h.until)
+	left := h.claim.clock.until(h.until)
 	if left > 0 { // it was put off meanwhile
 		h.timer.Reset(left)
 	}
@@ -84,7 +84,7 @@ func (h *Held) lose(why error) {
 func (h *Held) keep() {
 	defer close(h.kept)
 	pause := h.claim.ttl / 3
-	t := time.NewTimer(pause)
+	t := time.NewTimer(h.claim.clock.timer(pause))
 	defer t.Stop()
 	for {
 		select {
@@ -105,7 +105,7 @@ func (h *Held) keep() {
 			h.claim.complain(err)
 			pause = max(h.claim.ttl/20, minTTL/20)
 		}
-		t.Reset(pause)
+		t.Reset(h.claim.clock.timer(pause))
 	}
 }
 
@@ -119,12 +119,12 @@ func (h *Held) renew() error {
 // write changes the record, which must be this holder's.
 func (h *Held) write(change func(*record)) error {
 	c := h.claim
-	ctx, cancel := context.WithTimeout(context.Background(), c.patience())
+	ctx, cancel := context.WithTimeout(context.Background(), c.clock.timer(c.patience()))
 	defer cancel()
 	rec := c.known.rec
 	rec.Write = h.nextWrite()
 	change(&rec)
-	sent := time.Now()
+	sent := c.clock.now()
 	version, err := c.store.Put(ctx, c.key(), rec.encode(), c.known.version)
 	if err == nil {
 		if err := c.seeOwn(rec, version); err != nil {
@@ -175,7 +175,7 @@ func (h *Held) readBack(err error) error {
 
 // Release gives the lease back, so that another can have it at once: what the
 // lease protects must have ended. It ends the context, and waits for the store,
-// for three quarters of the ttl at most; ctx is not asked, as what is not
+// for the ttl at most; there is no context, as what is not
 // released is not to be had before its ttl is over. The error says that this is
 // so. Releasing again does nothing and returns the same.
 func (h *Held) Release() error { return h.release() }
@@ -204,7 +204,7 @@ func (h *Held) giveBack() (err error) {
 			return nil
 		}
 		if try > 0 {
-			<-time.After(c.ttl / 100)
+			<-time.After(c.clock.timer(c.ttl / 100))
 		}
 		err = h.write(func(rec *record) { *rec = record{Fence: rec.Fence} })
 		if err == nil || final(err) || errors.Is(err, ErrLost) {

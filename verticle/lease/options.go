@@ -26,6 +26,7 @@ type config struct {
 	label    string
 	revision string
 	log      *slog.Logger
+	clock    clock
 }
 
 type optionFunc func(*config) error

@@ -1,12 +1,9 @@
 package lease
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"sync"
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
@@ -26,11 +23,11 @@ import (
 // [verticle.WithRestart]. When v undeploys itself the lease is released too, and the
 // Singleton stands by no more.
 //
-// The bus tells the standbys when to look at the store: at once when the holder
-// releases the lease, so that the next one starts within milliseconds, and when the
-// link to the holder's node ends; then the ttl of the lease has to pass. Otherwise
-// each standby reads the store once a ttl, or as the store tells it ([Watcher]).
-// Where several stand by, those of the newest revision come first ([WithRevision]).
+// Over the bus the holder tells the standbys when it has renewed the lease, and when
+// it has released it: the next one then starts within milliseconds. After a crash
+// the ttl has to pass, from the last renewal on. A standby that hears nothing of a
+// holder reads the store each twentieth of the ttl, others once a ttl. Where several
+// stand by, those of the newest revision come first ([WithRevision]).
 //
 // Calls to an address of v's find no consumer between two holders: what had been
 // sent to the old one and was not handled waits for the next one until its
@@ -67,9 +64,9 @@ func (s *singleton) Start(_ context.Context, d *verticle.Deployment) error {
 	if c.poll == 0 {
 		c.poll = c.ttl
 	}
-	y := &standby{d: d, verticle: s.verticle, claim: c, done: make(chan struct{})}
+	y := &standby{d: d, verticle: s.verticle, claim: c, court: newCourt(), done: make(chan struct{})}
 	y.ctx, y.cancel = context.WithCancel(context.Background())
-	c.hint = y.listen
+	c.hear, c.wrote = y.listen, y.court.tell
 	s.current = y
 	d.Go(func(context.Context) error { return y.run() }) // until Stop
 	return nil
@@ -93,8 +90,8 @@ type standby struct {
 	claim    *claim
 	ctx      context.Context // ends when the deployment does
 	cancel   context.CancelFunc
+	court    *court
 	done     chan struct{}
-	unheard  string // the holder of whom nothing was heard on the bus; of listen
 }
 
 // run stands by and reigns by turns.
@@ -116,13 +113,14 @@ func (y *standby) run() error {
 	}
 }
 
-// reign runs the verticle for as long as the lease is held, and releases it.
+// reign runs the verticle for as long as the lease is held, and releases it. Those
+// who stand by are told of that.
 func (y *standby) reign(h *Held) error {
 	log := y.claim.log
 	log.Info("a singleton has its lease", "lease", y.claim.name, "fence", h.fence)
-	court, err := y.holdCourt()
+	err := y.court.open(y.d.EventBus(), y.claim.name)
 	if err == nil {
-		defer court.adjourn()
+		defer y.court.close()
 		err = y.rule(h)
 	}
 	if rerr := h.Release(); rerr != nil {
@@ -146,7 +144,7 @@ func (y *standby) rule(h *Held) error {
 		return inner.Err()
 	case <-h.ctx.Done():
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), y.claim.margin)
+	ctx, cancel := context.WithTimeout(context.Background(), y.claim.clock.timer(y.claim.margin))
 	defer cancel()
 	if err := inner.Undeploy(ctx); err != nil {
 		y.claim.log.Error("a singleton's verticle has not ended in the margin of its lease", "lease", y.claim.name, "fence", h.fence, "err", err)
@@ -155,109 +153,23 @@ func (y *standby) rule(h *Held) error {
 	return context.Cause(h.ctx)
 }
 
-// The address at which the holder of a lease tells those who stand by that it has
-// released it: they ask, and are answered then.
-func courtAddress(name string) string { return "_runrig.lease." + name }
-
-type petition struct {
-	Revision string `json:"revision,omitempty"`
-}
-
-type decree struct {
-	Delay int64 `json:"delay_ms,omitempty"` // that others, of a newer revision, come first
-}
-
-// precedence is how long older revisions wait.
-const precedence = 400 * time.Millisecond
-
-// court is where a holder is asked.
-type court struct {
-	consumer *bus.Consumer
-	over     chan struct{} // closed when the lease is released
-
-	mu        sync.Mutex
-	revisions map[string]int // of those who wait
-}
-
-// standbys that may wait at a holder.
-const courtRoom = 4096
-
-func (y *standby) holdCourt() (*court, error) {
-	c := &court{over: make(chan struct{}), revisions: map[string]int{}}
-	var err error
-	c.consumer, err = y.d.EventBus().Consume(courtAddress(y.claim.name), bus.Respond(c.hear), bus.WithConcurrency(courtRoom))
-	return c, err
-}
-
-// adjourn answers all who wait.
-func (c *court) adjourn() {
-	close(c.over)
-	_ = c.consumer.Close()
-}
-
-func (c *court) hear(ctx context.Context, p petition) (decree, error) {
-	c.enter(p.Revision, 1)
-	defer c.enter(p.Revision, -1)
-	select {
-	case <-c.over:
-	case <-ctx.Done():
-		return decree{}, ctx.Err()
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for r := range c.revisions {
-		if newer(r, p.Revision) {
-			return decree{Delay: precedence.Milliseconds()}, nil
-		}
-	}
-	return decree{}, nil
-}
-
-func (c *court) enter(revision string, n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.revisions[revision] += n; c.revisions[revision] == 0 && n < 0 {
-		select {
-		case <-c.over: // those who are answered later must know of it
-		default:
-			delete(c.revisions, revision)
-		}
-	}
-}
-
-// newer reports whether a is a newer revision than b.
-func newer(a, b string) bool {
-	n, aerr := strconv.ParseUint(a, 10, 64)
-	m, berr := strconv.ParseUint(b, 10, 64)
-	if aerr == nil && berr == nil {
-		return n > m
-	}
-	return cmp.Compare(a, b) > 0
-}
-
-// listen returns when the holder has released the lease, or its node is gone, or
-// when ctx ends. Where nobody is to be asked it returns too, once for each holder:
-// that one may have come and gone meanwhile.
-func (y *standby) listen(ctx context.Context, holder string) {
-	for try := 1; ; try++ {
-		d, err := bus.Request[decree](ctx, y.d.EventBus(), courtAddress(y.claim.name), petition{y.claim.revision})
+// listen waits for news of the lease since a version, from its holder. It reports
+// false when there is a reason to read the record instead: the holder's node is
+// gone, or nobody is to be asked for a while. An answer of the holder's is as good
+// as a read: what it tells of was in the store before.
+func (y *standby) listen(ctx context.Context, seen uint64) (news Change, ok bool) {
+	until := y.claim.clock.now().Add(y.claim.ttl / 20)
+	for {
+		d, err := bus.Request[decree](ctx, y.d.EventBus(), courtAddress(y.claim.name), petition{y.claim.revision, seen})
 		switch {
 		case err == nil:
 			sleep(ctx, time.Duration(d.Delay)*time.Millisecond)
-			return
+			return Change{d.Record, d.Version}, d.Version > 0
 		case errors.Is(err, bus.ErrLinkLost), ctx.Err() != nil:
-			return
+			return Change{}, false
 		}
-		pause := y.claim.ttl / 20
-		if holder != y.unheard {
-			pause = y.claim.ttl / 100
-		}
-		if sleep(ctx, pause); ctx.Err() != nil {
-			return
-		}
-		if holder != y.unheard && try == 2 {
-			y.unheard = holder
-			return
+		if sleep(ctx, min(y.claim.ttl/20, 500*time.Millisecond)); !y.claim.clock.now().Before(until) {
+			return Change{}, false
 		}
 	}
 }
