@@ -16,8 +16,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/hashicorp/memberlist"
-
 	"github.com/runrig-go/runrig/cluster/internal/wire"
 	"github.com/runrig-go/runrig/discovery"
 )
@@ -105,8 +103,8 @@ type settings struct {
 	advertise netip.AddrPort   // invalid: the bound address; port 0: the bound port
 	provider  discovery.Provider
 	tags      map[string]string
-	keyring   *memberlist.Keyring // nil: plain text
-	tls       *tlsSetup           // nil: plain text
+	envelope  *envelope
+	tls       *tlsSetup // nil: plain text
 	log       *slog.Logger
 	network   Network
 	hostname  func() (string, error)
@@ -164,22 +162,20 @@ func orElse(s, other string) string {
 
 // secure sets up keys and TLS.
 func (c Config) secure(s *settings) error {
-	if !c.Secrets.given() {
-		if c.TLS != nil {
-			return invalid("TLS", "is set without Config.Secrets, which packets are encrypted with; set both")
-		}
-		return nil
+	if c.TLS != nil && !c.Secrets.given() {
+		return invalid("TLS", "is set without Config.Secrets, which packets are encrypted with; set both")
 	}
 	all, err := c.Secrets.derive()
 	if err != nil {
 		return err
 	}
-	if s.keyring, err = keyring(all); err != nil {
+	if s.envelope, err = newEnvelope(s.cluster, all); err != nil {
 		return invalid("Secrets", "give no keys: %w", err)
 	}
-	if c.TLS != nil {
+	switch {
+	case c.TLS != nil:
 		s.tls, err = ownTLS(c.TLS)
-	} else {
+	case c.Secrets.given():
 		s.tls, err = secretTLS(all)
 	}
 	return err

@@ -35,7 +35,6 @@ func gossipConfig(s *settings, t *transport, boot uint64, events chan serf.Event
 	ml.BindAddr = t.bound.Addr().String()
 	ml.BindPort = int(t.bound.Port())
 	ml.Label = s.cluster
-	ml.Keyring = s.keyring
 	ml.Logger = logger
 	ml.LogOutput = nil
 	ml.ProbeInterval = 500 * time.Millisecond
@@ -48,7 +47,7 @@ func gossipConfig(s *settings, t *transport, boot uint64, events chan serf.Event
 	ml.PushPullInterval = 10 * time.Second
 	ml.TCPTimeout = dialTimeout
 	ml.EnableCompression = false
-	ml.UDPBufferSize = packetSize
+	ml.UDPBufferSize = packetSize - t.envelope.overhead()
 	ml.HandoffQueueDepth = 4096
 	ml.DeadNodeReclaimTime = time.Second
 
@@ -86,11 +85,8 @@ var _ bus.Gossiper = (*lane)(nil)
 
 func newLane(s *settings, boot uint64) *lane {
 	// What memberlist takes of a packet: compound headers 2+2, a message type,
-	// the label with two bytes, a checksum, and encryption.
-	room := packetSize - 2 - 2 - 1 - (2 + len(s.cluster)) - 5
-	if s.keyring != nil {
-		room -= 1 + 12 + 16 // version, nonce, tag
-	}
+	// the label with two bytes, and a checksum; and what the envelope takes.
+	room := packetSize - 2 - 2 - 1 - (2 + len(s.cluster)) - 5 - s.envelope.overhead()
 	return &lane{boot: boot, room: room - eventOverhead - laneName, budget: newBucket(laneRate, laneBurst)}
 }
 

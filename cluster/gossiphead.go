@@ -2,49 +2,47 @@ package cluster
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
-
-	"github.com/runrig-go/runrig/cluster/internal/wire"
+	"slices"
 )
 
-// What memberlist allocates by the word of who opens a gossip stream, before it
-// has read any of it. Without a secret that may be anybody.
+// What memberlist allocates by the word of who is at the other end of a gossip
+// stream, before it has read any of it. Without a secret that may be anybody.
 const (
 	maxStateNodes = 4096    // nodes that a stream may say it tells of, of about 112 bytes
 	maxStateBytes = 1 << 20 // of serf's state
 	headBytes     = 512     // the head of a stream fits
 )
 
-// memberlist's types of messages that a node opens a stream with.
-const (
-	gossipPing     = 0
-	gossipPushPull = 6
-)
-
 var errGossipHead = errors.New("not the head of a gossip stream")
 
-// checkGossip looks at the head of a gossip stream in plain text and refuses what
-// no node sends: other types of messages, and numbers that are out of proportion.
+// What a node opens a gossip stream with, and what it answers.
+var (
+	gossipAsks    = []byte{gossipPing, gossipPushPull}
+	gossipAnswers = []byte{gossipAck, gossipPushPull, gossipError}
+)
+
+// checkGossip looks at the head of a gossip stream and refuses what no node sends:
+// another label, other types of messages, and numbers that are out of proportion.
 // It returns the stream as if nothing had been read.
-func checkGossip(c net.Conn) (net.Conn, error) {
+func checkGossip(c net.Conn, label, types []byte) (net.Conn, error) {
 	b := bufio.NewReaderSize(c, headBytes)
 	h := head{r: b}
-	if h.next() == gossipLabel {
-		h.skip(int(h.next()))
-	} else {
-		h.at = 0
+	if got := h.skip(len(label)); h.err == nil && !bytes.Equal(got, label) {
+		h.err = fmt.Errorf("%w: label %q", errGossipHead, got)
 	}
 	switch kind := h.next(); {
 	case h.err != nil:
+	case !slices.Contains(types, kind):
+		h.err = fmt.Errorf("%w: type %d", errGossipHead, kind)
 	case kind == gossipPushPull:
 		h.pushPull()
-	case kind != gossipPing:
-		h.err = fmt.Errorf("%w: type %d", errGossipHead, kind)
 	}
 	if h.err != nil {
-		return nil, fmt.Errorf("%w: %w", wire.ErrFormat, h.err)
+		return nil, h.err
 	}
 	return buffered{c, b}, nil
 }
@@ -57,6 +55,26 @@ type buffered struct {
 
 // Read reads what has been looked at, then on.
 func (b buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
+
+// dialled is a gossip stream that this node opened: the answer is checked before
+// the first of it is read.
+type dialled struct {
+	net.Conn
+	checked net.Conn
+}
+
+// Read checks the head of the answer when it is called first, and reads on. It is
+// not called concurrently.
+func (d *dialled) Read(b []byte) (int, error) {
+	if d.checked == nil {
+		c, err := checkGossip(d.Conn, nil, gossipAnswers)
+		if err != nil {
+			return 0, err
+		}
+		d.checked = c
+	}
+	return d.checked.Read(b)
+}
 
 // head is a reader that takes nothing away. After an error it reads zeros.
 type head struct {

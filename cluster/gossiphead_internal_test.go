@@ -36,10 +36,11 @@ func TestCheckGossip(t *testing.T) {
 		label + label + "\x00":                                false,
 		label:                                                 false,
 		"\xf4\xff":                                            false,
-		"\x00\x82":                                            true, // no label; gossip refuses it
+		"\x00\x82":                                            false, // no label
+		"\xf4\x06bunrig\x00\x82":                              false, // another one
 		"":                                                    false,
 	} {
-		c, err := checkGossip(&script{Reader: strings.NewReader(said)})
+		c, err := checkGossip(&script{Reader: strings.NewReader(said)}, []byte(label), gossipAsks)
 		if (err == nil) != passes {
 			t.Errorf("%q: %v, want passes %v", said, err, passes)
 		}

@@ -70,7 +70,7 @@ func Join(ctx context.Context, eb *bus.EventBus, c Config) (*Node, error) {
 // newNode starts a node on listeners that are open. If it fails they are still
 // to be closed.
 func newNode(eb *bus.EventBus, s *settings, l net.Listener, udp PacketConn) (*Node, error) {
-	p := newPort(s.network, l, udp, s.tls, s.log)
+	p := newPort(s, l, udp)
 	p.bound = inZone(p.bound, s.binds[0].Addr().Zone()) // of which the listener does not tell
 	advertise, err := s.advertised(p.bound)
 	if err != nil {

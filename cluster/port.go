@@ -60,12 +60,13 @@ type caller struct {
 // streams, and hands on nobody who has not been authenticated, if there is a
 // secret.
 type port struct {
-	network Network
-	tls     *tlsSetup // nil: plain text
-	log     *slog.Logger
-	hello   func(caller)        // takes a bus stream; must not block
-	refused func(*RefusedError) // is told of strangers that were refused with a reason; must not block
-	own     wire.Greeting       // tells a plain caller why a node with a secret refuses it
+	network  Network
+	envelope *envelope
+	tls      *tlsSetup // nil: plain text
+	log      *slog.Logger
+	hello    func(caller)        // takes a bus stream; must not block
+	refused  func(*RefusedError) // is told of strangers that were refused with a reason; must not block
+	own      wire.Greeting       // tells a plain caller why a node with a secret refuses it
 
 	listener net.Listener
 	udp      PacketConn
@@ -79,6 +80,7 @@ type port struct {
 
 	counts      *counters
 	garbageLine sometimes
+	packetLine  sometimes
 	acceptLine  sometimes
 
 	ctx   context.Context // ends when the port closes
@@ -87,11 +89,12 @@ type port struct {
 }
 
 // newPort makes a port of listeners that are open. serve starts it.
-func newPort(network Network, l net.Listener, udp PacketConn, setup *tlsSetup, log *slog.Logger) *port {
+func newPort(s *settings, l net.Listener, udp PacketConn) *port {
 	p := &port{
-		network:    network,
-		tls:        setup,
-		log:        log,
+		network:    s.network,
+		envelope:   s.envelope,
+		tls:        s.tls,
+		log:        s.log,
 		listener:   l,
 		udp:        udp,
 		bound:      addrPortOf(l.Addr()),
@@ -232,7 +235,7 @@ func (p *port) identifyPlain(c net.Conn, first byte) error {
 	case first == busMagic:
 		return p.identifyBus(c)
 	case first <= gossipTypes || first == gossipLabel:
-		g, err := checkGossip(&peeked{Conn: c, first: first})
+		g, err := checkGossip(&peeked{Conn: c, first: first}, p.envelope.label, gossipAsks)
 		if err != nil {
 			return err
 		}
@@ -265,11 +268,15 @@ func (p *port) identifySecure(c net.Conn, first byte) error {
 	if err != nil {
 		return typedTLS(err, c.RemoteAddr().String())
 	}
-	if s.ConnectionState().NegotiatedProtocol == alpnGossip {
-		p.handGossip(s)
-		return nil
+	if s.ConnectionState().NegotiatedProtocol != alpnGossip {
+		return p.identifyBus(s)
 	}
-	return p.identifyBus(s)
+	g, err := checkGossip(s, p.envelope.label, gossipAsks)
+	if err != nil {
+		return typedTLS(err, c.RemoteAddr().String())
+	}
+	p.handGossip(g)
+	return nil
 }
 
 // handshake is the server's side of TLS.
@@ -327,7 +334,8 @@ func (p *port) stranger(c net.Conn, err error) {
 	}
 }
 
-// receive copies packets out of one scratch buffer.
+// receive hands on the packets that are from nodes. What they hold is copied out
+// of one scratch buffer.
 func (p *port) receive() {
 	defer p.wg.Done()
 	scratch := make([]byte, 64<<10)
@@ -340,11 +348,13 @@ func (p *port) receive() {
 			pause(p.ctx, pauseLeast)
 			continue
 		}
-		if n == 0 {
+		labeled, err := p.envelope.open(scratch[:n])
+		if err != nil {
+			p.badPacket(from, err)
 			continue
 		}
 		packet := &memberlist.Packet{
-			Buf:       append([]byte(nil), scratch[:n]...),
+			Buf:       labeled,
 			From:      net.UDPAddrFromAddrPort(netip.AddrPortFrom(from.Addr().Unmap(), from.Port())),
 			Timestamp: time.Now(),
 		}
@@ -353,6 +363,14 @@ func (p *port) receive() {
 		case <-p.ctx.Done():
 			return
 		}
+	}
+}
+
+// badPacket counts and logs a packet that was dropped.
+func (p *port) badPacket(from netip.AddrPort, err error) {
+	p.counts.badPackets.Add(1)
+	if held, ok := p.packetLine.pass(); ok {
+		p.log.Warn("dropped a packet", "address", from.String(), "err", err, "more", held)
 	}
 }
 

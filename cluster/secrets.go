@@ -11,8 +11,6 @@ import (
 	"os"
 	"strings"
 	"unicode"
-
-	"github.com/hashicorp/memberlist"
 )
 
 // MinSecret is the least length of a secret, in bytes. A secret is used as it
@@ -89,12 +87,16 @@ func (s Secrets) MarshalText() ([]byte, error) { return []byte(s.String()), nil 
 
 // keys are what a secret yields.
 type keys struct {
-	gossip []byte             // AES-256 key of memberlist
+	gossip []byte             // AES-256 key of packets
 	link   ed25519.PrivateKey // identity on streams
 }
 
-// derive expands all secrets, or says why that cannot be done.
+// derive expands all secrets, or says why that cannot be done. Where none were
+// given there are no keys.
 func (s Secrets) derive() ([]keys, error) {
+	if !s.given() {
+		return nil, nil
+	}
 	if s.set.err != nil {
 		return nil, fmt.Errorf("cluster: Config.Secrets: %w", s.set.err)
 	}
@@ -123,13 +125,4 @@ func deriveKeys(secret []byte) (keys, error) {
 		return keys{}, err
 	}
 	return keys{gossip, ed25519.NewKeyFromSeed(seed)}, nil
-}
-
-// keyring encrypts with the current key and decrypts with the others too.
-func keyring(all []keys) (*memberlist.Keyring, error) {
-	var list [][]byte
-	for _, k := range all {
-		list = append(list, k.gossip)
-	}
-	return memberlist.NewKeyring(list, list[0])
 }

@@ -46,16 +46,6 @@ var noisy = []string{
 	"failed to receive",
 }
 
-// unreadable are lines about packets that no node of this cluster can have sent.
-var unreadable = []string{
-	"Decrypt packet failed",
-	"discarding packet with unacceptable label",
-	"Got invalid checksum for UDP packet",
-	"missing message type byte",
-	"not supported",
-	"truncated",
-}
-
 // behind are lines about messages that gossip dropped since it was behind, late
 // those about user events from before the window in which it knows duplicates.
 var (
@@ -77,8 +67,7 @@ type logBridge struct {
 }
 
 // newLogBridge returns a logger for serf and memberlist, which have no other way
-// to tell of packets that they could not read and of what they dropped: those are
-// counted.
+// to tell of what they dropped: that is counted.
 func newLogBridge(l *slog.Logger, counts *counters) *log.Logger {
 	return log.New(&logBridge{log: l, counts: counts, lines: map[string]*sometimes{}}, "", 0)
 }
@@ -117,8 +106,6 @@ func (b *logBridge) Write(line []byte) (int, error) {
 // count counts what a line of warning tells of.
 func (b *logBridge) count(line string) {
 	switch {
-	case matches(unreadable, line) != "":
-		b.counts.badPackets.Add(1)
 	case matches(behind, line) != "":
 		b.counts.behind.Add(1)
 	case matches(late, line) != "":

@@ -16,14 +16,29 @@ import (
 // A sniffer is the system's network, which keeps a copy of all that is sent.
 type sniffer struct {
 	systemNetwork
-	mu   sync.Mutex
-	seen bytes.Buffer
+	mu      sync.Mutex
+	seen    bytes.Buffer
+	packets [][]byte
 }
 
 func (s *sniffer) keep(b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen.Write(b)
+}
+
+func (s *sniffer) keepPacket(b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.packets = append(s.packets, bytes.Clone(b))
+}
+
+// takePackets returns the packets that were sent since it was called last.
+func (s *sniffer) takePackets() (all [][]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all, s.packets = s.packets, nil
+	return all
 }
 
 func (s *sniffer) saw(text string) bool {
@@ -72,6 +87,7 @@ type sniffedPackets struct {
 
 func (p sniffedPackets) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	p.by.keep(b)
+	p.by.keepPacket(b)
 	return p.PacketConn.WriteToUDPAddrPort(b, to)
 }
 

@@ -25,7 +25,7 @@ type Stats struct {
 	DialErrors      uint64 // dials of members for a link that reached nobody, or another node; refusals are counted above
 	DiscoveryErrors uint64 // questions to discovery that failed or brought an address that cannot be resolved
 
-	BadPackets    uint64 // packets that gossip could not read: not from a node, or damaged
+	BadPackets    uint64 // packets that were dropped: not from a node of this cluster, or damaged
 	GossipBehind  uint64 // times that gossip dropped messages of its own since it was behind
 	GossipDropped uint64 // payloads of the gossip lane that came faster than the bus took them
 	GossipLate    uint64 // payloads of the gossip lane that came too late to tell whether they are new, and were dropped

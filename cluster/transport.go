@@ -24,13 +24,13 @@ func (t *transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
 	return t.advertise.Addr().AsSlice(), int(t.advertise.Port()), nil
 }
 
-// WriteTo sends a packet to addr, an IP address and port.
+// WriteTo sends a packet, which has its label, to addr, an IP address and port.
 func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
 	to, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("send a packet: %w", err)
 	}
-	_, err = t.udp.WriteToUDPAddrPort(b, t.place(to))
+	_, err = t.udp.WriteToUDPAddrPort(t.envelope.seal(b), t.place(to))
 	return time.Now(), err
 }
 
@@ -53,7 +53,11 @@ func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, e
 	}
 	ctx, cancel := context.WithTimeout(t.ctx, timeout)
 	defer cancel()
-	return t.dial(ctx, alpnGossip, to)
+	c, err := t.dial(ctx, alpnGossip, to)
+	if err != nil {
+		return nil, err
+	}
+	return &dialled{Conn: c}, nil
 }
 
 // DialAddressTimeout opens a gossip stream.
