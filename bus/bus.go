@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // EventBus is an event bus, or a scope of one. Its methods may be called
@@ -24,6 +26,7 @@ func New(opts ...Option) *EventBus {
 		}
 		o.apply(&c)
 	}
+	c.log = guard.Logger(c.log)
 	return &EventBus{core: newCore(c)}
 }
 

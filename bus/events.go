@@ -161,12 +161,19 @@ func (e *events) run() {
 
 // call tells one event. A panic does not end the process.
 func (e *events) call(ev Event) {
+	returned := false
 	defer func() {
-		if p := recover(); p != nil {
-			e.log.Error("event function panicked", "err", p, "stack", string(debug.Stack()))
+		if returned {
+			return
 		}
+		var err any = "runtime.Goexit was called"
+		if p := recover(); p != nil {
+			err = p
+		}
+		e.log.Error("event function panicked", "err", err, "stack", string(debug.Stack()))
 	}()
 	e.tell(ev)
+	returned = true
 }
 
 // await waits until nothing is left to be told, but not for long.

@@ -54,7 +54,8 @@ type Caller func(ctx context.Context, call *Call) (*Message, error)
 // gets the next [Caller] and returns its own, which may change the Call, look at
 // what comes back, or return without passing it on. They run in the goroutine of
 // the call, several at once, and must not pass a Call on after they have returned.
-// An error is the call's; so is a panic: the bus recovers only those in a handler.
+// An error is the call's; so is a panic, which goes on to the caller, and in a
+// handler no further.
 //
 // A Send or Publish that is not passed on is dropped, and a RequestAll has no
 // replies. A Request of which neither reply nor error comes back is an error; a

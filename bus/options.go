@@ -25,7 +25,7 @@ type optionFunc func(*config)
 func (f optionFunc) apply(c *config) { f(c) }
 
 // WithLogger sets where the bus logs; nil means nowhere. The default is
-// [slog.Default] at the time of New.
+// [slog.Default] at the time of New. A line at which its handler panics is lost.
 func WithLogger(l *slog.Logger) Option {
 	if l == nil {
 		l = slog.New(slog.DiscardHandler)

@@ -19,7 +19,7 @@ type Stats struct {
 
 	Handled     uint64 // by handlers of this node
 	Failed      uint64 // of those: sends and publishes whose handler returned an error
-	Panics      uint64 // of those: whose handler panicked
+	Panics      uint64 // of those: whose handler panicked, or ended its goroutine
 	Expired     uint64 // not handled, as their deadline was over
 	Canceled    uint64 // not handled, as their requester had given up
 	Undecodable uint64 // not handled, as this node does not have their codec

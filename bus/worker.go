@@ -223,15 +223,13 @@ func (c *Consumer) handled(m *Message) (dirty *link) {
 func (c *Consumer) call(m *Message) {
 	returned := false
 	defer func() {
-		switch p := recover(); { // a handler's panic does not end the process
-		case p != nil:
-			m.ends(fatePanicked)
-			c.core.stats.panics.Add(1)
-			c.core.log.Error("handler panicked", "address", c.address, "peer", m.From(), "err", p, "stack", string(debug.Stack()))
-			m.fail(&ReplyError{Code: CodePanic, Message: "the handler panicked"})
-		case !returned:
-			m.fail(&ReplyError{Code: CodePanic, Message: "the handler ended its goroutine"})
-			go c.goOn(m) // in place of this one
+		if returned {
+			return
+		}
+		p := recover() // a handler's panic does not end the process
+		c.failed(m, p)
+		if p == nil {
+			go c.goOn(m) // in place of this goroutine
 		}
 	}()
 	c.core.stats.handled.Add(1)
@@ -249,6 +247,19 @@ func (c *Consumer) call(m *Message) {
 		m.replyEmpty()
 	}
 	returned = true
+}
+
+// failed answers and logs that the handler panicked with p, or, if that is nil,
+// ended its goroutine. The log comes last: it may be slow.
+func (c *Consumer) failed(m *Message, p any) {
+	text := "the handler panicked"
+	if p == nil {
+		text, p = "the handler ended its goroutine", "runtime.Goexit was called"
+	}
+	m.ends(fatePanicked)
+	c.core.stats.panics.Add(1)
+	m.fail(&ReplyError{Code: CodePanic, Message: text})
+	c.core.log.Error("handler panicked", "address", c.address, "peer", m.From(), "err", p, "stack", string(debug.Stack()))
 }
 
 // goOn goes on after a handler that ended its goroutine.

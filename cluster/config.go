@@ -18,6 +18,7 @@ import (
 
 	"github.com/runrig-go/runrig/cluster/internal/wire"
 	"github.com/runrig-go/runrig/discovery"
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // Defaults of Config.
@@ -61,8 +62,8 @@ type Config struct {
 	// Discovery says where other nodes may be; it is asked for as long as the
 	// node lives. If it is also a [discovery.Identifier], it gives the defaults
 	// of Name and Advertise, and more Tags. Each address should lead to one
-	// node, not to several in turn. Nil means that nobody is asked: the
-	// node waits for others to come.
+	// node, not to several in turn. A panic of it is an answer that failed. Nil
+	// means that nobody is asked: the node waits for others to come.
 	Discovery discovery.Provider
 
 	// Tags are facts about this node that others see, such as a zone. Keys must
@@ -84,11 +85,11 @@ type Config struct {
 	// another one; both ends verify. It needs Secrets all the
 	// same, which encrypt packets. ServerName, if empty, is the IP address
 	// dialled. The version is 1.3 at least and the protocols are set by this
-	// package.
+	// package. A function of it that panics fails the handshake, and is logged.
 	TLS *tls.Config
 
 	// Logger is where the node logs. The default is [slog.Default] at the time
-	// of Join.
+	// of Join. A line at which its handler panics is lost.
 	Logger *slog.Logger
 
 	// Network replaces the system's network in tests; see package clustertest.
@@ -121,12 +122,9 @@ func (c Config) settle(ctx context.Context) (*settings, error) {
 	s := &settings{
 		cluster:  orElse(c.Cluster, DefaultCluster),
 		provider: c.Discovery,
-		log:      c.Logger,
+		log:      guard.Logger(c.Logger),
 		network:  c.Network,
 		hostname: os.Hostname,
-	}
-	if s.log == nil {
-		s.log = slog.Default()
 	}
 	if s.network == nil {
 		s.network = systemNetwork{}
@@ -235,11 +233,34 @@ func (c Config) self(ctx context.Context) (discovery.Self, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	self, err := id.Self(ctx)
+	self, err := askSelf(ctx, id)
 	if err != nil && (c.Name == "" || c.Advertise == "") {
 		return self, fmt.Errorf("cluster: Config.Discovery cannot tell this node's place (set Config.Name and Config.Advertise to do without): %w", err)
 	}
 	return self, nil
+}
+
+// askSelf asks id, and does not wait for it beyond ctx.
+func askSelf(ctx context.Context, id discovery.Identifier) (discovery.Self, error) {
+	type answer struct {
+		self discovery.Self
+		err  error
+	}
+	done := make(chan answer, 1)
+	go func() { // ends when Self returns, as it must soon after ctx; one that does not holds up nobody
+		var a answer
+		a.err = guard.Call("Self", func() (err error) {
+			a.self, err = id.Self(ctx)
+			return err
+		})
+		done <- a
+	}()
+	select {
+	case a := <-done:
+		return a.self, a.err
+	case <-ctx.Done():
+		return discovery.Self{}, fmt.Errorf("Self has not answered: %w", context.Cause(ctx))
+	}
 }
 
 // nameRule is serf's rule for names. 17 bytes are for the boot id.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/runrig-go/runrig/cluster/internal/wire"
 	"github.com/runrig-go/runrig/discovery"
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 const (
@@ -175,8 +176,12 @@ func (s *seeker) ask(ctx context.Context) ([]string, error) {
 		done := make(chan answered, 1)
 		s.asked = done
 		go func() { // ends when Peers returns, as it must soon after ctx; a provider that does not holds up nobody
-			list, err := s.provider.Peers(ctx)
-			done <- answered{list, err}
+			var a answered
+			a.err = guard.Call("Peers", func() (err error) {
+				a.list, err = s.provider.Peers(ctx)
+				return err
+			})
+			done <- a
 		}()
 	}
 	select {
@@ -228,7 +233,7 @@ func (s *seeker) note(err error) {
 		level = slog.LevelDebug
 	}
 	s.said = max(s.said, f)
-	s.log.Log(context.Background(), level, text, "err", err)
+	s.log.Log(context.Background(), level, text, append(guard.Stack(err), "err", err)...)
 }
 
 // strangers are the addresses that are neither this node's nor of the living.

@@ -43,8 +43,9 @@ var errLate = fmt.Errorf("nobody answered within %v", firstPatience)
 // If discovery fails or nobody answers the node runs all the same, says so in
 // the log once, and tries on: [Node.State] tells. ctx bounds the call, not the
 // life of the node; if it ends first, Join returns the node as far as it has
-// come. An error is about the Config, whose field it names, or about the bus;
-// no node is left then.
+// come. But without this node's place, which only Config.Discovery knows where
+// Name or Advertise are empty, there is none: that is an error. An error is
+// about the Config, whose field it names, or about the bus; no node is left then.
 func Join(ctx context.Context, eb *bus.EventBus, c Config) (*Node, error) {
 	if eb == nil {
 		return nil, errors.New("cluster: Join of a nil bus")

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/runrig-go/runrig/cluster/internal/wire"
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // The first bytes of a stream.
@@ -82,6 +83,7 @@ type port struct {
 	garbageLine sometimes
 	packetLine  sometimes
 	acceptLine  sometimes
+	guardLine   sometimes
 
 	ctx   context.Context // ends when the port closes
 	close context.CancelFunc
@@ -288,7 +290,19 @@ func (p *port) handshake(c net.Conn) (*secured, error) {
 	conf := p.tls.server.Clone()
 	conf.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, gate.enter(ctx) }
 	s := secure(gate, conf, tls.Server)
-	return s, s.HandshakeContext(ctx)
+	return s, p.shake(ctx, s)
+}
+
+// shake performs the handshake of either side. It may call functions of
+// Config.TLS: one that panics ends the stream.
+func (p *port) shake(ctx context.Context, s *secured) error {
+	err := guard.Call("a function of Config.TLS", func() error { return s.HandshakeContext(ctx) })
+	if stack := guard.Stack(err); stack != nil {
+		if held, ok := p.guardLine.pass(); ok {
+			p.log.Error("TLS handshake failed", append(stack, "err", err, "more", held)...)
+		}
+	}
+	return err
 }
 
 // identifyBus reads the HELLO of a bus stream.
@@ -323,6 +337,9 @@ func (p *port) stranger(c net.Conn, err error) {
 	if refused := new(RefusedError); errors.As(err, &refused) {
 		p.refused(refused)
 		return
+	}
+	if guard.Stack(err) != nil {
+		return // is this node's own fault, and logged
 	}
 	p.counts.stranger(err)
 	if errors.Is(err, errSilent) {
@@ -385,7 +402,7 @@ func (p *port) dial(ctx context.Context, protocol string, addr netip.AddrPort) (
 	}
 	if p.tls != nil {
 		s := secure(c, p.tls.forDial(protocol, addr.String()), tls.Client)
-		if err := s.HandshakeContext(ctx); err != nil {
+		if err := p.shake(ctx, s); err != nil {
 			_ = c.Close()
 			return nil, typedTLS(err, addr.String())
 		}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // The protocols that a TLS stream negotiates.
@@ -130,6 +132,9 @@ func ownTLS(c *tls.Config) (*tlsSetup, error) {
 		}
 		return c.VerifyConnection(s)
 	}
+	if c.KeyLogWriter != nil {
+		base.KeyLogWriter = keyLog{c.KeyLogWriter}
+	}
 	server := base.Clone()
 	server.NextProtos = []string{alpnBus, alpnGossip}
 	server.ClientAuth = tls.RequireAndVerifyClientCert
@@ -140,6 +145,19 @@ func ownTLS(c *tls.Config) (*tlsSetup, error) {
 		server.ClientCAs = c.RootCAs
 	}
 	return &tlsSetup{server: server, client: base}, nil
+}
+
+// keyLog is a Config.TLS.KeyLogWriter, which crypto/tls calls with a lock that a
+// panic would leave locked.
+type keyLog struct{ next io.Writer }
+
+// Write has next write.
+func (k keyLog) Write(b []byte) (n int, err error) {
+	err = guard.Call("KeyLogWriter of Config.TLS", func() error {
+		n, err = k.next.Write(b)
+		return err
+	})
+	return n, err
 }
 
 // forDial returns the configuration for a stream to addr.

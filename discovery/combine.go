@@ -5,14 +5,17 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // First returns a Provider that asks others in turn and gives the answer of the
 // first one that has any. An empty answer is one, but not after an earlier
 // provider failed: there may be others that only it knows of, so that the whole
 // is an error; it is one of configuration ([IsMisconfigured]) if all that
-// failed are. When ctx has a deadline, each may use its share of the time that
-// is left, so that a slow one leaves some to those behind it.
+// failed are. A provider that panics has failed. When ctx has a deadline, each may
+// use its share of the time that is left, so that a slow one leaves some to those
+// behind it.
 //
 // If one of the providers is an [Identifier], so is the result, which asks the
 // first of those.
@@ -46,14 +49,23 @@ func askForShare(ctx context.Context, p Provider, left int) ([]string, error) {
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
 		defer cancel()
 	}
-	return p.Peers(ctx)
+	return askOne(ctx, p)
+}
+
+// askOne asks p, whose panic is an error.
+func askOne(ctx context.Context, p Provider) (list []string, err error) {
+	err = guard.Call(fmt.Sprintf("Peers of %T", p), func() (err error) {
+		list, err = p.Peers(ctx)
+		return err
+	})
+	return list, err
 }
 
 // Merge returns a Provider that asks all others at once and gives what they
 // found together: the first of each, then the second of each, and so on. When
-// one of them fails it is an error, since a part of the answer is none; where
-// that is too strict, give it the providers as [LastGood]. The error is one of
-// configuration ([IsMisconfigured]) if all that failed are.
+// one of them fails, or panics, it is an error, since a part of the answer is
+// none; where that is too strict, give it the providers as [LastGood]. The error
+// is one of configuration ([IsMisconfigured]) if all that failed are.
 //
 // If one of the providers is an [Identifier], so is the result, which asks the
 // first of those.
@@ -74,7 +86,7 @@ func askAll(ctx context.Context, providers []Provider) ([]string, error) {
 	for i, p := range providers {
 		done[i] = make(chan answer, 1)
 		go func() { // ends with Peers, which ctx ends; received below
-			list, err := p.Peers(ctx)
+			list, err := askOne(ctx, p)
 			done[i] <- answer{list, err}
 		}()
 	}

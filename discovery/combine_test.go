@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -191,5 +192,43 @@ func TestCombinatorsWithoutProviders(t *testing.T) {
 		if _, err := p.Peers(t.Context()); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("error is %v, want one with %q", err, says)
 		}
+	}
+}
+
+// A provider that does not return from Peers has failed, as with an error.
+func TestProviderDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	for how, fail := range map[string]func(){"panicked": func() { panic("no") }, "ended its goroutine": runtime.Goexit} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			fails := false
+			bad := discovery.ProviderFunc(func(context.Context) ([]string, error) {
+				if fails {
+					fail()
+				}
+				return []string{"bad:1"}, nil
+			})
+			good := discovery.Static("good:1")
+			var log bytes.Buffer
+			kept := discovery.LastGood(bad, slog.New(slog.NewTextHandler(&log, nil)))
+			if _, err := kept.Peers(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			fails = true
+			if list, err := kept.Peers(t.Context()); err != nil || !slices.Equal(list, []string{"bad:1"}) {
+				t.Errorf("LastGood: %q, %v", list, err)
+			}
+			if s := log.String(); !strings.Contains(s, how) || !strings.Contains(s, "stack=") {
+				t.Errorf("LastGood logged %q", s)
+			}
+			if list, err := discovery.First(bad, good).Peers(t.Context()); err != nil || !slices.Equal(list, []string{"good:1"}) {
+				t.Errorf("First: %q, %v", list, err)
+			}
+			for name, p := range map[string]discovery.Provider{"Merge": discovery.Merge(good, bad), "First": discovery.First(bad)} {
+				if _, err := p.Peers(t.Context()); err == nil || !strings.Contains(err.Error(), "Peers of discovery.ProviderFunc "+how) {
+					t.Errorf("%s: error %v", name, err)
+				}
+			}
+		})
 	}
 }

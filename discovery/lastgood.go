@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // LastGood returns a Provider that answers, when p fails, what p answered last,
@@ -21,10 +23,7 @@ func LastGood(p Provider, log *slog.Logger) Provider {
 	if p == nil {
 		return failing(errors.New("discovery: LastGood: the provider is nil"))
 	}
-	if log == nil {
-		log = slog.Default()
-	}
-	kept := &lastGood{provider: p, log: log}
+	kept := &lastGood{provider: p, log: guard.Logger(log)}
 	return identified(kept.peers, []Provider{p})
 }
 
@@ -38,7 +37,7 @@ type lastGood struct {
 }
 
 func (l *lastGood) peers(ctx context.Context) ([]string, error) {
-	list, err := l.provider.Peers(ctx)
+	list, err := askOne(ctx, l.provider)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
@@ -52,7 +51,7 @@ func (l *lastGood) peers(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	if !l.stale {
-		l.log.Warn("discovery could not be asked; its last answer is used", "peers", len(l.last), "err", err)
+		l.log.Warn("discovery could not be asked; its last answer is used", append(guard.Stack(err), "peers", len(l.last), "err", err)...)
 	}
 	l.stale = true
 	return slices.Clone(l.last), nil

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // A Deployment is a verticle that runs. It owns what the verticle makes through
@@ -28,9 +29,10 @@ type Deployment struct {
 	claims      *claims       // of the whole tree
 	eb          *bus.EventBus // the deployment's scope
 	base        *slog.Logger  // without the deployment's attributes
-	log         *slog.Logger
-	supervision *supervision // nil: nothing is restarted
-	watchers    []*watcher   // from the root's on
+	logger      *slog.Logger  // for the verticle
+	log         *slog.Logger  // the same, guarded
+	supervision *supervision  // nil: nothing is restarted
+	watchers    []*watcher    // from the root's on
 
 	over   context.Context // ends when no life comes after the one that runs
 	finish context.CancelFunc
@@ -61,12 +63,13 @@ func newDeployment(eb *bus.EventBus, parent *Deployment, v Verticle, c config) *
 	}
 	d.path = append(slices.Clip(d.path), d.id)
 	if c.events != nil {
-		d.watchers = append(slices.Clip(d.watchers), &watcher{f: c.events, log: c.logger})
+		d.watchers = append(slices.Clip(d.watchers), &watcher{f: c.events, log: guard.Logger(c.logger)})
 	}
 	if c.restart != nil {
 		d.supervision = newSupervision(*c.restart)
 	}
-	d.log = c.logger.With("verticle", c.name, "deployment", d.id)
+	d.logger = c.logger.With("verticle", c.name, "deployment", d.id)
+	d.log = guard.Logger(d.logger)
 	d.over, d.finish = context.WithCancel(context.Background())
 	d.life = newLife(d)
 	return d
@@ -93,7 +96,7 @@ func (d *Deployment) EventBus() *bus.EventBus { return d.eb }
 
 // Logger returns the logger to use for what the verticle does. It has the
 // attributes verticle, the name, and deployment, the ID.
-func (d *Deployment) Logger() *slog.Logger { return d.log }
+func (d *Deployment) Logger() *slog.Logger { return d.logger }
 
 // Done is closed when the deployment has ended: all that it owns has ended and
 // Stop has returned, or the time for that was over. A restart does not close it.
@@ -133,15 +136,23 @@ func (d *Deployment) failed(step string, err error) *failure {
 	return &failure{id: d.id, step: step, err: err}
 }
 
-// protect calls f and makes a panic an error.
+// protect calls f and makes a panic an error. That f ends the goroutine is for the
+// caller to see; the log has it as well.
 func (d *Deployment) protect(step string, f func() error) (err error) {
+	returned := false
 	defer func() {
+		if returned {
+			return
+		}
+		err = errGoexit
 		if p := recover(); p != nil {
 			err = panicError(p)
-			d.log.Error("verticle panicked", "in", step, "err", err, "stack", string(debug.Stack()))
 		}
+		d.log.Error("verticle panicked", "in", step, "err", err, "stack", string(debug.Stack()))
 	}()
-	return f()
+	err = f()
+	returned = true
+	return err
 }
 
 // ownerKey is the key of the deployment whose Start, Stop, timer's or Go's

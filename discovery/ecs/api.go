@@ -98,7 +98,7 @@ func loadSDK(ctx context.Context, given *aws.Config, region string) (aws.Config,
 		sdk.Region = region
 	}
 	if _, cached := sdk.Credentials.(*aws.CredentialsCache); !cached && sdk.Credentials != nil {
-		sdk.Credentials = aws.NewCredentialsCache(sdk.Credentials)
+		sdk.Credentials = aws.NewCredentialsCache(guarded{sdk.Credentials})
 	}
 	return sdk, nil
 }

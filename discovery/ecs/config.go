@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // DefaultPort is the port at which peers are expected when Config.Port is 0.
@@ -76,7 +78,9 @@ type Config struct {
 	// AWS is a configuration of the AWS SDK to use, for a role in another
 	// account, say. Nil means the SDK's own default: inside a task, the task
 	// role. It is copied. Its Region counts instead of AWS_REGION and
-	// AWS_DEFAULT_REGION, and may be empty.
+	// AWS_DEFAULT_REGION, and may be empty. A panic of its credentials is their
+	// error; but not of what is inside an aws.CredentialsCache, which asks on a
+	// goroutine of its own.
 	AWS *aws.Config
 	// Logger gets a line at debug level for each task that is left out, with
 	// the reason, and warnings about what needs somebody's attention. Nil means
@@ -103,9 +107,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, err
 	}
 	c.Services, c.Families, c.Tags = slices.Clone(c.Services), slices.Clone(c.Families), maps.Clone(c.Tags)
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Logger = guard.Logger(c.Logger)
 	return c, nil
 }
 
