@@ -155,34 +155,16 @@ func (r *ring) forgetBook() {
 	r.past = &c.forgotten
 }
 
-// inherit takes over what a buried consumer has counted, once that changes no
-// more. The caller holds core.mu.
-func (c *core) inherit(cn *Consumer) {
-	if c.buried = append(c.buried, cn); len(c.buried) >= c.buriedMax {
-		c.inheritAll()
-	}
-}
-
-func (c *core) inheritAll() {
-	c.buried = slices.DeleteFunc(c.buried, (*Consumer).bookIfOver)
-	c.buriedMax = 2*len(c.buried) + 1
-}
-
-// bookIfOver enters what a closed consumer has counted if nothing of it is under
-// way any more.
-func (c *Consumer) bookIfOver() bool {
+// book enters what a consumer has counted that is buried and over.
+func (c *Consumer) book() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.local.unsettled > 0 || c.box.busy() {
-		return false
-	}
 	c.local.bookLocked()
 	if c.counts != nil {
 		c.core.books.Lock()
 		defer c.core.books.Unlock()
 		c.local.ring.bookLocked().add(&ledger{counts: *c.counts})
 	}
-	return true
 }
 
 // survey collects the statistics of addresses. The caller of its methods holds
@@ -209,7 +191,6 @@ func (c *core) addresses() []AddressStats {
 	s := survey{by: map[*ring]*AddressStats{}}
 	c.mu.Lock()
 	rings := c.dir.all()
-	c.inheritAll()
 	s.books(c, rings) // before what has settled that which has bounced
 	for _, r := range rings {
 		s.ring(r)
@@ -217,8 +198,10 @@ func (c *core) addresses() []AddressStats {
 			s.consumer(cn)
 		}
 	}
-	for _, cn := range c.buried {
-		s.consumer(cn)
+	for cn := range c.late {
+		if cn.buried { // else its ring has it
+			s.consumer(cn)
+		}
 	}
 	for l := range c.links {
 		s.link(l)

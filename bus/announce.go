@@ -97,6 +97,17 @@ func (l *link) retract(c *Consumer, waited []*Message) {
 	l.wakeLocked()
 }
 
+// byLink parts messages by the links that they came on.
+func byLink(msgs []*Message) map[*link][]*Message {
+	by := map[*link][]*Message{}
+	for _, m := range msgs {
+		if l := m.in.link; l != nil {
+			by[l] = append(by[l], m)
+		}
+	}
+	return by
+}
+
 // hold keeps a message until the removal of its route is written.
 func (in *inbound) hold(m *Message) {
 	if in.held == nil {
@@ -114,9 +125,6 @@ func (l *link) holdLocked(waited []*Message) {
 	since := map[*inbound]*[]*Message{}
 	for _, m := range waited {
 		in := m.in
-		if in.link != l {
-			continue
-		}
 		if _, ok := since[in]; !ok {
 			since[in], in.held = in.held, nil
 		}

@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -20,6 +19,7 @@ type Consumer struct {
 
 	closed bool        // guarded by mu
 	ended  bool        // its handlers have returned too; likewise
+	buried bool        // no link and no ring refers to it any more; guarded by core.mu
 	paused atomic.Bool // changed under mu
 
 	// Guarded by core.mu.
@@ -149,13 +149,14 @@ func (c *Consumer) Address() string { return c.address }
 // Closing again does nothing.
 func (c *Consumer) Close() error {
 	c.core.mu.Lock()
-	c.core.pruneRetired()
 	msgs, first := c.closeLocked()
 	announced := c.local.ring != nil
 	if first && announced {
+		c.core.dropRoutes([]*route{&c.local})
 		if c.num != 0 {
+			back := byLink(msgs)
 			for l := range c.core.links {
-				l.retract(c, msgs)
+				l.retract(c, back[l])
 			}
 		}
 		c.core.bury(c)
@@ -184,12 +185,43 @@ func (c *core) bury(cn *Consumer) {
 		older.younger = cn.younger
 	}
 	cn.younger = nil
-	if cn.num != 0 {
-		c.consumers[cn.num] = nil
-		c.free = append(c.free, cn.num)
+	c.unnumber(cn)
+	cn.buried = true
+	if _, late := c.late[cn]; !late {
+		cn.book()
 	}
-	c.inherit(cn)
 	c.tidy(cn.local.ring)
+}
+
+// unnumber frees a consumer's number. The caller holds core.mu.
+func (c *core) unnumber(cn *Consumer) {
+	if cn.num == 0 {
+		return
+	}
+	c.consumers[cn.num] = nil
+	c.free = append(c.free, cn.num)
+	if len(c.free) == len(c.consumers)-1 {
+		c.consumers, c.free = shrunk(c.consumers[:1]), shrunk(c.free[:0])
+	}
+}
+
+// over forgets a closed consumer of which nothing is under way any more.
+func (c *core) over(cn *Consumer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, late := c.late[cn]; !late {
+		return
+	}
+	delete(c.late, cn)
+	if cn.buried {
+		cn.book()
+	}
+}
+
+// overLocked reports whether the consumer is closed, its handlers have returned, and
+// what this node had sent to it is settled: its counters do not change any more.
+func (c *Consumer) overLocked() bool {
+	return c.closed && c.local.unsettled == 0 && !c.box.busy()
 }
 
 // unpin takes back what links hold of closed consumers.
@@ -206,18 +238,9 @@ func (c *core) unpin(cs ...*Consumer) {
 	}
 }
 
-// pruneRetired forgets closed consumers whose handlers have returned. The
-// caller holds core.mu.
-func (c *core) pruneRetired() {
-	c.retired = slices.DeleteFunc(c.retired, func(cn *Consumer) bool {
-		cn.mu.Lock()
-		defer cn.mu.Unlock()
-		return !cn.box.busy()
-	})
-}
-
 // closeLocked marks the consumer closed and returns the messages that waited;
-// first says whether it was not closed before. The caller holds core.mu.
+// first says whether it was not closed before. The caller holds core.mu, and takes
+// the route out of its ring then.
 func (c *Consumer) closeLocked() (msgs []*Message, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -225,15 +248,12 @@ func (c *Consumer) closeLocked() (msgs []*Message, first bool) {
 		return nil, false
 	}
 	c.closed = true
-	if c.local.ring != nil {
-		c.local.removed = true
-		c.core.dropRoutes([]*route{&c.local})
-	}
+	c.local.removed = true
 	msgs = c.box.take(func(*Message) bool { return true })
 	c.restIfIdleLocked()
 	c.closedLocked()
-	if c.box.busy() {
-		c.core.retired = append(c.core.retired, c)
+	if !c.overLocked() {
+		c.core.late[c] = struct{}{}
 	}
 	return msgs, true
 }

@@ -54,10 +54,8 @@ type core struct {
 	lane      Gossiper
 	consumers []*Consumer // by number, from 1
 	free      []uint32
-	steps     uint64      // in which routes came or went
-	retired   []*Consumer // closed while their handlers ran
-	buried    []*Consumer // whose counters may still change
-	buriedMax int         // when to look through them
+	steps     uint64                 // in which routes came or went
+	late      map[*Consumer]struct{} // closed, but with something under way: see Consumer.overLocked
 	links     map[*link]struct{}
 	expected  map[uint64]*expectation
 	gossip    gossip
@@ -70,7 +68,7 @@ type core struct {
 func newCore(c config) *core {
 	b := &core{
 		config: c, epoch: time.Now(), consumers: make([]*Consumer, 1),
-		links: map[*link]struct{}{}, expected: map[uint64]*expectation{},
+		links: map[*link]struct{}{}, late: map[*Consumer]struct{}{}, expected: map[uint64]*expectation{},
 		leaving: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}), pokes: make(chan struct{}, 1),
 	}
 	b.events.tell, b.events.log = c.tell, c.log

@@ -20,7 +20,7 @@ type chain struct {
 
 func (d *directory) init() {
 	d.seed = maphash.MakeSeed()
-	d.grow(16)
+	d.resize(16)
 }
 
 func (d *directory) slot(address string) *atomic.Pointer[chain] {
@@ -41,7 +41,7 @@ func (d *directory) get(address string) *ring {
 // add adds a ring. The caller holds core.mu.
 func (d *directory) add(r *ring) {
 	if d.size++; d.size > len(*d.table.Load()) {
-		d.grow(2 * len(*d.table.Load()))
+		d.resize(2 * len(*d.table.Load()))
 	}
 	d.push(r)
 }
@@ -62,10 +62,13 @@ func (d *directory) remove(r *ring) {
 	}
 	s.Store(kept)
 	d.size--
+	if n := len(*d.table.Load()); n > 16 && d.size < n/8 {
+		d.resize(n / 4)
+	}
 }
 
-// grow makes the table larger. Readers of the old one find what they did.
-func (d *directory) grow(n int) {
+// resize makes another table. Readers of the old one find what they did.
+func (d *directory) resize(n int) {
 	rings := d.all()
 	t := make([]atomic.Pointer[chain], n)
 	for _, r := range rings {

@@ -1,5 +1,7 @@
 package bus
 
+import "slices"
+
 // A route that goes fades if messages may come back that were sent to it. A key that
 // was its own is held so long: what came back waits in its order, what is new behind
 // it, and then both go to the key's next owner. So order survives. Consumers that
@@ -98,10 +100,15 @@ func (r *ring) unfadeLocked(rts []*route) {
 // gotRoutesDone knows that the last message is back that was sent to a consumer
 // of the peer's that has closed; 0 stands for all of a peer that leaves.
 func (l *link) gotRoutesDone(num uint64) {
+	over := []*route{l.route(num)}
 	if num == 0 {
-		l.core.unfade(l.routes)
-	} else {
-		l.core.unfade([]*route{l.route(num)})
+		over = slices.Clone(l.routes)
+	}
+	l.core.unfade(over)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, rt := range over {
+		l.routeOverLocked(rt)
 	}
 }
 

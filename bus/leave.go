@@ -42,18 +42,21 @@ func (c *core) beginLeaving() {
 	c.mu.Lock()
 	var msgs []*Message
 	var closed []*Consumer
+	var local []*route
 	for _, r := range c.dir.all() {
 		for cn := r.mine.Load(); cn != nil; cn = cn.sibling.Load() {
 			m, first := cn.closeLocked()
 			msgs = append(msgs, m...)
 			if first {
-				closed = append(closed, cn)
+				closed, local = append(closed, cn), append(local, &cn.local)
 			}
 		}
 	}
+	c.dropRoutes(local)
+	back := byLink(msgs)
 	for l := range c.links {
 		l.mu.Lock()
-		l.leaveLocked(msgs)
+		l.leaveLocked(back[l])
 		l.mu.Unlock()
 	}
 	for _, cn := range closed {
@@ -62,10 +65,6 @@ func (c *core) beginLeaving() {
 	close(c.leaving)
 	c.mu.Unlock()
 	c.sendBack(msgs)
-	var local []*route
-	for _, cn := range closed {
-		local = append(local, &cn.local)
-	}
 	c.unfade(local)
 	grantAll(local)
 	c.linked.fire()
@@ -297,7 +296,7 @@ func (c *core) overdue() error {
 func (c *core) cancelRunning() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, cn := range c.retired {
+	for cn := range c.late {
 		cn.mu.Lock()
 		if cn.box != nil {
 			for _, m := range cn.box.handling() {

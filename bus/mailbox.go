@@ -23,6 +23,8 @@ type mailbox struct {
 	workers  int                // goroutines, or turns asked for
 	gossiped int64              // bytes in it that came over the gossip lane
 	sweeper  sweeper            // while the consumer is paused
+	pushed   uint64             // messages, ever
+	finder   *finder            // of those that wait; nil: none was looked for lately
 	slab     slab               // for what this node sends
 }
 
@@ -97,6 +99,7 @@ func (b *mailbox) claim(n int) {
 	if b.head += len(ms); b.head == len(b.in) {
 		b.in, b.head = b.in[:0], 0
 	}
+	b.left(len(ms))
 }
 
 // seal lets what the worker has not begun wait again.
@@ -105,6 +108,7 @@ func (b *mailbox) seal() {
 	if n&sealed != 0 || n >= uint32(b.taken) {
 		return
 	}
+	b.finder = nil // what waits again may not be in it
 	ms := b.batch[n:b.taken]
 	if b.head < len(ms) {
 		b.in = slices.Insert(b.in, b.head, ms...)
@@ -123,6 +127,7 @@ func (b *mailbox) push(m *Message) {
 		b.in, b.head = b.in[:k], 0
 	}
 	b.in = append(b.in, m)
+	b.pushed++
 }
 
 func (b *mailbox) pop() *Message {
@@ -135,6 +140,7 @@ func (b *mailbox) pop() *Message {
 		b.in, b.head = b.in[:0], 0
 	}
 	b.running = append(b.running, m)
+	b.left(1)
 	return m
 }
 
@@ -151,6 +157,7 @@ func (b *mailbox) take(which func(*Message) bool) (taken []*Message) {
 		return nil
 	}
 	b.seal()
+	b.finder = nil
 	left := b.in[:0]
 	for _, m := range b.waiting() {
 		if which(m) {
@@ -162,21 +169,6 @@ func (b *mailbox) take(which func(*Message) bool) (taken []*Message) {
 	clear(b.in[len(left):])
 	b.in, b.head = left, 0
 	return taken
-}
-
-// find finds a request that waits or is being handled.
-func (b *mailbox) find(in *inbound, id uint64) *Message {
-	if b == nil {
-		return nil
-	}
-	for _, list := range [][]*Message{b.running, b.batch[:b.taken], b.waiting()} {
-		for _, m := range list {
-			if m.in == in && m.id == id && m.kind() == kindRequest {
-				return m
-			}
-		}
-	}
-	return nil
 }
 
 // restIfIdleLocked makes the consumer idle if it has no message and no worker.
@@ -191,6 +183,7 @@ func (c *Consumer) restIfIdleLocked() {
 func (c *Consumer) restLocked() {
 	c.box.gossiped = 0 // also of what was taken out
 	c.box.sweeper.stop()
+	c.box.finder = nil
 	if cap(c.box.in) <= 4096 {
 		c.core.mailboxes.Put(c.box)
 	}

@@ -1,6 +1,9 @@
 package bus
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 const (
 	runMax    = 31      // messages that are allocated together, in 2 KiB
@@ -227,20 +230,17 @@ func (r *reader) fanOut(e *entry, f *frame, ins []*inbound, body []byte) {
 
 // charged returns the routes of an address that the sender of a publish knew.
 func (l *link) charged(first *inbound, skip []uint32) (ins []*inbound) {
+	slices.Sort(skip)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-next:
 	for c := first.consumer.local.ring.mine.Load(); c != nil; c = c.sibling.Load() {
 		in := l.inLocked(c.num)
 		if in == nil || in.consumer != c || !in.known || in.gone {
 			continue
 		}
-		for _, n := range skip {
-			if n == c.num {
-				continue next
-			}
+		if _, skipped := slices.BinarySearch(skip, c.num); !skipped {
+			ins = append(ins, in)
 		}
-		ins = append(ins, in)
 	}
 	return ins
 }

@@ -80,6 +80,7 @@ func (l *link) settled(rt *route, bytes, messages, window uint64) error {
 		rt.window = int64(window)
 	}
 	rt.settle(int64(bytes), int64(messages))
+	l.forgetLocked(rt)
 	l.outside -= int64(messages)
 	return nil
 }

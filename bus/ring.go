@@ -51,6 +51,7 @@ type route struct {
 	at        int32  // its place in a tree of routes, -1 if it has gone and does not fade; guarded by core.mu
 	bulks     int32  // large messages that are not wholly written: others wait behind them
 	removed   bool
+	over      bool // no message that was sent on it comes back any more
 	stalled   bool // a publish has waited for it in vain
 }
 
@@ -147,10 +148,12 @@ func (c *core) dropRoutes(drop []*route) {
 	for _, rt := range drop {
 		rings[rt.ring] = append(rings[rt.ring], rt)
 		rt.step.Store(goneStep | c.steps)
-		rt.at = -1
 	}
 	for r, gone := range rings {
 		set := r.routes.Load().without(gone)
+		for _, rt := range gone {
+			rt.at = -1
+		}
 		if r.keyed.Load() { // else whoever sends by key, who says so before he reads the routes, posts in vain
 			set.fade(gone)
 		}

@@ -1,9 +1,12 @@
 package bus
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 )
 
 // A set has the routes that were put in and not taken out, each once, and so has
@@ -107,4 +110,44 @@ func TestRouteTreeShrinks(t *testing.T) {
 	if tr.size != 0 || tr.top != nil {
 		t.Errorf("of no routes %d are left", tr.size)
 	}
+}
+
+// Of many consumers of an address on two nodes, those that close, one by one, are
+// forgotten by both nodes, and those that stay take turns.
+func TestManyConsumersClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := linkTwo(t)
+		const n = 3 * leafRoutes
+		var handled [2 * n]atomic.Int32
+		var open []*Consumer
+		for i := range handled {
+			open = append(open, mustConsume(t, []*EventBus{a, b}[i%2], "x", func(context.Context, *Message) error {
+				handled[i].Add(1)
+				return nil
+			}))
+		}
+		synctest.Wait()
+		for i, c := range open {
+			if i%8 > 1 {
+				c.Close()
+			}
+		}
+		synctest.Wait()
+		for _, eb := range []*EventBus{a, b} {
+			if left := eb.core.dir.get("x").routes.Load(); left.len() != n/2 || len(left.links(nil)) != 1 {
+				t.Fatalf("of %d routes %d are left", n/2, left.len())
+			}
+			for range n / 2 {
+				if err := eb.Send(t.Context(), "x", nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		synctest.Wait()
+		for i := range handled {
+			if got := handled[i].Load(); got != []int32{2, 0}[min(1, i%8/2)] {
+				t.Errorf("consumer %d handled %d", i, got)
+			}
+		}
+	})
 }

@@ -112,6 +112,25 @@ func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
 	return rt, nil
 }
 
+// forgetLocked forgets a route that is removed once nothing more will come for it: the
+// last message is back that was sent there, and all are settled.
+func (l *link) forgetLocked(rt *route) {
+	if !rt.removed || !rt.over || rt.unsettled > 0 {
+		return
+	}
+	rt.bookLocked()
+	l.routes[rt.num] = nil
+	l.routes = trimmed(l.routes)
+}
+
+// routeOverLocked notes that no message comes back any more that was sent on a route.
+func (l *link) routeOverLocked(rt *route) {
+	if rt != nil {
+		rt.over = true
+		l.forgetLocked(rt)
+	}
+}
+
 // route returns the record of a route, which may have been removed.
 func (l *link) route(num uint64) *route {
 	if num >= uint64(len(l.routes)) {

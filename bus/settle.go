@@ -139,6 +139,7 @@ func (l *link) freeLocked(in *inbound, free []*Consumer) []*Consumer {
 	in.giveBack()
 	if num := in.consumer.num; l.ins[num] == in {
 		l.ins[num] = nil
+		l.ins = trimmed(l.ins)
 	}
 	return append(free, in.consumer)
 }
@@ -183,7 +184,11 @@ func (c *core) takeBack(m *Message) {
 	cn := m.in.consumer
 	cn.mu.Lock()
 	cn.local.settle(int64(m.charge), 1)
+	over := cn.overLocked()
 	cn.mu.Unlock()
+	if over {
+		c.over(cn)
+	}
 	if m.kind() == kindPublish {
 		c.stats.dropped.Add(1)
 		c.stats.settled.Add(1)

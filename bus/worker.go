@@ -72,7 +72,11 @@ func (c *Consumer) next(last *Message, n int, dirty **link) (m *Message, more bo
 	if spawn {
 		c.box.workers++
 	}
+	over := m == nil && c.overLocked()
 	c.mu.Unlock()
+	if over {
+		c.core.over(c)
+	}
 	if spawn {
 		c.core.start(c)
 	}

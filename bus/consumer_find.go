@@ -1,0 +1,51 @@
+package bus
+
+// finder finds a request among the messages that wait at a consumer, for one whose
+// requester has given up. It is made when first asked for, and grows by what has come
+// since, so that many who give up at once are found for little each. What has been
+// handled meanwhile it may keep, but no more than what waits.
+type finder struct {
+	by     map[requestKey]*Message
+	upto   uint64 // mailbox.pushed, of the last one in it
+	passed int    // messages that no longer wait
+}
+
+type requestKey struct {
+	in *inbound
+	id uint64
+}
+
+// find finds a request that waits or is being handled.
+func (b *mailbox) find(in *inbound, id uint64) *Message {
+	if b == nil {
+		return nil
+	}
+	for _, list := range [][]*Message{b.running, b.batch[:b.taken]} {
+		for _, m := range list {
+			if m.in == in && m.id == id && m.kind() == kindRequest {
+				return m
+			}
+		}
+	}
+	if b.finder == nil {
+		b.finder = &finder{by: map[requestKey]*Message{}}
+	}
+	f, waiting := b.finder, b.waiting()
+	fresh := min(b.pushed-f.upto, uint64(len(waiting)))
+	for _, m := range waiting[uint64(len(waiting))-fresh:] {
+		if m.kind() == kindRequest {
+			f.by[requestKey{m.in, m.id}] = m
+		}
+	}
+	f.upto = b.pushed
+	return f.by[requestKey{in, id}]
+}
+
+// left notes that n messages do not wait any more.
+func (b *mailbox) left(n int) {
+	if f := b.finder; f != nil {
+		if f.passed += n; f.passed >= b.len() {
+			b.finder = nil
+		}
+	}
+}
