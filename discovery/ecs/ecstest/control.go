@@ -117,8 +117,8 @@ func (f *Fake) listTasks(in listTasksInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.ServiceName != "" && !c.services[lastPart(in.ServiceName)] {
-		return nil, awsError{"ServiceNotFoundException", "Service not found."}
+	if err := f.findService(c, in.ServiceName); err != nil {
+		return nil, err
 	}
 	if in.StartedBy != "" && (in.ServiceName != "" || in.Family != "") {
 		return nil, awsError{"InvalidParameterException", "startedBy must be the only filter"}
@@ -205,6 +205,26 @@ func (f *Fake) findCluster(nameOrARN string) (*cluster, error) {
 		return nil, awsError{"ClusterNotFoundException", "Cluster not found."}
 	}
 	return c, nil
+}
+
+// findService takes a name or an ARN, with or without the cluster; "" is none.
+func (f *Fake) findService(c *cluster, nameOrARN string) error {
+	name := nameOrARN
+	if path, ok := strings.CutPrefix(name, f.arn("service/")); ok {
+		of, rest, long := strings.Cut(path, "/")
+		switch {
+		case !long:
+			name = path
+		case of == c.name:
+			name = rest
+		default:
+			return awsError{"InvalidParameterException", "Identifier is for " + of + ". Your cluster is " + c.name}
+		}
+	}
+	if name != "" && !c.services[name] {
+		return awsError{"ServiceNotFoundException", "Service not found."}
+	}
+	return nil
 }
 
 type describeInput struct {

@@ -26,6 +26,8 @@
 //   - Config.Lag: lists that are some seconds old, as they may be on AWS: new tasks are missing from
 //     them, and stopped or removed ones still there.
 //   - TaskConfig.Then: a status that changes by itself, slowly.
+//   - TaskConfig.StartsLast and LateNetworks: port mappings that a description shows one container
+//     after the other, networks that the metadata show late.
 //   - TaskConfig.EditTask and EditMetadata: fields that are missing, odd attachments, wrong types.
 //
 // # How like ECS it is

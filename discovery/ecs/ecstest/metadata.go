@@ -67,11 +67,25 @@ func (f *Fake) taskAt(remote string) *Task {
 	return nil
 }
 
+// edited is an answer as it is given. fake.mu is held.
 func (t *Task) edited(path string, doc map[string]any) map[string]any {
+	if t.bare > 0 {
+		t.bare--
+		stripNetworks(doc)
+	}
 	if t.cfg.EditMetadata != nil {
 		t.cfg.EditMetadata(path, doc)
 	}
 	return doc
+}
+
+func stripNetworks(doc map[string]any) {
+	delete(doc, "Networks")
+	delete(doc, "Ports")
+	containers, _ := doc["Containers"].([]any)
+	for _, c := range containers {
+		stripNetworks(c.(map[string]any))
+	}
 }
 
 func (t *Task) taskDoc(version int) map[string]any {
@@ -121,9 +135,9 @@ func (t *Task) containerDoc(name string, version int) map[string]any {
 		"Networks": []any{t.network(version)},
 		"Type":     "NORMAL",
 	}
-	if t.cfg.NetworkMode != "awsvpc" && name == t.cfg.Container {
+	if t.cfg.NetworkMode != "awsvpc" && len(t.portsOf(name)) > 0 {
 		ports := []any{}
-		for _, m := range t.bothProtocols() {
+		for _, m := range t.portsOf(name) {
 			ports = append(ports, map[string]any{
 				"ContainerPort": m.ContainerPort, "HostPort": m.HostPort, "Protocol": m.Protocol, "HostIp": "0.0.0.0",
 			})

@@ -76,8 +76,22 @@ func (t *Task) group() string {
 // addressed says whether the network interface has its address already.
 func (t *Task) addressed() bool { return t.status() != "PROVISIONING" }
 
-// runs says whether the containers have been started.
-func (t *Task) runs() bool { return t.status() != "PROVISIONING" && t.status() != "PENDING" }
+// statusOf is the state of a container.
+func (t *Task) statusOf(container string) string {
+	if status := t.status(); status != "ACTIVATING" {
+		return status
+	}
+	if t.cfg.StartsLast && container == t.cfg.Container {
+		return "PENDING"
+	}
+	return "RUNNING"
+}
+
+// runs says whether a container has been started.
+func (t *Task) runs(container string) bool {
+	status := t.statusOf(container)
+	return status != "PROVISIONING" && status != "PENDING"
+}
 
 func (t *Task) isIPv6() bool {
 	ip, err := netip.ParseAddr(t.cfg.Address)
@@ -119,16 +133,14 @@ func (t *Task) containers() []any {
 			"cpu":               "0",
 			"healthStatus":      t.health,
 			"image":             "example/" + name + ":1",
-			"lastStatus":        t.status(),
+			"lastStatus":        t.statusOf(name),
 			"name":              name,
 			"networkInterfaces": t.interfaces(),
 			"taskArn":           t.ARN(),
 		}
-		if t.runs() {
+		if t.runs(name) {
 			c["runtimeId"] = t.id + "-" + name
-			if name == t.cfg.Container {
-				c["networkBindings"] = t.bindings()
-			}
+			c["networkBindings"] = t.bindings(name)
 		}
 		all = append(all, c)
 	}
@@ -146,12 +158,12 @@ func (t *Task) interfaces() []any {
 	return []any{map[string]any{"attachmentId": t.eni, name: t.cfg.Address}}
 }
 
-func (t *Task) bindings() []any {
+func (t *Task) bindings(container string) []any {
 	bindings := []any{}
 	if t.cfg.NetworkMode == "awsvpc" {
 		return bindings
 	}
-	for _, m := range t.bothProtocols() {
+	for _, m := range t.portsOf(container) {
 		bindings = append(bindings, map[string]any{
 			"bindIP": "0.0.0.0", "containerPort": m.ContainerPort, "hostPort": m.HostPort, "protocol": m.Protocol,
 		})

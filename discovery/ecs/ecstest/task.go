@@ -33,13 +33,18 @@ type TaskConfig struct {
 	Address string
 	// NetworkMode is "awsvpc", "bridge" or "host"; "" means "awsvpc".
 	NetworkMode string
-	// Ports are the port mappings in bridge mode; nil means ecs.DefaultPort,
-	// unchanged.
+	// Ports are the port mappings in bridge and host mode; nil means
+	// ecs.DefaultPort, unchanged, in bridge mode, and none in host mode, which
+	// needs none.
 	Ports []PortMapping
 	// Container is the name of the container that Env is for; "" means "app".
 	// Sidecars are the names of others, which are listed before it.
 	Container string
 	Sidecars  []string
+	// StartsLast says that the container depends on its sidecars: while the task
+	// is ACTIVATING only they run, and a description has their port mappings and
+	// none of the container.
+	StartsLast bool
 	// Status is the state in which the task is at first; "" means "RUNNING".
 	Status string
 	// Then are the changes of status that come by themselves; [Lifecycle] makes
@@ -69,6 +74,9 @@ type TaskConfig struct {
 	// and Config name: 4, 3 or 2; 0 means 4. Version 2 is found by the caller's
 	// own address, which must be the task's.
 	MetadataVersion int
+	// LateNetworks is how many answers of the metadata endpoint lack networks
+	// and ports, which the agent has some time after the container has started.
+	LateNetworks int
 	// EditTask may change the task as DescribeTasks shows it (JSON of
 	// types.Task), each time it is shown: to take fields out, or to add
 	// attachments. EditMetadata may change an answer of the metadata endpoint;
@@ -83,6 +91,7 @@ type PortMapping struct {
 	ContainerPort int
 	HostPort      int
 	Protocol      string // "tcp" or "udp"; "" means both
+	Container     string // the name of a sidecar; "" means TaskConfig.Container
 }
 
 // Task is a task of the fake. Its methods may be called concurrently.
@@ -99,6 +108,7 @@ type Task struct {
 	// guarded by fake.mu
 	line    timeline
 	health  string
+	bare    int       // answers of the metadata endpoint that are to lack networks
 	removed time.Time // zero: is still there
 	process *process  // nil: none was started
 }
@@ -119,6 +129,7 @@ func (f *Fake) AddTask(cfg TaskConfig) (*Task, error) {
 		eni:     randomID(),
 		created: f.cfg.Now(),
 		health:  cfg.Health,
+		bare:    cfg.LateNetworks,
 	}
 	t.endpoint = t.id + "-0527074092"
 	if cfg.Service != "" {
@@ -176,6 +187,9 @@ func (c TaskConfig) check() error {
 	if err := checkSteps(c.Then); err != nil {
 		return err
 	}
+	if err := c.checkPorts(); err != nil {
+		return err
+	}
 	if !slices.Contains([]string{"HEALTHY", "UNHEALTHY", "UNKNOWN"}, c.Health) {
 		return fmt.Errorf("ecstest: TaskConfig.Health is %q, want HEALTHY, UNHEALTHY or UNKNOWN", c.Health)
 	}
@@ -184,6 +198,18 @@ func (c TaskConfig) check() error {
 	}
 	if c.MetadataVersion < 2 || c.MetadataVersion > 4 {
 		return fmt.Errorf("ecstest: TaskConfig.MetadataVersion is %d, want 2, 3 or 4", c.MetadataVersion)
+	}
+	return nil
+}
+
+func (c TaskConfig) checkPorts() error {
+	for i, m := range c.Ports {
+		switch {
+		case c.NetworkMode == "host" && m.HostPort != m.ContainerPort:
+			return fmt.Errorf("ecstest: TaskConfig.Ports[%d] maps %d to %d, and host mode has no other port than the container's", i, m.ContainerPort, m.HostPort)
+		case m.Container != "" && m.Container != c.Container && !slices.Contains(c.Sidecars, m.Container):
+			return fmt.Errorf("ecstest: TaskConfig.Ports[%d].Container is %q, want %q or one of Sidecars %q", i, m.Container, c.Container, c.Sidecars)
+		}
 	}
 	return nil
 }
@@ -259,7 +285,7 @@ func (t *Task) Env() []string {
 	for _, name := range []string{
 		"AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
 		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-		"AWS_WEB_IDENTITY_TOKEN_FILE", "ECS_CONTAINER_METADATA_FILE",
+		"AWS_WEB_IDENTITY_TOKEN_FILE", "ECS_CONTAINER_METADATA_FILE", "CODEBUILD_BUILD_ID",
 	} {
 		env = append(env, name+"=")
 	}
@@ -303,10 +329,13 @@ func (t *Task) metadataURL(version int) string {
 	return fmt.Sprintf("%s/v%d/%s", t.fake.cfg.URL, version, t.endpoint)
 }
 
-// bothProtocols returns the port mappings with one protocol each.
-func (t *Task) bothProtocols() []PortMapping {
+// portsOf returns the port mappings of a container with one protocol each.
+func (t *Task) portsOf(container string) []PortMapping {
 	var ports []PortMapping
 	for _, m := range t.cfg.Ports {
+		if cmp.Or(m.Container, t.cfg.Container) != container {
+			continue
+		}
 		protocols := []string{strings.ToLower(m.Protocol)}
 		if m.Protocol == "" {
 			protocols = []string{"tcp", "udp"}
