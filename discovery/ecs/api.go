@@ -2,10 +2,8 @@ package ecs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -28,8 +26,7 @@ type option = func(*awsecs.Options)
 // every program.
 type api struct {
 	region      string
-	credentials aws.CredentialsProvider
-	hasRole     bool // the environment names a source of container credentials
+	credentials *credentials
 
 	listTasks         func(context.Context, *awsecs.ListTasksInput, ...option) (*awsecs.ListTasksOutput, error)
 	describeTasks     func(context.Context, *awsecs.DescribeTasksInput, ...option) (*awsecs.DescribeTasksOutput, error)
@@ -60,8 +57,7 @@ func newAPI(ctx context.Context, cfg Config, env func(string) string, task Task)
 	client := awsecs.NewFromConfig(sdk, func(o *awsecs.Options) { o.HTTPClient = boundedClient{o.HTTPClient} })
 	return api{
 		region:            sdk.Region,
-		credentials:       sdk.Credentials,
-		hasRole:           env(envCredentials) != "" || env("AWS_CONTAINER_CREDENTIALS_FULL_URI") != "",
+		credentials:       newCredentials(sdk.Credentials, cfg, env),
 		listTasks:         client.ListTasks,
 		describeTasks:     client.DescribeTasks,
 		describeInstances: client.DescribeContainerInstances,
@@ -106,29 +102,4 @@ func loadSDK(ctx context.Context, given *aws.Config, region string) (aws.Config,
 // limit bounds the calls of the API that follow.
 func limit(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, callLimit, errSlow)
-}
-
-// ready makes sure that there are credentials, so that a lack of them can be
-// told from a failing call. They are cached until shortly before they expire.
-func (a api) ready(ctx context.Context) error {
-	_, err := a.credentials.Retrieve(ctx)
-	if err == nil {
-		return nil
-	}
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errSlow) {
-		return fmt.Errorf("ecs: getting credentials: %w", cause)
-	}
-	if a.hasRole && (status(err) >= 500 || status(err) == 429 || timedOut(err)) {
-		return fmt.Errorf("%w: the endpoint of the task role's credentials: %w", ErrTemporary, err)
-	}
-	if !a.hasRole {
-		return fmt.Errorf("%w: %s is not set, so the task has no task role; set taskRoleArn in the task definition (the execution role is another one): %w",
-			ErrNoCredentials, envCredentials, err)
-	}
-	return fmt.Errorf("%w: the task role's were refused: %w", ErrNoCredentials, err)
-}
-
-func timedOut(err error) bool {
-	var timeout net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout)
 }

@@ -15,6 +15,7 @@ const (
 	envMetadataFile = "ECS_CONTAINER_METADATA_FILE"
 	envExecution    = "AWS_EXECUTION_ENV"
 	envCredentials  = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
+	envCodeBuild    = "CODEBUILD_BUILD_ID" // of AWS CodeBuild, whose containers are tasks of AWS's own
 
 	metadataV2     = "http://169.254.170.2/v2/metadata"
 	metadataV2Path = "/v2/metadata"
@@ -33,6 +34,9 @@ func findEndpoint(configured string, env func(string) string) (endpoint, error) 
 	switch {
 	case configured != "":
 		return checkEndpoint(configured, "Config.MetadataURL")
+	case env(envCodeBuild) != "":
+		return endpoint{}, fmt.Errorf("%w: %s is set, so this is a build of AWS CodeBuild, which has no ECS tasks of yours; use another provider, such as discovery.Static",
+			ErrNotOnECS, envCodeBuild)
 	case env(envMetadataV4) != "":
 		return checkEndpoint(env(envMetadataV4), envMetadataV4)
 	case env(envMetadataV3) != "":
@@ -53,6 +57,10 @@ func checkEndpoint(raw, from string) (endpoint, error) {
 	}
 	return endpoint{url: strings.TrimRight(raw, "/"), from: from}, nil
 }
+
+// onECS reports whether this is ECS for sure. Others give container credentials,
+// too.
+func (e endpoint) onECS() bool { return e.from != envCredentials }
 
 // isV2 reports whether the endpoint knows the asking container only by its
 // address.

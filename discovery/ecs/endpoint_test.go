@@ -22,6 +22,7 @@ func TestFindEndpoint(t *testing.T) {
 		"configured as v2": {metadataV2, nil, metadataV2, metadataV2},
 		"nothing":          {"", nil, "", ""},
 		"lambda":           {"", map[string]string{envExecution: "AWS_Lambda_go1.x"}, "", ""},
+		"CodeBuild":        {"", map[string]string{envCodeBuild: "p:1", envCredentials: "/v2/credentials/x", envExecution: "AWS_ECS_EC2", envMetadataV3: v3}, "", ""},
 		"empty variables":  {"", map[string]string{envMetadataV4: "", envMetadataV3: ""}, "", ""},
 	} {
 		got, err := findEndpoint(tt.configured, func(name string) string { return tt.env[name] })

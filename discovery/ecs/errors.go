@@ -19,13 +19,14 @@ import (
 // some time to work.
 var (
 	// ErrNotOnECS means that this process is not a container of an ECS task.
-	// Nothing was waited for. Use another provider there, such as
-	// discovery.Static.
+	// Nothing was waited for, unless there are container credentials, as ECS is
+	// not alone in giving them: then, some seconds. Use another provider there,
+	// such as discovery.Static.
 	ErrNotOnECS = discovery.Misconfigured(errors.New("ecs: not on Amazon ECS"))
 	// ErrTemporary means that the API or the metadata endpoint could not answer
 	// now: throttling, a fault, a time-out, no connection. The last list that
 	// was good is still the best one; ask again.
-	ErrTemporary = errors.New("ecs: temporarily unavailable")
+	ErrTemporary error = temporary{errors.New("ecs: temporarily unavailable")}
 	// ErrAccessDenied means that the task role may not call the API. Attach the
 	// policy that the text shows to it.
 	ErrAccessDenied = discovery.Misconfigured(errors.New("ecs: access denied"))
@@ -50,6 +51,11 @@ var (
 	// set hostPort in both mappings.
 	ErrHostPort = discovery.Misconfigured(errors.New("ecs: unsuitable port mapping"))
 )
+
+// temporary is an error that passes by itself, whatever stands beside it.
+type temporary struct{ error }
+
+func (temporary) Misconfigured() bool { return false }
 
 // The actions of the API this package calls, as IAM writes them.
 const (

@@ -185,7 +185,7 @@ func TestCredentialErrors(t *testing.T) {
 		says string
 	}{
 		"no role":            {broken, nil, ecs.ErrNoCredentials, "set taskRoleArn in the task definition"},
-		"no role, no answer": {context.DeadlineExceeded, nil, ecs.ErrNoCredentials, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI is not set"},
+		"no role, no answer": {context.DeadlineExceeded, nil, ecs.ErrTemporary, "the credentials of Config.AWS"},
 		"role refused":       {broken, withRole, ecs.ErrNoCredentials, "no EC2 IMDS role found"},
 		"role, no answer":    {context.DeadlineExceeded, withRole, ecs.ErrTemporary, "credentials"},
 	} {

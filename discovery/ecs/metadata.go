@@ -132,7 +132,11 @@ func (c metadataClient) get(ctx context.Context, url string, doc any) error {
 	if c.endpoint.isV2() {
 		hint = ", and none of a later version is known (" + envMetadataV4 + "); version 2 is there in network mode awsvpc only"
 	}
-	return fmt.Errorf("%w: metadata endpoint %s (from %s)%s failed %d times: %w", ErrTemporary, url, c.endpoint.from, hint, metadataTries, err)
+	kind := ErrTemporary
+	if !c.endpoint.onECS() {
+		kind, hint = ErrNotOnECS, ", and nothing else says that this is ECS; elsewhere use another provider, such as discovery.Static; it"
+	}
+	return fmt.Errorf("%w: metadata endpoint %s (from %s)%s failed %d times: %w", kind, url, c.endpoint.from, hint, metadataTries, err)
 }
 
 func (c metadataClient) getOnce(ctx context.Context, url string, doc any) error {

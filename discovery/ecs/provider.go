@@ -51,7 +51,7 @@ var (
 // milliseconds, about five seconds when the endpoint does not answer), and
 // makes no call of the ECS API. ctx does not bound the life of the Provider.
 //
-// The error is ErrNotOnECS, at once, outside of ECS; ErrTemporary when the
+// The error is ErrNotOnECS, as a rule at once, outside of ECS; ErrTemporary when the
 // metadata endpoint failed, so that it is worth trying again; ErrNoRegion or
 // ErrNoCredentials when the AWS configuration cannot be used; else it names the
 // field of cfg that is wrong.
