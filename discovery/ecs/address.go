@@ -43,6 +43,10 @@ type binding struct {
 	protocol        string
 }
 
+// errUnmapped is an ErrHostPort for want of a mapping, which another source may
+// have. Its text is that of ErrHostPort.
+var errUnmapped = fmt.Errorf("%w", ErrHostPort)
+
 // hostPort finds the host port under which port is reached by tcp as well as
 // udp. The agent draws dynamic host ports for each protocol separately, and
 // gossip can advertise only one.
@@ -51,9 +55,9 @@ func hostPort(bindings []binding, port int) (int, error) {
 	const remedy = "give the port mappings of containerPort %d for tcp and for udp the same static hostPort, or use network mode awsvpc"
 	switch {
 	case tcp == 0 && udp == 0:
-		return 0, fmt.Errorf("%w: container port %d is not mapped to a host port; "+remedy, ErrHostPort, port, port)
+		return 0, fmt.Errorf("%w: container port %d is not mapped to a host port; "+remedy, errUnmapped, port, port)
 	case tcp == 0 || udp == 0:
-		return 0, fmt.Errorf("%w: container port %d is mapped for one protocol only (host ports: tcp %d, udp %d); "+remedy, ErrHostPort, port, tcp, udp, port)
+		return 0, fmt.Errorf("%w: container port %d is mapped for one protocol only (host ports: tcp %d, udp %d); "+remedy, errUnmapped, port, tcp, udp, port)
 	case tcp != udp:
 		return 0, fmt.Errorf("%w: container port %d has host port %d for tcp but %d for udp, as dynamic host ports do; "+remedy, ErrHostPort, port, tcp, udp, port)
 	}

@@ -33,11 +33,7 @@ type api struct {
 	describeInstances func(context.Context, *awsecs.DescribeContainerInstancesInput, ...option) (*awsecs.DescribeContainerInstancesOutput, error)
 }
 
-func newAPI(ctx context.Context, cfg Config, env func(string) string, task Task) (api, error) {
-	arn, err := parseTaskARN(task.ARN)
-	if err != nil {
-		return api{}, err
-	}
+func newAPI(ctx context.Context, cfg Config, env func(string) string, arn taskARN, task string) (api, error) {
 	region := chooseRegion(cfg, env, arn.region)
 	sdk, err := loadSDK(ctx, cfg.AWS, region)
 	if err != nil {
@@ -45,11 +41,11 @@ func newAPI(ctx context.Context, cfg Config, env func(string) string, task Task)
 	}
 	if sdk.Region == "" {
 		return api{}, fmt.Errorf("%w: neither Config.Region, AWS_REGION, AWS_DEFAULT_REGION, the task ARN %q nor the AWS configuration has one; set AWS_REGION",
-			ErrNoRegion, task.ARN)
+			ErrNoRegion, task)
 	}
 	if sdk.Region != arn.region && cfg.Cluster == "" {
 		cfg.Logger.Warn("region to ask differs from the region of the task",
-			slog.String("region", sdk.Region), slog.String("task", task.ARN))
+			slog.String("region", sdk.Region), slog.String("task", task))
 	}
 	if sdk.Credentials == nil {
 		return api{}, fmt.Errorf("%w: Config.AWS has no Credentials", ErrNoCredentials)
@@ -66,9 +62,9 @@ func newAPI(ctx context.Context, cfg Config, env func(string) string, task Task)
 
 // chooseRegion returns "" to leave it to the SDK.
 func chooseRegion(cfg Config, env func(string) string, ofTask string) string {
-	candidates := []string{cfg.Region, env("AWS_REGION"), env("AWS_DEFAULT_REGION"), ofTask}
+	candidates := []string{cfg.Region, arnField(cfg.Cluster, 3), env("AWS_REGION"), env("AWS_DEFAULT_REGION"), ofTask}
 	if cfg.AWS != nil {
-		candidates = []string{cfg.Region, cfg.AWS.Region, ofTask}
+		candidates = []string{cfg.Region, arnField(cfg.Cluster, 3), cfg.AWS.Region, ofTask}
 	}
 	for _, region := range candidates {
 		if region != "" {

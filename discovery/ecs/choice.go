@@ -21,34 +21,33 @@ const (
 	reasonUnreachable = "it cannot be reached"
 )
 
-// choose says why t is not wanted, "" if it is. What is final holds for the
-// task's whole life.
-func (p *Provider) choose(t types.Task) (reason string, final bool) {
+// choose says why t is not wanted, "" if it is.
+func (p *Provider) choose(t types.Task) (reason string) {
 	if p.cfg.SkipUnhealthy && t.HealthStatus == types.HealthStatusUnhealthy {
-		return reasonUnhealthy, false
+		return reasonUnhealthy
 	}
 	if len(p.cfg.Tags) == 0 && !p.cfg.SameDeployment && p.cfg.Filter == nil {
-		return "", false
+		return ""
 	}
 	other := taskOf(t)
 	for key, value := range p.cfg.Tags {
 		if has, ok := other.Tags[key]; !ok || has != value {
-			return reasonTags, true
+			return reasonTags
 		}
 	}
 	own := p.Task()
 	switch {
 	case p.cfg.SameDeployment && other.Deployment != own.Deployment:
-		return reasonDeployment, true
+		return reasonDeployment
 	case p.cfg.Filter != nil && !p.cfg.Filter(own, other):
-		return reasonFilter, true
+		return reasonFilter
 	}
-	return "", false
+	return ""
 }
 
 // learnOwn asks the API about the own task if others are compared with it. The
-// API of another region does not know it, so that there is only what the
-// metadata said.
+// API of another account or region does not know it, so that there is only what
+// the metadata said.
 func (p *Provider) learnOwn(ctx context.Context) error {
 	switch {
 	case !p.cfg.SameDeployment && p.cfg.Filter == nil:
@@ -57,8 +56,8 @@ func (p *Provider) learnOwn(ctx context.Context) error {
 		_, err := p.describeOwn(ctx)
 		return err
 	case p.cfg.SameDeployment:
-		return discovery.Misconfigured(fmt.Errorf("ecs: Config.SameDeployment is set, but the deployment of the own task %s is not known in region %q; use Tags or Filter there",
-			p.task.ARN, p.api.region))
+		return discovery.Misconfigured(fmt.Errorf("ecs: Config.SameDeployment is set, but the deployment of the own task %s is not known in %s; use Tags or Filter there",
+			p.task.ARN, p.where()))
 	}
 	return nil
 }

@@ -24,8 +24,8 @@ type Config struct {
 	// Cluster is the name or ARN of the ECS cluster to look in; "" means the
 	// task's own.
 	Cluster string
-	// Services are the names or ARNs of the services whose tasks are peers.
-	// When both Services and Families are empty, it is the task's own service,
+	// Services are the names or ARNs of the services whose tasks are peers. One
+	// that does not exist is an error only if none does. When both Services and Families are empty, it is the task's own service,
 	// or, for a task that belongs to no service, its own family.
 	Services []string
 	// Families are task definition families whose tasks are peers too, in a
@@ -37,8 +37,8 @@ type Config struct {
 	WholeCluster bool
 	// Tags are tags that a task must have to be a peer, each with exactly this
 	// value (propagateTags: SERVICE gives tasks the tags of their service).
-	// They are read once for each task, so that a tag that is changed later is
-	// not noticed.
+	// Once a task is a peer they are not read again; one that lacks them is
+	// looked at again while it starts, and then each five minutes.
 	Tags map[string]string
 	// SameDeployment keeps the two sides of a blue/green deployment apart, or
 	// the old and the new tasks of a rolling one: a task of another deployment
@@ -46,16 +46,17 @@ type Config struct {
 	// give each side a name or a secret of its own, too.
 	SameDeployment bool
 	// Filter says whether a task is a peer of the own one; nil means all are.
-	// It is asked once for each task that passed what is above, must not wait,
-	// and is called by one goroutine at a time. What it is given is its own.
+	// It is asked once for each task that runs and passed what is above, again
+	// for one that it refused each five minutes, and each time for one that only
+	// starts. It must not wait, and is called by one goroutine at a time. What it is given is its own.
 	Filter func(own, other Task) bool
 	// SkipUnhealthy leaves out tasks that are UNHEALTHY; one whose health is
 	// not known, or not checked, is a peer. Since health changes, each call of
 	// Peers then describes all tasks again.
 	SkipUnhealthy bool
-	// Region is the AWS region to ask. "" means AWS_REGION, else
-	// AWS_DEFAULT_REGION, else the region of the task's own ARN, else what the
-	// AWS configuration says.
+	// Region is the AWS region to ask. "" means that of Cluster, if it is an
+	// ARN, else AWS_REGION, else AWS_DEFAULT_REGION, else the region of the
+	// task's own ARN, else what the AWS configuration says.
 	Region string
 	// Port is the port of the peers, 1 to 65535; 0 means DefaultPort. It is the
 	// port inside the container; in bridge mode the host port it is mapped to
@@ -76,7 +77,7 @@ type Config struct {
 	// other the container's own of version 3 or 4.
 	MetadataURL string
 	// AWS is a configuration of the AWS SDK to use, for a role in another
-	// account, say. Nil means the SDK's own default: inside a task, the task
+	// account, say; name that account by Cluster, as an ARN. Nil means the SDK's own default: inside a task, the task
 	// role. It is copied. Its Region counts instead of AWS_REGION and
 	// AWS_DEFAULT_REGION, and may be empty. A panic of its credentials is their
 	// error; but not of what is inside an aws.CredentialsCache, which asks on a

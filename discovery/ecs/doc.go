@@ -10,7 +10,9 @@
 // The cluster, the own id, address and zone come from the task metadata
 // endpoint (version 4, else 3, else 2); the service from there or from the
 // task's own description; the peers from ecs:ListTasks and ecs:DescribeTasks. A
-// [Provider] is a discovery.Provider and a discovery.Identifier.
+// [Provider] is a discovery.Provider and a discovery.Identifier. It is about one
+// node a task: the own task is never among the peers, and two nodes in
+// containers of one task would have one name and one place.
 //
 // # What a task needs
 //
@@ -30,20 +32,32 @@
 //     else to ask, and an address where nobody answers yet does no harm.
 //   - Not those that are stopping, and not those without an address as yet.
 //
+// Nothing is settled about a task before it runs, and nothing that speaks
+// against a task, or was concluded from something that is missing, is settled
+// for ever: it is looked at again with the next two polls, then after half a
+// minute, and at last each five minutes.
+//
 // Health is not looked at unless Config.SkipUnhealthy says so: a node that
 // becomes healthy only when it has found others would never be found. The
-// reason why a task is left out is logged at debug level and counted in what
-// [Provider.Look] returns. If there are other tasks that run but none of them
+// reason why a task is left out is logged at debug level when it is new, and
+// counted in what [Provider.Look] returns. Tasks that run where they cannot be
+// reached, and tasks that are listed of which Config lets none pass, are a
+// warning, once. If there are other tasks that run but none of them
 // can be reached, that is an error and not an empty list; so is an empty list
 // that lacks even the own task, since lists lag behind by seconds.
 //
-// Config.Services and Families name others, and several of them; WholeCluster
-// lists all tasks, from which Tags and Filter choose. Both sides of a
+// Config.Services and Families name others, and several of them; a service that
+// does not exist, or not yet, hides those of the others no more than one without
+// tasks does, and is a warning. WholeCluster lists all tasks, from which Tags and
+// Filter choose. Both sides of a
 // blue/green deployment are one cluster of nodes unless SameDeployment parts
 // them; then give each side a cluster name or secret of its own too, since one
 // node that knows both sides would join them. Tasks in several ECS clusters,
 // regions or accounts take a Provider for each, of which discovery.Merge makes
-// one; that for the own place comes first, as it knows the own address.
+// one; that for the own place comes first, as it knows the own address. One that
+// asks another account or region than the task's own knows of the own task what
+// the metadata say; an empty list is the truth there, and no sign of one that
+// lags.
 //
 // # Network modes
 //
@@ -57,6 +71,17 @@
 // the port is mapped. It must be the same for tcp and udp, and so static
 // (hostPort in both port mappings); dynamic host ports are refused with
 // ErrHostPort, since gossip advertises only one port.
+//
+// The mode is each task's own, whatever that of the own one. A description does
+// not tell it: a task without an interface of its own whose port is mapped,
+// alike for tcp and udp, is reached there; one that runs and maps nothing is in
+// host mode. One in host mode that maps other ports, or one protocol, is taken
+// for one in bridge mode with a wrong mapping, unless the own task is in host
+// mode: map both, or none.
+//
+// Where the metadata lack the own host port, as those of agents before version
+// 1.41.1 do, it comes from the container metadata file or from the task's
+// description; so does a zone that they lack.
 //
 // The address of a container instance comes from Config.HostIP, or from the
 // instance's attribute "private-ip", which needs ecs:DescribeContainerInstances
@@ -73,11 +98,14 @@
 //
 //	nothing has changed, all run           ceil(N/100): one up to 100 tasks, three for 300
 //	k tasks are new or only start          ceil(k/100) more
+//	k tasks cannot be reached, are not     ceil(k/100) more each five minutes
+//	wanted, or map nothing in host mode    (more often at first; the last kind for 8 minutes)
 //	several Services and Families          the first line for each of them
 //	the first one, where the metadata has  one more, to describe the own task
 //	no service, or with SameDeployment
 //	or Filter
-//	bridge and host mode                   one more for each 100 instances not seen before
+//	bridge and host mode                   one more for each 100 tasks some of whose
+//	                                       instances are not known
 //	SkipUnhealthy                          ceil(N/100) more each time
 //
 // A list has at most 100 tasks a page, and AWS offers no way to ask whether it
@@ -91,11 +119,12 @@
 // Each call of Peers or Self ends after ten seconds of asking the API at the
 // latest; calls at the same time share an answer. The SDK tries each call three
 // times. From 25 tasks on, the first description waits a random time of up to
-// 20 ms for each, at most 5 s, as all may have started at once. More than
-// 10,000 tasks, or an answer of more than 32 MiB, are an error.
+// 20 ms for each, at most 5 s, as all may have started at once. What a call that
+// failed has learned about tasks is kept, so that the next one has less to ask.
+// More than 10,000 tasks, or an answer of more than 32 MiB, are an error.
 //
 // The metadata endpoint is tried three times, for 1.5 seconds each, and asked
-// only by New (and by Self, when it did not know the address yet).
+// only by New (and by Self and Peers while they lack the address or the mode).
 //
 // # Why islands still merge within a minute
 //

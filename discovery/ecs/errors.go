@@ -40,8 +40,9 @@ var (
 	// ErrClusterNotFound means that there is no such ECS cluster in the account
 	// and region. See Config.Cluster and Region.
 	ErrClusterNotFound = discovery.Misconfigured(errors.New("ecs: cluster not found"))
-	// ErrServiceNotFound means that the cluster has no such service. See
-	// Config.Services; one that is only being created appears after a while.
+	// ErrServiceNotFound means that the cluster has no such service, nor any of
+	// the others that are looked for. See Config.Services; one that is only
+	// being created appears after a while.
 	ErrServiceNotFound = discovery.Misconfigured(errors.New("ecs: service not found"))
 	// ErrNoAddress means that there is no address at which other nodes could
 	// reach a task. Use the network mode awsvpc, or set Config.HostIP.
@@ -128,11 +129,12 @@ func (c call) classify(ctx context.Context, err error) error {
 func (c call) known(err error) (what string, kind error) {
 	var noCluster *types.ClusterNotFoundException
 	var noService *types.ServiceNotFoundException
+	var deleted *types.ServiceNotActiveException
 	var api interface{ ErrorCode() string }
 	switch {
 	case errors.As(err, &noCluster):
 		return "check Config.Cluster, and the region (Config.Region, AWS_REGION)", ErrClusterNotFound
-	case errors.As(err, &noService):
+	case errors.As(err, &noService), errors.As(err, &deleted):
 		return "check Config.Services", ErrServiceNotFound
 	case !errors.As(err, &api):
 		return "", nil

@@ -11,14 +11,17 @@ import (
 )
 
 const (
-	pageSize  = 100 // the API's largest, for lists and for descriptions
-	pageLimit = 100 // more pages than any service can have: 5,000 tasks are AWS's own limit
+	pageSize  = 100    // the API's largest, for lists and for descriptions
+	taskLimit = 10_000 // more than any service can have: 5,000 are AWS's own limit
 )
 
 // list returns the ARNs of the tasks that are to run and that s selects, all
 // pages of them.
 func (p *Provider) list(ctx context.Context, s selection) ([]string, error) {
 	c := call{actionListTasks, p.cluster, s.service, p.api.region}
+	if err := p.elsewhere(s.service); err != nil {
+		return nil, err
+	}
 	in := &awsecs.ListTasksInput{
 		Cluster:       aws.String(p.cluster),
 		DesiredStatus: types.DesiredStatusRunning, // includes those that are only starting
@@ -31,7 +34,7 @@ func (p *Provider) list(ctx context.Context, s selection) ([]string, error) {
 		in.Family = aws.String(s.family)
 	}
 	var arns []string
-	for range pageLimit {
+	for {
 		out, err := p.api.listTasks(ctx, in)
 		if err != nil {
 			return nil, p.failed(ctx, c, err)
@@ -42,12 +45,14 @@ func (p *Provider) list(ctx context.Context, s selection) ([]string, error) {
 		if arns, err = appendTasks(arns, out.TaskArns); err != nil {
 			return nil, fmt.Errorf("%w: %v: %w", ErrTemporary, c, err)
 		}
-		if text(out.NextToken) == "" {
+		switch text(out.NextToken) {
+		case "":
 			return arns, nil
+		case text(in.NextToken):
+			return nil, fmt.Errorf("%w: %v: the pages do not end: the token of the next one is that of this", ErrTemporary, c)
 		}
 		in.NextToken = out.NextToken
 	}
-	return nil, fmt.Errorf("%w: %v: more than %d pages", ErrTemporary, c, pageLimit)
 }
 
 // appendTasks appends a page to a list, if it is one of tasks.
@@ -57,15 +62,14 @@ func appendTasks(arns, page []string) ([]string, error) {
 			return nil, err
 		}
 	}
-	if len(arns)+len(page) > pageSize*pageLimit {
-		return nil, fmt.Errorf("more than %d tasks", pageSize*pageLimit)
+	if len(arns)+len(page) > taskLimit {
+		return nil, fmt.Errorf("more than %d tasks", taskLimit)
 	}
 	return append(arns, page...), nil
 }
 
 // describe returns the tasks with these ARNs, by id, and the ids of those that
-// AWS does not know any more, or not yet. If it knows none of them, the list
-// was not worth anything and it is an error.
+// AWS does not know any more, or not yet.
 func (p *Provider) describe(ctx context.Context, cluster string, arns []string) (found map[string]types.Task, missing []string, err error) {
 	c := call{action: actionDescribeTasks, cluster: cluster, region: p.api.region}
 	found = make(map[string]types.Task, len(arns))
@@ -84,9 +88,6 @@ func (p *Provider) describe(ctx context.Context, cluster string, arns []string) 
 				ErrTemporary, c, len(in.Tasks), len(in.Tasks)-len(lacking), len(out.Failures))
 		}
 		missing = append(missing, lacking...)
-	}
-	if len(arns) > 0 && len(found) == 0 {
-		return nil, nil, fmt.Errorf("%w: %v: none of the %d listed tasks can be described", ErrTemporary, c, len(arns))
 	}
 	return found, missing, nil
 }

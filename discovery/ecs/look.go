@@ -23,8 +23,9 @@ type sighting struct {
 	instance string // its container instance, when that has the address
 	port     int
 	reason   string // why it is left out
-	final    bool   // and always will be
 	refused  error  // why it cannot be reached
+	sure     bool   // the description says so; else it was concluded from what it lacks or somebody can change
+	chosen   bool   // left out since Config says so
 }
 
 // look decides whether and where a task can be reached.
@@ -38,36 +39,20 @@ func (p *Provider) look(t types.Task) sighting {
 		s.reason = reasonLeaving
 		return s
 	}
-	if s.reason, s.final = p.choose(t); s.reason != "" {
+	if s.reason = p.choose(t); s.reason != "" {
+		s.chosen = true
 		return s
 	}
 	ip, own := p.rule.interfaceAddress(t)
 	switch {
 	case ip.IsValid():
-		s.ip = ip
+		s.ip, s.sure = ip, true
 	case own || text(t.ContainerInstanceArn) == "":
 		s.reason = reasonNoAddress
 	default:
 		p.lookAtHost(t, &s)
 	}
 	return s
-}
-
-// lookAtHost is for tasks in bridge or host mode, which are reached at their
-// host's address.
-func (p *Provider) lookAtHost(t types.Task, s *sighting) {
-	s.instance = text(t.ContainerInstanceArn)
-	if p.task.NetworkMode == "host" {
-		return // a task of the same kind, and in host mode a port needs no mapping
-	}
-	bindings := bindingsOf(t, p.task.Container)
-	if len(bindings) == 0 && s.rank > 0 {
-		s.instance, s.reason = "", reasonNoAddress // the mappings appear when the containers run
-		return
-	}
-	if s.port, s.refused = hostPort(bindings, p.cfg.Port); s.refused != nil {
-		s.instance = ""
-	}
 }
 
 // rank orders states by how likely the task is an established member. One that
@@ -128,27 +113,4 @@ func gone(attachmentStatus string) bool {
 		return true
 	}
 	return false
-}
-
-// bindingsOf returns the port mappings of the container with this name, as that
-// of the own one is usually the same in every task of a service; without such a
-// container or mappings of it, all.
-func bindingsOf(t types.Task, container string) []binding {
-	var all, named []binding
-	for _, c := range t.Containers {
-		for _, n := range c.NetworkBindings {
-			b := binding{hostIP: text(n.BindIP), protocol: string(n.Protocol)}
-			if n.ContainerPort != nil && n.HostPort != nil {
-				b.container, b.host = int(*n.ContainerPort), int(*n.HostPort)
-			}
-			all = append(all, b)
-			if container != "" && text(c.Name) == container {
-				named = append(named, b)
-			}
-		}
-	}
-	if len(named) > 0 {
-		return named
-	}
-	return all
 }

@@ -17,6 +17,7 @@ const (
 	metadataTimeout = 1500 * time.Millisecond // of one try
 	metadataPause   = 200 * time.Millisecond  // before the second try, doubled before each further one
 	metadataMax     = 4 << 20                 // bytes of an answer
+	describePause   = 2 * time.Second         // while the description lacks ports
 )
 
 // metadata is what this package uses of the metadata endpoint's two answers.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 // fileDoc is what is used of the container metadata file.
@@ -14,6 +15,19 @@ type fileDoc struct {
 	HostPrivateIPv4Address string
 	HostIPv6Address        string
 	MetadataFileStatus     string
+	PortMappings           []struct {
+		ContainerPort, HostPort int
+		BindIP                  string `json:"BindIp"`
+		Protocol                string
+	}
+}
+
+func (d fileDoc) bindings() []binding {
+	var bindings []binding
+	for _, m := range d.PortMappings {
+		bindings = append(bindings, binding{hostIP: m.BindIP, container: m.ContainerPort, host: m.HostPort, protocol: strings.ToLower(m.Protocol)})
+	}
+	return bindings
 }
 
 // metadataFile reads the container metadata file. It is optional, and on

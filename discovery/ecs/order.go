@@ -3,6 +3,7 @@ package ecs
 import (
 	"cmp"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 )
 
@@ -23,9 +24,11 @@ func addresses(peers []peer) []string {
 		from = to
 	}
 	addrs := make([]string, 0, len(peers))
+	had := make(map[netip.AddrPort]bool, len(peers))
 	for _, p := range peers {
-		if addr := p.addr.String(); !slices.Contains(addrs, addr) {
-			addrs = append(addrs, addr)
+		if !had[p.addr] {
+			had[p.addr] = true
+			addrs = append(addrs, p.addr.String())
 		}
 	}
 	return addrs

@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -15,11 +16,13 @@ import (
 // Self returns the task's id as name, its address and, as tag "zone", its
 // availability zone. In awsvpc mode and host mode the address has no port: the
 // node is reached at the port it is bound to. In bridge mode it is that of the
-// host, with the host port.
+// host, with the host port. A task has one place: of two containers of one task
+// only one can run a node.
 //
-// In bridge and host mode it may call the API or Config.HostIP, for up to ten
-// seconds; otherwise it waits only when the metadata lacks the address as yet.
-// The errors are ErrNoAddress, ErrHostPort, and those of [Provider.Peers].
+// In bridge and host mode, and where the metadata lack the zone, it may call the
+// API or Config.HostIP, for up to ten seconds; otherwise it waits only when the
+// metadata lack the address as yet. The errors are ErrNoAddress, ErrHostPort,
+// and those of [Provider.Peers]; a zone that could not be asked is only logged.
 func (p *Provider) Self(ctx context.Context) (discovery.Self, error) {
 	giveBack, err := p.take(ctx)
 	if err != nil {
@@ -31,10 +34,11 @@ func (p *Provider) Self(ctx context.Context) (discovery.Self, error) {
 		if err != nil {
 			return discovery.Self{}, err
 		}
-		p.self = &discovery.Self{Name: p.task.ID, Addr: addr, Tags: map[string]string{}}
-		if p.task.Zone != "" {
-			p.self.Tags["zone"] = p.task.Zone
+		tags := map[string]string{}
+		if zone := p.ownZone(ctx); zone != "" {
+			tags["zone"] = zone
 		}
+		p.self = &discovery.Self{Name: p.task.ID, Addr: addr, Tags: tags}
 	}
 	self := *p.self
 	self.Tags = maps.Clone(self.Tags)
@@ -66,10 +70,23 @@ type place struct {
 	port   int  // 0: at the port it is bound to
 }
 
+// ownZone is asked of the API where the metadata lack it, as older ones do.
+func (p *Provider) ownZone(ctx context.Context) string {
+	if p.task.Zone != "" || !p.atHome() {
+		return p.task.Zone
+	}
+	ctx, cancel := limit(ctx)
+	defer cancel()
+	if _, err := p.describeOwn(ctx); err != nil {
+		p.cfg.Logger.Warn("the own availability zone is not known, so that the node has no tag \"zone\"", "err", err)
+	}
+	return p.Task().Zone
+}
+
 // ownPlace reads the metadata again while it lacks addresses or ports: they
-// appear late.
+// appear late. Agents of before version 1.41.1 never tell host ports there.
 func (p *Provider) ownPlace(ctx context.Context) (place, error) {
-	at, err := p.rule.ownPlace(p.meta, p.cfg.Port)
+	at, err := p.placeNow()
 	for try := 0; err != nil && try < metadataTries-1; try++ {
 		if perr := pause(ctx, metadataPause<<try); perr != nil {
 			return place{}, fmt.Errorf("%w; waiting for it: %w", err, perr)
@@ -78,10 +95,49 @@ func (p *Provider) ownPlace(ctx context.Context) (place, error) {
 		if ferr != nil {
 			return place{}, ferr
 		}
-		p.meta = m
-		at, err = p.rule.ownPlace(m, p.cfg.Port)
+		if err := p.learn(m); err != nil {
+			return place{}, err
+		}
+		at, err = p.placeNow()
+	}
+	if errors.Is(err, errUnmapped) && !p.away() {
+		return p.describedPlace(ctx, err)
 	}
 	return at, err
+}
+
+// placeNow is what the metadata and the metadata file tell.
+func (p *Provider) placeNow() (place, error) {
+	at, err := p.rule.ownPlace(p.meta, p.cfg.Port)
+	if errors.Is(err, errUnmapped) {
+		if port, ferr := hostPort(p.metadataFile().bindings(), p.cfg.Port); ferr == nil {
+			return place{onHost: true, port: port}, nil
+		}
+	}
+	return at, err
+}
+
+// describedPlace takes the host port from the task's description. Before the
+// task runs, that may lack it, too.
+func (p *Provider) describedPlace(ctx context.Context, lacking error) (place, error) {
+	ctx, cancel := limit(ctx)
+	defer cancel()
+	for {
+		own, err := p.describeOwnAgain(ctx)
+		if err != nil {
+			return place{}, fmt.Errorf("%w (asked since the metadata do not tell: %w)", err, lacking)
+		}
+		port, err := hostPort(own.bindings, p.cfg.Port)
+		switch {
+		case err == nil:
+			return place{onHost: true, port: port}, nil
+		case own.runs:
+			return place{}, err
+		}
+		if perr := pause(ctx, describePause); perr != nil {
+			return place{}, fmt.Errorf("%w: the task does not run yet, for ECS, and %v; waiting for it: %w", ErrTemporary, err, perr)
+		}
+	}
 }
 
 func (r addressRule) ownPlace(m metadata, port int) (place, error) {
@@ -111,9 +167,11 @@ func (r addressRule) interfacePlace(networks []networkDoc) (place, error) {
 	return place{ip: ip}, nil
 }
 
-func (m metadata) bindings() []binding {
-	bindings := make([]binding, 0, len(m.container.Ports))
-	for _, d := range m.container.Ports {
+func (m metadata) bindings() []binding { return bindingsIn(m.container.Ports) }
+
+func bindingsIn(ports []portDoc) []binding {
+	bindings := make([]binding, 0, len(ports))
+	for _, d := range ports {
 		bindings = append(bindings, binding{hostIP: d.HostIP, container: d.ContainerPort, host: d.HostPort, protocol: strings.ToLower(d.Protocol)})
 	}
 	return bindings

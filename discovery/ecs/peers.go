@@ -2,7 +2,6 @@ package ecs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -18,9 +17,12 @@ type peer struct {
 	rank     int            // 0 runs, more is less established
 	started  time.Time      // zero: not known
 	instance string         // ARN of the container instance whose address it has, "" if its own
-	settled  bool           // will not change any more
 	reason   string         // why it has no addr
 	refused  error          // why it cannot be reached, though it runs
+
+	settled bool      // will not change any more
+	due     time.Time // when to look again, unless settled
+	looks   int       // that have had this outcome
 }
 
 // Peers returns the addresses of the other tasks of the services and families
@@ -31,7 +33,7 @@ type peer struct {
 // documentation.
 //
 // It calls the API, for up to ten seconds in all: for up to a hundred tasks
-// once when nothing has changed since the last call, else twice. It may be
+// once when nothing has changed since the last call, else twice as a rule. It may be
 // called concurrently; who calls while another call is under way shares its
 // answer.
 //
@@ -50,8 +52,9 @@ func (p *Provider) Peers(ctx context.Context) ([]string, error) {
 	return result.Peers, nil
 }
 
-// poll brings p.seen up to date. After an error it is as it was, so that
-// nothing partial is kept.
+// poll brings p.seen up to date. What an error leaves behind is true of the
+// tasks it is about, so that a poll that could not be completed need not begin
+// again; but it is no answer.
 func (p *Provider) poll(ctx context.Context) error {
 	if err := p.api.ready(ctx); err != nil {
 		return err
@@ -60,28 +63,13 @@ func (p *Provider) poll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fresh, ask := p.recall(listed)
-	if len(ask) > 0 {
-		if err := p.learnOwn(ctx); err != nil {
-			return err
-		}
-		if err := p.spread(ctx, len(ask)); err != nil {
-			return err
-		}
-		found, missing, err := p.describe(ctx, p.cluster, ask)
-		if err != nil {
-			return err
-		}
-		for _, id := range missing {
-			fresh[id] = peer{reason: reasonMissing}
-		}
-		if err := p.place(ctx, found, fresh); err != nil {
-			return err
-		}
+	maps.DeleteFunc(p.seen, func(id string, _ peer) bool { _, ok := listed[id]; return !ok })
+	p.selfSeen = self
+	if err := p.examine(ctx, p.unknown(listed)); err != nil {
+		return err
 	}
-	p.seen, p.selfSeen = fresh, self
 	p.forgetHosts()
-	return nil
+	return p.checkList()
 }
 
 // listAll returns the ARN of every listed task but the own one, by id, and
@@ -92,16 +80,10 @@ func (p *Provider) listAll(ctx context.Context) (listed map[string]string, self 
 	if err != nil {
 		return nil, false, err
 	}
-	listed = map[string]string{}
-	for _, s := range want {
-		arns, err := p.list(ctx, s)
-		if err != nil {
-			return nil, false, err
-		}
-		for _, arn := range arns {
-			listed[lastPart(arn)] = arn
-		}
+	if listed, err = p.listEach(ctx, want); err != nil {
+		return nil, false, err
 	}
+	p.learnAccount(listed)
 	_, self = listed[p.task.ID]
 	delete(listed, p.task.ID)
 	delete(listed, "")
@@ -119,23 +101,49 @@ func (p *Provider) listAll(ctx context.Context) (listed map[string]string, self 
 	return listed, self, nil
 }
 
-// recall splits the listed tasks into those about which all is known and those
-// to ask about.
-func (p *Provider) recall(listed map[string]string) (known map[string]peer, ask []string) {
-	known = make(map[string]peer, len(listed))
+// unknown are the ARNs of the listed tasks that are to be described.
+func (p *Provider) unknown(listed map[string]string) (ask []string) {
+	now := time.Now()
 	for id, arn := range listed {
-		if old, ok := p.seen[id]; ok && old.settled {
-			known[id] = old
-		} else {
+		if !p.seen[id].fresh(now) {
 			ask = append(ask, arn)
 		}
 	}
 	slices.Sort(ask)
-	return known, ask
+	return ask
 }
 
-// place adds to fresh every task of found that may be a peer, now or later.
-func (p *Provider) place(ctx context.Context, found map[string]types.Task, fresh map[string]peer) error {
+// examine describes tasks and says of each whether and where it is reached.
+func (p *Provider) examine(ctx context.Context, arns []string) error {
+	if len(arns) == 0 {
+		return nil
+	}
+	if err := p.learnOwn(ctx); err != nil {
+		return err
+	}
+	if err := p.spread(ctx, len(arns)); err != nil {
+		return err
+	}
+	p.learnMode(ctx)
+	var news troubles
+	defer func() { p.warn(news) }()
+	for chunk := range slices.Chunk(arns, pageSize) {
+		found, missing, err := p.describe(ctx, p.cluster, chunk)
+		if err != nil {
+			return err
+		}
+		for _, id := range missing {
+			p.remember(id, peer{reason: reasonMissing}, &news)
+		}
+		if err := p.place(ctx, found, &news); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// place says of every task of found whether and where it is reached.
+func (p *Provider) place(ctx context.Context, found map[string]types.Task, news *troubles) error {
 	sightings := make(map[string]sighting, len(found))
 	var instances []string
 	for id, t := range found {
@@ -149,34 +157,44 @@ func (p *Provider) place(ctx context.Context, found map[string]types.Task, fresh
 		return err
 	}
 	for id, s := range sightings {
-		fresh[id] = p.peerFrom(id, s)
+		made := p.peerFrom(s)
+		if !p.cfg.SkipUnhealthy { // else each is looked at each time
+			made.keep(s, p.seen[id], time.Now())
+		}
+		p.remember(id, made, news)
 	}
 	return nil
 }
 
-// peerFrom completes a sighting by the address of the host, and says why a task
-// is left out.
-func (p *Provider) peerFrom(id string, s sighting) peer {
+// peerFrom completes a sighting by the address of the host.
+func (p *Provider) peerFrom(s sighting) peer {
+	made := peer{rank: s.rank, started: s.started, instance: s.instance, reason: s.reason, refused: s.refused}
 	if s.instance != "" {
-		if ip, ok := p.host[s.instance]; ok {
-			s.ip = ip
-		} else {
-			s.refused = noHostAddress(s.instance)
+		if s.ip = p.host[s.instance]; !s.ip.IsValid() {
+			made.refused = noHostAddress(s.instance)
 		}
 	}
-	made := peer{rank: s.rank, started: s.started, instance: s.instance, reason: s.reason, settled: s.final, refused: s.refused}
 	switch {
-	case s.refused != nil:
-		p.cfg.Logger.Warn("task left out", "task", id, "reason", reasonUnreachable, "err", s.refused)
+	case made.refused != nil:
 		made.reason = reasonUnreachable
-		made.settled = errors.Is(s.refused, ErrHostPort) // an attribute may still be set
-	case !s.ip.IsValid():
-		p.cfg.Logger.Debug("task left out", "task", id, "reason", s.reason)
-	default:
+	case s.ip.IsValid():
 		made.addr = netip.AddrPortFrom(s.ip, uint16(s.port))
-		made.settled = s.rank == 0 && !p.cfg.SkipUnhealthy
 	}
 	return made
+}
+
+// checkList refuses a list of which no task can be described.
+func (p *Provider) checkList() error {
+	for _, peer := range p.seen {
+		if peer.reason != reasonMissing {
+			return nil
+		}
+	}
+	if len(p.seen) == 0 {
+		return nil
+	}
+	c := call{action: actionDescribeTasks, cluster: p.cluster, region: p.api.region}
+	return fmt.Errorf("%w: %v: none of the %d listed tasks can be described", ErrTemporary, c, len(p.seen))
 }
 
 // forgetHosts drops the addresses of container instances that run no listed

@@ -44,6 +44,45 @@ func TestSmallPages(t *testing.T) {
 	wantCalls(t, fake, "ListTasks=3")
 }
 
+// What bounds a list is tasks, not pages; pages are counted by nobody.
+func TestPagesOfOne(t *testing.T) {
+	t.Parallel()
+	fake := newFake(t, ecstest.Config{PageSize: 1})
+	own := addTask(t, fake, onEC2("10.1.0.1"))
+	for i := range 250 {
+		addTask(t, fake, web(netip4(i)))
+	}
+	p := newProvider(t, own, func(cfg *ecs.Config) { cfg.AWS.HTTPClient = direct{fake} })
+	p.SetSleep(noSleep)
+	if got := len(peersOf(t, p)); got != 250 {
+		t.Errorf("%d peers, want 250", got)
+	}
+	wantCalls(t, fake, "ListTasks=251", "DescribeTasks=3")
+}
+
+// As many tasks as AWS allows a service.
+func TestFiveThousandTasks(t *testing.T) {
+	t.Parallel()
+	fake := newFake(t, ecstest.Config{})
+	own := addTask(t, fake, onEC2("10.1.0.1"))
+	others := 4999
+	if testing.Short() {
+		others = 999
+	}
+	for i := range others {
+		addTask(t, fake, web(netip4(i)))
+	}
+	p := newProvider(t, own, func(cfg *ecs.Config) { cfg.AWS.HTTPClient = direct{fake} })
+	p.SetSleep(noSleep)
+	for range 2 {
+		if got := len(peersOf(t, p)); got != others {
+			t.Fatalf("%d peers, want %d", got, others)
+		}
+	}
+	pages := (others + 1) / 100
+	wantCalls(t, fake, fmt.Sprintf("ListTasks=%d", 2*pages), fmt.Sprintf("DescribeTasks=%d", pages))
+}
+
 func TestUnchangedListCostsOneCall(t *testing.T) {
 	t.Parallel()
 	fake := newFake(t, ecstest.Config{})
@@ -338,12 +377,13 @@ func TestNoPartialList(t *testing.T) {
 	addTask(t, fake, web("10.0.0.2"))
 	p := newProvider(t, own, nil)
 	wantPeers(t, p, "10.0.0.2:7946")
-	for i := range 120 {
-		addTask(t, fake, web(fmt.Sprintf("10.0.1.%d", i+1)))
+	addTask(t, fake, web("10.0.0.3"))
+	fake.Inject(ecstest.Fault{Action: "ListTasks", Status: http.StatusOK, Body: `{"taskArns":["` + own.ARN() + `"],"nextToken":"x"}`})
+	if peers, err := p.Peers(t.Context()); !errors.Is(err, ecs.ErrTemporary) || peers != nil { // each page is followed by itself
+		t.Fatalf("Peers gave %q, %v; want ErrTemporary", peers, err)
 	}
-	if peers, err := p.Peers(t.Context()); err == nil || peers != nil { // 122 pages are too many
-		t.Fatalf("Peers gave %q, %v; want an error", peers, err)
-	}
+	fake.ClearFaults()
+	wantPeers(t, p, "10.0.0.2:7946", "10.0.0.3:7946")
 
 	fake2 := newFake(t, ecstest.Config{})
 	own2 := addTask(t, fake2, web("10.0.0.1"))

@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,17 +14,16 @@ func (p *Provider) showPolicy(c call, err error) {
 	if !errors.Is(err, ErrAccessDenied) || !p.policyShown.CompareAndSwap(false, true) {
 		return
 	}
-	arn, _ := parseTaskARN(p.task.ARN) // was parsed before
 	p.cfg.Logger.Error("task role lacks permissions; attach this policy to it",
-		slog.String("policy", policy(arn, p.api.region, lastPart(c.cluster), neededActions(c.action))), slog.Any("err", err))
+		slog.String("policy", policy(p.arn.partition, p.api.region, cmp.Or(p.account, "*"), lastPart(c.cluster), neededActions(c.action))), slog.Any("err", err))
 }
 
 // policy is the least that a task role needs. ListTasks is authorised against
 // every resource, and limited by the condition; the others have resources of
 // their own. (AWS, "Actions, resources, and condition keys for Amazon Elastic
 // Container Service".)
-func policy(task taskARN, region, cluster string, actions []string) string {
-	base := fmt.Sprintf("arn:%s:ecs:%s:%s:", task.partition, region, task.account)
+func policy(partition, region, account, cluster string, actions []string) string {
+	base := fmt.Sprintf("arn:%s:ecs:%s:%s:", partition, region, account)
 	var statements []string
 	for _, action := range actions {
 		resource := "*"

@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -17,7 +18,7 @@ import (
 type Provider struct {
 	cfg      Config
 	env      func(string) string
-	task     Task
+	arn      taskARN // of the own task
 	rule     addressRule
 	endpoint metadataClient
 	api      api
@@ -31,13 +32,17 @@ type Provider struct {
 
 	turn     chan struct{} // holds one token; whoever took it may use what follows
 	meta     metadata
-	self     *discovery.Self       // once known
-	own      *ownTask              // once described
-	want     []selection           // once known
-	seen     map[string]peer       // by task id: what the last good poll found
-	selfSeen bool                  // and whether the own task was listed
-	failure  error                 // of the last poll
-	told     string                // the last summary that was logged
+	task     Task            // as meta tells it
+	account  string          // that is asked, "" while it is not known
+	self     *discovery.Self // once known
+	own      *ownTask        // once described
+	want     []selection     // once known
+	seen     map[string]peer // by id of the tasks last listed: what is known about them
+	missing  []string        // services that do not exist
+	selfSeen bool            // and whether the own task was listed
+	failure  error           // of the last poll
+	told     string          // the last summary that was logged
+	refusing refusing
 	host     map[string]netip.Addr // by ARN of the container instance
 }
 
@@ -79,17 +84,21 @@ func newProvider(ctx context.Context, cfg Config, env func(string) string) (*Pro
 		host:     map[string]netip.Addr{},
 	}
 	p.turn <- struct{}{}
-	if p.meta, err = p.endpoint.fetch(ctx); err != nil {
+	m, err := p.endpoint.fetch(ctx)
+	if err != nil {
 		return nil, err
 	}
-	if p.task, err = p.meta.identity(); err != nil {
+	if err := p.learn(m); err != nil {
 		return nil, err
 	}
-	p.known.Store(&p.task)
+	if p.arn, err = parseTaskARN(p.task.ARN); err != nil {
+		return nil, err
+	}
+	p.account = settledAccount(cfg, p.arn)
 	if p.cluster = cfg.Cluster; p.cluster == "" {
 		p.cluster = p.task.Cluster
 	}
-	if p.api, err = newAPI(ctx, cfg, env, p.task); err != nil {
+	if p.api, err = newAPI(ctx, cfg, env, p.arn, p.task.ARN); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -102,6 +111,9 @@ func (p *Provider) Task() Task { return p.known.Load().clone() }
 
 // take waits for the turn and returns how to give it back.
 func (p *Provider) take(ctx context.Context) (giveBack func(), err error) {
+	if p == nil {
+		return nil, errNil
+	}
 	select {
 	case <-p.turn:
 		return func() { p.turn <- struct{}{} }, nil
@@ -109,3 +121,5 @@ func (p *Provider) take(ctx context.Context) (giveBack func(), err error) {
 		return nil, fmt.Errorf("ecs: waiting for another call to end: %w", context.Cause(ctx))
 	}
 }
+
+var errNil = discovery.Misconfigured(errors.New("ecs: the Provider is nil; see the error of New"))

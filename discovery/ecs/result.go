@@ -17,6 +17,9 @@ type Result struct {
 	// services are looked for, and not for some seconds after its start, since
 	// lists lag behind.
 	SelfListed bool
+	// Missing are those of Config.Services that do not exist, or not yet, while
+	// others do.
+	Missing []string
 	// Skipped is how many of the listed tasks are not among the peers, by the
 	// reason, in words.
 	Skipped map[string]int
@@ -26,6 +29,9 @@ type Result struct {
 // a task does not find others. Beside an error the Result is empty, but for
 // ErrHostPort and ErrNoAddress: there, it has the tasks that cannot be reached.
 func (p *Provider) Look(ctx context.Context) (Result, error) {
+	if p == nil {
+		return Result{}, errNil
+	}
 	before := p.polls.Load()
 	giveBack, err := p.take(ctx)
 	if err != nil {
@@ -52,7 +58,7 @@ func (p *Provider) Look(ctx context.Context) (Result, error) {
 // no task can be reached is an error: others are there.
 func (p *Provider) result() (Result, error) {
 	var refused error
-	r := Result{Listed: len(p.seen), SelfListed: p.selfSeen, Skipped: map[string]int{}}
+	r := Result{Listed: len(p.seen), SelfListed: p.selfSeen, Missing: slices.Clone(p.missing), Skipped: map[string]int{}}
 	reachable := make([]peer, 0, len(p.seen))
 	for _, id := range slices.Sorted(maps.Keys(p.seen)) {
 		peer := p.seen[id]
@@ -67,6 +73,7 @@ func (p *Provider) result() (Result, error) {
 	}
 	r.Peers = addresses(reachable)
 	p.tell(r)
+	p.tellRefusing(r)
 	if len(reachable) == 0 && refused != nil {
 		return r, fmt.Errorf("ecs: %d other tasks run in cluster %q, none of which can be reached; one of them: %w",
 			r.Skipped[reasonUnreachable], p.cluster, refused)

@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -40,17 +41,17 @@ func (p *Provider) ownSelection(ctx context.Context) (selection, error) {
 	if p.task.Service != "" {
 		return selection{service: p.task.Service}, nil
 	}
-	own, err := p.describeOwn(ctx)
-	if err != nil {
-		return selection{}, err
+	if _, err := p.describeOwn(ctx); err != nil {
+		return selection{}, fmt.Errorf("finding the own service, since Config.Services and Families are empty: %w", err)
 	}
-	if own.task.Service != "" {
-		return selection{service: own.task.Service}, nil
+	own := p.Task()
+	if own.Service != "" {
+		return selection{service: own.Service}, nil
 	}
 	if p.task.Family == "" {
-		return selection{}, fmt.Errorf("%w: task %s is in group %q and has no family; set Config.Services", ErrServiceNotFound, p.task.ARN, own.task.Group)
+		return selection{}, fmt.Errorf("%w: task %s is in group %q and has no family; set Config.Services", ErrServiceNotFound, p.task.ARN, own.Group)
 	}
-	p.cfg.Logger.Info("task belongs to no service, looking for tasks of its family", "family", p.task.Family, "group", own.task.Group)
+	p.cfg.Logger.Info("task belongs to no service, looking for tasks of its family", "family", p.task.Family, "group", own.Group)
 	return selection{family: p.task.Family}, nil
 }
 
@@ -74,46 +75,37 @@ func (p *Provider) expectsSelf(ctx context.Context, listed []selection) (bool, e
 	return false, nil
 }
 
+// listEach lists all that is wanted. A service that does not exist has no tasks
+// as yet, and hides those of others no more than one that is scaled to zero; but
+// if none exists that is an error.
+func (p *Provider) listEach(ctx context.Context, want []selection) (map[string]string, error) {
+	listed := map[string]string{}
+	var missing []string
+	var errs []error
+	for _, s := range want {
+		arns, err := p.list(ctx, s)
+		switch {
+		case errors.Is(err, ErrServiceNotFound):
+			missing, errs = append(missing, s.service), append(errs, err)
+		case err != nil:
+			return nil, err
+		}
+		for _, arn := range arns {
+			listed[lastPart(arn)] = arn
+		}
+	}
+	if len(missing) == len(want) {
+		return nil, errors.Join(errs...)
+	}
+	p.tellMissing(missing, errors.Join(errs...))
+	return listed, nil
+}
+
 // ownService is the service of the own task, by the metadata or else by the API.
 func (p *Provider) ownService(ctx context.Context) (string, error) {
 	if p.task.Service != "" {
 		return lastPart(p.task.Service), nil
 	}
-	own, err := p.describeOwn(ctx)
-	return own.task.Service, err
-}
-
-// atHome reports whether the API that is asked is the one that knows the own
-// task.
-func (p *Provider) atHome() bool {
-	arn, err := parseTaskARN(p.task.ARN)
-	return err == nil && arn.region == p.api.region
-}
-
-// ownTask is what the API and the metadata say about the task this process runs
-// in.
-type ownTask struct {
-	task     Task
-	instance string // ARN of the container instance, "" on Fargate
-}
-
-// describeOwn asks the API about this task, once.
-func (p *Provider) describeOwn(ctx context.Context) (ownTask, error) {
-	if p.own != nil {
-		return *p.own, nil
-	}
-	if err := p.api.ready(ctx); err != nil {
-		return ownTask{}, err
-	}
-	found, _, err := p.describe(ctx, p.task.Cluster, []string{p.task.ARN})
-	if err != nil {
-		return ownTask{}, fmt.Errorf("describing the own task: %w", err)
-	}
-	t, ok := found[p.task.ID]
-	if !ok {
-		return ownTask{}, fmt.Errorf("%w: own task %s is not among those described", ErrTemporary, p.task.ARN)
-	}
-	p.own = &ownTask{task: p.task.completedBy(taskOf(t)), instance: text(t.ContainerInstanceArn)}
-	p.known.Store(&p.own.task)
-	return *p.own, nil
+	_, err := p.describeOwn(ctx)
+	return p.Task().Service, err
 }

@@ -1,9 +1,12 @@
 package ecs_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -52,3 +55,20 @@ func (c *virtualClock) follow() {
 
 // netip4 is the i-th address of a large subnet.
 func netip4(i int) string { return fmt.Sprintf("10.2.%d.%d", i/200, i%200+1) }
+
+func noSleep(context.Context, time.Duration) error { return nil }
+
+// third is a client whose third description fails once.
+type third struct {
+	direct
+	calls int
+}
+
+func (c *third) Do(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".DescribeTasks") {
+		if c.calls++; c.calls == 3 {
+			return nil, errors.New("connection reset")
+		}
+	}
+	return c.direct.Do(r)
+}

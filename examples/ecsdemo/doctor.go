@@ -197,6 +197,9 @@ func census(r ecs.Result) string {
 	if len(r.Peers) > 0 {
 		said += ": " + strings.Join(r.Peers, ", ")
 	}
+	for _, service := range r.Missing {
+		said += fmt.Sprintf("; service %q does not exist", service)
+	}
 	for _, reason := range slices.Sorted(maps.Keys(r.Skipped)) {
 		said += fmt.Sprintf("; %d left out: %s", r.Skipped[reason], reason)
 	}
