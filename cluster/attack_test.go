@@ -247,7 +247,7 @@ func (a *attack) accounted(p *process, before Status) {
 	b := before.Node
 	within(a.t, 10*time.Second, "all streams are counted", func() bool {
 		s := p.status().Node
-		strangers := s.Silent - b.Silent + s.TimedOut - b.TimedOut + s.Garbage - b.Garbage + s.Crowded - b.Crowded +
+		strangers := s.Silent - b.Silent + s.Ended - b.Ended + s.TimedOut - b.TimedOut + s.Garbage - b.Garbage + s.Crowded - b.Crowded +
 			s.CrowdedGossip - b.CrowdedGossip + s.Refused.Sum() - b.Refused.Sum() + s.RefusedBy.Sum() - b.RefusedBy.Sum()
 		return strangers >= uint64(a.counted.Load())
 	})
@@ -260,7 +260,7 @@ func (a *attack) accounted(p *process, before Status) {
 			a.t.Errorf("never counted: %s; %+v", what, s)
 		}
 	}
-	s.Silent, s.TimedOut, s.Garbage, s.Crowded, s.CrowdedGossip, s.BadPackets, s.GossipBehind = 0, 0, 0, 0, 0, 0, 0
+	s.Silent, s.Ended, s.TimedOut, s.Garbage, s.Crowded, s.CrowdedGossip, s.BadPackets, s.GossipBehind = 0, 0, 0, 0, 0, 0, 0, 0
 	s.Refused.Secret, s.RefusedBy.Secret = 0, 0
 	s.Refused.Duplicate, s.RefusedBy.Duplicate, s.DialErrors = 0, 0, 0 // of the newcomer
 	if s != (cluster.Stats{}) {

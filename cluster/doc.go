@@ -71,7 +71,8 @@
 // # One port
 //
 // All goes over one port, TCP and UDP, by default 7946. Both must be open between
-// all nodes, in both directions; without UDP gossip limps along over TCP. A node
+// all nodes, in both directions; without UDP gossip limps along over TCP, and says
+// so in the log once a minute (Packetless in [Stats]). A node
 // behind address translation sets [Config].Advertise.
 //
 // # Limits

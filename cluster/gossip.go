@@ -28,7 +28,7 @@ const (
 // gossipConfig is the configuration of serf: memberlist's for local networks,
 // faster to notice and to spread.
 func gossipConfig(s *settings, t *transport, boot uint64, events chan serf.Event) *serf.Config {
-	logger := newLogBridge(s.log, t.counts)
+	logger := newLogBridge(s.log, t.counts, &t.ending)
 
 	ml := memberlist.DefaultLANConfig()
 	ml.Transport = t

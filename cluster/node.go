@@ -174,6 +174,7 @@ func (n *Node) leave(cause error) error {
 	n.setState(StateLeaving, nil)
 	n.stopSeek()
 	n.peers.hush()
+	n.port.ending.Store(true)
 	var told, drained error
 	var wg sync.WaitGroup
 	if cause == nil {

@@ -9,7 +9,7 @@ import (
 
 // Ping sends a packet to a member and waits for its answer, 200 ms at most. It
 // is for finding out what is wrong with a network: gossip falls back to TCP
-// where no packets (UDP) pass, slowly and without a word. It returns how long
+// where no packets (UDP) pass, slowly, and says so once a minute. It returns how long
 // the answer took. The error names the member, and says that it did not answer
 // or that nothing was sent; one lost packet is no proof, so try again.
 func (n *Node) Ping(m Member) (time.Duration, error) {

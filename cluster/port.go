@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -79,11 +80,13 @@ type port struct {
 	gossip     chan net.Conn
 	packets    chan *memberlist.Packet
 
-	counts      *counters
-	garbageLine sometimes
-	packetLine  sometimes
-	acceptLine  sometimes
-	guardLine   sometimes
+	counts       *counters
+	ending       atomic.Bool // the node closes
+	crowd        crowd
+	strangerLine sometimes
+	packetLine   sometimes
+	acceptLine   sometimes
+	guardLine    sometimes
 
 	ctx   context.Context // ends when the port closes
 	close context.CancelFunc
@@ -325,29 +328,6 @@ func (p *port) handGossip(c net.Conn) {
 	case p.gossip <- c:
 	case <-p.ctx.Done():
 		_ = c.Close()
-	}
-}
-
-// stranger counts and logs a stream that was closed before its node told who it
-// is.
-func (p *port) stranger(c net.Conn, err error) {
-	if p.ctx.Err() != nil {
-		return
-	}
-	if refused := new(RefusedError); errors.As(err, &refused) {
-		p.refused(refused)
-		return
-	}
-	if guard.Stack(err) != nil {
-		return // is this node's own fault, and logged
-	}
-	p.counts.stranger(err)
-	if errors.Is(err, errSilent) {
-		p.log.Debug("a connection was closed before it said anything", "address", c.RemoteAddr().String(), "err", err)
-		return
-	}
-	if held, ok := p.garbageLine.pass(); ok {
-		p.log.Warn("closed a connection that is not from a node", "address", c.RemoteAddr().String(), "err", err, "more", held)
 	}
 }
 

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"sync"
 	"time"
 )
@@ -11,6 +12,8 @@ const logEvery = 10 * time.Second
 // sometimes lets one call in an interval pass and counts the others. Its zero
 // value uses logEvery.
 type sometimes struct {
+	every time.Duration
+
 	mu   sync.Mutex
 	next time.Time
 	held int
@@ -27,7 +30,7 @@ func (s *sometimes) pass() (held int, ok bool) {
 		return 0, false
 	}
 	held, s.held = s.held, 0
-	s.next = now.Add(logEvery)
+	s.next = now.Add(cmp.Or(s.every, logEvery))
 	return held, true
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // levels are the prefixes of serf's and memberlist's log lines.
@@ -29,6 +30,7 @@ var quieter = []string{
 	"Was able to connect to",
 	"timeout while waiting for graceful leave",
 	"timeout waiting for leave broadcast",
+	"Failed to send", "Failed fallback", "Failed to forward", "Failed to push", "Push/Pull with", "failed to receive", // the network between two nodes
 }
 
 // noisy are lines that may come by the thousand and are told apart by what
@@ -39,11 +41,7 @@ var noisy = []string{
 	"received old query",
 	"Queue depth",
 	"Failed to decode",
-	"Failed to send",
-	"Failed fallback",
-	"Push/Pull with",
 	"Stream connection",
-	"failed to receive",
 }
 
 // behind are lines about messages that gossip dropped since it was behind, late
@@ -53,6 +51,10 @@ var (
 	late   = []string{"received old event"}
 )
 
+// overTCP are lines about a member that answered a probe by a stream, after it had
+// not by a packet.
+var overTCP = []string{"Was able to connect to "}
+
 // maxKinds bounds the kinds of lines that are told apart: what is in a line may
 // be a stranger's.
 const maxKinds = 64
@@ -61,15 +63,18 @@ const maxKinds = 64
 type logBridge struct {
 	log    *slog.Logger
 	counts *counters
+	ending *atomic.Bool // the node closes: what gossip then meets with is of no interest
+	probes probes
 
 	mu    sync.Mutex
 	lines map[string]*sometimes // by kind; at most maxKinds, and one for all others
 }
 
 // newLogBridge returns a logger for serf and memberlist, which have no other way
-// to tell of what they dropped: that is counted.
-func newLogBridge(l *slog.Logger, counts *counters) *log.Logger {
-	return log.New(&logBridge{log: l, counts: counts, lines: map[string]*sometimes{}}, "", 0)
+// to tell of what they dropped, and of members that they reach by streams only:
+// that is counted.
+func newLogBridge(l *slog.Logger, counts *counters, ending *atomic.Bool) *log.Logger {
+	return log.New(&logBridge{log: l, counts: counts, ending: ending, lines: map[string]*sometimes{}}, "", 0)
 }
 
 // Write takes one line such as "[WARN] memberlist: text".
@@ -85,7 +90,7 @@ func (b *logBridge) Write(line []byte) (int, error) {
 	if !ok {
 		from, text = "gossip", string(rest)
 	}
-	if level > slog.LevelDebug && matches(quieter, text) != "" {
+	if level > slog.LevelDebug && (b.ending.Load() || matches(quieter, text) != "") {
 		level = slog.LevelDebug
 	}
 	if level == slog.LevelError {
@@ -110,6 +115,9 @@ func (b *logBridge) count(line string) {
 		b.counts.behind.Add(1)
 	case matches(late, line) != "":
 		b.counts.late.Add(1)
+	case matches(overTCP, line) != "":
+		b.counts.packetless.Add(1)
+		b.packetless(line)
 	}
 }
 

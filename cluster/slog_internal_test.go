@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -20,7 +21,7 @@ func TestLogBridge(t *testing.T) {
 		"[X] odd":                                                `level=WARN msg=gossip from=gossip text="[X] odd"`,
 	} {
 		var b bytes.Buffer
-		l := newLogBridge(slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})), new(counters))
+		l := newLogBridge(slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})), new(counters), new(atomic.Bool))
 		l.Print(line)
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q became %q, want %q", line, b.String(), want)
@@ -39,7 +40,7 @@ func TestLogBridgeLimitsNoise(t *testing.T) {
 		"[DEBUG] serf: not enabled %d":                                                          0,
 	} {
 		var b bytes.Buffer
-		l := newLogBridge(slog.New(slog.NewTextHandler(&b, nil)), new(counters))
+		l := newLogBridge(slog.New(slog.NewTextHandler(&b, nil)), new(counters), new(atomic.Bool))
 		for i := range 1000 {
 			l.Printf(line, i)
 		}
@@ -53,7 +54,7 @@ func TestLogBridgeLimitsNoise(t *testing.T) {
 func TestLogBridgeBoundsKinds(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	b := &logBridge{log: slog.New(slog.NewTextHandler(&out, nil)), lines: map[string]*sometimes{}}
+	b := &logBridge{log: slog.New(slog.NewTextHandler(&out, nil)), ending: new(atomic.Bool), lines: map[string]*sometimes{}}
 	for i := range 1000 {
 		_, _ = b.Write([]byte("[WARN] memberlist: " + strings.Repeat("x", i) + ": is odd"))
 	}
@@ -63,9 +64,23 @@ func TestLogBridgeBoundsKinds(t *testing.T) {
 }
 
 func BenchmarkLogBridgeDisabled(b *testing.B) {
-	l := newLogBridge(slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)), new(counters))
+	l := newLogBridge(slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)), new(counters), new(atomic.Bool))
 	b.ReportAllocs()
 	for b.Loop() {
 		l.Printf("[DEBUG] serf: messageUserEventType: %s", "x")
+	}
+}
+
+// While the node closes, and after, gossip's lines are for debugging.
+func TestLogBridgeOfANodeThatCloses(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	ending := new(atomic.Bool)
+	l := newLogBridge(slog.New(slog.NewTextHandler(&out, nil)), new(counters), ending)
+	ending.Store(true)
+	l.Print("[ERR] memberlist: odd: use of closed network connection")
+	l.Print("[WARN] serf: odd")
+	if out.Len() > 0 {
+		t.Errorf("told: %s", out.String())
 	}
 }

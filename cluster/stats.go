@@ -1,9 +1,7 @@
 package cluster
 
 import (
-	"context"
 	"errors"
-	"os"
 	"sync/atomic"
 )
 
@@ -15,8 +13,9 @@ type Stats struct {
 	// Connections that were closed before a node had told on them who it is, each
 	// counted once, here or in Refused.
 	Silent        uint64 // not a byte came, as from health checks and port scans
+	Ended         uint64 // something came, and then the other end closed it, as a node may that has changed its mind
 	TimedOut      uint64 // something came, but not the whole handshake within 3 s
-	Garbage       uint64 // what came was not from a node, or ended in the middle
+	Garbage       uint64 // what came was not from a node
 	Crowded       uint64 // closed at once: 64 others, or 32 and no member's address, had not told who they are
 	CrowdedGossip uint64 // closed: 64 gossip streams were open, without a secret
 	CrowdedPeers  uint64 // closed: of one node too many of 1,024 that gossip does not know, or one dial too many of a node
@@ -26,6 +25,7 @@ type Stats struct {
 	DiscoveryErrors uint64 // questions to discovery that failed or brought an address that cannot be resolved
 
 	BadPackets    uint64 // packets that were dropped: not from a node of this cluster, or damaged
+	Packetless    uint64 // times that a member answered gossip over TCP after it had not over UDP
 	GossipBehind  uint64 // times that gossip dropped messages of its own since it was behind
 	GossipDropped uint64 // payloads of the gossip lane that came faster than the bus took them
 	GossipLate    uint64 // payloads of the gossip lane that came too late to tell whether they are new, and were dropped
@@ -47,11 +47,12 @@ func (r Refusals) Sum() uint64 {
 type counters struct {
 	refused, refusedBy refusals
 
-	silent, timedOut, garbage            atomic.Uint64
+	silent, ended, timedOut, garbage     atomic.Uint64
 	crowded, crowdedGossip, crowdedPeers atomic.Uint64
 	acceptErrors, dialErrors             atomic.Uint64
 	discoveryErrors                      atomic.Uint64
-	badPackets, behind, late             atomic.Uint64
+	badPackets, packetless               atomic.Uint64
+	behind, late                         atomic.Uint64
 	payloadsDropped, eventsDropped       atomic.Uint64
 }
 
@@ -95,8 +96,10 @@ func (c *counters) stranger(err error) {
 		c.crowdedPeers.Add(1)
 	case errors.Is(err, errSilent):
 		c.silent.Add(1)
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+	case hasTimedOut(err):
 		c.timedOut.Add(1)
+	case hasEnded(err):
+		c.ended.Add(1)
 	default:
 		c.garbage.Add(1)
 	}
@@ -119,6 +122,7 @@ func (c *counters) load() Stats {
 		Refused:         c.refused.load(),
 		RefusedBy:       c.refusedBy.load(),
 		Silent:          c.silent.Load(),
+		Ended:           c.ended.Load(),
 		TimedOut:        c.timedOut.Load(),
 		Garbage:         c.garbage.Load(),
 		Crowded:         c.crowded.Load(),
@@ -128,6 +132,7 @@ func (c *counters) load() Stats {
 		DialErrors:      c.dialErrors.Load(),
 		DiscoveryErrors: c.discoveryErrors.Load(),
 		BadPackets:      c.badPackets.Load(),
+		Packetless:      c.packetless.Load(),
 		GossipBehind:    c.behind.Load(),
 		GossipDropped:   c.payloadsDropped.Load(),
 		GossipLate:      c.late.Load(),

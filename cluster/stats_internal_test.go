@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,10 +39,10 @@ func TestStrangersAreCounted(t *testing.T) {
 		{"nothing, and waits", says(""), Stats{Silent: 1}, Stats{Silent: 1}},
 		{"another protocol", says("GET / HTTP/1.1\r\n\r\n"), Stats{Garbage: 1}, Stats{Garbage: 1}},
 		{"half a greeting, and waits", says("\xb5\x20\x0a"), Stats{TimedOut: 1}, Stats{Refused: Refusals{Secret: 1}}},
-		{"half a greeting", ends("\xb5\x20\x0a"), Stats{Garbage: 1}, Stats{Refused: Refusals{Secret: 1}}},
+		{"half a greeting", ends("\xb5\x20\x0a"), Stats{Ended: 1}, Stats{Refused: Refusals{Secret: 1}}},
 		{"a greeting of 4 GiB", says("\xb5\xff\xff\xff\xff\x0f"), Stats{Garbage: 1}, Stats{Refused: Refusals{Secret: 1}}},
 		{"half a TLS record, and waits", says("\x16\x03\x01\x02\x00\x01"), Stats{Refused: Refusals{Secret: 1}}, Stats{TimedOut: 1}},
-		{"half a TLS record", ends("\x16\x03\x01\x02\x00\x01"), Stats{Refused: Refusals{Secret: 1}}, Stats{Garbage: 1}},
+		{"half a TLS record", ends("\x16\x03\x01\x02\x00\x01"), Stats{Refused: Refusals{Secret: 1}}, Stats{Ended: 1}},
 		{"TLS without a certificate", anonymous, Stats{Refused: Refusals{Secret: 1}}, Stats{Refused: Refusals{Secret: 1}}},
 		{"half a gossip message, and waits", says("\xf4\x06run"), Stats{TimedOut: 1}, Stats{Garbage: 1}},
 		{"a gossip state of 4 GiB", says("\xf4\x06runrig\x06\x81\xa5Nodes\xce\xff\xff\xff\xff"), Stats{Garbage: 1}, Stats{Garbage: 1}},
@@ -235,7 +236,7 @@ func TestDiscoveryErrorsAreCounted(t *testing.T) {
 func TestGossipDropsAreCounted(t *testing.T) {
 	t.Parallel()
 	counts := new(counters)
-	log := newLogBridge(quiet(), counts)
+	log := newLogBridge(quiet(), counts, new(atomic.Bool))
 	log.Printf("[WARN] memberlist: handler queue full, dropping message (%d) from=%s", 3, "x")
 	log.Printf("[WARN] serf: %s queue depth (%d) exceeds limit (%d), dropping messages!", "Event", 9000, 4096)
 	log.Printf("[WARN] serf: received old event %s from time %d (current: %d)", "x", 1, 900)
