@@ -2,9 +2,9 @@ package bus
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -12,76 +12,24 @@ import (
 type bulkIn struct {
 	reservation
 	kind    int
-	f       frame // without the body
-	buf     []byte
+	f       frame      // without the body
 	ins     []*inbound // of a message: where it goes
 	cost    int64
+	come    int64 // bytes
+	begun   int64 // when the first of them came
 	unacked int
 
 	deadline int64
-	late     *time.Timer // ends the link some time after the deadline
+	late     *time.Timer // throws it away when it is of no use any more
+
+	mu   sync.Mutex
+	buf  []byte
+	over bool // it is thrown away: what still comes of it is skipped
 }
 
-// lateBy is how long after its deadline a large body may still be coming: its
-// sender takes it back at the deadline.
-const lateBy = 5 * time.Second
-
-// reservation is memory for a body in the node's budget.
-type reservation struct {
-	link    *link
-	id      uint64
-	size    int64
-	granted atomic.Bool
-}
-
-// budget is the memory for bodies that are coming in, first come first served.
-// A body whose memory is reserved needs nothing else to be complete, so that
-// nothing locks up.
-type budget struct {
-	mu    sync.Mutex
-	free  int64
-	queue []*reservation
-}
-
-// ask reserves memory, now or later: the sender is told then.
-func (b *budget) ask(r *reservation) {
-	b.mu.Lock()
-	b.queue = append(b.queue, r)
-	granted := b.grantLocked()
-	b.mu.Unlock()
-	tell(granted)
-}
-
-// release gives a reservation back, or takes back that it was asked for.
-func (b *budget) release(r *reservation) {
-	b.mu.Lock()
-	if r.granted.Load() {
-		b.free += r.size
-	} else {
-		b.queue = slices.DeleteFunc(b.queue, func(o *reservation) bool { return o == r })
-	}
-	granted := b.grantLocked()
-	b.mu.Unlock()
-	tell(granted)
-}
-
-func (b *budget) grantLocked() (granted []*reservation) {
-	for len(b.queue) > 0 && b.queue[0].size <= b.free {
-		r := b.queue[0]
-		b.queue = slices.Delete(b.queue, 0, 1)
-		b.free -= r.size
-		r.granted.Store(true)
-		granted = append(granted, r)
-	}
-	return granted
-}
-
-func tell(granted []*reservation) {
-	for _, r := range granted {
-		r.link.frame(frameBulkGo, &head{fBulk: r.id})
-		r.link.soon()
-	}
-}
+// bulkLimit bounds the time for which a peer may have memory for a large body,
+// whatever the deadline that it names.
+const bulkLimit = time.Hour
 
 // gotBulk begins a frame with a large body. Where it goes is settled now: what
 // is said of routes later comes later.
@@ -95,7 +43,7 @@ func (r *reader) gotBulk(f *frame) error {
 		return fmt.Errorf("%w: body of %d bytes in chunks, beside %d others", errMalformed, size, len(r.bulksIn))
 	}
 	if limit := uint64(r.core.bodyLimit); size > limit {
-		r.link.frame(frameBulkReset, &head{fBulk: b.id, fSize: limit, fFrame: 1})
+		r.link.frame(frameBulkReset, &head{fBulk: b.id, fSize: limit, fRefused: refusedLarge})
 		r.soon()
 		return nil
 	}
@@ -108,15 +56,25 @@ func (r *reader) gotBulk(f *frame) error {
 	if kind == frameReply && b.f.head[fAsk] == 0 {
 		b.deadline = r.pend.deadline(b.f.head[fID])
 	}
-	b.late = time.AfterFunc(time.Duration(b.deadline-r.now)+lateBy, func() {
-		r.link.fail(fmt.Errorf("a body of %d bytes did not come within its time", size))
-	})
 	if r.bulksIn == nil {
 		r.bulksIn = map[uint64]*bulkIn{}
 	}
 	r.bulksIn[b.id] = b
-	r.core.assembly.ask(&b.reservation)
+	r.core.assembly.ask(&b.reservation, r.comesSoon(b.size))
+	b.late = time.AfterFunc(min(time.Duration(b.deadline-r.now), bulkLimit), b.throwAway)
 	return nil
+}
+
+// throwAway gives the memory back of a body that has not come in time. Its sender
+// takes it back at the deadline by itself, but may see it later than this node does,
+// or not at all; so it is asked to, and what is under way is skipped.
+func (b *bulkIn) throwAway() {
+	b.mu.Lock()
+	b.buf, b.over = nil, true
+	b.mu.Unlock()
+	b.link.core.assembly.release(&b.reservation)
+	b.link.frame(frameBulkReset, &head{fBulk: b.id, fRefused: refusedLate})
+	b.link.soon()
 }
 
 // address finds where a large message goes, and counts it as come.
@@ -150,43 +108,91 @@ func (r *reader) address(b *bulkIn) error {
 }
 
 // place returns where the next n bytes belong, nil if they are too many.
-func (b *bulkIn) place(n int) []byte {
-	if !b.granted.Load() || int64(len(b.buf)+n) > b.size {
+func (b *bulkIn) place(n int, now int64) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	end := int(b.come) + n
+	switch held := b.held.Load(); {
+	case int64(end) > b.size:
 		return nil
+	case b.over:
+		return b.link.core.bodies.get(n)
+	case int64(end) > held:
+		return nil
+	case end > cap(b.buf):
+		b.buf = append(b.link.core.bodies.get(int(held))[:0], b.buf[:b.come]...)
 	}
-	if b.buf == nil {
-		b.buf = b.link.core.bodies.get(int(b.size))[:0]
+	if b.begun == 0 {
+		b.begun = now
 	}
-	return b.buf[len(b.buf) : len(b.buf)+n]
+	return b.buf[b.come:end]
 }
 
 // gotChunk takes a part of a body.
 func (r *reader) gotChunk(f *frame) error {
-	b := r.bulksIn[f.head[fBulk]]
-	if b == nil || !b.granted.Load() || len(f.body) == 0 || int64(len(b.buf)+len(f.body)) > b.size {
-		return fmt.Errorf("%w: chunk of %d bytes that was not asked for", errMalformed, len(f.body))
+	b, n := r.bulksIn[f.head[fBulk]], len(f.body)
+	if b == nil || n == 0 {
+		return fmt.Errorf("%w: chunk of %d bytes that was not asked for", errMalformed, n)
 	}
-	if to := b.place(len(f.body)); &to[0] != &f.body[0] { // else it was read to where it belongs
+	to := b.place(n, r.now)
+	if to == nil {
+		return fmt.Errorf("%w: chunk of %d bytes behind %d of %d that there is room for", errMalformed, n, b.come, b.held.Load())
+	}
+	if &to[0] != &f.body[0] { // else it was read to where it belongs
 		copy(to, f.body)
 	}
-	b.buf = b.buf[:len(b.buf)+len(f.body)]
-	b.unacked += len(f.body)
-	whole := int64(len(b.buf)) == b.size
-	if b.unacked >= chunkAck && !whole { // then nobody waits for it
+	return r.came(b, n)
+}
+
+// came notes that the next n bytes of a body are in their place.
+func (r *reader) came(b *bulkIn, n int) error {
+	b.come += int64(n)
+	b.unacked += n
+	if b.come == b.size {
+		r.endBulk(b)
+		return r.assembled(b)
+	}
+	if b.unacked >= chunkAck { // at the end nobody waits for it
 		r.link.frame(frameChunkAck, &head{fBulk: b.id, fSize: uint64(b.unacked)})
 		r.soon()
 		b.unacked = 0
 	}
-	if !whole {
-		return nil
+	if held := b.held.Load(); held < b.size && 2*b.come >= held {
+		r.measure(b)
+		r.core.assembly.more(&b.reservation, r.comesSoon(b.size-b.come))
 	}
-	r.endBulk(b)
-	return r.assembled(b)
+	return nil
+}
+
+// measure notes how fast a body comes, once there is enough of it to tell.
+func (r *reader) measure(b *bulkIn) {
+	if b.come < firstStep {
+		return
+	}
+	if took := r.now - b.begun; took > 0 {
+		r.pace = float64(b.come) / float64(took)
+	} else {
+		r.pace = math.Inf(1)
+	}
+}
+
+// comesSoon reports whether so many bytes may be expected soon, by how fast the
+// last ones came.
+func (r *reader) comesSoon(bytes int64) bool {
+	return float64(bytes) <= r.pace*float64(soonWithin)
 }
 
 // assembled handles a frame whose body is whole.
 func (r *reader) assembled(b *bulkIn) error {
-	b.f.body = b.buf
+	r.measure(b)
+	b.mu.Lock()
+	body, over := b.buf, b.over
+	b.mu.Unlock()
+	if over {
+		return r.overdue(b)
+	}
+	body = body[:b.size]
+	b.f.body = body
 	b.f.head[fTimeLeft] = wholeMs(b.deadline - r.now) // it has taken its time
 	switch b.kind {
 	case frameReply:
@@ -197,7 +203,29 @@ func (r *reader) assembled(b *bulkIn) error {
 	}
 	e := r.entry(&b.f, b.cost)
 	e.deadline = b.deadline
-	r.fanOut(&e, &b.f, b.ins, b.buf)
+	r.fanOut(&e, &b.f, b.ins, body)
+	return nil
+}
+
+// overdue ends a frame whose body was thrown away and has been sent to its end
+// all the same.
+func (r *reader) overdue(b *bulkIn) error {
+	switch b.kind {
+	case frameReply:
+		r.gotLateReply(&b.f)
+		return nil
+	case frameBounce:
+		return r.gotLateBounce(&b.f, b.cost)
+	}
+	e := r.entry(&b.f, b.cost)
+	for _, in := range b.ins {
+		m := new(Message)
+		e.message(m, in)
+		r.core.stats.expired.Add(1)
+		in.consumer.ring.book(rareExpired, 1)
+		in.settle(m)
+	}
+	r.link.soon()
 	return nil
 }
 
@@ -224,7 +252,7 @@ func (r *reader) gotBulkReset(f *frame) {
 // endBulk forgets a body that is whole, or will not be.
 func (r *reader) endBulk(b *bulkIn) {
 	delete(r.bulksIn, b.id)
-	b.late.Stop()
+	b.late.Stop() // what it does meanwhile does no harm
 	r.core.assembly.release(&b.reservation)
 }
 

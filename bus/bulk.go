@@ -10,9 +10,9 @@ import (
 )
 
 // A body over chunked bytes does not travel in its frame but in chunks between
-// other frames: BULK stands for the frame, BULK_GO says that the receiver has
-// reserved memory for the body, and CHUNK_ACK how much of it has come, so that
-// no more than a window of it lies in the kernel before what is small. That is also
+// other frames: BULK stands for the frame, BULK_GO says how much memory the
+// receiver has reserved for the body so far, and CHUNK_ACK how much of it has come,
+// so that no more than a window of it lies in the kernel before what is small. That is also
 // what TCP's not-sent low-water mark is for, which adds nothing to it: not on
 // loopback, and not on links of 1 Gbit/s and less, where it is the window that a
 // small message waits for.
@@ -37,17 +37,18 @@ type bulkOut struct {
 	rest   []byte // fields between the headers and the body
 	body   []byte
 	done   chan error  // of one: nil when all is written; nil if nobody waits
-	timer  *time.Timer // its deadline, if nobody waits
+	timer  *time.Timer // takes it back at its deadline; nil: who waits does
 
 	o      outgoing // of a message
 	routes []*route // that it was charged on
 	m      *Message // of a bounce
 
-	asked, granted bool
-	sent, acked    int
-	writing        bool  // its memory is being written from
-	reset          bool  // it has been taken back
-	err            error // why
+	asked       bool
+	granted     int // bytes that may be sent
+	sent, acked int
+	writing     bool  // its memory is being written from
+	reset       bool  // it has been taken back
+	err         error // why
 }
 
 // errAgain is what the sender of a large message gets when it is to be routed
@@ -78,20 +79,37 @@ func (l *link) postBulkLocked(o *outgoing, rts []*route, rest []byte) {
 		rt.bulks++
 	}
 	if b.done == nil { // else its sender sees to it
-		b.timer = time.AfterFunc(time.Duration(b.o.due(l.core)-l.core.clock()), func() { l.expire(b) })
+		l.endsAt(b, b.o.due(l.core))
 	}
 	l.enqueueLocked(b)
 }
 
-// expire ends a large message that nobody waits for at its deadline.
+// endsAt has a large frame taken back at its deadline if it is not all written.
+func (l *link) endsAt(b *bulkOut, deadline int64) {
+	b.timer = time.AfterFunc(time.Duration(deadline-l.core.clock()), func() { l.expire(b) })
+}
+
+// expire takes back a large frame whose deadline is over.
 func (l *link) expire(b *bulkOut) {
 	l.mu.Lock()
 	if slices.Contains(l.bulks.out, b) && !b.whole() {
-		l.resetLocked(b, fmt.Errorf("%w: none took all of a large message in time: %w", ErrNoConsumer, context.DeadlineExceeded))
+		l.resetLocked(b, b.overdue(l))
 	}
 	l.mu.Unlock()
 	l.routeAgain()
 	l.core.poke()
+}
+
+// overdue is the error of a large frame that was not all written in time.
+func (b *bulkOut) overdue(l *link) error {
+	if b.kind == frameMsg && b.done == nil {
+		return fmt.Errorf("%w: none took all of a large message in time: %w", ErrNoConsumer, context.DeadlineExceeded)
+	}
+	what := "message"
+	if b.kind == frameReply {
+		what = "reply"
+	}
+	return fmt.Errorf("%w: %s of %d bytes to %s was under way: %w", ErrBusy, what, len(b.body), l.peer.Name, context.DeadlineExceeded)
 }
 
 // cancel tells the consumer of a request that its caller has given up; what is
@@ -130,17 +148,29 @@ func (l *link) askLocked() {
 	}
 }
 
+// next returns the first one that the receiver has memory for the rest of, or
+// for some of it; nil if there is none. It does not have to be the first of all:
+// large frames overtake each other, as none goes on a route on which another does.
+func (b *bulks) next() *bulkOut {
+	for _, o := range b.out[:min(bulksAhead, len(b.out))] {
+		if o.sent < o.granted {
+			return o
+		}
+	}
+	return nil
+}
+
 // hasChunk reports whether a chunk may be written.
 func (l *link) hasChunk() bool {
-	if len(l.bulks.out) == 0 || l.bye {
+	b := l.bulks.next()
+	if b == nil || l.bye {
 		return false
 	}
-	b := l.bulks.out[0]
 	window := chunkBeside
 	if l.bulks.quiet >= chunkQuiet {
 		window = chunkAlone
 	}
-	return b.granted && b.sent < len(b.body) && b.sent-b.acked < window
+	return b.sent-b.acked < window
 }
 
 // chunkLocked appends a chunk but for its bytes, which are to be written behind
@@ -149,12 +179,12 @@ func (l *link) chunkLocked() (b *bulkOut, chunk []byte) {
 	if !l.hasChunk() {
 		return nil, nil
 	}
-	b = l.bulks.out[0]
+	b = l.bulks.next()
 	size := chunkSize
 	if l.bulks.quiet >= chunkQuiet {
 		size = chunkLarge
 	}
-	chunk = b.body[b.sent:min(len(b.body), b.sent+size)]
+	chunk = b.body[b.sent:min(b.granted, b.sent+size)]
 	l.buf = appendFrame(l.buf, frameChunk, &head{fBulk: b.id}, nil, nil, len(chunk))
 	l.bulks.quiet++
 	b.sent += len(chunk)
@@ -222,6 +252,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 		l.blockedLocked(rt.ring)
 	}
 	if b.kind == frameBounce {
+		l.bounceExpiredLocked(b.m)
 		l.bouncedLocked(b.m.in)
 	}
 	ended := b.o.call != nil && l.pend.take(b.head[fID]) == nil
@@ -331,6 +362,7 @@ func (l *link) replyBulk(ctx context.Context, r *reply) error {
 		return err
 	}
 	b.head = l.replyHeadLocked(r)
+	l.endsAt(b, r.deadline)
 	l.enqueueLocked(b)
 	l.mu.Unlock()
 	select {
@@ -343,15 +375,23 @@ func (l *link) replyBulk(ctx context.Context, r *reply) error {
 	return <-b.done
 }
 
-// gotBulkGo, gotChunkAck and gotBulkReset are the receiver's answers. Those to
+// gotBulkGo, gotChunkAck and gotBulkRefused are the receiver's answers. Those to
 // a frame that was reset meanwhile are ignored.
-func (l *link) gotBulkGo(f *frame) {
+func (l *link) gotBulkGo(f *frame) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if b := l.bulkLocked(f.head[fBulk]); b != nil {
-		b.granted = true
-		l.wakeLocked()
+	b, n := l.bulkLocked(f.head[fBulk]), f.head[fSize]
+	switch {
+	case b == nil:
+		return nil
+	case n > uint64(len(b.body)):
+		return fmt.Errorf("%w: memory for %d bytes of a body of %d", errMalformed, n, len(b.body))
+	case n == 0:
+		n = uint64(len(b.body))
 	}
+	b.granted = max(b.granted, int(n)) // what is said first may come last
+	l.wakeLocked()
+	return nil
 }
 
 func (l *link) gotChunkAck(f *frame) error {
@@ -369,10 +409,15 @@ func (l *link) gotChunkAck(f *frame) error {
 	return nil
 }
 
-// gotBulkRefused ends a frame whose body is too large for the peer.
+// gotBulkRefused ends a frame whose body is too large for the peer, or has not
+// come there in time.
 func (l *link) gotBulkRefused(f *frame) {
 	l.mu.Lock()
-	if b := l.bulkLocked(f.head[fBulk]); b != nil {
+	switch b := l.bulkLocked(f.head[fBulk]); {
+	case b == nil || b.whole(): // it is over
+	case f.head[fRefused] == refusedLate:
+		l.resetLocked(b, b.overdue(l))
+	default:
 		b.asked = false // the peer has nothing of it
 		l.resetLocked(b, fmt.Errorf("%w: body of %d bytes for %s, whose limit is %d (WithBodyLimit)", ErrTooLarge, len(b.body), l.peer.Name, f.head[fSize]))
 	}

@@ -132,8 +132,11 @@ func TestBulkHeldReservations(t *testing.T) {
 		}
 		b := make([]byte, 1<<16)
 		n, _ := peers[2].Read(b)
-		if !bytes.Contains(b[:n], stream(t, &wire.Frame{Kind: &wire.Frame_BulkGo{BulkGo: &wire.Chunk{Id: 1}}})) {
+		if !bytes.Contains(b[:n], stream(t, &wire.Frame{Kind: &wire.Frame_BulkGo{BulkGo: &wire.Chunk{Id: 1, Bytes: 64 << 10}}})) {
 			t.Errorf("after a minute, and 59 s after all deadlines, the third peer has no room")
+		}
+		if n := bus.Reserved(eb); n != 64<<10 {
+			t.Errorf("%d bytes are reserved", n)
 		}
 		for _, p := range peers {
 			p.Reset()

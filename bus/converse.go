@@ -62,7 +62,7 @@ func (m *Message) ask(ctx context.Context, body any, opts []CallOption) (*Messag
 	}
 	c := m.in.core()
 	call := c.newCall(c.deadlineOf(ctx))
-	r.call = call
+	r.call, r.deadline = call, call.deadline
 	if err := m.give(ctx, &r); err != nil {
 		if call.ended.CompareAndSwap(false, true) {
 			call.withdraw() // it may have been pending

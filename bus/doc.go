@@ -72,7 +72,8 @@
 // consumer with room, first come first served, until their deadline, and return
 // [ErrBusy] then; those for the owner of a key wait beside the others, and also
 // while what a closing owner sends back is on its way. A body over 64 KiB is
-// waited for until it has left. Publish waits 100 ms at most for room. A reply,
+// waited for until it has left, or taken back at its deadline, as a reply or a
+// message on its way back is. Publish waits 100 ms at most for room. A reply,
 // or a question that takes its place ([Message.Request]), waits for room in the
 // buffer of its link. Nothing else waits for anything: a slow consumer slows
 // those who send to it.
@@ -140,7 +141,7 @@
 //	headers of a message          1,024 and 16 KiB
 //	window of a consumer          1 MiB + 64 KiB for each node that sends to it (WithWindow)
 //	pool that windows grow from   64 MiB (WithMemory)
-//	bodies over 64 KiB coming in  64 MiB, at least two of the limit
+//	bodies over 64 KiB coming in  64 MiB, at least four of the limit; each for an hour at most
 //	unwritten bytes of a link     1 MiB and what may not wait: credit, errors, bounces
 //	routes of a node              1,048,576
 //	codecs of a bus               250, with names of 64 bytes (WithCodec)
@@ -169,7 +170,7 @@
 //	a call that waits              its encoded body, on its caller's account
 //	what was just handled          64 KiB, or one message, of each consumer that has work
 //	what Send and Publish left     up to 1 MiB a link, unwritten, and what may not wait
-//	bodies over 64 KiB coming in   64 MiB, or twice WithBodyLimit if that is more
+//	bodies over 64 KiB coming in   64 MiB, or four times WithBodyLimit if that is more
 //	memory of bodies, to be used   16 MiB, a quarter of WithMemory; what was not needed for 10 to
 //	again                          20 s is left to the collector
 //	events that are not told yet   4,096, and 4 MiB of dead letters

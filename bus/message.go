@@ -222,7 +222,7 @@ func (m *Message) encodeReply(r *reply, verb string, body any, opts []CallOption
 		return errNoRequest
 	}
 	c := m.in.core()
-	r.id = m.id
+	r.id, r.deadline = m.id, m.deadline
 	if r.body, r.codec, err = c.codecs.encode(body); err != nil {
 		return err
 	}
@@ -286,15 +286,16 @@ func (m *Message) fail(err error) {
 
 // reply is a reply or an error on its way to the requester.
 type reply struct {
-	id     uint64
-	failed bool
-	code   int
-	header Header
-	body   []byte
-	codec  uint8
-	shared bool  // the body's memory is the caller's
-	now    bool  // it does not wait for room
-	call   *call // of one that asks: who waits for its answer
+	id       uint64
+	deadline int64 // of the request, or of what asks in its place
+	failed   bool
+	code     int
+	header   Header
+	body     []byte
+	codec    uint8
+	shared   bool  // the body's memory is the caller's
+	now      bool  // it does not wait for room
+	call     *call // of one that asks: who waits for its answer
 }
 
 // Limits of what goes over a link. They bound a frame, and so what a peer can

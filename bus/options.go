@@ -57,8 +57,9 @@ func WithMemory(bytes int) Option {
 // WithBodyLimit sets how large a body this node sends and takes, in bytes. The
 // default is 16 MiB; the least is 64 KiB, the most 1 GiB, and others are taken
 // for the nearest of them. A body over the limit of its receiver is ErrTooLarge
-// too. Memory for twice the limit, or 64 MiB if that is more, is set apart for
-// bodies over 64 KiB that are on their way here.
+// too. Memory for four times the limit, or 64 MiB if that is more, is set apart
+// for bodies over 64 KiB that are on their way here. No peer can take all of it:
+// one whose line is slow holds about as much as it has sent.
 func WithBodyLimit(bytes int) Option {
 	return optionFunc(func(c *config) { c.bodyLimit = min(max(bytes, chunked), 1<<30) })
 }

@@ -25,6 +25,7 @@ type playedPeer struct {
 	links         *bus.Links
 	ended         <-chan error // what n0's Serve returned
 	supersede     func()
+	said          []*wire.Frame // and not looked at: see hears
 }
 
 // playPeer links a bus with a peer that the test plays, in a bubble. Both are
@@ -50,7 +51,7 @@ func playPeerOver(t *testing.T, pipe []bustest.PipeOption, opts ...bus.Option) *
 	ended := make(chan error, 1)
 	go func() { ended <- links.Serve(ctx, bus.Peer{Name: "n1", Boot: 2}, ours, nil) }() // ends with the pipe
 	synctest.Wait()
-	return &playedPeer{theirs, t, eb, links, ended, supersede}
+	return &playedPeer{theirs, t, eb, links, ended, supersede, nil}
 }
 
 // say sends frames, and waits until the bus has nothing to do any more.

@@ -31,6 +31,7 @@ type reader struct {
 	small  int            // how much of bodies is used
 
 	bulksIn map[uint64]*bulkIn
+	pace    float64 // bytes a nanosecond at which the last large body came; 0: not known
 }
 
 // read reads frames until the link ends. It returns nil after GOODBYE.
@@ -163,7 +164,7 @@ func checkBody(kind, size int) error {
 func (r *reader) place(kind, size int) []byte {
 	if kind == frameChunk {
 		if b := r.bulksIn[r.f.head[fBulk]]; b != nil {
-			return b.place(size)
+			return b.place(size, r.now)
 		}
 		return nil
 	}
@@ -221,13 +222,13 @@ func (r *reader) handle(kind int, owned bool) (bye bool, err error) {
 	case frameBulk:
 		err = r.gotBulk(f)
 	case frameBulkGo:
-		r.gotBulkGo(f)
+		err = r.gotBulkGo(f)
 	case frameChunk:
 		err = r.gotChunk(f)
 	case frameChunkAck:
 		err = r.gotChunkAck(f)
 	case frameBulkReset:
-		if f.head[fFrame] != 0 {
+		if f.head[fRefused] != 0 {
 			r.gotBulkRefused(f)
 		} else {
 			r.gotBulkReset(f)

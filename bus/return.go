@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"fmt"
 	"slices"
 )
@@ -34,6 +35,16 @@ func (l *link) gotReply(f *frame, owned bool) {
 	if !c.answer(a) && a.m != nil {
 		a.m.fail(errGone) // nothing, unless it asks
 		l.soon()
+	}
+	l.core.poke()
+}
+
+// gotLateReply ends a request whose reply was too late to be taken in.
+func (l *link) gotLateReply(f *frame) {
+	l.core.stats.lateReplies.Add(1)
+	l.notAnswered(f.head[fAsk], errGone)
+	if c := l.pend.take(f.head[fID]); c != nil {
+		c.answer(answer{err: fmt.Errorf("bus: no reply in time: %w", context.DeadlineExceeded)})
 	}
 	l.core.poke()
 }
@@ -102,12 +113,12 @@ func (l *link) gotBounce(f *frame, owned bool) error {
 	if rt == nil || f.head[fKind] != kindSend && f.head[fKind] != kindRequest {
 		return fmt.Errorf("%w: bounce of kind %d of route %d", errMalformed, f.head[fKind], f.head[fRoute])
 	}
-	cost := messageCost + len(f.body) + f.header.size()
+	cost := int64(messageCost + len(f.body) + f.header.size())
 	if err := l.owes(rt, uint64(cost), 1); err != nil {
 		return err
 	}
 	o := outgoing{
-		header: f.header, body: f.body, owned: true, cost: int64(cost),
+		header: f.header, body: f.body, owned: true, cost: cost,
 		deadline: l.core.clock() + int64(min(f.head[fTimeLeft], 1<<40))*1e6,
 	}
 	if !owned {
@@ -122,17 +133,42 @@ func (l *link) gotBounce(f *frame, owned bool) error {
 		o.call = l.pend.take(f.head[fID])
 		ended = o.call == nil
 	}
-	l.core.stats.bounced.Add(1)
 	if !ended { // first placed or waiting, then settled: leaving looks at both
 		o.chosen(f.head[fID])
 		l.core.reroute(rt.ring.address, &o, false)
 	}
+	return l.bounced(rt, cost)
+}
+
+// bounced books what was sent back.
+func (l *link) bounced(rt *route, cost int64) error {
 	if err := l.settled(rt, uint64(cost), 1, 0); err != nil {
 		return err
 	}
+	l.core.stats.bounced.Add(1)
 	rt.ring.book(rareBounced, 1)
 	l.core.poke()
 	return nil
+}
+
+// gotLateBounce ends a message that was sent back too late to be taken in.
+func (l *link) gotLateBounce(f *frame, cost int64) error {
+	rt := l.route(f.head[fRoute])
+	if rt == nil {
+		return fmt.Errorf("%w: bounce of route %d, which is not there", errMalformed, f.head[fRoute])
+	}
+	if err := l.owes(rt, uint64(cost), 1); err != nil {
+		return err
+	}
+	o := outgoing{header: f.header, cost: cost}
+	o.head[fKind] = f.head[fKind]
+	if f.head[fKind] == kindRequest {
+		o.call = l.pend.take(f.head[fID])
+	}
+	if f.head[fKind] == kindSend || o.call != nil {
+		l.core.dead(rt.ring.address, &o, fmt.Errorf("%w: it was sent back too late: %w", ErrNoConsumer, context.DeadlineExceeded))
+	}
+	return l.bounced(rt, cost)
 }
 
 // gotCancel ends the context of a request's handler, or its turn in the mailbox.

@@ -244,12 +244,22 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		if len(m.Body) > chunked {
 			m.in.returning = true
 			l.bulks.bounces++
-			l.enqueueLocked(&bulkOut{kind: frameBounce, head: h, header: m.Header(), rest: rest, body: m.Body, m: m})
+			b := &bulkOut{kind: frameBounce, head: h, header: m.Header(), rest: rest, body: m.Body, m: m}
+			l.endsAt(b, m.deadline)
+			l.enqueueLocked(b)
 			return free // it is settled when it is written
 		}
 		l.buf = append(appendFrame(l.buf, frameBounce, &h, m.Header(), rest, len(m.Body)), m.Body...)
 	}
 	return l.settledLocked(m, free)
+}
+
+// bounceExpiredLocked settles a large message that could not be sent back in time.
+func (l *link) bounceExpiredLocked(m *Message) {
+	l.core.stats.expired.Add(1)
+	m.in.consumer.ring.book(rareExpired, 1)
+	l.frameLocked(frameCredit, &head{fRoute: uint64(m.in.consumer.num), fBytes: uint64(m.charge), fMessages: 1})
+	l.bulks.freed = l.settledLocked(m, l.bulks.freed)
 }
 
 // settledLocked notes that a message has been settled by what was written.

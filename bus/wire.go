@@ -56,13 +56,20 @@ const (
 	fCode     = 7 // of Reply
 	fStarved  = 8
 	fBulk     = 1 // of the frames of large bodies: which
-	fSize     = 2 // of Bulk; of ChunkAck, how much has come; of a refusal, the limit
-	fFrame    = 3 // of Bulk: what it stands for; of BulkReset: that it is a refusal
+	fSize     = 2 // of Bulk; of BulkGo, how much may come; of ChunkAck, how much has; of a refusal, the limit
+	fFrame    = 3 // of Bulk: what it stands for
+	fRefused  = 3 // of BulkReset: that it is a refusal, and why
 
 	fieldHeaders   = 6
 	fieldSkipped   = 9
 	fieldCodecName = 10
 	fieldBody      = 15
+)
+
+// Refusals of a large body.
+const (
+	refusedLarge = 1 // it is over the limit
+	refusedLate  = 2 // it has not come in time
 )
 
 // maxChunk bounds the part of a large body in one frame.

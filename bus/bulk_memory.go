@@ -1,0 +1,212 @@
+package bus
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// budget is the memory for large bodies that are coming in.
+//
+// A body that will be there soon gets all of its memory at once, first come first
+// served: it needs nothing else to be complete. Any other gets as much as has come
+// of it already, again and again, so that a slow peer holds what it has sent, and
+// not what it is going to send. Bodies in steps leave a part of the memory, enough
+// for one body of any size, to those that come soon, and another one to the first
+// steps of others, as one has to come to show that it comes soon. What a link holds of the rest is
+// never more than what it leaves to others, beside what the oldest body in steps
+// still needs, which has it for sure.
+//
+// Nothing locks up: a step is granted only if the memory then still suffices for
+// all bodies in steps one after the other, in order of age, each of which gives its
+// own back when it is whole.
+type budget struct {
+	mu      sync.Mutex
+	total   int64
+	free    int64
+	firsts  int64           // bytes that bodies in steps hold which have had one
+	stepped int64           // and the others
+	steps   []*reservation  // those bodies, in order of age
+	queue   []*reservation  // that want more, first come first served
+	holds   map[*link]int64 // by whom
+}
+
+const (
+	smallBulk  = 256 << 10       // a body up to that gets its memory at once
+	firstStep  = 64 << 10        // of a larger one that may be slow in coming
+	soonWithin = 2 * time.Second // in which a body comes that comes soon
+)
+
+// reservation is memory for a body in the node's budget.
+type reservation struct {
+	link    *link
+	id      uint64
+	size    int64
+	held    atomic.Int64 // bytes that are granted; changed under budget.mu
+	wants   int64        // to hold; guarded by budget.mu
+	stepped int64        // of budget.stepped; likewise
+	soon    bool         // the rest of it comes soon; likewise
+}
+
+// grant is what a sender is to be told.
+type grant struct {
+	*reservation
+	held int64
+}
+
+func (b *budget) init(total int64) {
+	b.total, b.free, b.holds = total, total, map[*link]int64{}
+}
+
+// The parts of the memory. A quarter is one body of the limit, at least.
+func (b *budget) forSoon() int64   { return b.total / 4 }
+func (b *budget) forFirsts() int64 { return b.total / 8 }
+func (b *budget) forSteps() int64  { return b.total - b.forSoon() - b.forFirsts() }
+
+// ask asks for memory for a body, for all of it if it comes soon, now or later: the
+// sender is told then.
+func (b *budget) ask(r *reservation, soon bool) {
+	b.mu.Lock()
+	r.wants, r.soon = r.size, soon || r.size <= smallBulk
+	if !r.soon {
+		r.wants = firstStep
+		b.steps = append(b.steps, r)
+	}
+	b.queue = append(b.queue, r)
+	granted := b.grantLocked()
+	b.mu.Unlock()
+	tell(granted)
+}
+
+// more asks for more memory for a body in steps, all of it if the rest comes soon.
+func (b *budget) more(r *reservation, soon bool) {
+	b.mu.Lock()
+	if r.wants > r.held.Load() { // it has been asked for
+		b.mu.Unlock()
+		return
+	}
+	if r.wants, r.soon = min(r.size, 2*r.wants), soon; soon {
+		r.wants = r.size
+	}
+	b.queue = append(b.queue, r)
+	granted := b.grantLocked()
+	b.mu.Unlock()
+	tell(granted)
+}
+
+// release gives a reservation back, and takes back what was asked for. Doing so
+// again does nothing.
+func (b *budget) release(r *reservation) {
+	b.mu.Lock()
+	b.queue = slices.DeleteFunc(b.queue, func(o *reservation) bool { return o == r })
+	b.leaveStepsLocked(r)
+	held := r.held.Swap(0)
+	b.free += held
+	if b.holds[r.link] -= held; b.holds[r.link] == 0 {
+		delete(b.holds, r.link)
+	}
+	granted := b.grantLocked()
+	b.mu.Unlock()
+	tell(granted)
+}
+
+func (b *budget) leaveStepsLocked(r *reservation) {
+	if i := slices.Index(b.steps, r); i >= 0 {
+		b.steps = slices.Delete(b.steps, i, i+1)
+		b.restepLocked(r, 0)
+	}
+}
+
+// restepLocked notes that r holds so much of the memory for steps now, in place of
+// what it held, or of its first step.
+func (b *budget) restepLocked(r *reservation, bytes int64) {
+	if r.stepped == 0 {
+		b.firsts -= r.held.Load()
+	}
+	b.stepped += bytes - r.stepped
+	r.stepped = bytes
+}
+
+// grantLocked grants what there is memory for. Who waits for all of a body holds
+// up others who do.
+func (b *budget) grantLocked() (granted []grant) {
+	short := false
+	left := b.queue[:0]
+	for _, r := range b.queue {
+		need := r.wants - r.held.Load()
+		switch {
+		case r.soon && !short && b.takesWholeLocked(r):
+			b.leaveStepsLocked(r)
+		case !r.soon && r.held.Load() == 0 && b.takesFirstLocked(r):
+			b.firsts += need
+		case !r.soon && r.held.Load() > 0 && b.takesStepLocked(r):
+			b.restepLocked(r, r.wants)
+		default:
+			short = short || r.soon && b.free < need
+			left = append(left, r)
+			continue
+		}
+		b.free -= need
+		b.holds[r.link] += need
+		r.held.Store(r.wants)
+		granted = append(granted, grant{r, r.wants})
+	}
+	clear(b.queue[len(left):])
+	b.queue = left
+	return granted
+}
+
+// takesWholeLocked reports whether r may have all that it wants: where its link has
+// another body whole, only if as much as the link then holds is left to others.
+func (b *budget) takesWholeLocked(r *reservation) bool {
+	left := b.free - (r.wants - r.held.Load())
+	others := b.holds[r.link]
+	for _, o := range b.steps {
+		if o.link == r.link {
+			others -= o.held.Load()
+		}
+	}
+	return left >= 0 && (others == 0 || others+r.wants <= left)
+}
+
+// takesFirstLocked reports whether r may have its first step: one of a link at a
+// time.
+func (b *budget) takesFirstLocked(r *reservation) bool {
+	return b.holds[r.link] == 0 && b.firsts+r.wants <= b.forFirsts() && b.free >= r.wants
+}
+
+// takesStepLocked reports whether r, of which some is to follow, may have more.
+func (b *budget) takesStepLocked(r *reservation) bool {
+	left := b.forSteps() - b.stepped - (r.wants - r.stepped)
+	oldest := b.steps[0]
+	switch {
+	case left < 0 || b.free < r.wants-r.held.Load():
+		return false
+	case r != oldest && b.holds[r.link] > left-(oldest.size-oldest.stepped):
+		return false
+	}
+	for _, o := range b.steps { // one after the other
+		holds := o.stepped
+		if o == r {
+			holds = r.wants
+		}
+		if left < o.size-holds {
+			return false
+		}
+		left += holds
+	}
+	return true
+}
+
+// tell tells the senders how much of their bodies there is memory for.
+func tell(granted []grant) {
+	for _, g := range granted {
+		h := head{fBulk: g.id}
+		if g.held < g.size {
+			h[fSize] = uint64(g.held)
+		}
+		g.link.frame(frameBulkGo, &h)
+		g.link.soon()
+	}
+}
