@@ -37,7 +37,7 @@ func TestTwoNodesAtOneAddress(t *testing.T) {
 		}
 		c, said := start("c", "10.1.0.3", "")
 		events := c.Events(t.Context())
-		start("a", "10.1.0.1", "")
+		a, _ := start("a", "10.1.0.1", "")
 		b, _ := start("b", "10.1.0.2", "10.1.0.1:7946")
 		timeout := time.After(time.Minute)
 		for found := false; !found; {
@@ -46,7 +46,8 @@ func TestTwoNodesAtOneAddress(t *testing.T) {
 				if found = e.Type == cluster.Conflict; !found {
 					continue
 				}
-				if !errors.Is(e.Err, cluster.ErrAddress) || e.Member.Boot != b.Self().Boot || !strings.Contains(e.Err.Error(), b.Self().String()) {
+				if text := e.Err.Error(); !errors.Is(e.Err, cluster.ErrAddress) || e.Member.Addr != a.Self().Addr ||
+					!strings.Contains(text, a.Self().String()) || !strings.Contains(text, b.Self().String()) {
 					t.Errorf("the event is about %v: %v", e.Member, e.Err)
 				}
 			case <-timeout:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -253,18 +254,53 @@ func TestSilentAddresses(t *testing.T) {
 	})
 }
 
+// Silent addresses do not add up: however many stand before the one that lives,
+// they are asked side by side, eight more each quarter of a second.
+func TestSilentAddressesFirst(t *testing.T) {
+	t.Parallel()
+	for silent, most := range map[int]time.Duration{7: 100 * time.Millisecond, 20: time.Second, 200: 7 * time.Second} {
+		t.Run(strconv.Itoa(silent), func(t *testing.T) {
+			t.Parallel()
+			clustertest.Run(t, 1, func(t *testing.T, c *clustertest.Cluster) {
+				ip := netip.MustParseAddr("10.1.0.1")
+				peers := silentAddresses(c, ip, silent)
+				log := slog.New(slog.DiscardHandler)
+				began := time.Now()
+				n, err := cluster.Join(t.Context(), bus.New(bus.WithLogger(log)), cluster.Config{
+					Network: c.Network().Host(ip), Insecure: true, Logger: log, Discovery: discovery.Static(append(peers, c.Node(0).Self().Addr)...),
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = n.Close() }()
+				if took := time.Since(began); took > most+moreAnswers || linked(n) != 1 {
+					t.Errorf("linked with %d after %v, want %v", linked(n), took, most)
+				}
+			})
+		})
+	}
+}
+
+// moreAnswers is how long Join waits for others when one has answered.
+const moreAnswers = 260 * time.Millisecond
+
+// silentAddresses makes addresses that never answer a host.
+func silentAddresses(c *clustertest.Cluster, ip netip.Addr, count int) (list []string) {
+	for i := range count {
+		dead := netip.AddrFrom4([4]byte{10, 2, byte(i / 250), byte(i%250 + 1)})
+		c.Network().Block(ip, dead)
+		list = append(list, dead.String()+":7946")
+	}
+	return list
+}
+
 // However many silent addresses there are, Join returns after 15 s, and the node
 // goes on.
 func TestManySilentAddresses(t *testing.T) {
 	t.Parallel()
 	clustertest.Run(t, 1, func(t *testing.T, c *clustertest.Cluster) {
 		ip := netip.MustParseAddr("10.1.0.1")
-		var peers []string
-		for i := range 80 {
-			dead := netip.AddrFrom4([4]byte{10, 2, 0, byte(i + 1)})
-			c.Network().Block(ip, dead)
-			peers = append(peers, dead.String()+":7946")
-		}
+		peers := silentAddresses(c, ip, 600)
 		j := new(journal)
 		log := slog.New(slog.NewTextHandler(j, nil))
 		began := time.Now()

@@ -16,13 +16,29 @@
 //
 // A node keeps asking discovery for as long as it lives, and joins who is found
 // and not among the living, so that islands merge after a partition of any
-// length. A failure of discovery is "could not ask": it is logged and asked
-// again, never taken for "nobody there". It is asked after 0.5, 1, 2, 4 s and
-// then each 5 s while nobody was reached, and for its first minute by a node
-// that is told of nobody; from then on every 30 s, or as many seconds as there
-// are members if that is more. An error that somebody has to mend
-// (discovery.IsMisconfigured) is logged at error level and asked about every 30
-// s. All these times vary by 20 %.
+// length, if discovery tells of a node of each. It asks members that failed, too,
+// for the hour for which they are listed, or for a minute if discovery tells of
+// others that live and not of them. A failure of discovery is "could not ask": it
+// is logged and asked again, never taken for "nobody there". It is asked after
+// 0.5, 1, 2, 4 s and then each 5 s while nobody was reached, and for its first
+// minute by a node that is told of nobody; from then on every 30 s, or as many
+// seconds as there are members if that is more. An error that somebody has to
+// mend (discovery.IsMisconfigured) is logged at error level and asked about every
+// 30 s. Names are looked up side by side, each for three seconds at most, and one
+// that fails now leads where it led last. Addresses are asked side by side, too:
+// eight, and eight more each quarter of a second while nobody has answered. A
+// node that is with others asks one at which nobody answers after an eighth of
+// the time for which it has been silent, at least each 2 min (15 s if more
+// members have failed than are linked). All these times vary by 20 %.
+//
+// Who is alive is judged by two witnesses, gossip and the links, of which a link
+// that is up is believed first: see [Status]. [Node.State] says whom this node is
+// with. A node that loses its last link is cut off, or the last that lives, and
+// says so within six seconds, however large the cluster was: silence breaks a
+// link after 4.75 s at most, and a second later its member counts as lost.
+// Readiness is another question, which [Node.Serving] answers: it is not lost
+// when others are, as the node serves all the same. What is wrong meanwhile is
+// for a human, in [Node.Trouble] and the log.
 //
 // Two links to one node never overlap: the old one is down, with all that was
 // known over it, before the new one is up. A node that restarts at its address
@@ -30,9 +46,12 @@
 // alive they look. (Calls and answers that cross are numbered: the answer to a
 // dial counts as proof of who lives at an address only if no other node has
 // called from there since the dial began; else the next dial decides.) Two
-// nodes that both live and advertise one address flap, and are found out:
-// ErrAddress in an [Event] of type Conflict and in the log, from half a minute
-// after they met.
+// nodes that both live and advertise one address are found out: ErrAddress in an
+// [Event] of type Conflict and in the log, from half a minute after they met, or
+// at the second question if discovery leads one of them to the other. A node that
+// others do not reach where it advertises to be says so itself: ErrUnreached in
+// an Event of type Unreached and in the log, once, within a minute; its links,
+// which it dials itself, hold.
 //
 // With [Config].Secrets nothing that a stranger sends gets further than the TLS
 // handshake: each stream, gossip's too, is mutual TLS 1.3 with a key that only
@@ -102,6 +121,7 @@
 //	nodes                                               5         10        50
 //	all started at once: all linked                     -         0.05 s    0.4 s
 //	a node loses power: no link to it is left           3-4 s     3.6-4.5 s 4.3 s
+//	it is cut off: it says so, and counts nobody        5.5-5.7 s 5.7 s     5.7 s
 //	its cable is plugged in again: linked again         0.1-2.5 s 0.4-4.6 s 0.3-4.7 s
 //	a partition of a minute ends: all linked again      0.2-4.3 s 0.3 s     0.4 s
 //	a partition of 25 hours ends (4 nodes)              2-14 s

@@ -46,6 +46,12 @@ var (
 // Config.Advertise of each to an address of its own.
 var ErrAddress = errors.New("cluster: two nodes at one address")
 
+// ErrUnreached says that others do not reach this node at the address that it
+// advertises, though it is linked with them: its own dials pass. It is in an
+// [Event] of type Unreached. Set Config.Advertise to an address at which the
+// others reach it, or open the port for TCP and UDP.
+var ErrUnreached = errors.New("cluster: others do not reach this node")
+
 // ErrFailed says that the node ended although nobody closed it. The bus goes on,
 // alone, and cannot join again: end the process, and have it started anew.
 var ErrFailed = errors.New("cluster: node failed")

@@ -10,7 +10,7 @@ import (
 type Event struct {
 	Type   EventType
 	Member Member // as it is after the change; zero for Refused
-	Err    error  // a *RefusedError for Refused, ErrAddress for Conflict, else nil
+	Err    error  // a *RefusedError for Refused, ErrAddress for Conflict, ErrUnreached for Unreached; for Unlinked why, nil if the member left; else nil
 }
 
 // EventType says what changed.
@@ -18,20 +18,21 @@ type EventType uint8
 
 // The types of events.
 const (
-	Joined    EventType = iota + 1 // gossip counts the member among the living
-	Failed                         // gossip says that the member does not answer
+	Joined    EventType = iota + 1 // the member is alive; see StatusAlive
+	Failed                         // the member does not answer; see StatusFailed
 	Left                           // the member is leaving or has left
 	Forgotten                      // the member is no longer listed
 	Linked                         // messages can be exchanged with the member
 	Unlinked                       // no more
 	Refused                        // this node or another refused the other; Err says why
 	Conflict                       // the member advertises the address of another node, and both live; Err names them
+	Unreached                      // others do not reach this node at the address that it advertises
 )
 
 // String returns the type in lower case.
 func (t EventType) String() string {
 	names := [...]string{Joined: "joined", Failed: "failed", Left: "left", Forgotten: "forgotten",
-		Linked: "linked", Unlinked: "unlinked", Refused: "refused", Conflict: "conflict"}
+		Linked: "linked", Unlinked: "unlinked", Refused: "refused", Conflict: "conflict", Unreached: "unreached"}
 	if t == 0 || int(t) >= len(names) {
 		return "event " + strconv.Itoa(int(t))
 	}
@@ -51,7 +52,9 @@ type eventKey struct {
 }
 
 // isTrouble reports whether an event is not about the state of a member or link.
-func (e Event) isTrouble() bool { return e.Type == Refused || e.Type == Conflict }
+func (e Event) isTrouble() bool {
+	return e.Type == Refused || e.Type == Conflict || e.Type == Unreached
+}
 
 func keyOf(e Event) eventKey {
 	if e.isTrouble() {

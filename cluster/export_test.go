@@ -13,7 +13,7 @@ func (n *Node) Entries() map[string]int {
 	listeners := len(n.hub.listeners)
 	n.hub.mu.Unlock()
 	return map[string]int{
-		"members":        len(n.roster.list()),
+		"members":        len(n.Members()),
 		"gossip members": len(n.gossip.Members()),
 		"peers":          peers,
 		"strangers":      strangers,
@@ -22,4 +22,12 @@ func (n *Node) Entries() map[string]int {
 		"listeners":      listeners,
 		"payloads":       len(n.payloads),
 	}
+}
+
+// Heard reports whether gossip counts a member among the living.
+func (n *Node) Heard(boot uint64) bool {
+	n.roster.mu.Lock()
+	defer n.roster.mu.Unlock()
+	e := n.roster.byBoot[boot]
+	return e != nil && e.gossip == StatusAlive
 }

@@ -28,7 +28,7 @@ const (
 // gossipConfig is the configuration of serf: memberlist's for local networks,
 // faster to notice and to spread.
 func gossipConfig(s *settings, t *transport, boot uint64, events chan serf.Event) *serf.Config {
-	logger := newLogBridge(s.log, t.counts, &t.ending)
+	logger := newLogBridge(s.log, t.counts, &t.ending, t.refuting)
 
 	ml := memberlist.DefaultLANConfig()
 	ml.Transport = t
@@ -61,7 +61,7 @@ func gossipConfig(s *settings, t *transport, boot uint64, events chan serf.Event
 	c.EnableNameConflictResolution = false // names are unique
 	c.DisableCoordinates = true
 	c.ValidateNodeNames = true
-	c.ReconnectInterval = 3 * time.Second
+	c.ReconnectInterval = 100 * time.Hour // the seeker does that, and knows when to stop
 	c.ReconnectTimeout = time.Hour
 	c.TombstoneTimeout = 30 * time.Minute
 	c.BroadcastTimeout = time.Second

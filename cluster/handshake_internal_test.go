@@ -90,7 +90,7 @@ func TestCrossingWelcome(t *testing.T) {
 // peer's own dial, which crossed it, would be stale.
 func TestRefusedDial(t *testing.T) {
 	t.Parallel()
-	set := &peers{counts: new(counters), log: slog.New(slog.DiscardHandler)}
+	set := &peers{counts: new(counters), log: slog.New(slog.DiscardHandler), news: noNews{}}
 	set.start()
 	defer set.close()
 	p := newPeer(set, bus.Peer{Name: "b", Boot: 2})

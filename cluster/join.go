@@ -35,13 +35,14 @@ var errLate = fmt.Errorf("nobody answered within %v", firstPatience)
 // more than 27 s:
 //
 //   - 10 s at most for a Config.Discovery that is an Identifier, to tell this node's place
-//   - 10 s at most for discovery's answer, with names resolved
-//   - 3 s for each eight of its addresses at which nobody so much as refuses, until one answers
+//   - 10 s at most for discovery's answer, and 3 s for its names to be resolved
+//   - 0.25 s for each eight of its addresses at which nobody so much as refuses, until one
+//     answers, and from the 96th on 3 s for each 96; then 0.25 s for others to answer
 //   - 15 s at most for the last two together; what is not done by then goes on in the background
 //   - 2 s at most for the links
 //
 // If discovery fails or nobody answers the node runs all the same, says so in
-// the log once, and tries on: [Node.State] tells. ctx bounds the call, not the
+// the log once, and tries on: [Node.State] and [Node.Trouble] tell. ctx bounds the call, not the
 // life of the node; if it ends first, Join returns the node as far as it has
 // come. But without this node's place, which only Config.Discovery knows where
 // Name or Advertise are empty, there is none: that is an error. An error is
@@ -92,10 +93,11 @@ func newNode(eb *bus.EventBus, s *settings, l net.Listener, udp PacketConn) (*No
 		payloads:   make(chan []byte, laneQueue),
 		firstRound: make(chan struct{}),
 		done:       make(chan struct{}),
+		wakeSeek:   make(chan struct{}, 1),
+		troubles:   map[string]error{},
 	}
 	n.counts = p.counts
 	n.hub = newHub(n.counts)
-	n.roster.set(n.self)
 	if n.links, err = eb.Attach(self, n.lane); err != nil {
 		return nil, fmt.Errorf("cluster: join: %w", err)
 	}
@@ -106,22 +108,21 @@ func newNode(eb *bus.EventBus, s *settings, l net.Listener, udp PacketConn) (*No
 // wire connects the parts of the node.
 func (n *Node) wire(s *settings) {
 	n.peers = &peers{
-		own:      greeting(s, n.self.Peer),
-		links:    n.links,
-		port:     n.port,
-		counts:   n.counts,
-		log:      s.log,
-		eager:    n.eager,
-		linked:   n.linked,
-		unlinked: n.unlinked,
-		refused:  n.refused,
-		surplus:  func(c caller) { n.port.stranger(c, errSurplus) },
+		own:     greeting(s, n.self.Peer),
+		links:   n.links,
+		port:    n.port,
+		counts:  n.counts,
+		log:     s.log,
+		news:    n,
+		refused: n.refused,
+		surplus: func(c caller) { n.port.stranger(c, errSurplus) },
 	}
 	n.peers.start()
 	n.port.own = n.peers.own
 	n.port.hello = n.peers.greet
 	n.port.strangers.known = n.peers.knows
 	n.port.refused = n.refused
+	n.port.refuting = n.refuting
 }
 
 // start starts gossip and the node's goroutines. leave stops and awaits them,
@@ -140,11 +141,7 @@ func (n *Node) start(s *settings, t *transport) error {
 	ctx, n.stopSeek = context.WithCancel(context.Background())
 	n.wg.Go(func() { drain(events, g.ShutdownCh(), n) })
 	n.wg.Go(func() { n.deliver(ctx) })
-	if s.provider == nil {
-		n.roundDone(true)
-	} else {
-		n.wg.Go(func() { n.seeker(s).run(ctx) })
-	}
+	n.wg.Go(func() { n.seeker(s).run(ctx) })
 	go n.watch()
 	s.log.Info("node is up", "node", n.self.String(), "cluster", s.cluster, "bound", n.port.bound.String(),
 		"address", n.self.Addr, "secured", s.tls != nil)
@@ -163,9 +160,9 @@ func (n *Node) seeker(s *settings) *seeker {
 		own:      n.peers.own,
 		log:      s.log,
 		roster:   n.roster,
-		refused:  n.refused,
-		joining:  n.eagerly,
-		round:    n.roundDone,
+		names:    names{lookup: lookup},
+		wake:     n.wakeSeek,
+		news:     n,
 	}
 }
 

@@ -3,10 +3,8 @@ package cluster
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/hashicorp/serf/serf"
 
@@ -19,20 +17,26 @@ import (
 type Member struct {
 	bus.Peer
 	Status Status
+	Err    error // why there is no link, if one broke or could not be set up; else nil
 }
 
 // Linked reports whether messages can be exchanged with the member now.
 func (m Member) Linked() bool { return !m.Since.IsZero() }
 
-// Status is what gossip says about a member.
+// Status is what becomes of a member, by what gossip says and by the link with
+// it. A member that is linked is alive, even if gossip does not hear it, as in a
+// pause of a few seconds. One whose link is down is what gossip says, which
+// others may hear; but a node that has lost more links than it still has takes
+// nobody's word about those, a second after they broke. One at whose address
+// another node answers has failed.
 type Status uint8
 
 // The statuses of a member.
 const (
-	StatusAlive   Status = iota // it answers
+	StatusAlive   Status = iota // it answers, here or to others
 	StatusLeaving               // it has begun to leave
 	StatusLeft                  // it has left
-	StatusFailed                // it does not answer
+	StatusFailed                // it does not answer, or was replaced at its address
 )
 
 // String returns the status in lower case.
@@ -130,86 +134,4 @@ func statusOf(s serf.MemberStatus) Status {
 		return StatusLeft
 	}
 	return StatusFailed
-}
-
-// A roster is the list of members as gossip told it.
-type roster struct {
-	mu      sync.Mutex
-	byBoot  map[uint64]Member
-	changed chan struct{} // closed and replaced with each change
-}
-
-func newRoster() *roster {
-	return &roster{byBoot: map[uint64]Member{}, changed: make(chan struct{})}
-}
-
-// set takes in a member's new state and returns the old one, if there was one.
-func (r *roster) set(m Member) (old Member, had bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	old, had = r.byBoot[m.Boot]
-	r.byBoot[m.Boot] = m
-	r.notify()
-	return old, had
-}
-
-// remove forgets a member.
-func (r *roster) remove(boot uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.byBoot, boot)
-	r.notify()
-}
-
-// touch wakes those who wait for a change that is not the roster's own.
-func (r *roster) touch() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.notify()
-}
-
-// notify wakes those who wait. The caller holds mu.
-func (r *roster) notify() {
-	close(r.changed)
-	r.changed = make(chan struct{})
-}
-
-// wait returns a channel that closes with the next change.
-func (r *roster) wait() <-chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.changed
-}
-
-// get returns a member.
-func (r *roster) get(boot uint64) (Member, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	m, ok := r.byBoot[boot]
-	return m, ok
-}
-
-// list returns all members, sorted by name and boot id.
-func (r *roster) list() []Member {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	all := make([]Member, 0, len(r.byBoot))
-	for _, m := range r.byBoot {
-		all = append(all, m)
-	}
-	slices.SortFunc(all, func(a, b Member) int { return strings.Compare(a.String(), b.String()) })
-	return all
-}
-
-// living returns the addresses of the members that are alive.
-func (r *roster) living() map[string]bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	addrs := map[string]bool{}
-	for _, m := range r.byBoot {
-		if m.Status == StatusAlive {
-			addrs[m.Addr] = true
-		}
-	}
-	return addrs
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,29 +15,6 @@ import (
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/cluster/internal/wire"
 )
-
-// State is what a node is up to.
-type State uint8
-
-// The states of a node. StateAlone and StateReady may alternate; a readiness
-// check says yes to both.
-const (
-	StateJoining State = iota // discovery has not answered yet, or told of others of whom none was reached
-	StateAlone                // it runs, and nobody else is there
-	StateReady                // it runs, and others are alive
-	StateLeaving              // it is closing: messages are being drained
-	StateLeft                 // it was closed
-	StateFailed               // it ended by itself; Err says why
-)
-
-// String returns the state in lower case.
-func (s State) String() string {
-	names := [...]string{"joining", "alone", "ready", "leaving", "left", "failed"}
-	if int(s) >= len(names) {
-		return "state " + strconv.Itoa(int(s))
-	}
-	return names[s]
-}
 
 // A Node is this process's part in a cluster. Its methods may be called
 // concurrently.
@@ -58,11 +35,13 @@ type Node struct {
 	sayOnce    sync.Once     // closes firstRound
 	eagerUntil atomic.Int64  // nanoseconds of Unix time: a joiner dials at once
 	stopSeek   context.CancelFunc
+	wakeSeek   chan struct{}
 	wg         sync.WaitGroup // goroutines that end before done closes
 	done       chan struct{}
 
-	conflicts    conflicts // belongs to the goroutine that drains serf
+	conflicts    conflicts
 	conflictLine sometimes
+	reach        reach
 
 	strangers sometimes
 	counts    *counters
@@ -70,9 +49,16 @@ type Node struct {
 	closing  atomic.Bool // not a sync.Once: those who wait must not hold up virtual time
 	closeErr error       // set before done closes
 
-	mu    sync.Mutex
-	state State
-	err   error
+	judging sync.Mutex // held while the roster is changed and what follows is told, so that all is told in order
+
+	mu       sync.Mutex
+	state    State // StateLeaving and after; before that see State
+	alone    bool  // discovery has told that nobody else is there
+	company  bool  // some member was linked since the node was alone
+	served   bool  // the node has been fit to serve
+	told     State // the state that was logged last
+	troubles map[string]error
+	err      error
 }
 
 // Self returns this node as others see it.
@@ -81,21 +67,9 @@ func (n *Node) Self() Member { return n.self }
 // Members returns all members that are known, this node too, sorted by name and
 // boot id. Those that failed or left are listed for a while.
 func (n *Node) Members() []Member {
-	all := n.roster.list()
-	for i := range all {
-		all[i] = n.complete(all[i])
-	}
+	all := append(n.roster.list(), n.self)
+	slices.SortFunc(all, byName)
 	return all
-}
-
-// complete adds what gossip does not know: since when there is a link.
-func (n *Node) complete(m Member) Member {
-	if m.Boot == n.self.Boot {
-		m.Since = n.self.Since
-	} else {
-		m.Since = n.peers.since(m.Boot)
-	}
-	return m
 }
 
 // Events returns a channel of what happens from now on, until ctx ends or the
@@ -105,10 +79,7 @@ func (n *Node) complete(m Member) Member {
 // member or link. Of refusals and conflicts at most 64 wait.
 func (n *Node) Events(ctx context.Context) <-chan Event {
 	return n.hub.listen(ctx, func() (begin []Event) {
-		for _, m := range n.Members() {
-			if m.Boot == n.self.Boot {
-				continue
-			}
+		for _, m := range n.roster.list() {
 			if m.Status == StatusAlive {
 				begin = append(begin, Event{Type: Joined, Member: m})
 			}
@@ -118,16 +89,6 @@ func (n *Node) Events(ctx context.Context) <-chan Event {
 		}
 		return begin
 	})
-}
-
-// State returns what the node is up to.
-func (n *Node) State() State {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.state <= StateAlone && len(n.roster.living()) > 1 {
-		return StateReady
-	}
-	return n.state
 }
 
 // Done returns a channel that is closed when the node is down: closed, or failed,
@@ -198,17 +159,6 @@ func (n *Node) leave(cause error) error {
 	return nil
 }
 
-func (n *Node) setState(s State, err error) {
-	n.mu.Lock()
-	n.state, n.err = s, err
-	n.mu.Unlock()
-	args := []any{"node", n.self.String(), "state", s.String()}
-	if err != nil {
-		args = append(args, "err", err)
-	}
-	n.log.Info("node changed state", args...)
-}
-
 // watch closes the node if its bus is closed or if gossip ends by itself. It
 // ends with the node, which does not wait for it.
 func (n *Node) watch() {
@@ -221,75 +171,18 @@ func (n *Node) watch() {
 	}
 }
 
-// roundDone notes that discovery was asked and who was found tried. settled says
-// that nobody remains who should have been reached.
-func (n *Node) roundDone(settled bool) {
-	n.mu.Lock()
-	switch {
-	case settled && n.state == StateJoining:
-		n.state = StateAlone
-	case !settled && n.state == StateAlone:
-		n.state = StateJoining
+// seekNow makes the seeker look again at once.
+func (n *Node) seekNow() {
+	select {
+	case n.wakeSeek <- struct{}{}:
+	default:
 	}
-	n.mu.Unlock()
-	n.sayOnce.Do(func() { close(n.firstRound) })
 }
 
 // eagerly makes the node dial at once whom it learns of in the next two seconds.
 func (n *Node) eagerly() { n.eagerUntil.Store(time.Now().Add(linkPatience).UnixNano()) }
 
 func (n *Node) eager() bool { return time.Now().UnixNano() < n.eagerUntil.Load() }
-
-// member takes a change from gossip. It does not block: it runs on the goroutine
-// that drains serf.
-func (n *Node) member(t serf.EventType, sm serf.Member) {
-	m, err := memberOf(sm)
-	if err != nil {
-		n.log.Warn("gossip has a member that is not a node", "err", err)
-		return
-	}
-	if m.Boot == n.self.Boot {
-		return
-	}
-	if t == serf.EventMemberReap {
-		n.roster.remove(m.Boot)
-		n.conflicts.forget(m.Boot)
-		n.peers.departed(m.Boot, false)
-		n.hub.publish(Event{Type: Forgotten, Member: m})
-		return
-	}
-	old, had := n.roster.set(m)
-	switch {
-	case n.predecessor(m): // there is nobody to dial
-	case m.Status == StatusAlive:
-		n.peers.alive(m.Peer)
-	default:
-		n.peers.departed(m.Boot, m.Status == StatusFailed)
-	}
-	if had && old.Status == m.Status {
-		return
-	}
-	e := Event{Type: eventOf(m.Status), Member: n.complete(m)}
-	logMember(n.log, e.Type, m)
-	n.hub.publish(e)
-	if had {
-		n.checkAddress(m, old.Status)
-	}
-}
-
-// predecessor reports whether a member lived at this node's own address: it is
-// dead, though gossip may not have noticed yet.
-func (n *Node) predecessor(m Member) bool { return m.Addr == n.self.Addr }
-
-func eventOf(s Status) EventType {
-	switch s {
-	case StatusAlive:
-		return Joined
-	case StatusFailed:
-		return Failed
-	}
-	return Left
-}
 
 // payload takes what came over the gossip lane.
 func (n *Node) payload(b []byte) {
@@ -310,27 +203,6 @@ func (n *Node) deliver(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// linked and unlinked take news of links.
-func (n *Node) linked(who bus.Peer) {
-	n.roster.touch()
-	n.log.Info("link is up", "peer", who.String(), "address", who.Addr)
-	n.publishLink(Linked, who)
-}
-
-func (n *Node) unlinked(who bus.Peer) {
-	n.roster.touch()
-	n.publishLink(Unlinked, who)
-}
-
-func (n *Node) publishLink(t EventType, who bus.Peer) {
-	m, known := n.roster.get(who.Boot)
-	if !known {
-		m.Status = StatusAlive
-	}
-	m.Peer = who
-	n.hub.publish(Event{Type: t, Member: m})
 }
 
 // refused takes news of a refusal that a human should know of.
@@ -356,7 +228,7 @@ func (n *Node) awaitLinks(ctx context.Context, d time.Duration) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			n.log.Warn("joined, but not yet linked with all members", "peers", fmt.Sprint(missing))
+			n.log.Warn("joined, but not yet linked with all members", "count", len(missing), "peers", fmt.Sprint(missing[:min(len(missing), maxTold)]))
 			return
 		case <-n.done:
 			return
@@ -369,7 +241,10 @@ func (n *Node) awaitLinks(ctx context.Context, d time.Duration) {
 func (n *Node) missing() (names []string) {
 	for _, sm := range n.gossip.Members() {
 		m, err := memberOf(sm)
-		if err == nil && m.Status == StatusAlive && !n.predecessor(m) && n.peers.since(m.Boot).IsZero() {
+		if err != nil || m.Status != StatusAlive || m.Boot == n.self.Boot || n.predecessor(m) {
+			continue
+		}
+		if known, ok := n.roster.get(m.Boot); !ok || known.Status == StatusAlive && !known.Linked() {
 			names = append(names, m.String()+" at "+m.Addr)
 		}
 	}

@@ -14,11 +14,13 @@ import (
 )
 
 const (
-	redialLeast = 100 * time.Millisecond // the first pause after a link broke
-	redialMost  = 5 * time.Second        // the longest
-	firstTurn   = 200 * time.Millisecond // what a newcomer gets to dial before it is dialled
-	forgetAfter = time.Minute            // how long a boot without a link that gossip does not know is remembered
-	steadyAfter = 5 * time.Second        // a link that lived so long is redialled at once when it breaks
+	redialLeast  = 100 * time.Millisecond // the first pause after a link broke
+	redialMost   = 5 * time.Second        // the longest
+	firstTurn    = 200 * time.Millisecond // what a newcomer gets to dial before it is dialled
+	forgetAfter  = time.Minute            // how long a boot without a link that gossip does not know is remembered
+	steadyAfter  = 5 * time.Second        // a link that lived so long is redialled at once when it breaks
+	brokeLately  = 30 * time.Second       // after a link broke it is dialled more often for so long
+	redialLately = 2 * time.Second        // and this is the longest pause then
 )
 
 // An offer is an accepted stream whose HELLO is to be decided on, once the links
@@ -55,6 +57,7 @@ type peer struct {
 	expected bool
 	forget   func()
 	pause    backoff
+	broke    time.Time // the last link
 }
 
 type link struct {
@@ -116,12 +119,6 @@ func (p *peer) addr() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.who.Addr
-}
-
-func (p *peer) upSince() time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.up
 }
 
 // run is the peer's goroutine.
@@ -208,6 +205,9 @@ func (p *peer) listen() {
 	living := p.living
 	p.mu.Unlock()
 	p.replaced = p.isReplaced()
+	if p.replaced {
+		p.set.news.outlived(p.who)
+	}
 	switch {
 	case p.replaced && p.link != nil:
 		p.set.log.Info("another node lives at a peer's address; its link ends", "peer", p.who.String(), "address", p.who.Addr)
@@ -231,7 +231,7 @@ func (p *peer) listen() {
 
 // turn is how long the peer is given to dial first.
 func (p *peer) turn() time.Duration {
-	if p.set.eager() {
+	if p.set.news.eager() {
 		return 0
 	}
 	return jitter(firstTurn, 0.2)
@@ -240,6 +240,10 @@ func (p *peer) turn() time.Duration {
 // plan sees to it that a peer that should be linked is dialled some time.
 func (p *peer) plan() {
 	if p.wanted() && !p.armed {
+		p.pause.most = redialMost
+		if time.Since(p.broke) < brokeLately {
+			p.pause.most = redialLately
+		}
 		p.arm(p.pause.next())
 	}
 }
@@ -348,6 +352,7 @@ func (p *peer) makeWay(after []<-chan struct{}, superseded chan struct{}) {
 // failed acts on a dial that brought no link.
 func (p *peer) failed(err error) {
 	p.set.log.Debug("dial failed", "peer", p.who.String(), "address", p.who.Addr, "err", err)
+	p.set.news.unreached(p.who, err)
 	refused := new(RefusedError)
 	switch {
 	case !errors.As(err, &refused):
@@ -369,6 +374,9 @@ func (p *peer) consider(o offer) {
 		_ = o.Close()
 		p.set.counts.refusal(reasons[verdict], false)
 		p.set.log.Debug("refused a dial", "peer", p.who.String(), "err", reasons[verdict])
+		if p.replaced {
+			p.set.news.haunts(p.who)
+		}
 		return
 	}
 	p.makeWay(o.after, nil)
@@ -404,7 +412,7 @@ func (p *peer) rise(who bus.Peer) {
 	p.mu.Lock()
 	p.up = who.Since
 	p.mu.Unlock()
-	p.set.linked(who)
+	p.set.news.linked(who)
 }
 
 // drop breaks the link, if there is one, and waits until it is down.
@@ -429,6 +437,7 @@ func (p *peer) lost(err error) {
 	l := p.link
 	l.cancel()
 	p.link, p.linked = nil, false
+	p.broke = time.Now()
 	p.mu.Lock()
 	wasUp := !p.up.IsZero()
 	p.up = time.Time{}
@@ -436,7 +445,7 @@ func (p *peer) lost(err error) {
 	p.mu.Unlock()
 	p.clear()
 	if wasUp {
-		p.set.unlinked(who)
+		p.set.news.unlinked(who, err)
 	}
 	if time.Since(l.began) >= steadyAfter {
 		p.pause.reset()

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/cluster/internal/wire"
@@ -16,19 +15,27 @@ import (
 // them, yet.
 const maxUnknown = 1024
 
+// peerNews is who hears of what becomes of peers. Its methods must not block.
+type peerNews interface {
+	eager() bool                       // is this node still joining? Then it dials at once
+	linked(bus.Peer)                   // the link is up, with the peer's set of routes
+	unlinked(bus.Peer, error)          // the link that was up has ended; nil: by the peer's goodbye
+	unreached(who bus.Peer, err error) // a dial brought no link
+	outlived(bus.Peer)                 // another boot has been proven to live at the peer's address
+	haunts(bus.Peer)                   // a peer that was outlived so has called
+}
+
 // peers keeps one peer for each boot that this node heard of, and finds it for
 // whoever has news of it.
 type peers struct {
-	own      wire.Greeting // what this node tells of itself
-	links    *bus.Links
-	port     *port
-	counts   *counters
-	log      *slog.Logger
-	eager    func() bool         // is this node still joining? Then it dials at once
-	linked   func(bus.Peer)      // the link with a peer is up, with its set of routes; must not block
-	unlinked func(bus.Peer)      // the link with a peer that was up has ended; must not block
-	refused  func(*RefusedError) // one of two nodes refused the other; must not block
-	surplus  func(caller)        // a stream was closed for maxUnknown; must not block
+	own     wire.Greeting // what this node tells of itself
+	links   *bus.Links
+	port    *port
+	counts  *counters
+	log     *slog.Logger
+	surplus func(caller)        // a stream was closed for maxUnknown; must not block
+	refused func(*RefusedError) // one of two nodes refused the other; must not block
+	news    peerNews
 
 	attempts atomic.Uint64 // counts this node's dials, to whichever peer
 
@@ -183,7 +190,7 @@ func (s *peers) answered(who bus.Peer, began uint64) (after []<-chan struct{}, p
 	return s.replace(who), true
 }
 
-// alive says that gossip counts who among the living.
+// alive says that who is among the living, and should be linked.
 func (s *peers) alive(who bus.Peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,17 +199,13 @@ func (s *peers) alive(who bus.Peer) {
 	}
 }
 
-// departed says that gossip does not count a boot among the living any more,
-// because it left or, if failed, because it did not answer.
-func (s *peers) departed(boot uint64, failed bool) {
+// departed says that there is nobody to dial any more, as far as is known.
+func (s *peers) departed(boot uint64) {
 	s.mu.Lock()
 	p := s.byBoot[boot]
 	s.mu.Unlock()
 	if p != nil {
 		p.tell(false)
-	}
-	if failed {
-		s.links.Probe(boot)
 	}
 }
 
@@ -215,17 +218,6 @@ func (s *peers) retire(p *peer) bool {
 	}
 	delete(s.byBoot, p.who.Boot)
 	return true
-}
-
-// since returns when the link with a boot came up; zero if there is none.
-func (s *peers) since(boot uint64) time.Time {
-	s.mu.Lock()
-	p := s.byBoot[boot]
-	s.mu.Unlock()
-	if p == nil {
-		return time.Time{}
-	}
-	return p.upSince()
 }
 
 // knows reports whether a peer advertises that IP address.

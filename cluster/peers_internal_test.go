@@ -15,11 +15,21 @@ import (
 
 // newSet is a set of peers whose goroutines do not run: each is added by hand.
 func newSet(t *testing.T) *peers {
-	set := &peers{counts: new(counters), own: wire.Greeting{Cluster: "c", Name: "n", Boot: 1, MinVersion: 1, MaxVersion: 1}, log: slog.New(slog.DiscardHandler)}
+	set := &peers{counts: new(counters), own: wire.Greeting{Cluster: "c", Name: "n", Boot: 1, MinVersion: 1, MaxVersion: 1}, log: slog.New(slog.DiscardHandler), news: noNews{}}
 	set.start()
 	t.Cleanup(set.close)
 	return set
 }
+
+// noNews is nobody.
+type noNews struct{}
+
+func (noNews) eager() bool               { return false }
+func (noNews) linked(bus.Peer)           {}
+func (noNews) unlinked(bus.Peer, error)  {}
+func (noNews) unreached(bus.Peer, error) {}
+func (noNews) outlived(bus.Peer)         {}
+func (noNews) haunts(bus.Peer)           {}
 
 func (s *peers) add(name string, boot uint64, addr string) *peer {
 	p := newPeer(s, bus.Peer{Name: name, Boot: boot, Addr: addr})

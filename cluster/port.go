@@ -68,6 +68,7 @@ type port struct {
 	log      *slog.Logger
 	hello    func(caller)        // takes a bus stream; must not block
 	refused  func(*RefusedError) // is told of strangers that were refused with a reason; must not block
+	refuting func()              // is told that gossip refutes that this node has failed; must not block
 	own      wire.Greeting       // tells a plain caller why a node with a secret refuses it
 
 	listener net.Listener

@@ -52,8 +52,12 @@ var (
 )
 
 // overTCP are lines about a member that answered a probe by a stream, after it had
-// not by a packet.
-var overTCP = []string{"Was able to connect to "}
+// not by a packet; refutes are lines about this node's having been taken for
+// failed.
+var (
+	overTCP = []string{"Was able to connect to "}
+	refutes = []string{"Refuting a suspect message", "Refuting a dead message"}
+)
 
 // maxKinds bounds the kinds of lines that are told apart: what is in a line may
 // be a stranger's.
@@ -61,20 +65,21 @@ const maxKinds = 64
 
 // A logBridge takes the lines that serf and memberlist log.
 type logBridge struct {
-	log    *slog.Logger
-	counts *counters
-	ending *atomic.Bool // the node closes: what gossip then meets with is of no interest
-	probes probes
+	log      *slog.Logger
+	counts   *counters
+	ending   *atomic.Bool // the node closes: what gossip then meets with is of no interest
+	refuting func()       // is told that gossip refutes that this node has failed; must not block
+	probes   probes
 
 	mu    sync.Mutex
 	lines map[string]*sometimes // by kind; at most maxKinds, and one for all others
 }
 
 // newLogBridge returns a logger for serf and memberlist, which have no other way
-// to tell of what they dropped, and of members that they reach by streams only:
-// that is counted.
-func newLogBridge(l *slog.Logger, counts *counters, ending *atomic.Bool) *log.Logger {
-	return log.New(&logBridge{log: l, counts: counts, ending: ending, lines: map[string]*sometimes{}}, "", 0)
+// to tell of what they dropped, and of members that they reach by streams only,
+// which is counted, and that others take this node for failed.
+func newLogBridge(l *slog.Logger, counts *counters, ending *atomic.Bool, refuting func()) *log.Logger {
+	return log.New(&logBridge{log: l, counts: counts, ending: ending, refuting: refuting, lines: map[string]*sometimes{}}, "", 0)
 }
 
 // Write takes one line such as "[WARN] memberlist: text".
@@ -118,6 +123,8 @@ func (b *logBridge) count(line string) {
 	case matches(overTCP, line) != "":
 		b.counts.packetless.Add(1)
 		b.packetless(line)
+	case matches(refutes, line) != "":
+		b.refuting()
 	}
 }
 

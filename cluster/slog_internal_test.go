@@ -21,7 +21,7 @@ func TestLogBridge(t *testing.T) {
 		"[X] odd":                                                `level=WARN msg=gossip from=gossip text="[X] odd"`,
 	} {
 		var b bytes.Buffer
-		l := newLogBridge(slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})), new(counters), new(atomic.Bool))
+		l := newLogBridge(slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})), new(counters), new(atomic.Bool), func() {})
 		l.Print(line)
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q became %q, want %q", line, b.String(), want)
@@ -40,7 +40,7 @@ func TestLogBridgeLimitsNoise(t *testing.T) {
 		"[DEBUG] serf: not enabled %d":                                                          0,
 	} {
 		var b bytes.Buffer
-		l := newLogBridge(slog.New(slog.NewTextHandler(&b, nil)), new(counters), new(atomic.Bool))
+		l := newLogBridge(slog.New(slog.NewTextHandler(&b, nil)), new(counters), new(atomic.Bool), func() {})
 		for i := range 1000 {
 			l.Printf(line, i)
 		}
@@ -64,7 +64,7 @@ func TestLogBridgeBoundsKinds(t *testing.T) {
 }
 
 func BenchmarkLogBridgeDisabled(b *testing.B) {
-	l := newLogBridge(slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)), new(counters), new(atomic.Bool))
+	l := newLogBridge(slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)), new(counters), new(atomic.Bool), func() {})
 	b.ReportAllocs()
 	for b.Loop() {
 		l.Printf("[DEBUG] serf: messageUserEventType: %s", "x")
@@ -76,7 +76,7 @@ func TestLogBridgeOfANodeThatCloses(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	ending := new(atomic.Bool)
-	l := newLogBridge(slog.New(slog.NewTextHandler(&out, nil)), new(counters), ending)
+	l := newLogBridge(slog.New(slog.NewTextHandler(&out, nil)), new(counters), ending, func() {})
 	ending.Store(true)
 	l.Print("[ERR] memberlist: odd: use of closed network connection")
 	l.Print("[WARN] serf: odd")

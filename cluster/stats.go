@@ -21,7 +21,8 @@ type Stats struct {
 	CrowdedPeers  uint64 // closed: of one node too many of 1,024 that gossip does not know, or one dial too many of a node
 
 	AcceptErrors    uint64 // connections that the system could not give, as when there are no descriptors
-	DialErrors      uint64 // dials of members for a link that reached nobody, or another node; refusals are counted above
+	Questions       uint64 // addresses, of discovery and of members that failed, that were asked who is there
+	DialErrors      uint64 // dials that reached nobody, or another node: for links, questions and gossip; refusals are counted above
 	DiscoveryErrors uint64 // questions to discovery that failed or brought an address that cannot be resolved
 
 	BadPackets    uint64 // packets that were dropped: not from a node of this cluster, or damaged
@@ -50,7 +51,7 @@ type counters struct {
 	silent, ended, timedOut, garbage     atomic.Uint64
 	crowded, crowdedGossip, crowdedPeers atomic.Uint64
 	acceptErrors, dialErrors             atomic.Uint64
-	discoveryErrors                      atomic.Uint64
+	discoveryErrors, questions           atomic.Uint64
 	badPackets, packetless               atomic.Uint64
 	behind, late                         atomic.Uint64
 	payloadsDropped, eventsDropped       atomic.Uint64
@@ -131,6 +132,7 @@ func (c *counters) load() Stats {
 		AcceptErrors:    c.acceptErrors.Load(),
 		DialErrors:      c.dialErrors.Load(),
 		DiscoveryErrors: c.discoveryErrors.Load(),
+		Questions:       c.questions.Load(),
 		BadPackets:      c.badPackets.Load(),
 		Packetless:      c.packetless.Load(),
 		GossipBehind:    c.behind.Load(),

@@ -236,7 +236,7 @@ func TestDiscoveryErrorsAreCounted(t *testing.T) {
 func TestGossipDropsAreCounted(t *testing.T) {
 	t.Parallel()
 	counts := new(counters)
-	log := newLogBridge(quiet(), counts, new(atomic.Bool))
+	log := newLogBridge(quiet(), counts, new(atomic.Bool), func() {})
 	log.Printf("[WARN] memberlist: handler queue full, dropping message (%d) from=%s", 3, "x")
 	log.Printf("[WARN] serf: %s queue depth (%d) exceeds limit (%d), dropping messages!", "Event", 9000, 4096)
 	log.Printf("[WARN] serf: received old event %s from time %d (current: %d)", "x", 1, 900)

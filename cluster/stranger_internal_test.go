@@ -77,7 +77,7 @@ func TestPacketlessIsTold(t *testing.T) {
 		var out bytes.Buffer
 		ending := new(atomic.Bool)
 		counts := new(counters)
-		l := newLogBridge(slog.New(slog.NewTextHandler(&out, nil)), counts, ending)
+		l := newLogBridge(slog.New(slog.NewTextHandler(&out, nil)), counts, ending, func() {})
 		lines := func(n int) int {
 			for i := range n {
 				l.Printf("[WARN] memberlist: Was able to connect to %s over TCP but UDP probes failed, network may be misconfigured", string(rune('a'+i%20)))

@@ -55,6 +55,7 @@ func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, e
 	defer cancel()
 	c, err := t.dial(ctx, alpnGossip, to)
 	if err != nil {
+		t.counts.dialErrors.Add(1)
 		return nil, err
 	}
 	return &dialled{Conn: c}, nil
