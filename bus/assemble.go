@@ -222,7 +222,7 @@ func (r *reader) overdue(b *bulkIn) error {
 		m := new(Message)
 		e.message(m, in)
 		r.core.stats.expired.Add(1)
-		in.consumer.ring.book(rareExpired, 1)
+		in.consumer.local.ring.book(rareExpired, 1)
 		in.settle(m)
 	}
 	r.link.soon()

@@ -257,7 +257,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 // bounceExpiredLocked settles a large message that could not be sent back in time.
 func (l *link) bounceExpiredLocked(m *Message) {
 	l.core.stats.expired.Add(1)
-	m.in.consumer.ring.book(rareExpired, 1)
+	m.in.consumer.local.ring.book(rareExpired, 1)
 	l.frameLocked(frameCredit, &head{fRoute: uint64(m.in.consumer.num), fBytes: uint64(m.charge), fMessages: 1})
 	l.bulks.freed = l.settledLocked(m, l.bulks.freed)
 }
