@@ -13,12 +13,44 @@ import (
 // simNet is the buses of a simulation, each linked with each over streams in
 // memory. Unlike those of a bustest.Cluster its links can be superseded.
 type simNet struct {
-	t  *testing.T
-	wg sync.WaitGroup // ends of links
+	t    *testing.T
+	wg   sync.WaitGroup // ends of links
+	opts []bus.Option   // of all buses
+	line line           // of links that are made from now on
 
 	mu    sync.Mutex
 	nodes []*node
 	ends  map[[2]int]*simEnd // [i, j]: the end at i of the link to j
+}
+
+// line is what a link is like, in each direction. The zero line takes all at once.
+type line struct {
+	rate   int // bytes a second
+	buffer int // bytes that a kernel holds; 0: 256 KiB
+	delay  time.Duration
+}
+
+// mbit returns a rate in bytes a second.
+func mbit(n float64) int { return int(n * 1e6 / 8) }
+
+// pipe returns the two ends of a stream over the line.
+func (l line) pipe() (a, b *bustest.Conn) {
+	var opts []bustest.PipeOption
+	if l.buffer > 0 {
+		opts = append(opts, bustest.WithBuffer(l.buffer))
+	}
+	a, b = bustest.Pipe(opts...)
+	l.shape(a)
+	l.shape(b)
+	return a, b
+}
+
+// shape makes what an end sends from now on take the line.
+func (l line) shape(end *bustest.Conn) {
+	end.SetRate(l.rate)
+	if end.SetDelay(nil); l.delay > 0 {
+		end.SetDelay(func() time.Duration { return l.delay })
+	}
 }
 
 // simEnd is one end of a link.
@@ -34,7 +66,7 @@ func (sn *simNet) add() int {
 	sn.t.Helper()
 	sn.mu.Lock()
 	i := len(sn.nodes)
-	sn.nodes = append(sn.nodes, newNode(sn.t, i))
+	sn.nodes = append(sn.nodes, newNode(sn.t, i, sn.opts...))
 	sn.mu.Unlock()
 	for j := range i {
 		sn.link(i, j)
@@ -59,7 +91,7 @@ func (sn *simNet) end(i, j int) *simEnd {
 // link links two buses and waits until the link is up, or has been refused.
 func (sn *simNet) link(i, j int) {
 	sn.t.Helper()
-	a, b := bustest.Pipe()
+	a, b := sn.line.pipe()
 	for _, up := range []<-chan struct{}{sn.serve(i, j, a), sn.serve(j, i, b)} {
 		select {
 		case <-up:

@@ -14,7 +14,7 @@ import (
 // [io.EOF]. Its methods may be called concurrently; writes that are concurrent
 // do not mix their bytes.
 //
-// The methods Stall, Resume, Cut and SetDelay are about the direction from this
+// The methods Stall, Resume, Cut, SetDelay and SetRate are about the direction from this
 // end to the other; for both directions call them on both ends.
 type Conn struct {
 	peer    *Conn

@@ -1,6 +1,9 @@
 package bustest
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Stall lets nothing that this end sends arrive any more, until Resume: neither
 // bytes nor the end of the stream nor a reset. Writes are still accepted until
@@ -45,6 +48,20 @@ func (c *Conn) SetDelay(delay func() time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.out.delay, c.out.drawn = delay, 0
+}
+
+// SetRate makes what this end sends from now on leave at so many bytes a second,
+// and little by little; then it takes its delay. Zero, the default, means no limit.
+// What has not left counts against the buffer, as in a kernel's: with [WithBuffer]
+// that is how much a slow stream takes before a write has to wait. It panics if the
+// rate is negative.
+func (c *Conn) SetRate(bytesPerSecond int) {
+	if bytesPerSecond < 0 {
+		panic(fmt.Sprintf("bustest: SetRate(%d): a rate cannot be negative", bytesPerSecond))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out.rate, c.out.leaves = bytesPerSecond, time.Time{}
 }
 
 // drawDelay returns how late is what this end sends next. The caller does not

@@ -194,6 +194,51 @@ func TestDelayedBytesCountAgainstTheBuffer(t *testing.T) {
 
 // Any mixture of calls ends, and leaves nothing that runs: synctest fails when
 // a goroutine is left.
+// At a rate bytes arrive little by little, at that rate, after their delay; a write
+// waits for what the buffer does not take.
+func TestRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const rate, size, buffer, delay = 100_000, 250_000, 50_000, 30 * time.Millisecond
+		a, b := pipe(t, bustest.WithBuffer(buffer))
+		a.SetRate(rate)
+		a.SetDelay(func() time.Duration { return delay })
+		begin := time.Now()
+		written := make(chan time.Duration, 1)
+		go func() {
+			a.Write(make([]byte, size))
+			written <- time.Since(begin)
+		}()
+		var first time.Duration
+		for n, buf := 0, make([]byte, size); n < size; {
+			k, err := b.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += k
+			took := time.Since(begin)
+			if first == 0 {
+				first = took
+			}
+			if due := time.Duration(n)*time.Second/rate + delay; took < due-time.Millisecond || took > 2*due {
+				t.Fatalf("%d bytes came after %v, at %d bytes a second", n, took, rate)
+			}
+		}
+		if first > 100*time.Millisecond {
+			t.Errorf("the first bytes came after %v", first)
+		}
+		if w := <-written; w < (size-buffer)*time.Second/rate {
+			t.Errorf("%d bytes were written in %v, to a buffer of %d", size, w, buffer)
+		}
+		begin = time.Now()
+		write(t, b, "back")
+		read(t, a, "back")
+		if took := time.Since(begin); took > 0 {
+			t.Errorf("the other direction took %v", took)
+		}
+	})
+}
+
 func TestStress(t *testing.T) {
 	t.Parallel()
 	for range 50 {

@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"bytes"
+	"math"
 	"sync"
 	"time"
 )
@@ -21,6 +22,8 @@ type lane struct {
 	cut     bool
 	delay   func() time.Duration // called without mu; see Conn.drawDelay
 	drawn   time.Duration        // what it returned last
+	rate    int                  // bytes a second that leave; 0: at once
+	leaves  time.Time            // when the last of what was sent has left
 	timer   *time.Timer          // for the arrival of flight[0]; nil when none is needed
 }
 
@@ -43,15 +46,32 @@ type segment struct {
 func (l *lane) room() int { return l.limit - l.arrived.Len() - l.flying }
 
 // send puts a segment on its way, which takes it at least delay. It does not
-// retain body.
+// retain body. At a rate what is large arrives little by little.
 func (l *lane) send(kind segmentKind, body []byte, delay time.Duration) {
+	for n := l.quantum(); len(body) > n; body = body[n:] {
+		l.sendOne(kind, body[:n], delay)
+	}
+	l.sendOne(kind, body, delay)
+}
+
+// quantum is how many bytes arrive together.
+func (l *lane) quantum() int {
+	if l.rate == 0 {
+		return math.MaxInt
+	}
+	return max(packet, l.rate/100)
+}
+
+const packet = 1400 // bytes of one, as on a network
+
+func (l *lane) sendOne(kind segmentKind, body []byte, delay time.Duration) {
 	l.drawn = delay
 	if l.cut {
 		return
 	}
 	var at time.Time
-	if delay > 0 {
-		at = time.Now().Add(delay)
+	if delay > 0 || l.rate > 0 {
+		at = l.leave(len(body)).Add(max(delay, 0))
 	}
 	if at.IsZero() && len(l.flight) == 0 && !l.stalled {
 		l.arrive(segment{kind: kind, body: body})
@@ -60,6 +80,19 @@ func (l *lane) send(kind segmentKind, body []byte, delay time.Duration) {
 	l.flight = append(l.flight, segment{kind, bytes.Clone(body), at})
 	l.flying += len(body)
 	l.deliver()
+}
+
+// leave returns when n bytes that are sent now have left.
+func (l *lane) leave(n int) time.Time {
+	now := time.Now()
+	if l.rate == 0 {
+		return now
+	}
+	if l.leaves.Before(now) {
+		l.leaves = now
+	}
+	l.leaves = l.leaves.Add(time.Duration(int64(n) * int64(time.Second) / int64(l.rate)))
+	return l.leaves
 }
 
 // deliver lets arrive what is due, in order, and sets the timer for the rest.
