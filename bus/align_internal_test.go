@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"google.golang.org/protobuf/proto"
 
@@ -103,6 +104,10 @@ func (c *tape) check(t *testing.T) (framed, chunked int) {
 // them, whatever else is said on the link.
 func TestAlignment(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, testAlignment) // where no write is slow, and so cut short
+}
+
+func testAlignment(t *testing.T) {
 	a, b := New(), New()
 	tapes := [2]*tape{{starts: map[int]bool{}}, {starts: map[int]bool{}}}
 	tapes[0].Conn, tapes[1].Conn = net.Pipe()

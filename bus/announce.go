@@ -13,6 +13,7 @@ import (
 // link.mu.
 type announcer struct {
 	ins     []*inbound // by number: live consumers and tombstones
+	highest uint32     // of the numbers that there were
 	dirty   []*inbound // whose addition or removal is to be written
 	whole   bool       // the whole set has been written
 	seq     uint64     // of the last ROUTES
@@ -48,26 +49,31 @@ const routesFrame = 32 << 10
 // hasRoutes reports whether a ROUTES is to be written.
 func (l *link) hasRoutes() bool { return !l.leaving && (len(l.dirty) > 0 || !l.whole) }
 
-// announce puts a consumer among those to be told of. The caller holds core.mu.
+// announce puts a consumer among those to be told of. Where its number may have been
+// another's, all that was said of that one goes first. The caller holds core.mu.
 func (l *link) announce(c *Consumer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
 		return
 	}
+	in := &inbound{consumer: c, link: l}
+	if c.num <= l.highest {
+		in.behind = l.returning
+	}
+	l.highest = max(l.highest, c.num)
 	for uint32(len(l.ins)) <= c.num {
 		l.ins = append(l.ins, nil)
 	}
-	in := &inbound{consumer: c, link: l}
 	in.window.Store(c.firstWindow())
 	l.ins[c.num] = in
 	l.dirty = append(l.dirty, in)
 }
 
-// retract takes a closed consumer back: at once if there is room, and then the
-// messages that came on the link and waited. Until the peer has acknowledged it,
-// its number is pinned. A link that has failed forgets the consumer at once, as
-// its number may be another's before the link is removed. The caller holds core.mu.
+// retract takes a closed consumer back, and then the messages that came on the link
+// and waited. Until the peer has acknowledged it, its number is pinned. A link that
+// has failed forgets the consumer at once, as its number may be another's before the
+// link is removed. The caller holds core.mu.
 func (l *link) retract(c *Consumer, waited []*Message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,7 +97,7 @@ func (l *link) retract(c *Consumer, waited []*Message) {
 	c.pins++
 	l.holdLocked(waited)
 	l.dirty = append(l.dirty, in)
-	if len(l.buf) < bufferCap && l.state != writeRunning {
+	if l.state != writeRunning {
 		l.writeRoutesLocked()
 	}
 	l.wakeLocked()
@@ -181,15 +187,17 @@ func (l *link) endLocked(in *inbound) {
 	switch {
 	case !l.leaving && in.gone && !in.returning:
 		l.frameLocked(frameRoutesDone, &head{fRoute: uint64(in.consumer.num)})
+		l.returned()
 	case l.left && l.bulks.bounces == 0:
 		l.frameLocked(frameRoutesDone, &head{})
 	}
 }
 
-// writeRoutesLocked appends the changes as far as there is room, and after the
-// removal of a route the messages that wait to be sent back on it.
+// writeRoutesLocked appends the changes as far as there is room for them, and after
+// the removal of a route the messages that wait to be sent back on it. The caller has
+// made sure that nobody writes.
 func (l *link) writeRoutesLocked() {
-	for l.hasRoutes() && len(l.buf) < bufferCap && l.err == nil && !l.bye {
+	for l.hasRoutes() && len(l.first) < firstCap && l.err == nil && !l.bye {
 		l.seq++
 		change := routeChange{seq: l.seq, at: l.core.clock()}
 		b := l.encodeRoutes(&change)
@@ -198,12 +206,14 @@ func (l *link) writeRoutesLocked() {
 			b = append(b, 4<<3, 1) // last
 		}
 		if len(b) == 0 {
-			l.seq--
+			if l.seq--; len(l.dirty) > 0 { // what they are behind is not written
+				return
+			}
 			continue
 		}
 		seq := protowire.AppendVarint([]byte{1 << 3}, l.seq)
-		l.buf = protowire.AppendVarint(append(l.buf, frameRoutes<<3|2), uint64(len(seq)+len(b)))
-		l.buf = append(append(l.buf, seq...), b...)
+		l.first = protowire.AppendVarint(append(l.first, frameRoutes<<3|2), uint64(len(seq)+len(b)))
+		l.first = append(append(l.first, seq...), b...)
 		l.unacked = append(l.unacked, change)
 		for _, in := range change.removed {
 			in.bounceHeldLocked(nil) // not the last of in: its removal is not acknowledged yet
@@ -215,24 +225,28 @@ func (l *link) writeRoutesLocked() {
 // the dirty set.
 func (l *link) encodeRoutes(change *routeChange) (b []byte) {
 	var removed []byte
+	var later []*inbound
 	n := 0
-	for _, in := range l.dirty {
-		if len(b)+len(removed) > routesFrame {
-			break
-		}
-		n++
+	for ; n < len(l.dirty) && len(b)+len(removed) <= routesFrame; n++ {
+		in := l.dirty[n]
+		l.dirty[n] = nil
 		switch c := in.consumer; {
 		case in.removing && in.announced:
 			in.retracted = true
 			removed = protowire.AppendVarint(removed, uint64(c.num))
 			change.removed = append(change.removed, in)
-		case !in.removing:
+		case in.removing: // the peer need never hear of it
+		case !l.written(in.behind):
+			later = append(later, in)
+		default:
 			in.announced = true
 			b = appendAdded(b, c)
 			change.added = append(change.added, in)
 		}
 	}
-	l.dirty = append(l.dirty[:0], l.dirty[n:]...)
+	if l.dirty = append(l.dirty[n:], later...); len(l.dirty) == 0 {
+		l.dirty = nil
+	}
 	if len(removed) > 0 {
 		b = protowire.AppendBytes(append(b, 3<<3|2), removed)
 	}

@@ -61,6 +61,7 @@ type bulks struct {
 	out     []*bulkOut
 	seq     uint64
 	quiet   int         // chunks since another message was posted
+	turn    bool        // it is theirs to write
 	bounces int         // of out
 	again   []*bulkOut  // that nobody waits for, to be routed elsewhere, without link.mu
 	freed   []*Consumer // to be unpinned, likewise
@@ -173,23 +174,20 @@ func (l *link) hasChunk() bool {
 	return b.sent-b.acked < window
 }
 
-// chunkLocked appends a chunk but for its bytes, which are to be written behind
-// the buffer, out of the sender's memory.
-func (l *link) chunkLocked() (b *bulkOut, chunk []byte) {
-	if !l.hasChunk() {
-		return nil, nil
-	}
-	b = l.bulks.next()
+// chunkLocked returns a part that is b and a chunk, which is to be written out of
+// the sender's memory.
+func (l *link) chunkLocked(b []byte) part {
+	o := l.bulks.next()
 	size := chunkSize
 	if l.bulks.quiet >= chunkQuiet {
 		size = chunkLarge
 	}
-	chunk = b.body[b.sent:min(b.granted, b.sent+size)]
-	l.buf = appendFrame(l.buf, frameChunk, &head{fBulk: b.id}, nil, nil, len(chunk))
+	chunk := o.body[o.sent:min(o.granted, o.sent+size)]
 	l.bulks.quiet++
-	b.sent += len(chunk)
-	b.writing = true
-	return b, chunk
+	o.sent += len(chunk)
+	o.writing = true
+	b = appendFrame(b, frameChunk, &head{fBulk: o.id}, nil, nil, len(chunk))
+	return part{b: b, first: true, bulk: o, chunk: chunk}
 }
 
 // chunkWrittenLocked notes that a chunk has left the sender's memory.
@@ -242,6 +240,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 	l.bulks.out = slices.DeleteFunc(l.bulks.out, func(o *bulkOut) bool { return o == b })
 	if b.asked {
 		l.frameLocked(frameBulkReset, &head{fBulk: b.id})
+		l.returned()
 	}
 	for _, rt := range b.routes {
 		rt.settle(b.o.cost, 1)

@@ -142,7 +142,8 @@
 //	window of a consumer          1 MiB + 64 KiB for each node that sends to it (WithWindow)
 //	pool that windows grow from   64 MiB (WithMemory)
 //	bodies over 64 KiB coming in  64 MiB, at least four of the limit; each for an hour at most
-//	unwritten bytes of a link     1 MiB and what may not wait: credit, errors, bounces
+//	unwritten bytes of a link     1 MiB; where it takes them slowly what it takes in 20 ms, but
+//	                              at least 64 KiB; and what may not wait: credit, errors, bounces
 //	routes of a node              1,048,576
 //	codecs of a bus               250, with names of 64 bytes (WithCodec)
 //	events that wait to be told   4,096, and 4 MiB of dead letters (WithEvents)

@@ -18,19 +18,11 @@ const (
 	writeRunning // somebody writes, and looks again before it stops
 )
 
-const (
-	bufferCap   = 1 << 20  // bytes not yet written from which on calls wait
-	inlineMax   = 32 << 10 // more is left to the writer
-	inlineTurns = 2        // a caller writes at most so often
-
-	writeLimit = 10 * time.Second // that a write may take, or half of it
-	writePart  = 256 << 10        // bytes of one
-)
-
 // link is the one connection to another node, final when it ends.
 //
-// What any goroutine wants to say is appended to buf under mu; whoever holds
-// writeRunning swaps the two buffers and writes. Reading is one goroutine's.
+// What any goroutine wants to say is appended to the outbox under mu; whoever holds
+// writeRunning takes it from there, a part at a time, and writes. Reading is one
+// goroutine's.
 type link struct {
 	core *core
 	peer Peer
@@ -42,12 +34,14 @@ type link struct {
 
 	unsettledIn atomic.Int64 // messages that came and are not settled
 	eager       atomic.Bool  // credit is not batched: either side is leaving
+	listens     atomic.Bool  // the reader waits for input
 	lastRead    atomic.Int64 // by the bus's clock
+	lastWrite   atomic.Int64
 	lastPing    atomic.Int64
 
-	mu         sync.Mutex
-	buf        []byte // frames that are not yet written
-	spare      []byte // the other buffer
+	mu sync.Mutex
+	outbox
+	pace       pace
 	state      uint8
 	err        error           // why the link takes nothing any more
 	blocked    []*ring         // of messages for which there was no room
@@ -67,13 +61,13 @@ type link struct {
 	bulks bulks
 
 	// Of whoever has made state writeRunning.
-	part    []byte
-	writeBy int64 // the deadline of writes, by the bus's clock
-	parts   [3][]byte
-	pad     [2 * alignment]byte
-	vector  net.Buffers
-	wrote   int
-	tryOnce func(fd uintptr) bool
+	writeBy  int64  // the deadline of writes, by the bus's clock
+	now      []byte // what is written without waiting
+	wroteNow int    // of it
+	tryOnce  func(fd uintptr) bool
+	parts    [3][]byte
+	pad      [2 * alignment]byte
+	vector   net.Buffers
 
 	questions map[uint64]*question // that came and are not answered, by id; guarded by mu
 
@@ -93,13 +87,16 @@ func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 		l.raw = rawConn(t)
 	}
 	l.tryOnce = func(fd uintptr) bool {
-		l.wrote = writeNow(fd, l.part)
+		l.wroteNow = writeNow(fd, l.now)
 		return true // it never waits; an error shows again at the next write
 	}
 	l.pend.init(c, l)
 	l.replied.link = l
-	l.lastRead.Store(c.clock())
-	l.lastPing.Store(c.clock())
+	l.pace.set(paceMost)
+	now := c.clock()
+	l.lastRead.Store(now)
+	l.lastWrite.Store(now)
+	l.lastPing.Store(now)
 	return l
 }
 
@@ -113,7 +110,7 @@ func (l *link) post(rt *route, o *outgoing) bool {
 		return false
 	}
 	large := len(o.body) > chunked
-	if len(l.buf) >= bufferCap || large && !l.bulks.takesBulk() {
+	if !l.hasRoom() || large && !l.bulks.takesBulk() {
 		l.blockedLocked(rt.ring)
 		return false
 	}
@@ -146,9 +143,12 @@ func (l *link) blockedLocked(r *ring) {
 	l.blocked = append(l.blocked, r)
 }
 
+// hasRoom reports whether a call may append, or has to wait.
+func (l *link) hasRoom() bool { return l.backlog() < l.pace.limit }
+
 // wakeLocked wakes the writer if nobody is about to write.
 func (l *link) wakeLocked() {
-	if l.state != writeIdle || len(l.buf) == 0 && !l.hasRoutes() && !l.hasChunk() && !l.bulks.ended {
+	if l.state != writeIdle || l.empty() && !l.hasRoutes() && !l.hasChunk() && !l.bulks.ended {
 		return
 	}
 	l.state = writeWoken
@@ -182,7 +182,7 @@ func (l *link) writer() {
 		if l.state == writeWoken {
 			l.writeLocked(0)
 		}
-		end := l.err != nil || l.bye && l.state == writeIdle && len(l.buf) == 0
+		end := l.err != nil || l.bye && l.state == writeIdle && l.empty()
 		l.mu.Unlock()
 		if end {
 			closeWrite(l.conn)
@@ -195,121 +195,6 @@ func closeWrite(conn net.Conn) {
 	if c, ok := conn.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite() // the connection is closed anyway, a little later
 	}
-}
-
-// writeLocked swaps the buffers and writes until there is nothing left. With
-// turns it writes at most so often and only what the kernel takes at once; the
-// writer does the rest. It lets go of the lock while it writes.
-func (l *link) writeLocked(turns int) {
-	l.state = writeRunning
-	for i := 0; l.err == nil; i++ {
-		l.writeRoutesLocked()
-		if len(l.buf) == 0 && !l.hasChunk() {
-			if l.bulks.ended {
-				l.releaseLocked() // who may have something to write now
-				continue
-			}
-			break
-		}
-		if turns > 0 && (i == turns || len(l.buf) > inlineMax || l.hasChunk()) {
-			l.state = writeWoken
-			l.token()
-			return
-		}
-		bulk, chunk := l.chunkLocked()
-		if chunk == nil && !l.bye && (len(l.buf) >= alignedBody || len(l.bulks.out) > 0) {
-			l.buf = appendPad(l.buf, len(l.buf))
-		}
-		b := l.buf
-		l.buf, l.spare, l.replies = l.spare[:0], nil, 0
-		l.stalled = false
-		l.releaseLocked()
-		l.mu.Unlock()
-		n, err := l.write(b, chunk, turns > 0)
-		l.mu.Lock()
-		l.chunkWrittenLocked(bulk)
-		if n < len(b) && err == nil { // the kernel is full: the rest goes first
-			rest := l.buf
-			l.buf, l.spare = append(b[:copy(b, b[n:])], rest...), rest[:0]
-			l.state = writeWoken
-			l.token()
-			return
-		}
-		if cap(b) <= 2*bufferCap {
-			l.spare = b[:0]
-		}
-		if err != nil {
-			l.mu.Unlock()
-			l.fail(fmt.Errorf("writing: %w", err))
-			l.mu.Lock()
-		}
-	}
-	l.state = writeIdle
-	if l.bye || l.err != nil { // the writer waits for this
-		l.token()
-	}
-}
-
-// releaseLocked wakes those who waited for room, or for a large body to end. It
-// lets go of the lock.
-func (l *link) releaseLocked() {
-	blocked, room, freed, ended := l.blocked, l.room, l.bulks.freed, l.bulks.ended
-	if blocked == nil && room == nil && freed == nil && !ended {
-		return
-	}
-	l.blocked, l.room, l.bulks.freed, l.bulks.ended = nil, nil, nil, false
-	l.mu.Unlock()
-	release(blocked, room)
-	l.core.unpin(freed...)
-	l.core.poke()
-	l.mu.Lock()
-}
-
-// extend puts off the time by which a write must have ended: a peer that does
-// not read for so long is no good, even if it writes.
-func (l *link) extend() {
-	now := l.core.clock()
-	if l.writeBy-now < int64(writeLimit/2) {
-		l.writeBy = now + int64(writeLimit)
-		_ = l.conn.SetWriteDeadline(time.Now().Add(writeLimit))
-	}
-}
-
-// write writes a buffer, and a chunk behind it. If it is to be now, what the
-// kernel does not take at once is left.
-func (l *link) write(b, chunk []byte, now bool) (n int, err error) {
-	l.extend()
-	if !now {
-		for len(b)-n > writePart {
-			if _, err := l.conn.Write(b[n : n+writePart]); err != nil {
-				return n, err
-			}
-			n += writePart
-			l.extend()
-		}
-		if chunk == nil {
-			_, err := l.conn.Write(b[n:])
-			return len(b), err
-		}
-		pad := appendPad(l.pad[:0], len(b)+len(chunk))
-		parts := append(l.parts[:0], b[n:])
-		for len(chunk) > 0 && err == nil {
-			part := chunk[:min(len(chunk), writePart)]
-			parts = append(parts, part)
-			if chunk = chunk[len(part):]; len(chunk) == 0 && len(pad) > 0 {
-				parts = append(parts, pad)
-			}
-			l.extend()
-			l.vector = parts
-			_, err = l.vector.WriteTo(l.conn)
-			l.parts, parts = [3][]byte{}, l.parts[:0]
-		}
-		return len(b), err
-	}
-	l.part, l.wrote = b, 0
-	err = l.raw.Write(l.tryOnce)
-	l.part = nil
-	return l.wrote, err
 }
 
 // release wakes those who waited for room.
@@ -329,7 +214,7 @@ func (l *link) flush() {
 	switch {
 	case l.raw == nil:
 		l.wakeLocked()
-	case l.state != writeRunning && len(l.buf) > 0 && l.err == nil:
+	case l.state != writeRunning && !l.empty() && l.err == nil:
 		l.writeLocked(inlineTurns)
 	}
 }
@@ -342,7 +227,7 @@ func (l *link) flushRequest() {
 	}
 	if l.pend.n.Load() > 1 {
 		l.mu.Lock()
-		mine := l.state == writeIdle && len(l.buf) > 0
+		mine := l.state == writeIdle && !l.empty()
 		if mine {
 			l.state = writeWoken // by this goroutine, which comes back
 		}
@@ -355,9 +240,13 @@ func (l *link) flushRequest() {
 	l.flush()
 }
 
-// frameLocked appends a frame without a body, regardless of the cap.
+// frameLocked appends a frame without a body, regardless of the room that there is.
 func (l *link) frameLocked(kind int, h *head) {
-	if l.err == nil && !l.bye {
+	switch {
+	case l.err != nil || l.bye:
+	case overtakes(kind, h):
+		l.first = appendFrame(l.first, kind, h, nil, nil, 0)
+	default:
 		l.buf = appendFrame(l.buf, kind, h, nil, nil, 0)
 	}
 }
@@ -376,7 +265,7 @@ func (l *link) reply(ctx context.Context, r *reply) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.awaitRoomLocked(ctx, func() bool { return r.now || len(l.buf) < bufferCap }); err != nil {
+	if err := l.awaitRoomLocked(ctx, func() bool { return r.now || l.hasRoom() }); err != nil {
 		return err
 	}
 	h := l.replyHeadLocked(r)

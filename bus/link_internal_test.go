@@ -31,14 +31,18 @@ func TestSlowWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		eb := New()
 		defer eb.Close()
-		l := eb.core.newLink(Peer{Name: "n1"}, &slowConn{second: writePart / 4}, nil) // 4 s a part
-		for _, size := range []struct{ buffer, chunk int }{{writePart / 2, 0}, {100, chunkLarge}, {4 * writePart, chunkLarge}, {100, chunkLarge}} {
-			var chunk []byte
+		l := eb.core.newLink(Peer{Name: "n1"}, &slowConn{second: writePartLast / 4}, nil) // 4 s a part
+		for _, size := range []struct{ buffer, chunk int }{{writePartLast / 2, 0}, {100, chunkLarge}, {4 * writePart, 0}, {100, chunkLarge}} {
+			p := part{b: make([]byte, size.buffer)}
 			if size.chunk > 0 {
-				chunk = make([]byte, size.chunk)
+				p.bulk, p.chunk = &bulkOut{}, make([]byte, size.chunk)
 			}
-			if _, err := l.write(make([]byte, size.buffer), chunk, false); err != nil {
-				t.Errorf("%d bytes and a piece of %d: %v", size.buffer, size.chunk, err)
+			for len(p.b) > 0 {
+				n, err := l.write(p, eb.core.clock(), false)
+				if err != nil {
+					t.Fatalf("%d bytes and a piece of %d: %v", size.buffer, size.chunk, err)
+				}
+				p.b = p.b[min(n, len(p.b)):]
 			}
 		}
 	})

@@ -168,7 +168,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 	if l.err != nil || l.bye || l.leftBehind {
 		return true
 	}
-	full := len(l.buf) >= bufferCap || len(o.body) > chunked && !l.bulks.takesBulk()
+	full := !l.hasRoom() || len(o.body) > chunked && !l.bulks.takesBulk()
 	l.stalled = full && (l.stalled || last)
 	if full && !l.stalled {
 		l.blockedLocked(r)

@@ -74,9 +74,11 @@ func readError(err error) error {
 
 // fill reads once.
 func (r *reader) fill(b []byte) (int, error) {
+	r.listens.Store(true)
 	n, err := r.conn.Read(b)
 	r.now = r.core.clock()
 	r.lastRead.Store(r.now)
+	r.listens.Store(false)
 	return n, err
 }
 
@@ -210,8 +212,7 @@ func (r *reader) handle(kind int, owned bool) (bye bool, err error) {
 	case frameBounce:
 		err = r.gotBounce(f, owned)
 	case framePing:
-		r.link.frame(framePong, &head{})
-		r.soon()
+		r.pong()
 	case framePong: // lastRead says it
 	case frameLeaving:
 		r.gotLeaving()

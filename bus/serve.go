@@ -11,7 +11,7 @@ import (
 
 const (
 	heartbeat  = 250 * time.Millisecond // how often a link looks
-	pingAfter  = time.Second            // of silence
+	pingAfter  = time.Second            // of silence, of either side
 	deadAfter  = 4500 * time.Millisecond
 	probeLimit = time.Second
 	readOut    = time.Second // how long a link is read that takes nothing any more
@@ -226,8 +226,8 @@ type beats struct {
 
 func (b *beats) stop() { b.timer.Stop() }
 
-// heartbeat pings the peer when it is silent, and ends the link when it does
-// not answer.
+// heartbeat says now and then that this node lives, and ends the link when the peer
+// does not.
 func (c *core) heartbeat(l *link) *beats {
 	b := &beats{last: c.clock()}
 	ready := make(chan struct{})
@@ -247,26 +247,54 @@ func (c *core) heartbeat(l *link) *beats {
 	return b
 }
 
-// beat looks at the link. One that has overslept, as this process was stopped,
-// gives the peer another chance.
+// beat looks at the link. Who has nothing else to say pings, whatever comes from the
+// peer, which may hear of this node in no other way; and who hears nothing. One that
+// has overslept, as this process was stopped, gives the peer another chance, and a
+// peer is not silent while what it said is being handled.
 func (l *link) beat(now int64, overslept bool) {
 	l.overdueRoutes(now)
-	silent, pinged := now-l.lastRead.Load(), now-l.lastPing.Load()
+	if !l.listens.Load() {
+		l.lastRead.Store(now)
+	}
+	silent, mute := now-l.lastRead.Load(), now-l.lastWrite.Load()
 	switch {
 	case overslept && silent > int64(pingAfter):
 		l.lastRead.Store(now - int64(pingAfter))
 		l.ping(now)
 	case silent >= int64(deadAfter):
 		l.fail(fmt.Errorf("silent for %v", time.Duration(silent).Round(time.Millisecond)))
-	case silent >= int64(pingAfter) && pinged >= int64(pingAfter):
+		return
+	case max(silent, mute) >= int64(pingAfter) && now-l.lastPing.Load() >= int64(pingAfter):
 		l.ping(now)
 	}
+	l.trim()
 }
 
 func (l *link) ping(now int64) {
 	l.lastPing.Store(now)
 	l.frame(framePing, &head{})
 	l.soon()
+}
+
+// pong answers a ping, or several.
+func (l *link) pong() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ponged {
+		return
+	}
+	l.frameLocked(framePong, &head{})
+	l.ponged = true
+	l.wakeLocked()
+}
+
+// trim lets an idle link keep no large buffers.
+func (l *link) trim() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == writeIdle {
+		l.outbox.trim()
+	}
 }
 
 // probe makes a link prove itself.

@@ -14,6 +14,7 @@ type inbound struct {
 
 	owed     atomic.Uint64 // settled, but not yet told: messages<<owedBits | bytes
 	window   atomic.Int64  // changed under link.mu
+	behind   mark          // in the outbox, that its addition comes after
 	starved  atomic.Int64  // when its sender last had to wait
 	received int64         // messages; of the link's reader
 	taken    int64         // their bytes
@@ -250,6 +251,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 			return free // it is settled when it is written
 		}
 		l.buf = append(appendFrame(l.buf, frameBounce, &h, m.Header(), rest, len(m.Body)), m.Body...)
+		l.returned()
 	}
 	return l.settledLocked(m, free)
 }

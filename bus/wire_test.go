@@ -335,7 +335,7 @@ func TestRoutesEqualProtobuf(t *testing.T) {
 	}
 	checkRoutes(t, l, &wire.Routes{Seq: 1, Added: added, Last: true})
 
-	l.buf = nil
+	l.first = nil
 	var removed []uint32
 	for _, c := range cs[1:] {
 		l.ins[c.num].removing = true
@@ -366,7 +366,7 @@ func checkRoutes(t *testing.T, l *link, want *wire.Routes) {
 	t.Helper()
 	l.mu.Lock()
 	l.writeRoutesLocked()
-	got := l.buf
+	got := l.first
 	l.mu.Unlock()
 	if want := marshal(t, &wire.Frame{Kind: &wire.Frame_Routes{Routes: want}}); !bytes.Equal(got, want) {
 		t.Errorf("by hand  %x\nprotobuf %x", got, want)
@@ -381,9 +381,12 @@ func TestRoutesInSeveralFrames(t *testing.T) {
 	for i := range n {
 		l.announce(&Consumer{core: l.core, num: uint32(i + 1), address: fmt.Sprintf("%0255d", i), window: 1 << 10})
 	}
+	var b []byte
 	l.mu.Lock()
-	l.writeRoutesLocked()
-	b := l.buf
+	for l.hasRoutes() { // as the link takes them
+		l.writeRoutesLocked()
+		b = append(b, l.takeFirst()...)
+	}
 	l.mu.Unlock()
 	frames, routes, lasts := 0, 0, 0
 	for len(b) > 0 {

@@ -18,7 +18,7 @@ type heldRaw struct {
 }
 
 func (r *heldRaw) Write(func(fd uintptr) bool) (err error) {
-	r.l.wrote, err = r.l.conn.Write(r.l.part) // the peer has it
+	r.l.wroteNow, err = r.l.conn.Write(r.l.now) // the peer has it
 	<-r.letGo
 	return err
 }
