@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"net/netip"
@@ -43,22 +44,34 @@ func (a *admission) leave() {
 }
 
 // gated is a connection under a TLS handshake. It holds one of the places for
-// handshakes only while the server computes its answer to a ClientHello that is
-// here in full, never while it waits for the network: a slow client keeps
-// nobody out.
+// handshakes only while the server computes on a ClientHello, or on the second one
+// that it may ask for, and never while it waits for the network: a slow client
+// keeps nobody out. Only the handshake's goroutine uses it until the ClientHello is
+// answered.
 type gated struct {
 	net.Conn
-	places chan struct{}
-	inside bool // touched by the handshake's goroutine only
+	ctx      context.Context
+	places   chan struct{}
+	inside   bool
+	answered bool
 }
 
-func (g *gated) enter(ctx context.Context) error {
+// Read gives the place back while it waits, and takes one with what it has read.
+func (g *gated) Read(b []byte) (int, error) {
+	if g.answered {
+		return g.Conn.Read(b)
+	}
+	g.leave()
+	n, err := g.Conn.Read(b)
+	if n == 0 || err != nil {
+		return n, err
+	}
 	select {
 	case g.places <- struct{}{}:
 		g.inside = true
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+		return n, nil
+	case <-g.ctx.Done():
+		return 0, g.ctx.Err()
 	}
 }
 
@@ -71,6 +84,24 @@ func (g *gated) leave() {
 
 // Write gives the place back: the answer has been computed.
 func (g *gated) Write(b []byte) (int, error) {
-	g.leave()
+	if !g.answered {
+		g.leave()
+		g.answered = !asksAgain(b)
+	}
 	return g.Conn.Write(b)
+}
+
+// retryRandom is the random of a ServerHello by which a server asks for another
+// ClientHello; see RFC 8446, 4.1.3.
+const retryRandom = "\xcf\x21\xad\x74\xe5\x9a\x61\x11\xbe\x1d\x8c\x02\x1e\x65\xb8\x91" +
+	"\xc2\xa2\x11\x16\x7a\xbb\x8c\x5e\x07\x9e\x09\xe2\xc8\xa8\x33\x9c"
+
+// asksAgain reports whether TLS records are what a server sends to get another
+// ClientHello: such a ServerHello, or the record of one byte that may follow it.
+func asksAgain(records []byte) bool {
+	const head = 5 + 4 + 2 // of the record, of the message, and its version
+	if len(records) > head && records[0] == tlsRecord {
+		return bytes.HasPrefix(records[head:], []byte(retryRandom))
+	}
+	return len(records) > 0 && records[0] == tlsChangeCipher
 }

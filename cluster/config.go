@@ -129,8 +129,8 @@ func (c Config) settle(ctx context.Context) (*settings, error) {
 	if s.network == nil {
 		s.network = systemNetwork{}
 	}
-	if len(s.cluster) > 64 || !utf8.ValidString(s.cluster) {
-		return nil, invalid("Cluster", "is %q; it must be UTF-8 text of at most 64 bytes", s.cluster)
+	if len(s.cluster) > maxClusterName || !utf8.ValidString(s.cluster) {
+		return nil, invalid("Cluster", "is %q; it must be UTF-8 text of at most %d bytes", s.cluster, maxClusterName)
 	}
 	if err := c.secure(s); err != nil {
 		return nil, err
@@ -262,6 +262,9 @@ func askSelf(ctx context.Context, id discovery.Identifier) (discovery.Self, erro
 		return discovery.Self{}, fmt.Errorf("Self has not answered: %w", context.Cause(ctx))
 	}
 }
+
+// maxClusterName bounds a cluster's name, in bytes.
+const maxClusterName = 64
 
 // nameRule is serf's rule for names. 17 bytes are for the boot id.
 var nameRule = regexp.MustCompile(`^[A-Za-z0-9.-]{1,111}$`)

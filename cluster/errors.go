@@ -3,6 +3,8 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 
 	"github.com/runrig-go/runrig/cluster/internal/wire"
 )
@@ -105,4 +107,22 @@ func refusal(v wire.Verdict, peer string, byPeer bool, detail string) *RefusedEr
 // pass by itself.
 func misconfigured(err error) bool {
 	return errors.Is(err, ErrSecret) || errors.Is(err, ErrCluster) || errors.Is(err, ErrVersion)
+}
+
+// maxDetail bounds what of another's text an error tells, in bytes.
+const maxDetail = 256
+
+// printable makes one line of text that may be another's: a certificate's names
+// are in errors of TLS.
+func printable(text string) string {
+	clean := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
+	if len(clean) > maxDetail {
+		clean = strings.ToValidUTF8(clean[:maxDetail], "") + "…"
+	}
+	return clean
 }

@@ -43,6 +43,8 @@ func wellFormed(g *wire.Greeting) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: advertised address: %w", wire.ErrFormat, err)
+	case len(g.Cluster) > maxClusterName:
+		return fmt.Errorf("%w: a cluster's name of %d bytes", wire.ErrFormat, len(g.Cluster))
 	case ap.Port() == 0 || ap.Addr().IsUnspecified():
 		return fmt.Errorf("%w: advertised address %v, which nobody can reach", wire.ErrFormat, ap)
 	}
@@ -87,7 +89,8 @@ func (c *crossing) welcome(attempt uint64) {
 
 // ask sends a HELLO over a fresh stream and waits for the WELCOME, until ctx
 // ends or dialTimeout. If it was refused the error is a RefusedError, and the
-// WELCOME is returned too. Otherwise the stream is returned.
+// WELCOME is returned too if it is of a node of this cluster. Otherwise the stream is
+// returned.
 func ask(ctx context.Context, p *port, addr netip.AddrPort, hello wire.Greeting) (net.Conn, *wire.Greeting, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -103,6 +106,9 @@ func ask(ctx context.Context, p *port, addr netip.AddrPort, hello wire.Greeting)
 	if err == nil && welcome.Verdict != wire.OK {
 		err = refusal(welcome.Verdict, nameOf(welcome, addr), true, detail(&hello, welcome))
 	}
+	if misconfigured(err) {
+		welcome = nil
+	}
 	if err != nil {
 		_ = c.Close()
 		return nil, welcome, typedTLS(err, addr.String())
@@ -117,7 +123,11 @@ func exchange(c net.Conn, hello *wire.Greeting) (*wire.Greeting, error) {
 		return nil, err
 	}
 	welcome, err := wire.Read(c)
-	if err == nil && welcome.Verdict != wire.Secret { // which comes with nothing else
+	switch {
+	case err != nil:
+	case welcome.Verdict == wire.Secret: // by a stranger; no more than this is believed
+		return &wire.Greeting{Verdict: wire.Secret, MinVersion: welcome.MinVersion, MaxVersion: welcome.MaxVersion}, nil
+	default:
 		err = wellFormed(welcome)
 	}
 	if err != nil {

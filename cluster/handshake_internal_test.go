@@ -1,8 +1,13 @@
 package cluster
 
 import (
+	"errors"
+	"io"
 	"log/slog"
+	"net"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/cluster/internal/wire"
@@ -101,5 +106,56 @@ func TestRefusedDial(t *testing.T) {
 	})
 	if v := p.hello(7, true); v != wire.OK {
 		t.Errorf("HELLO with the count that a refusal told: verdict %d, want OK", v)
+	}
+}
+
+// Of a refusal for want of a secret nothing is believed but that and the versions,
+// and a WELCOME of another cluster proves nothing of who lives at an address.
+func TestRefusalsOfStrangers(t *testing.T) {
+	t.Parallel()
+	n := started(t, Config{})
+	for what, c := range map[string]struct {
+		said wire.Greeting
+		want error
+	}{
+		"secret": {wire.Greeting{Name: "x\nINFO all is well", Cluster: "y\n", Verdict: wire.Secret}, ErrSecret},
+		"cluster": {wire.Greeting{Name: "x", Boot: 7, Addr: "10.0.0.1:1", Cluster: "other", Verdict: wire.Cluster,
+			MinVersion: minVersion, MaxVersion: maxVersion}, ErrCluster},
+		"a name of a cluster that is none": {wire.Greeting{Name: "x", Boot: 7, Addr: "10.0.0.1:1", Cluster: strings.Repeat("y", 65),
+			Verdict: wire.Cluster}, wire.ErrFormat},
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.ReadFull(conn, make([]byte, 1))
+			_, _ = wire.Read(conn)
+			_ = wire.Write(conn, &c.said)
+			_ = conn.Close()
+		}()
+		_, welcome, err := ask(t.Context(), n.port, addrPortOf(l.Addr()), n.peers.own)
+		_ = l.Close()
+		if !errors.Is(err, c.want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "INFO") {
+			t.Errorf("%s: %v, want %v and nothing of what was said besides", what, err, c.want)
+		}
+		if welcome != nil && what != "a name of a cluster that is none" {
+			t.Errorf("%s: taken for a node of this cluster: %+v", what, welcome)
+		}
+	}
+}
+
+// What an error tells of another's text is one line, and not long.
+func TestPrintable(t *testing.T) {
+	t.Parallel()
+	if got := printable("a\nb\x1b[2J\u202ec"); got != "a?b?[2J?c" {
+		t.Errorf("%q", got)
+	}
+	if got := printable(strings.Repeat("é", 1000)); len(got) > maxDetail+len("…") || !utf8.ValidString(got) {
+		t.Errorf("%d bytes", len(got))
 	}
 }

@@ -21,10 +21,11 @@ import (
 
 // The first bytes of a stream.
 const (
-	busMagic    = 0xB5 // a bus stream in plain text; far from memberlist's types, which grow upwards
-	tlsRecord   = 0x16 // a TLS handshake
-	gossipLabel = 244  // memberlist's label header
-	gossipTypes = 13   // the last of memberlist's message types that a stream may begin with
+	busMagic        = 0xB5 // a bus stream in plain text; far from memberlist's types, which grow upwards
+	tlsRecord       = 0x16 // a TLS handshake
+	tlsChangeCipher = 0x14 // what TLS 1.3 sends for old middleboxes
+	gossipLabel     = 244  // memberlist's label header
+	gossipTypes     = 13   // the last of memberlist's message types that a stream may begin with
 )
 
 // After a failed accept or read the port pauses: the process may be out of
@@ -289,11 +290,9 @@ func (p *port) identifySecure(c net.Conn, first byte) error {
 func (p *port) handshake(c net.Conn) (*secured, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
 	defer cancel()
-	gate := &gated{Conn: c, places: p.handshakes}
+	gate := &gated{Conn: c, ctx: ctx, places: p.handshakes}
 	defer gate.leave()
-	conf := p.tls.server.Clone()
-	conf.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, gate.enter(ctx) }
-	s := secure(gate, conf, tls.Server)
+	s := secure(gate, p.tls.server, tls.Server)
 	return s, p.shake(ctx, s)
 }
 

@@ -22,6 +22,10 @@ const (
 	alpnBus    = "runrig-bus/1"
 )
 
+// curves are those of all nodes. Strangers cannot make one compute on the dearer
+// ones.
+var curves = []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256}
+
 // errStranger is the verdict on a peer whose key comes from no secret that this
 // node accepts.
 var errStranger = errors.New("the peer's key does not come from an accepted secret")
@@ -42,6 +46,7 @@ func secretTLS(all []keys) (*tlsSetup, error) {
 	}
 	base := &tls.Config{
 		MinVersion:             tls.VersionTLS13,
+		CurvePreferences:       curves,
 		Certificates:           []tls.Certificate{cert},
 		SessionTicketsDisabled: true,
 		// The key alone decides, not names, chains or times.
@@ -116,15 +121,18 @@ func ownTLS(c *tls.Config) (*tlsSetup, error) {
 	case c.InsecureSkipVerify && c.VerifyConnection == nil && c.VerifyPeerCertificate == nil:
 		return nil, errors.New("cluster: Config.TLS.InsecureSkipVerify is set without VerifyConnection: anybody could join")
 	}
-	own := c.RootCAs != nil || c.ClientCAs != nil || c.VerifyConnection != nil || c.VerifyPeerCertificate != nil
+	own := c.RootCAs != nil || c.VerifyConnection != nil || c.VerifyPeerCertificate != nil
 	switch {
 	case !own:
-		return nil, errors.New("cluster: Config.TLS names no authority: set RootCAs, and ClientCAs where it is another one; otherwise whoever has a certificate of a public authority could join")
+		return nil, errors.New("cluster: Config.TLS.RootCAs is not set, the authority of the nodes that are dialled: the system's would be trusted, and whoever has a certificate of a public authority could join; set it, and ClientCAs where that is another one")
 	case c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS13:
 		return nil, errors.New("cluster: Config.TLS.MaxVersion is under TLS 1.3, which links need")
 	}
 	base := c.Clone()
 	base.MinVersion = tls.VersionTLS13
+	if base.CurvePreferences == nil {
+		base.CurvePreferences = curves
+	}
 	base.SessionTicketsDisabled = true
 	base.VerifyConnection = func(s tls.ConnectionState) error {
 		if err := checkProtocol(s); err != nil || c.VerifyConnection == nil {
@@ -214,7 +222,7 @@ func refusedTLS(err error) (reason error, byPeer bool) {
 // learns only there that the server refused it.
 func typedTLS(err error, peer string) error {
 	if reason, byPeer := refusedTLS(err); reason != nil {
-		return &RefusedError{Reason: reason, Peer: peer, ByPeer: byPeer, Detail: err.Error()}
+		return &RefusedError{Reason: reason, Peer: peer, ByPeer: byPeer, Detail: printable(err.Error())}
 	}
 	return err
 }

@@ -291,3 +291,34 @@ func TestStalledHandshakes(t *testing.T) {
 		t.Errorf("a member's handshake took %v", took)
 	}
 }
+
+// Who dials verifies whom it dials by an authority that was named: one for clients
+// is none.
+func TestOwnAuthorityIsNamed(t *testing.T) {
+	t.Parallel()
+	ours := newAuthority(t)
+	for what, c := range map[string]struct {
+		change func(*tls.Config)
+		ok     bool
+	}{
+		"RootCAs":            {func(*tls.Config) {}, true},
+		"RootCAs, ClientCAs": {func(c *tls.Config) { c.ClientCAs = ours.pool }, true},
+		"ClientCAs":          {func(c *tls.Config) { c.RootCAs, c.ClientCAs = nil, ours.pool }, false},
+		"none":               {func(c *tls.Config) { c.RootCAs = nil }, false},
+		"a function": {func(c *tls.Config) {
+			c.RootCAs = nil
+			c.VerifyConnection = func(tls.ConnectionState) error { return nil }
+		}, true},
+		"nobody verifies": {func(c *tls.Config) { c.InsecureSkipVerify = true }, false},
+		"a function, and only": {func(c *tls.Config) {
+			c.InsecureSkipVerify = true
+			c.VerifyConnection = func(tls.ConnectionState) error { return nil }
+		}, true},
+	} {
+		conf := ours.config(t, "127.0.0.1", time.Time{})
+		c.change(conf)
+		if _, err := ownTLS(conf); (err == nil) != c.ok {
+			t.Errorf("%s: %v, want passes %v", what, err, c.ok)
+		}
+	}
+}
