@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,9 +27,20 @@ func (l *life) end() {
 
 // end ends the handler's context, for the first of the reasons given.
 func (m *Message) end(reason uint32) {
-	if !m.set(reason, stateEnded) {
-		return
+	if m.set(reason, stateEnded) {
+		m.endLife()
 	}
+}
+
+// done notes that the handler has returned, also where its context had ended
+// before. Nobody holds its turn any more.
+func (m *Message) done() {
+	if atomic.OrUint32(&m.word, stateDone)&stateEnded == 0 {
+		m.endLife()
+	}
+}
+
+func (m *Message) endLife() {
 	if r := m.rare.Load(); r != nil {
 		if l := r.life.Load(); l != nil {
 			l.end()
@@ -85,21 +97,22 @@ func (x *handlerContext) Err() error {
 }
 
 // turnKey is the key under which a context has the turn that its holder has: a
-// *heldTurn, or the *Consumer whose handler it is.
+// *heldTurn, or the *Message whose handler it is.
 type turnKey struct{}
 
-// Value returns the handler's consumer for turnKey.
+// Value returns the message for turnKey, until its handler has returned.
 func (x *handlerContext) Value(key any) any {
 	if key == (turnKey{}) && x.message().state()&stateDone == 0 {
-		return x.in.consumer
+		return x.message()
 	}
 	return nil
 }
 
 // turn is what the holder of a context holds up: a consumer, or a Do and what
-// waits for that; the zero turn is nothing.
+// waits for that; the zero turn is nothing. It may be over at any time.
 type turn struct {
 	consumer *Consumer
+	message  *Message // that the consumer handles
 	held     *heldTurn
 }
 
@@ -110,17 +123,28 @@ func turnOf(ctx context.Context) turn {
 			return turnOf(v.outer)
 		}
 		return turn{held: v}
-	case *Consumer:
-		if v.concurrency == 1 {
-			return turn{consumer: v}
+	case *Message:
+		if c := v.in.consumer; c.concurrency == 1 {
+			return turn{consumer: c, message: v}
 		}
 	}
 	return turn{}
 }
 
+// now returns what of the turn is not over.
+func (t turn) now() turn {
+	switch {
+	case t.message != nil && t.message.state()&stateDone != 0:
+		return turn{}
+	case t.held != nil && t.held.over.Load():
+		return turnOf(t.held.outer)
+	}
+	return t
+}
+
 // of reports whether the turn is the scope's, or held by one who holds it.
 func (t turn) of(s *scope) bool {
-	switch {
+	switch t = t.now(); {
 	case t.consumer != nil:
 		return t.consumer.scope == s
 	case t.held != nil:
@@ -131,7 +155,7 @@ func (t turn) of(s *scope) bool {
 
 // blocks reports whether c cannot handle anything before the turn ends.
 func (t turn) blocks(c *Consumer) bool {
-	switch {
+	switch t = t.now(); {
 	case c == nil:
 		return false
 	case c == t.consumer || c.scope != nil && t.of(c.scope):

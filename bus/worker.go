@@ -214,7 +214,7 @@ func (c *Consumer) handled(m *Message) (dirty *link) {
 	if m.kind() == kindRequest {
 		dirty = m.in.link
 	}
-	m.end(stateDone)
+	m.done()
 	if m.in.link != nil && m.in.settle(m) {
 		dirty = m.in.link
 	}
