@@ -114,6 +114,14 @@ func (r *ring) book(what int, n int) {
 	r.bookLocked().rare[what] += uint64(n)
 }
 
+// bookFate enters what became of a message that its consumer, which has closed,
+// does not count itself.
+func (r *ring) bookFate(m *Message) {
+	r.core.books.Lock()
+	defer r.core.books.Unlock()
+	r.bookLocked().counts[m.fate()]++
+}
+
 // bookAt is book for an address, which may not be known.
 func (c *core) bookAt(address string, what int) {
 	if r := c.dir.get(address); r != nil {

@@ -64,8 +64,8 @@ func (c *core) askable(ctx context.Context, address string, o *outgoing) ([]*rou
 			}
 			return routes, nil
 		}
-		if !c.awaitLink(ctx.Done(), o.due(c), address) {
-			return nil, errors.Join(c.noConsumer(address), ctx.Err())
+		if err := c.awaitLink(ctx, o, address); err != nil {
+			return nil, err
 		}
 	}
 }

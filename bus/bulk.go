@@ -79,7 +79,7 @@ func (l *link) postBulkLocked(o *outgoing, rts []*route, rest []byte) {
 	for _, rt := range rts {
 		rt.bulks++
 	}
-	if b.done == nil { // else its sender sees to it
+	if b.done == nil && o.call == nil { // else its sender sees to it, or what it has pending
 		l.endsAt(b, b.o.due(l.core))
 	}
 	l.enqueueLocked(b)
@@ -104,13 +104,35 @@ func (l *link) expire(b *bulkOut) {
 // overdue is the error of a large frame that was not all written in time.
 func (b *bulkOut) overdue(l *link) error {
 	if b.kind == frameMsg && b.done == nil {
-		return fmt.Errorf("%w: none took all of a large message in time: %w", ErrNoConsumer, context.DeadlineExceeded)
+		return b.routes[0].ring.late()
 	}
 	what := "message"
 	if b.kind == frameReply {
 		what = "reply"
 	}
 	return fmt.Errorf("%w: %s of %d bytes to %s was under way: %w", ErrBusy, what, len(b.body), l.peer.Name, context.DeadlineExceeded)
+}
+
+// lateEnd returns how a request ends whose deadline comes while it is on the link:
+// as a dead letter if it was sent back here, and no consumer has had all of it.
+func (l *link) lateEnd(id uint64) error {
+	l.mu.Lock()
+	i := slices.IndexFunc(l.bulks.out, func(b *bulkOut) bool {
+		return b.kind == frameMsg && b.o.call != nil && b.head[fID] == id && b.done == nil && !b.whole()
+	})
+	if i < 0 {
+		l.mu.Unlock()
+		return errNoReply
+	}
+	b := l.bulks.out[i]
+	r := b.routes[0].ring
+	reason := r.late()
+	l.resetLocked(b, reason)
+	l.mu.Unlock()
+	o := b.o
+	o.call = nil // which is answered by who has taken it out
+	l.core.dead(r.address, &o, reason)
+	return reason
 }
 
 // cancel tells the consumer of a request that its caller has given up; what is
@@ -260,7 +282,10 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 		l.core.stats.skipped.Add(uint64(len(b.routes)))
 		b.routes[0].ring.book(rareSkipped, len(b.routes))
 		err = nil
-	case b.kind == frameMsg && b.done == nil && ended: // the call may be another request's by now
+	case b.kind == frameMsg && ended: // the call may be another request's by now
+		if err == errAgain {
+			err = nil // its sender gets the answer
+		}
 	case b.kind == frameMsg && b.done == nil:
 		l.bulks.again = append(l.bulks.again, b)
 	}

@@ -40,7 +40,8 @@ func New(opts ...Option) *EventBus {
 // before; that it was handled only a [EventBus.Request] tells. When no consumer
 // has room it waits, until ctx ends or for 30 s, and returns [ErrBusy] then.
 // Without a consumer it returns [ErrNoConsumer] at once, unless the first link
-// to a member is just coming up. Other errors are [ErrTooLarge], [ErrClosed],
+// to a member is just coming up; so it does when the last one goes while it
+// waits for room. Other errors are [ErrTooLarge], [ErrClosed],
 // [ErrDeadlock], and those of the encoding. Options: [WithHeader], [LocalOnly],
 // [LocalFirst], [SameTag], [ByKey].
 func (eb *EventBus) Send(ctx context.Context, address string, body any, opts ...CallOption) error {

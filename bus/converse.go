@@ -65,17 +65,14 @@ func (m *Message) ask(ctx context.Context, body any, opts []CallOption) (*Messag
 	r.call, r.deadline = call, call.deadline
 	if err := m.give(ctx, &r); err != nil {
 		if call.ended.CompareAndSwap(false, true) {
-			call.withdraw() // it may have been pending
+			call.withdraw(context.Canceled) // it may have been pending
 		}
 		return nil, err
 	}
 	m.flush()
-	a, ok := c.await(ctx, call)
-	switch {
-	case !ok:
-		return nil, fmt.Errorf("bus: question to %s: %w", m.From(), ctx.Err())
-	case a.err != nil:
-		return nil, fmt.Errorf("question to %s: %w", m.From(), a.err)
+	a := c.await(ctx, call)
+	if a.err != nil {
+		return nil, a.named("question to " + m.From())
 	}
 	return a.m, nil
 }

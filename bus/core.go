@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -206,24 +207,28 @@ func (c *core) linkComesUntil() (until int64) {
 }
 
 // awaitLink waits, for a message without a consumer, while a member's first
-// link is coming up. It reports whether to look again.
-func (c *core) awaitLink(done <-chan struct{}, deadline int64, address string) bool {
+// link is coming up. It returns nil when the sender is to look again.
+func (c *core) awaitLink(ctx context.Context, o *outgoing, address string) error {
 	changed := c.linked.wait()
 	if r := c.dir.get(address); r != nil && r.routes.Load().len() > 0 {
-		return true
+		return nil
 	}
-	left := min(c.linkComesUntil(), deadline) - c.clock()
-	if left <= 0 {
-		return false
+	if left := min(c.linkComesUntil(), o.due(c)) - c.clock(); left > 0 {
+		t := time.NewTimer(time.Duration(left))
+		defer t.Stop()
+		select {
+		case <-changed:
+			if c.whyOver(ctx, o) == nil {
+				return nil
+			}
+		case <-t.C:
+		case <-ctx.Done():
+		case <-c.ended:
+		}
 	}
-	t := time.NewTimer(time.Duration(left))
-	defer t.Stop()
-	select {
-	case <-changed:
-		return true
-	case <-t.C:
-	case <-done:
-	case <-c.ended:
+	err := c.noConsumer(address)
+	if why := c.whyOver(ctx, o); why != nil {
+		err = fmt.Errorf("%w: %w", err, why)
 	}
-	return false
+	return err
 }

@@ -71,7 +71,11 @@
 // there; the handler's return settles a message. Send and Request wait for a
 // consumer with room, first come first served, until their deadline, and return
 // [ErrBusy] then; those for the owner of a key wait beside the others, and also
-// while what a closing owner sends back is on its way. A body over 64 KiB is
+// while what a closing owner sends back is on its way. When the last consumer goes
+// that could take it, a call that waits for room ends at once, as one that is made
+// then: with [ErrNoConsumer], or [ErrDeadlock] if all that are left are in the
+// caller's own scope. Only what a closing consumer sent back, which had been taken
+// before, waits for the address to have a consumer again. A body over 64 KiB is
 // waited for until it has left, or taken back at its deadline, as a reply or a
 // message on its way back is. Publish waits 100 ms at most for room. A reply,
 // or a question that takes its place ([Message.Request]), waits for room in the

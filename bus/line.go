@@ -2,6 +2,7 @@ package bus
 
 import (
 	"cmp"
+	"context"
 	"math"
 	"slices"
 )
@@ -112,11 +113,12 @@ func (o *outgoing) rank(takenBack bool) uint64 {
 }
 
 // sortLocked puts what one route only may take into the lanes of those that may
-// now, if routes have come or gone. Those of a key stay together, in order.
-func (r *ring) sortLocked(line *line) {
+// now, if routes have come or gone, and reports whether they have. Those of a key
+// stay together, in order.
+func (r *ring) sortLocked(line *line) (changed bool) {
 	routes := r.routes.Load()
 	if line.routes == routes {
-		return
+		return false
 	}
 	line.routes = routes
 	old := line.lanes
@@ -135,6 +137,7 @@ func (r *ring) sortLocked(line *line) {
 		slices.SortStableFunc(l.back, func(a, b *waiter) int { return cmp.Compare(b.rank, a.rank) })
 		slices.SortStableFunc(l.queue, func(a, b *waiter) int { return cmp.Compare(a.ticket, b.ticket) })
 	}
+	return true
 }
 
 // grant places what waits, as far as there is credit. It waits for nothing and
@@ -153,15 +156,18 @@ func (r *ring) grantLocked() {
 	if line == nil {
 		return
 	}
-	r.sortLocked(line)
+	changed := r.sortLocked(line)
 	line.any.to = reach{all: line.routes}
 	line.any.back, line.any.stuck = r.placeLocked(line.any.back, line.any.to, noTicket)
 	for _, l := range line.lanes {
 		l.back, l.stuck = r.placeLocked(l.back, l.to, noTicket)
 	}
 	r.placeQueuesLocked(line)
-	if l := line.lanes[nil]; l != nil {
-		r.refuseLocked(l)
+	if changed {
+		r.refuseLocked(&line.any)
+		for _, l := range line.lanes {
+			r.refuseLocked(l)
+		}
 	}
 	for rt, l := range line.lanes {
 		if len(l.back)+len(l.queue) == 0 {
@@ -228,54 +234,77 @@ func (r *ring) placeLocked(ws []*waiter, to reach, before uint64) (left []*waite
 	if to.len() == 0 {
 		return ws, true
 	}
+	p := placing{to: to, now: r.core.clock()}
 	i, kept := 0, 0
-	localFull := false // no consumer of this node has room: not to be tried for each
-	for ; i < len(ws) && ws[i].ticket < before; i++ {
+	for ; i < len(ws) && ws[i].ticket < before && !stuck; i++ {
 		w := ws[i]
-		if w.rests && !w.o.ended() {
-			if stuck = w.o.choice&fixed != 0; stuck { // of a key, whose order holds
-				break
-			}
-			ws[kept] = w
-			kept++
+		var leaves bool
+		if leaves, stuck = r.placeOneLocked(w, &p); leaves {
+			r.releaseLocked(w)
 			continue
 		}
-		if !w.o.ended() {
-			open := 0
-			if !localFull || w.o.choice&localOnly == 0 {
-				w.o.head[fTimeLeft] = wholeMs(w.o.deadline - r.core.clock())
-				w.rt, open = r.try(&w.o, to)
-			}
-			if w.rt == nil {
-				if stuck = open > 0 && (to.len() == 1 || !w.o.picky()); stuck {
-					break
-				}
-				localFull = localFull || w.o.choice&localOnly != 0 && w.o.turn == (turn{})
-				ws[kept] = w
-				kept++
-				continue
-			}
-		}
-		r.releaseLocked(w)
+		ws[kept] = w
+		kept++
 	}
 	copy(ws[i-kept:i], ws[:kept])
 	clear(ws[:i-kept])
 	return ws[i-kept:], stuck
 }
 
-// refuseLocked ends the waiting for consumers that have closed.
+// placing is one pass over a list of waiters.
+type placing struct {
+	to        reach
+	now       int64
+	localFull bool // no consumer of this node has room: not to be tried for each
+}
+
+// placeOneLocked gives w to a route, if one has room. It reports whether w leaves
+// the list, or else whether it holds up those behind it.
+func (r *ring) placeOneLocked(w *waiter, p *placing) (leaves, stuck bool) {
+	o := &w.o
+	switch {
+	case o.deadline <= p.now && w.ready != nil:
+		w.err = r.busy(context.DeadlineExceeded)
+		return true, false
+	case o.deadline <= p.now || o.ended(): // its timer, or its caller, takes it out
+		return false, false
+	case w.rests:
+		return false, o.choice&fixed != 0 // of a key, whose order holds
+	case p.localFull && o.choice&localOnly != 0:
+		return false, false
+	}
+	o.head[fTimeLeft] = wholeMs(o.deadline - p.now)
+	rt, open := r.try(o, p.to)
+	if w.rt = rt; rt != nil {
+		return true, false
+	}
+	if o.ended() { // meanwhile, so that no route took it
+		return false, false
+	}
+	p.localFull = p.localFull || o.choice&localOnly != 0 && o.turn == (turn{})
+	return false, open > 0 && (p.to.len() == 1 || !o.picky())
+}
+
+// refuseLocked ends the waiting for room of calls that nobody may take any more,
+// now that routes have gone: each looks again, and says why. What was sent back
+// waits on for the next consumer, unless that could not take it either.
 func (r *ring) refuseLocked(l *lane) {
 	left := l.queue[:0]
 	for _, w := range l.queue {
-		if w.o.choice&toOne == 0 {
+		if r.hopes(&w.o) {
 			left = append(left, w)
 			continue
 		}
-		w.err = r.closedTo(&w.o)
+		w.err = errLookAgain
 		r.releaseLocked(w)
 	}
 	clear(l.queue[len(left):])
 	l.queue = left
+	for _, w := range l.back {
+		if !w.rests && r.holdsTurnOfAll(&w.o) {
+			w.timer.Reset(0) // see expire
+		}
+	}
 }
 
 // holds reports whether w waits in the lane, for having been sent back.

@@ -114,13 +114,15 @@ func (l *link) post(rt *route, o *outgoing) bool {
 		l.blockedLocked(rt.ring)
 		return false
 	}
+	if o.call != nil {
+		if o.head[fID] = l.pend.add(o.call, rt.num, nil); o.head[fID] == 0 {
+			return false // it has ended
+		}
+	}
 	rt.charge(o.cost)
 	l.outside++
 	l.sent++
 	o.head[fRoute] = uint64(rt.num)
-	if o.call != nil {
-		o.head[fID] = l.pend.add(o.call, rt.num, nil)
-	}
 	if large {
 		l.postBulkLocked(o, []*route{rt}, l.core.codecs.field(o.codec))
 		return true

@@ -21,29 +21,32 @@ func (c *Consumer) post(rt *route, o *outgoing) bool {
 		c.mu.Unlock()
 		return false
 	}
-	start := c.acceptLocked(rt, o)
+	ok, start := c.acceptLocked(rt, o)
 	c.mu.Unlock()
 	if start {
 		c.start()
 	}
-	return true
+	return ok
 }
 
-// acceptLocked charges the route and puts the message into the mailbox. It
-// reports whether a worker should start.
-func (c *Consumer) acceptLocked(rt *route, o *outgoing) (start bool) {
-	rt.charge(o.cost)
-	c.core.stats.local.Add(1)
+// acceptLocked charges the route and puts the message into the mailbox, unless it
+// is a request that has ended. It reports whether a worker should start.
+func (c *Consumer) acceptLocked(rt *route, o *outgoing) (ok, start bool) {
 	c.openLocked()
 	m := c.box.slab.message(o, c.core.bodies)
 	m.in, m.deadline, m.charge, m.id = c.ownLocked(), o.due(c.core), uint32(o.cost), uint64(o.choice)
 	m.word = traits(uint8(o.head[fKind]), o.codec, uint8(o.head[fHops]))
 	m.setHeader(o.header)
 	if o.call != nil {
-		m.id = c.core.pend.add(o.call, 0, m)
+		if m.id = c.core.pend.add(o.call, 0, m); m.id == 0 {
+			c.restIfIdleLocked()
+			return false, false
+		}
 	}
+	rt.charge(o.cost)
+	c.core.stats.local.Add(1)
 	c.box.push(m)
-	return c.wantsWorkerLocked(1)
+	return true, c.wantsWorkerLocked(1)
 }
 
 // ownLocked returns where messages of this node's come from.

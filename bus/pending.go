@@ -13,18 +13,53 @@ import (
 type answer struct {
 	m   *Message
 	err error
+	in  *inbound // from where; nil: from no node
 }
 
+// result returns the answer to a request, or its error, which names the address
+// and the node.
 func (a answer) result(address string) (*Message, error) {
-	if a.err != nil {
-		return nil, fmt.Errorf("request to %q: %w", address, a.err)
+	if a.err == nil {
+		return a.m, nil
 	}
-	return a.m, nil
+	return nil, a.named(fmt.Sprintf("request to %q%s", address, a.in.at()))
+}
+
+// named returns the error with what the call was.
+func (a answer) named(what string) error {
+	if a.err == errNoReply || a.err == context.Canceled { // others say whose they are
+		what = "bus: " + what
+	}
+	return fmt.Errorf("%s: %w", what, a.err)
+}
+
+// at names the node, for a text.
+func (in *inbound) at() string {
+	if in == nil {
+		return ""
+	}
+	if name := in.from(); name != "" {
+		return " at " + name
+	}
+	return ""
+}
+
+// errNoReply is the end of a call whose deadline comes while its consumer has it.
+var errNoReply = fmt.Errorf("no reply in time: %w", context.DeadlineExceeded)
+
+// unanswered is the error of a call that ended before its reply, for a reason.
+func unanswered(why error) error {
+	if why == context.DeadlineExceeded {
+		return errNoReply
+	}
+	return why
 }
 
 // call is a request that waits for its answer. It is in at most one table of
-// pending requests or waiting list. Whoever takes it out of the table answers
-// it; who sets ended decides.
+// pending requests or waiting list. Whoever takes it out of there answers it, or
+// puts it into another; who sets ended decides. A call that has ended is put
+// nowhere any more, so that one whose caller has the answer is in nobody's hands
+// and may be used again.
 type call struct {
 	ch       chan answer // of one
 	deadline int64
@@ -69,25 +104,28 @@ func (c *call) answer(a answer) bool {
 	return true
 }
 
-// withdraw tells the consumer that nobody waits any more.
-func (c *call) withdraw() {
+// withdraw takes a call, which its caller has ended for a reason, out of where it
+// is, and returns its end: at the deadline the same as if the timer of the table,
+// or of the waiting list, had been first. Else the consumer is told.
+func (c *call) withdraw(why error) answer {
+	in, id, r, w := c.where()
+	switch {
+	case r != nil:
+		return answer{err: r.withdraw(w, why)}
+	case in == nil:
+		return answer{err: unanswered(why)}
+	case in.take(id) == nil: // it is just being answered, or sent back
+		return answer{err: unanswered(why), in: in.from()}
+	}
+	return answer{err: in.withdraw(c, why), in: in.from()}
+}
+
+// where returns where the call is: in a table, with its id there, or in a waiting
+// list. One that has ended stays there until it is taken out.
+func (c *call) where() (in *pending, id uint64, r *ring, w *waiter) {
 	c.mu.Lock()
-	in, id, num, msg, r, w := c.in, c.id, c.num, c.msg, c.ring, c.w
-	c.mu.Unlock()
-	if r != nil && r.remove(w, context.Canceled) {
-		r.core.forget(r)
-		return
-	}
-	if in == nil || in.take(id) == nil {
-		return
-	}
-	if msg != nil {
-		msg.end(stateCanceled)
-		msg.in.consumer.gaveUp()
-	} else {
-		in.link.cancel(num, id)
-	}
-	in.core.poke()
+	defer c.mu.Unlock()
+	return c.in, c.id, c.ring, c.w
 }
 
 // pending is the requests under way over a link, or within this node. Ids
@@ -117,10 +155,15 @@ func (p *pending) init(c *core, l *link) {
 }
 
 // add registers a call that goes to consumer num, to one of this node as m, or,
-// with neither, in answer to a request.
+// with neither, in answer to a request. It returns 0 if the call has ended.
 func (p *pending) add(c *call, num uint32, m *Message) uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended.Load() {
+		return 0
+	}
 	if len(p.free) == 0 {
 		p.slots = append(p.slots, slot{gen: 1})
 		p.free = append(p.free, uint32(len(p.slots)-1))
@@ -131,9 +174,7 @@ func (p *pending) add(c *call, num uint32, m *Message) uint64 {
 	s.call = c
 	id := s.gen<<slotBits | uint64(at)
 	p.n.Add(1)
-	c.mu.Lock()
 	c.in, c.id, c.num, c.msg, c.ring, c.w = p, id, num, m, nil, nil
-	c.mu.Unlock()
 	if c.deadline < p.next {
 		p.setTimer(c.deadline)
 	}
@@ -185,6 +226,14 @@ func (p *pending) takeLocked(at uint32) *call {
 	return c
 }
 
+// from is where answers come from, to requests in this table.
+func (p *pending) from() *inbound {
+	if p.link != nil {
+		return &p.link.replied
+	}
+	return &p.core.replies
+}
+
 // expire answers the requests that are due and sets the timer for the others.
 func (p *pending) expire() {
 	now := p.core.clock()
@@ -192,7 +241,7 @@ func (p *pending) expire() {
 		if c.deadline > now {
 			return nil
 		}
-		return fmt.Errorf("bus: no reply in time: %w", context.DeadlineExceeded)
+		return errNoReply
 	})
 }
 
@@ -224,13 +273,32 @@ func (p *pending) end(why func(*call) error) {
 }
 
 // expired answers a call that was taken out before its reply came, and ends
-// the handler's context if the handler is this node's.
-func (p *pending) expired(c *call, err error) {
+// the handler's context if the handler is this node's. It returns the call's end.
+func (p *pending) expired(c *call, err error) error {
 	msg := c.msg
-	c.answer(answer{err: err})
+	if err == errNoReply && p.link != nil {
+		err = p.link.lateEnd(c.id)
+	}
+	c.answer(answer{err: err, in: p.from()})
 	if msg != nil {
 		msg.end(stateExpired)
 	}
+	return err
+}
+
+// withdraw ends a call that was taken out as its caller has given up.
+func (p *pending) withdraw(c *call, why error) error {
+	defer p.core.poke()
+	switch msg := c.msg; {
+	case why == context.DeadlineExceeded && p.core.clock() >= c.deadline:
+		return p.expired(c, errNoReply)
+	case msg != nil:
+		msg.end(stateCanceled)
+		msg.in.consumer.gaveUp()
+	default:
+		p.link.cancel(c.num, c.id)
+	}
+	return unanswered(why)
 }
 
 // stop ends the timer.

@@ -151,7 +151,7 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 		}
 		return !wait
 	}
-	start := c.acceptLocked(rt, o)
+	_, start := c.acceptLocked(rt, o)
 	c.mu.Unlock()
 	if start {
 		c.start()

@@ -39,10 +39,10 @@ func TestQuestionBetweenGivingUpAndWithdrawing(t *testing.T) {
 			t.Fatal(err)
 		}
 		o.call = c.newCall(o.due(c))
-		o.call.ended.Store(true) // which withdraw would follow
 		if rt, _ := o.ring.try(&o, reach{all: o.ring.routes.Load()}); rt == nil {
 			t.Fatal("no route took it")
 		}
+		o.call.ended.Store(true) // which withdraw would follow
 		begin := time.Now()
 		synctest.Wait()
 		time.Sleep(payDelay) // for its credit

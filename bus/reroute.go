@@ -41,41 +41,47 @@ func (c *core) reroute(address string, o *outgoing, takenBack bool) {
 	}
 	c.stats.rerouted.Add(1)
 	left := o.due(c) - c.clock()
-	o.head[fTimeLeft] = wholeMs(left)
 	c.mu.Lock()
 	r := c.ringOf(address)
 	r.mu.Lock() // before core.mu is let go of: nobody forgets the ring meanwhile
 	c.mu.Unlock()
 	reason := r.takeBackLocked(o, time.Duration(left), o.rank(takenBack))
 	r.mu.Unlock()
-	if reason == errNoneMay {
-		reason = r.closedTo(o) // which may take core.mu
-	}
 	r.book(rareRerouted, 1)
-	if reason != nil {
+	switch reason {
+	case nil:
+		return
+	case errNoneMay:
+		reason = r.closedTo(o) // which may take core.mu
+		fallthrough
+	default:
 		c.dead(address, o, reason)
-		c.forget(r)
+	case errEnded: // by its caller, whom that has told
 	}
+	c.forget(r)
 }
 
 var errNoneMay = errors.New("no consumer may take it")
 
 // takeBackLocked lets a message that was sent back wait at the head of the
-// line. It returns an error if there is nothing to wait for, errNoneMay if that is
-// closedTo's to explain.
+// line. It returns an error if there is nothing to wait for: errNoneMay if that is
+// closedTo's to explain, errEnded if nobody waits for the answer any more.
 func (r *ring) takeBackLocked(o *outgoing, left time.Duration, rank uint64) error {
 	if r.core.closed.Load() {
 		return fmt.Errorf("%w before %q had a consumer for it", ErrClosed, r.address)
 	}
+	if left <= 0 {
+		return r.late()
+	}
 	if o.call != nil {
 		o.turn = o.call.turn
-		if r.routes.Load().len() > 0 && !r.open(o) {
+		if r.holdsTurnOfAll(o) {
 			return errNoneMay
 		}
 	}
 	w := &waiter{o: *o, rank: rank}
-	if o.call != nil {
-		o.call.waits(r, w)
+	if o.call != nil && !o.call.waits(r, w) {
+		return errEnded
 	}
 	rest := nap(o.head[fHops], left)
 	if w.rests = rest > 0; w.rests && rest < left {
@@ -95,24 +101,74 @@ func (r *ring) wake(w *waiter) {
 	if r.line == nil || !w.lane.holds(w) { // it is gone
 		return
 	}
-	w.timer = time.AfterFunc(time.Duration(w.o.deadline-r.core.clock()), func() { r.expire(w) })
+	left := time.Duration(w.o.deadline - r.core.clock())
+	if r.holdsTurnOfAll(&w.o) {
+		left = 0
+	}
+	w.timer = time.AfterFunc(left, func() { r.expire(w) })
 	r.grantLocked()
 }
 
-// expire ends the waiting of a message at its deadline.
+// expire ends the waiting of a message that was sent back: at its deadline, or
+// when only its caller's own scope is left.
 func (r *ring) expire(w *waiter) {
-	reason := fmt.Errorf("%w of %q took it in time: %w", ErrNoConsumer, r.address, context.DeadlineExceeded)
+	reason := r.late()
+	if r.core.clock() < w.o.deadline {
+		if r.waitsOn(w) {
+			return
+		}
+		reason = r.closedTo(&w.o)
+	}
 	if r.remove(w, reason) {
 		r.core.dead(r.address, &w.o, reason)
 		r.core.forget(r)
 	}
 }
 
-// waits notes in which waiting list the message is.
-func (c *call) waits(r *ring, w *waiter) {
+// waitsOn reports whether w waits on, as another consumer has come meanwhile.
+func (r *ring) waitsOn(w *waiter) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.line == nil || !w.lane.holds(w) {
+		return true // it is gone
+	}
+	if r.holdsTurnOfAll(&w.o) {
+		return false
+	}
+	w.timer.Reset(time.Duration(w.o.deadline - r.core.clock()))
+	return true
+}
+
+// late is the end of a message that was sent back and found no other consumer in
+// time.
+func (r *ring) late() error {
+	return fmt.Errorf("%w of %q took it in time: %w", ErrNoConsumer, r.address, context.DeadlineExceeded)
+}
+
+// withdraw takes a request out of the waiting list whose caller has given up, and
+// returns its end, which at the deadline is that of expire.
+func (r *ring) withdraw(w *waiter, why error) error {
+	defer r.core.forget(r)
+	if why != context.DeadlineExceeded {
+		r.remove(w, why)
+		return unanswered(why)
+	}
+	if reason := r.late(); r.remove(w, reason) {
+		r.core.dead(r.address, &w.o, reason)
+		return reason
+	}
+	return w.err // of who has removed it
+}
+
+// waits notes in which waiting list the message is, unless its call has ended.
+func (c *call) waits(r *ring, w *waiter) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.ended.Load() {
+		return false
+	}
 	c.in, c.ring, c.w = nil, r, w
+	return true
 }
 
 // dead counts a message that cannot be placed, tells of it, and answers the

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"testing"
@@ -34,7 +35,7 @@ func TestTakeBackWhileTheLastConsumerGoes(t *testing.T) {
 			o.head[fKind] = kindRequest
 			o.call.turn = turn{held: &heldTurn{scope: s}}
 			c.reroute("a", &o, false)
-			o.call.withdraw() // if it waits
+			o.call.withdraw(context.Canceled) // if it waits
 		}
 	}()
 	select {

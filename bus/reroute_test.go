@@ -118,13 +118,18 @@ func TestSentBackGoesFirst(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
 		block := make(chan struct{})
 		defer close(block)
-		first := consume(t, p.to, "a", func(context.Context, *bus.Message) error { <-block; return nil }, bus.WithWindow(1<<10))
 		body := func(i byte) []byte { return append(make([]byte, 300), i) } // three start in the window
-		for i := range byte(3) {
-			if err := p.from.Send(t.Context(), "a", body(i)); err != nil {
-				t.Fatal(err)
+		fill := func() *bus.Consumer {
+			c := consume(t, p.to, "a", func(context.Context, *bus.Message) error { <-block; return nil }, bus.WithWindow(1<<10))
+			for i := range byte(3) {
+				if err := p.from.Send(t.Context(), "a", body(i)); err != nil {
+					t.Fatal(err)
+				}
 			}
+			return c
 		}
+		fill() // one that stays, or nobody would wait for room
+		first := fill()
 		waited := make(chan error, 1)
 		go func() { waited <- p.from.Send(t.Context(), "a", body(3)) }()
 		synctest.Wait()

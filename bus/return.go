@@ -27,7 +27,7 @@ func (l *link) gotReply(f *frame, owned bool) {
 	switch {
 	case r.codec == codecUnknown:
 		codec := describeCodec(f.head[fCodec], f.codecName)
-		a = answer{err: fmt.Errorf("bus: the reply from %s is encoded by %s, which this node does not have (WithCodec)", l.peer.Name, codec)}
+		a = answer{err: fmt.Errorf("bus: the reply from %s is encoded by %s, which this node does not have (WithCodec)", l.peer.Name, codec), in: &l.replied}
 		l.notAnswered(ask, l.core.noCodec("the question", codec))
 	case ask != 0 && a.err == nil:
 		l.asked(a.m, ask, l.core.clock()+int64(min(f.head[fTimeLeft], 1<<40))*1e6)
@@ -52,12 +52,12 @@ func (l *link) gotLateReply(f *frame) {
 // answerOf makes a reply a request's answer.
 func (c *core) answerOf(in *inbound, r *reply) answer {
 	if r.failed {
-		return answer{err: &ReplyError{Code: r.code, Message: string(r.body)}}
+		return answer{err: &ReplyError{Code: r.code, Message: string(r.body)}, in: in}
 	}
 	m := newMessage(r.body, !r.shared)
 	m.in, m.word = in, traits(0, r.codec, 0)
 	m.setHeader(r.header)
-	return answer{m: m}
+	return answer{m: m, in: in}
 }
 
 // gotCredit books what the peer's consumer has settled.

@@ -164,6 +164,17 @@ func (s *routeSet) links(ls []*link) []*link {
 	return ls
 }
 
+// own reports whether there are routes to this node's consumers.
+func (s *routeSet) own() bool {
+	own := s.of(nil)
+	for i := range own.len() {
+		if slices.ContainsFunc(own.leaf(i), func(rt *route) bool { return rt.link == nil }) {
+			return true
+		}
+	}
+	return false
+}
+
 // node returns where the routes of a node are, -1 if there are none.
 func (m *byNode) node(l *link) int {
 	return slices.IndexFunc(m.nodes, func(n nodeRoutes) bool { return n.link == l })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -128,6 +129,11 @@ func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, 
 	call := c.newCall(o.due(c))
 	call.turn, call.choice = o.turn, o.choice
 	o.call, o.flushes = call, true
+	if len(o.body) > chunked { // it may be taken back: see resetLocked
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, c.timeOf(call.deadline))
+		defer cancel()
+	}
 	rt, err := c.post(ctx, address, o)
 	if err != nil {
 		return nil, err
@@ -135,28 +141,36 @@ func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, 
 	if rt.link != nil {
 		rt.link.flushRequest()
 	}
-	if a, ok := c.await(ctx, call); ok {
-		return a.result(address)
-	}
-	return nil, fmt.Errorf("bus: request to %q: %w", address, ctx.Err())
+	return c.await(ctx, call).result(address)
 }
 
-// await waits for the answer of a call. It reports false if ctx has ended first:
-// then nobody waits any more, and the other side is told.
-func (c *core) await(ctx context.Context, call *call) (a answer, ok bool) {
+// await waits for the answer of a call. When ctx ends first, nobody waits any more,
+// and the other side is told.
+func (c *core) await(ctx context.Context, call *call) answer {
 	select {
-	case a = <-call.ch:
+	case a := <-call.ch:
 		c.freeCall(call)
-		return a, true
+		return a
 	case <-ctx.Done():
 	}
 	if !call.ended.CompareAndSwap(false, true) { // the answer is there
-		a = <-call.ch
+		a := <-call.ch
 		c.freeCall(call)
-		return a, true
+		return a
 	}
-	call.withdraw()
-	return answer{}, false
+	return call.withdraw(ctx.Err())
+}
+
+// whyOver says why a call that has waited is over: the error of its context, or that
+// of one whose deadline has come. It is nil if the call goes on.
+func (c *core) whyOver(ctx context.Context, o *outgoing) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if c.clock() >= o.due(c) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // post delivers a message and returns when all of it is written, to the link's
@@ -173,8 +187,8 @@ func (c *core) post(ctx context.Context, address string, o *outgoing) (*route, e
 		if err = c.awaitBulk(ctx, rt.link, o, "message to"); err != errAgain {
 			return rt, err
 		}
-		if o.ended() { // its answer is there; the call must not be pending again
-			return rt, nil
+		if why := c.whyOver(ctx, o); why != nil {
+			return nil, rt.ring.busy(why)
 		}
 		o.head[fTimeLeft] = wholeMs(o.due(c) - c.clock())
 	}
@@ -194,33 +208,34 @@ func (c *core) deliver(ctx context.Context, address string, o *outgoing) (*route
 			r = o.only.ring
 		}
 		if r == nil || o.only == nil && r.routes.Load().len() == 0 {
-			if !c.awaitLink(ctx.Done(), o.due(c), address) {
-				err := c.noConsumer(address)
-				if ctx.Err() != nil {
-					err = fmt.Errorf("%w: %w", err, ctx.Err())
-				}
+			if err := c.awaitLink(ctx, o, address); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		to, held := r.aim(o)
-		if held == nil && r.waiting.Load() == 0 { // else it would overtake
-			rt, open := r.try(o, to)
-			if rt != nil {
-				return rt, nil
-			}
-			if open == 0 {
-				return nil, r.closedTo(o)
-			}
-		}
-		if o.picky() && !r.open(o) {
-			return nil, r.closedTo(o)
-		}
-		rt, err := r.wait(ctx, o)
-		if err != errRingGone {
+		rt, err := r.place(ctx, o)
+		if err != errLookAgain {
 			return rt, err
 		}
 	}
+}
+
+// place posts o to a route of the ring, or lets it wait for one of them.
+func (r *ring) place(ctx context.Context, o *outgoing) (*route, error) {
+	to, held := r.aim(o)
+	if held == nil && r.waiting.Load() == 0 { // else it would overtake
+		rt, open := r.try(o, to)
+		if rt != nil {
+			return rt, nil
+		}
+		if open == 0 {
+			return nil, r.closedTo(o)
+		}
+	}
+	if o.picky() && !r.open(o) {
+		return nil, r.closedTo(o)
+	}
+	return r.wait(ctx, o)
 }
 
 // open reports whether any route may take o, now or later.
@@ -236,7 +251,7 @@ func (r *ring) closedTo(o *outgoing) error {
 		return fmt.Errorf("%w: only consumers in the caller's own scope listen on %q; they cannot answer before the caller returns", ErrDeadlock, r.address)
 	}
 	switch {
-	case o.choice&toOne != 0: // without core.mu: see refuseLocked
+	case o.choice&toOne != 0:
 		return o.only.closed()
 	case o.choice&byKey != 0 && r.routes.Load().len() > 0:
 		return fmt.Errorf("%w of %q that all nodes know (ByKey)", ErrNoConsumer, r.address)
@@ -247,82 +262,108 @@ func (r *ring) closedTo(o *outgoing) error {
 }
 
 var (
-	errRingGone       = errors.New("ring gone")
+	errLookAgain      = errors.New("the routes of the address have changed")
+	errEnded          = errors.New("the request has ended")
 	errConsumerClosed = fmt.Errorf("%w: the consumer, before it handled the request", ErrClosed)
 )
 
-// wait queues o until a route takes it; whoever returns credit posts it.
+// wait queues o until a route takes it; whoever returns credit posts it. It
+// returns errLookAgain when no route is left that could.
 func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
-	if r.holdsTurnOfAll(o) {
-		return nil, fmt.Errorf("%w: consumers of %q have no room, and all are in the caller's own scope", ErrDeadlock, r.address)
-	}
 	o.head[fStarved] = 1
 	w := &waiter{o: *o, ready: make(chan struct{})}
 	w.o.flushes = false
-	w.o.due(r.core)
-	r.mu.Lock()
-	switch {
-	case r.gone:
-		r.mu.Unlock()
-		return nil, errRingGone
-	case r.core.closed.Load():
-		r.mu.Unlock()
-		return nil, fmt.Errorf("%w: message to %q", ErrClosed, r.address)
+	deadline := w.o.due(r.core)
+	if err := r.queue(w); err != nil {
+		return nil, err
 	}
-	r.enqueueLocked(w)
-	r.mu.Unlock()
 	r.flush()
 
-	t := time.NewTimer(time.Duration(o.due(r.core) - r.core.clock()))
+	t := time.NewTimer(time.Duration(deadline - r.core.clock()))
 	defer t.Stop()
 	select {
 	case <-w.ready:
-		return w.result()
 	case <-ctx.Done():
+		r.remove(w, r.busy(ctx.Err()))
 	case <-t.C:
+		r.remove(w, r.busy(context.DeadlineExceeded))
 	case <-r.core.ended:
+		r.remove(w, r.busy(context.DeadlineExceeded))
 	}
-	if reason := r.busy(ctx); r.remove(w, reason) {
-		r.core.forget(r)
-		return nil, reason
-	}
-	<-w.ready // it was posted meanwhile
-	return w.result()
-}
-
-func (w *waiter) result() (*route, error) {
-	if w.rt == nil && w.err != nil {
-		return nil, w.err
-	}
+	<-w.ready // removed, or posted meanwhile
 	if w.rt == nil {
-		return nil, fmt.Errorf("%w: the request has ended", ErrBusy)
+		r.core.forget(r)
 	}
-	return w.rt, nil
+	return w.rt, w.err
 }
 
-func (r *ring) busy(ctx context.Context) error {
+// queue lets w wait for room, unless that is in vain.
+func (r *ring) queue(w *waiter) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.core.closed.Load():
+		return fmt.Errorf("%w: message to %q", ErrClosed, r.address)
+	case r.gone || !r.open(&w.o):
+		return errLookAgain
+	case r.holdsTurnOfAll(&w.o):
+		return fmt.Errorf("%w: consumers of %q have no room, and all are in the caller's own scope", ErrDeadlock, r.address)
+	}
+	r.enqueueLocked(w)
+	return nil
+}
+
+// hopes reports whether a call may wait for room: a route could take it that its
+// caller does not hold up.
+func (r *ring) hopes(o *outgoing) bool { return r.open(o) && !r.holdsTurnOfAll(o) }
+
+// busy is the error of a call whose wait for room has ended: why says by what.
+func (r *ring) busy(why error) error {
 	if r.core.closed.Load() {
 		return fmt.Errorf("%w while a message waited for room at a consumer of %q", ErrClosed, r.address)
 	}
-	why := ctx.Err()
-	if why == nil {
-		why = context.DeadlineExceeded
-	}
-	return fmt.Errorf("%w: no consumer of %q had room in time: %w", ErrBusy, r.address, why)
+	return fmt.Errorf("%w: no consumer of %q%s had room in time: %w", ErrBusy, r.address, r.nodes(), why)
 }
 
-// holdsTurnOfAll reports whether the sender holds up all who could take o.
+// nodes names the nodes whose consumers a message may have waited for, a few of
+// them. A bus without a cluster has none.
+func (r *ring) nodes() string {
+	if r.core.boot.Load() == 0 {
+		return ""
+	}
+	routes := r.routes.Load()
+	var names []string
+	if routes.own() {
+		names = append(names, "this node")
+	}
+	for _, l := range routes.links(nil) {
+		names = append(names, l.peer.Name)
+	}
+	switch n := len(names); {
+	case n == 0:
+		return ""
+	case n > 3:
+		names = append(names[:3], fmt.Sprintf("%d others", n-3))
+	}
+	return " on " + strings.Join(names, ", ")
+}
+
+// holdsTurnOfAll reports whether there are consumers that could take o, and the
+// sender holds up all of them.
 func (r *ring) holdsTurnOfAll(o *outgoing) bool {
 	if o.turn == (turn{}) {
 		return false
 	}
-	to, held := r.aim(o)
-	if held != nil {
-		return false
-	}
+	to, _ := r.aim(o)
+	some := false
 	return !to.any(func(rt *route) bool {
-		return !o.turn.blocks(rt.consumer) && (o.choice&localOnly == 0 || rt.link == nil)
-	})
+		if o.choice&localOnly != 0 && rt.link != nil {
+			return false
+		}
+		blocked := o.turn.blocks(rt.consumer)
+		some = some || blocked
+		return !blocked
+	}) && some
 }
 
 // flush sends on its way what the links of the ring hold, so that the credit

@@ -190,6 +190,11 @@ func (c *core) takeBack(m *Message) {
 	if over {
 		c.over(cn)
 	}
+	if cn.over(m) {
+		c.stats.settled.Add(1)
+		cn.local.ring.bookFate(m)
+		return
+	}
 	if m.kind() == kindPublish {
 		c.stats.dropped.Add(1)
 		c.stats.settled.Add(1)
@@ -230,12 +235,17 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		m.in.cutOff(1)
 		return free
 	}
-	num := uint64(m.in.consumer.num)
+	cn := m.in.consumer
+	num := uint64(cn.num)
+	credit := head{fRoute: num, fBytes: uint64(m.charge), fMessages: 1}
 	switch {
+	case cn.over(m):
+		cn.local.ring.bookFate(m)
+		l.frameLocked(frameCredit, &credit)
 	case m.kind() == kindPublish:
 		l.core.stats.dropped.Add(1)
-		m.in.consumer.local.ring.book(rareDropped, 1)
-		l.frameLocked(frameCredit, &head{fRoute: num, fBytes: uint64(m.charge), fMessages: 1})
+		cn.local.ring.book(rareDropped, 1)
+		l.frameLocked(frameCredit, &credit)
 	case m.in.returning: // behind that, so that what is sent back is in order
 		m.in.hold(m)
 		return free

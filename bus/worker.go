@@ -195,11 +195,12 @@ func (c *Consumer) handle(m *Message) (dirty *link) {
 
 // over reports whether a message is not to be handled any more, and counts it.
 func (c *Consumer) over(m *Message) bool {
-	switch core := c.core; {
-	case m.state()&stateEnded != 0:
+	core, s := c.core, m.state()
+	switch {
+	case s&stateCanceled != 0:
 		m.ends(fateCanceled)
 		core.stats.canceled.Add(1)
-	case core.expired(m.deadline):
+	case s&stateExpired != 0 || core.expired(m.deadline):
 		m.ends(fateExpired)
 		core.stats.expired.Add(1)
 	default:
