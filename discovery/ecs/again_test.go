@@ -232,3 +232,17 @@ func TestNilProvider(t *testing.T) {
 		t.Errorf("Self: %v", err)
 	}
 }
+
+// While the container that runs the node has no mapping, that of a sidecar for the same port is not
+// taken for it.
+func TestMappingOfASidecarIsNotTheNodes(t *testing.T) {
+	t.Parallel()
+	fake := newFake(t, ecstest.Config{})
+	cfg := withProxy("10.0.0.2")
+	cfg.Ports = append(cfg.Ports, ecstest.PortMapping{ContainerPort: 7946, HostPort: 9001, Container: "envoy"})
+	other := addTask(t, fake, cfg)
+	p := newProvider(t, addTask(t, fake, bridge("10.0.0.1", static(7946))), nil)
+	wantPeers(t, p)
+	other.SetStatus("RUNNING")
+	wantPeers(t, p, "10.0.0.2:7946")
+}

@@ -382,6 +382,7 @@ func TestNoPartialList(t *testing.T) {
 	if peers, err := p.Peers(t.Context()); !errors.Is(err, ecs.ErrTemporary) || peers != nil { // each page is followed by itself
 		t.Fatalf("Peers gave %q, %v; want ErrTemporary", peers, err)
 	}
+	wantCalls(t, fake, "ListTasks=4") // two pages and two
 	fake.ClearFaults()
 	wantPeers(t, p, "10.0.0.2:7946", "10.0.0.3:7946")
 
