@@ -48,7 +48,7 @@ func (r *reader) gotBulk(f *frame) error {
 		return nil
 	}
 	b.f.codecName = slices.Clone(b.f.codecName) // it is part of the read buffer
-	b.cost = messageCost + int64(size) + int64(b.f.header.size())
+	b.cost = cost(int(size), b.f.header)
 	if err := r.address(b); err != nil {
 		return err
 	}

@@ -103,8 +103,8 @@ func (eb *EventBus) RequestAll(ctx context.Context, address string, body any, op
 // Consume registers a handler at an address, here and on all linked nodes; see
 // [Consumer.Known] for when they know. In a scope it takes turns with the
 // scope's other consumers. It is an error if the address is empty or over 255
-// bytes, the handler nil, an option out of range, or the bus closing
-// ([ErrClosed]). Options: [WithWindow], [WithConcurrency], [LocalOnly].
+// bytes, the handler nil, also as a pointer, an option out of range, or the bus
+// closing ([ErrClosed]); the consumer is nil then. Options: [WithWindow], [WithConcurrency], [LocalOnly].
 func (eb *EventBus) Consume(address string, h Handler, opts ...ConsumeOption) (*Consumer, error) {
 	return eb.consume(address, h, opts)
 }

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 )
@@ -42,8 +43,8 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 	if err := checkAddress(address); err != nil {
 		return nil, err
 	}
-	if f, ok := h.(HandlerFunc); h == nil || ok && f == nil {
-		return nil, fmt.Errorf("bus: nil handler for %q", address)
+	if isNil(h) {
+		return nil, fmt.Errorf("bus: nil handler for %q (%T)", address, h)
 	}
 	o := consumeOptions{window: defaultWindow, concurrency: 1}
 	for _, opt := range opts {
@@ -60,22 +61,30 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 	}
 	c := &Consumer{
 		core: eb.core, address: address, handler: h,
-		window: int32(o.window), concurrency: int32(o.concurrency), localOnly: o.localOnly,
+		window: int32(o.window), concurrency: int32(min(o.concurrency, math.MaxInt32)), localOnly: o.localOnly,
 	}
 	if c.concurrency == 1 {
 		c.scope = eb.scope
 	}
-	if eb.scope != nil && eb.scope.stage(c) {
-		return c, eb.core.errIfClosing(address)
+	register := eb.core.announce
+	if eb.scope != nil && eb.scope.stage(c) { // to be announced at the end of the Do
+		register = eb.core.refuseIfClosing
 	}
-	return c, eb.core.announce(c)
+	if err := register(c); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
-func (c *core) errIfClosing(address string) error {
+func (c *core) refuseIfClosing(cs ...*Consumer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.refuseIfClosingLocked(cs)
+}
+
+func (c *core) refuseIfClosingLocked(cs []*Consumer) error {
 	if c.closing {
-		return fmt.Errorf("%w: cannot consume %q", ErrClosed, address)
+		return fmt.Errorf("%w: cannot consume %q", ErrClosed, cs[0].address)
 	}
 	return nil
 }
@@ -84,17 +93,31 @@ func (c *core) errIfClosing(address string) error {
 func (c *core) announce(cs ...*Consumer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing {
-		return fmt.Errorf("%w: cannot consume %q", ErrClosed, cs[0].address)
+	if err := c.refuseIfClosingLocked(cs); err != nil {
+		return err
 	}
-	if len(c.consumers)-len(c.free)+len(cs) > maxRoutes {
-		return fmt.Errorf("%w: cannot consume %q: other nodes know at most %d consumers of this one; use LocalOnly for others", ErrTooLarge, cs[0].address, maxRoutes)
+	if err := c.refuseIfManyLocked(cs); err != nil {
+		return err
 	}
 	for _, cn := range cs {
 		c.announceLocked(cn)
 	}
 	for l := range c.links {
 		l.soon()
+	}
+	return nil
+}
+
+// refuseIfManyLocked refuses consumers for which there are no numbers.
+func (c *core) refuseIfManyLocked(cs []*Consumer) error {
+	have := len(c.consumers) - 1 - len(c.free) // 0 is no number
+	for _, cn := range cs {
+		if cn.localOnly {
+			continue
+		}
+		if have++; have > maxRoutes {
+			return fmt.Errorf("%w: cannot consume %q: other nodes know at most %d consumers of this one; use LocalOnly for others", ErrTooLarge, cn.address, maxRoutes)
+		}
 	}
 	return nil
 }

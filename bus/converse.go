@@ -38,6 +38,9 @@ type question struct {
 // ([ErrBusy], [ErrTooLarge]) it still can. A question needs no room at a
 // consumer, and no turn. The only option is [WithHeader].
 func (m *Message) Request(ctx context.Context, body any, opts ...CallOption) (*Message, error) {
+	if m.in == nil {
+		return nil, errNoRequest
+	}
 	if c := m.in.core(); c.caller != nil && m.kind() == kindRequest {
 		return c.intercept(ctx, VerbAsk, m.Address(), body, opts, m)
 	}

@@ -123,7 +123,7 @@ func (e *events) addLocked(ev Event) {
 // eventSize is the bytes that an event holds of a message.
 func eventSize(ev Event) int {
 	letter, _ := ev.(DeadLetter)
-	return len(letter.Body) + letter.Header.size()
+	return int(cost(len(letter.Body), letter.Header)) - messageCost
 }
 
 func last(evs []Event) Event {

@@ -224,7 +224,7 @@ func TestEventsAreBounded(t *testing.T) {
 	}{
 		"number":  {0, 0, most + 10, most},
 		"bytes":   {64 << 10, 0, 100, 64},
-		"headers": {0, 16<<10 - 1, 300, 256},
+		"headers": {0, 16<<10 - 1, 300, (4 << 20) / (16<<10 + 512)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -66,7 +66,8 @@ func (h *heard) mark(seq uint64) (isNew bool, missed int64) {
 // publishGossip publishes over the gossip lane, and to this node's consumers.
 func (c *core) publishGossip(address string, o *outgoing) error {
 	name := c.codecs.name(o.codec)
-	if n := len(address) + o.header.size() + len(name) + len(o.body); n > maxGossip {
+	headers, _ := o.header.size()
+	if n := len(address) + headers + len(name) + len(o.body); n > maxGossip {
 		return fmt.Errorf("%w: %d bytes of address, headers and body for the gossip lane at %q; the limit is %d", ErrTooLarge, n, address, maxGossip)
 	}
 	g := &wire.Gossip{Sent: uint64(time.Now().UnixMilli()), Address: address, Codec: uint32(o.head[fCodec]), CodecName: name, Body: o.body}
@@ -190,10 +191,11 @@ func (c *core) deliverGossip(g *wire.Gossip, header Header, remote bool) {
 		}
 		ms := make([]Message, 1)
 		m := &ms[0]
-		m.Body, m.id, m.deadline = g.Body, g.Boot, deadline
+		m.setBody(g.Body)
+		m.id, m.deadline = g.Boot, deadline
 		m.word = traits(kindPublish, codec, 0) | byGossip
 		m.setHeader(header)
-		m.charge = uint32(messageCost + len(g.Body) + header.size())
+		m.charge = uint32(cost(len(g.Body), header))
 		cn.putGossip(ms)
 	}
 }

@@ -30,7 +30,7 @@ func (h Header) Values(key string) []string {
 // Set makes value the only one of key.
 func (h Header) Set(key, value string) { h[strings.ToLower(key)] = []string{value} }
 
-// Add appends a value to those of key.
+// Add appends a value to those of key, which must not be empty in what is sent.
 func (h Header) Add(key, value string) {
 	key = strings.ToLower(key)
 	h[key] = append(h[key], value)
@@ -48,15 +48,17 @@ func (h Header) Clone() Header {
 	return c
 }
 
-// size is the bytes of all keys and values.
-func (h Header) size() (n int) {
+// size returns the bytes of all keys and values, each value with its key, and the
+// number of values.
+func (h Header) size() (bytes, values int) {
 	if len(h) == 0 { // ranging over nothing costs more than asking
-		return 0
+		return 0, 0
 	}
 	for k, vs := range h {
+		values += len(vs)
 		for _, v := range vs {
-			n += len(k) + len(v)
+			bytes += len(k) + len(v)
 		}
 	}
-	return n
+	return bytes, values
 }

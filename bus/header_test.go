@@ -85,11 +85,11 @@ func TestHeaderLimits(t *testing.T) {
 		}{
 			{"one of 16 KiB", several(1, "k", strings.Repeat("v", 16<<10-1)), 1},
 			{"one byte more", several(1, "k", strings.Repeat("v", 16<<10)), 0},
-			{"1,024", several(1024, "", ""), 1024},
-			{"1,025", several(1025, "", ""), 0},
+			{"1,024", several(1024, "k", ""), 1024},
+			{"1,025", several(1025, "k", ""), 0},
 			{"1,024 of 16 bytes", several(1024, "12345678", "12345678"), 1024},
 			{"1,024 of 17 bytes", several(1024, "12345678", "123456789"), 0},
-			{"empty", several(2, "", ""), 2},
+			{"empty", several(2, "k", ""), 2},
 			{"any text", several(2, "\x00∂", "\n\x00ü"), 2},
 		} {
 			n, err := bus.Request[int](t.Context(), p.from, "a", nil, c.opts...)

@@ -95,8 +95,7 @@ func WithInbound(interceptors ...func(next Handler) Handler) Option {
 // wrap puts the inbound interceptors around a handler; nil if one does not play.
 func (c *core) wrap(h Handler) Handler {
 	for i := len(c.inbound) - 1; i >= 0 && h != nil; i-- {
-		h = c.inbound[i](h)
-		if f, ok := h.(HandlerFunc); ok && f == nil {
+		if h = c.inbound[i](h); isNil(h) {
 			return nil
 		}
 	}

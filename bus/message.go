@@ -40,7 +40,9 @@ func (v Via) String() string {
 
 // Message is a message that was received, or the reply to a request. Its body
 // and headers are read-only, as other consumers may share them, and may be
-// kept. Its methods may be called from several goroutines.
+// kept; what is appended to the body is a copy. Its methods may be called from
+// several goroutines. One that a program makes, to test a handler, say, was sent
+// by nobody to nowhere, and is no request.
 type Message struct {
 	// Body is the encoded body: see [Message.Decode].
 	Body []byte
@@ -106,6 +108,9 @@ func (m *Message) set(bits, mask uint32) bool {
 	}
 }
 
+// setBody sets the body, with no room behind it: consumers may share its memory.
+func (m *Message) setBody(b []byte) { m.Body = b[:len(b):len(b)] }
+
 // setHeader is for a message that nobody else knows yet.
 func (m *Message) setHeader(h Header) {
 	if h != nil {
@@ -116,7 +121,7 @@ func (m *Message) setHeader(h Header) {
 // Address returns the address that the message was sent to; "" for a reply, also
 // for one that asks back.
 func (m *Message) Address() string {
-	if m.in.consumer == nil {
+	if m.in == nil || m.in.consumer == nil {
 		return ""
 	}
 	return m.in.consumer.address
@@ -134,7 +139,10 @@ func (m *Message) Header() Header {
 // From returns the name of the node that sent the message. On a bus that is
 // not part of a cluster it is empty.
 func (m *Message) From() string {
-	if m.state()&byGossip != 0 {
+	switch {
+	case m.in == nil:
+		return ""
+	case m.state()&byGossip != 0:
 		return m.in.core().nameOf(m.id)
 	}
 	return m.in.from()
@@ -145,7 +153,7 @@ func (m *Message) Via() Via {
 	switch {
 	case m.state()&byGossip != 0:
 		return ViaGossip
-	case m.in.link != nil:
+	case m.in != nil && m.in.link != nil:
 		return ViaLink
 	}
 	return ViaLocal
@@ -201,6 +209,9 @@ func (m *Message) Reply(ctx context.Context, body any, opts ...CallOption) error
 // reply is Reply by a handler that is at its end: who runs it sees to it that
 // the reply is written.
 func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error {
+	if m.in == nil {
+		return errNoRequest
+	}
 	c := m.in.core()
 	if c.caller != nil {
 		return m.replyIntercepted(ctx, body, opts)
@@ -305,8 +316,20 @@ const (
 	maxHeader    = 16 << 10 // keys and values of one message
 	maxHeaders   = 1 << 10  // of one message
 	maxErrorText = 4 << 10
-	messageCost  = 128 // bytes that a message is charged on top of its body and headers
+	messageCost  = 128 // bytes that a message is charged on top of its body
+	headersCost  = 384 // and for having headers, on top of their text,
+	headerCost   = 128 // and for each value: about the memory they take
 )
+
+// cost is what a message is charged to its consumer's window. Both ends of a link
+// reckon it.
+func cost(body int, h Header) int64 {
+	n := int64(messageCost + body)
+	if text, values := h.size(); values > 0 {
+		n += int64(headersCost + values*headerCost + text)
+	}
+	return n
+}
 
 func checkAddress(address string) error {
 	if address == "" {
@@ -328,16 +351,17 @@ func (c *core) checkSize(what, address string, h Header, body []byte) error {
 	if h == nil {
 		return nil
 	}
-	values := 0
 	for k, vs := range h {
-		values += len(vs)
 		for _, v := range vs {
 			if !utf8.ValidString(k) || !utf8.ValidString(v) {
 				return fmt.Errorf("bus: header %q of %s %q is not UTF-8", k, what, address)
 			}
 		}
+		if k == "" && len(vs) > 0 {
+			return fmt.Errorf("bus: header without a key of %s %q, with the value %q", what, address, vs[0])
+		}
 	}
-	if n := h.size(); n > maxHeader || values > maxHeaders {
+	if n, values := h.size(); n > maxHeader || values > maxHeaders {
 		return fmt.Errorf("%w: %d headers of %d bytes in %s %q; the limits are %d and %d", ErrTooLarge, values, n, what, address, maxHeaders, maxHeader)
 	}
 	return nil

@@ -150,7 +150,7 @@ type callOption func(*callOptions)
 func (f callOption) applyCall(o *callOptions) { f(o) }
 
 // WithHeader adds a header to a message or reply. It may be given several
-// times, with the same key too.
+// times, with the same key too. An empty key is an error of the call.
 func WithHeader(key, value string) CallOption {
 	return callOption(func(o *callOptions) {
 		if o.header == nil {
@@ -229,8 +229,9 @@ type consumeOption func(*consumeOptions)
 func (f consumeOption) applyConsume(o *consumeOptions) { f(o) }
 
 // WithWindow bounds how many bytes each node that sends to the consumer may have
-// unsettled there: sent, but not yet handled. A message counts its body and
-// headers plus 128 bytes, and may start while any of the window is left. A
+// unsettled there: sent, but not yet handled. A message counts its body plus 128
+// bytes, and one with headers about the memory that these take: their text, 384
+// bytes, and 128 for each value. It may start while any of the window is left. A
 // window begins with 16 KiB and is doubled when its sender had to wait, as far as
 // the node's pool has room ([WithMemory]). The default is 1 MiB and 64 KiB, so
 // that a body of 1 MiB may start while another is handled; the least is 1 KiB,
@@ -245,7 +246,7 @@ type ConcurrencyOption int
 func (n ConcurrencyOption) applyConsume(o *consumeOptions) { o.concurrency = int(n) }
 
 // WithConcurrency lets the consumer handle up to n messages at once; the default
-// is 1. Their order is then that in which they are started. In a scope, a
+// is 1, and more than 2,147,483,647 is as much. Their order is then that in which they are started. In a scope, a
 // consumer with n over 1 takes no turn: its handlers run beside the others, and
 // take the turn by [EventBus.Do] where they need it.
 func WithConcurrency(n int) ConcurrencyOption { return ConcurrencyOption(n) }

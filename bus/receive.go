@@ -44,19 +44,19 @@ func (r *reader) message(f *frame, owned bool) error {
 	if r.n == runMax || small && r.small+len(f.body) > blockMax {
 		r.deliver()
 	}
-	cost := messageCost + len(f.body) + f.header.size()
-	if err := r.to.take(int64(cost), f.head[fStarved] != 0); err != nil {
+	cost := cost(len(f.body), f.header)
+	if err := r.to.take(cost, f.head[fStarved] != 0); err != nil {
 		return err
 	}
 	if f.head[fCodec] >= codecNamed {
-		if e := r.entry(f, int64(cost)); e.codec == codecUnknown {
+		if e := r.entry(f, cost); e.codec == codecUnknown {
 			r.unsettledIn.Add(1)
 			r.refuse(r.to, &e, f)
 			return nil
 		}
 	}
 	e := &r.run[r.n]
-	*e = r.entry(f, int64(cost))
+	*e = r.entry(f, cost)
 	if e.extra = !small || f.header != nil; e.extra {
 		x := &r.extra[r.n]
 		if x.header = f.header; !small {
@@ -134,12 +134,14 @@ func (r *reader) deliver() {
 		var large bool
 		if e.extra {
 			x := &r.extra[i]
-			m.Body, large = x.body, x.body != nil
+			m.setBody(x.body)
+			large = x.body != nil
 			m.setHeader(x.header)
 			*x = extra{}
 		}
 		if !large {
-			m.Body, left = left[:e.size:e.size], left[e.size:]
+			m.setBody(left[:e.size])
+			left = left[e.size:]
 		}
 	}
 	r.unsettledIn.Add(int64(r.n))
@@ -200,7 +202,7 @@ func (r *reader) gotPublish(f *frame, owned bool) error {
 	if !owned {
 		body = r.core.bodies.copy(body)
 	}
-	cost := int64(messageCost + len(body) + f.header.size())
+	cost := cost(len(body), f.header)
 	ins := r.charged(first, skip)
 	for _, in := range ins {
 		if err := in.take(cost, f.head[fStarved] != 0); err != nil {
@@ -222,7 +224,7 @@ func (r *reader) fanOut(e *entry, f *frame, ins []*inbound, body []byte) {
 		}
 		ms := make([]Message, 1)
 		e.message(&ms[0], in)
-		ms[0].Body = body
+		ms[0].setBody(body)
 		ms[0].setHeader(f.header)
 		in.put(ms)
 	}

@@ -181,7 +181,7 @@ func (c *core) dead(address string, o *outgoing, reason error) {
 	}
 	c.sparse.warn(c.log, "dead letter", "address", address, "err", reason)
 	if c.events.tell != nil {
-		c.events.note(DeadLetter{Address: address, Header: o.header, Body: o.body, Request: o.head[fKind] == kindRequest, Reason: reason})
+		c.events.note(DeadLetter{Address: address, Header: o.header, Body: slices.Clip(o.body), Request: o.head[fKind] == kindRequest, Reason: reason})
 	}
 }
 

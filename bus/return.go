@@ -113,7 +113,7 @@ func (l *link) gotBounce(f *frame, owned bool) error {
 	if rt == nil || f.head[fKind] != kindSend && f.head[fKind] != kindRequest {
 		return fmt.Errorf("%w: bounce of kind %d of route %d", errMalformed, f.head[fKind], f.head[fRoute])
 	}
-	cost := int64(messageCost + len(f.body) + f.header.size())
+	cost := cost(len(f.body), f.header)
 	if err := l.owes(rt, uint64(cost), 1); err != nil {
 		return err
 	}

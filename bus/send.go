@@ -62,7 +62,7 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 		return nil, err
 	}
 	o.body, o.owned, o.codec = b, !isShared(codec), codec
-	o.cost = int64(messageCost + len(b) + o.header.size())
+	o.cost = cost(len(b), o.header)
 	o.head[fKind], o.head[fCodec] = kind, wireCodec(codec)
 	if set != nil {
 		o.choose(c.choice(set))

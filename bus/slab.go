@@ -22,13 +22,13 @@ func (s *slab) message(o *outgoing, from *recycler) *Message {
 	m := &s.messages[0]
 	s.messages = s.messages[1:]
 	if o.owned || len(b) == 0 {
-		m.Body = b
+		m.setBody(b)
 		return m
 	}
 	if len(b) > len(s.bodies) {
 		s.bodies = from.get(blockMax)
 	}
-	m.Body = s.bodies[:copy(s.bodies, b):len(b)]
+	m.setBody(s.bodies[:copy(s.bodies, b)])
 	s.bodies = s.bodies[len(b):]
 	return m
 }
@@ -42,14 +42,16 @@ type withBody struct {
 // newMessage returns a message of its own whose body is a copy, or b itself if
 // it is owned.
 func newMessage(b []byte, owned bool) *Message {
+	m := new(Message)
 	switch {
 	case owned || len(b) == 0:
-		return &Message{Body: b}
+		m.setBody(b)
 	case len(b) <= len(withBody{}.body):
 		w := new(withBody)
-		n := copy(w.body[:], b)
-		w.Body = w.body[:n:n]
+		w.setBody(w.body[:copy(w.body[:], b)])
 		return &w.Message
+	default:
+		m.setBody(slices.Clone(b))
 	}
-	return &Message{Body: slices.Clone(b)}
+	return m
 }

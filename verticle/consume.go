@@ -56,7 +56,7 @@ func besideTurn(opts []bus.ConsumeOption) (beside bool) {
 // guard returns the handler to register in place of h: h itself where nothing
 // needs to be known of its calls.
 func (l *life) guard(address string, h bus.Handler, beside bool) bus.Handler {
-	if f, ok := h.(bus.HandlerFunc); h == nil || ok && f == nil {
+	if isNil(h) {
 		return h // which the bus refuses
 	}
 	if l.d.supervision != nil {

@@ -52,13 +52,19 @@ func check(v Verticle) error {
 	if i, ok := v.(instances); ok {
 		return i.check()
 	}
-	switch r := reflect.ValueOf(v); r.Kind() {
-	case reflect.Pointer, reflect.Func:
-		if r.IsNil() {
-			return fmt.Errorf("verticle: nil %T", v)
-		}
+	if isNil(v) {
+		return fmt.Errorf("verticle: nil %T", v)
 	}
 	return nil
+}
+
+// isNil reports whether v is nil, or a nil pointer or function of some type.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	r := reflect.ValueOf(v)
+	return (r.Kind() == reflect.Pointer || r.Kind() == reflect.Func) && r.IsNil()
 }
 
 // nameOf is the name of the verticle's type, without its package.

@@ -380,7 +380,9 @@ func (*Frame_BulkReset) isFrame_Kind() {}
 
 func (*Frame_Pad) isFrame_Kind() {}
 
-// Msg is a message to a consumer; as a bounce it is one sent back unhandled.
+// Msg is a message to a consumer; as a bounce it is one sent back unhandled. Its
+// route is charged 128 bytes and its body; for headers also 384 bytes, and for each
+// 128 and the bytes of its key and value.
 type Msg struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`                         // 1 send, 2 request, 3 publish
