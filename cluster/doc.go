@@ -100,8 +100,8 @@
 //	time they have for it                         3 s
 //	what they may send for it                     4 KiB, after the TLS handshake if there is a secret
 //	TLS handshakes that compute at once           8
-//	gossip streams at once, without a secret      64
-//	nodes and state that one tells of             4,096 and 1 MiB
+//	gossip streams at once, without a secret      64, of 24 MiB in memory together
+//	nodes and state that one tells of             4,096 and 1 MiB, 6 MiB in memory
 //	name of a node, of a cluster                  111 and 64 bytes
 //	tags of a node, encoded                       512 bytes, of which about 50 are taken
 //	time a lost link takes to be dialled again    100 ms, doubling to 5 s

@@ -54,7 +54,7 @@ func FuzzStranger(f *testing.F) {
 			p := &port{
 				envelope: &envelope{label: []byte("\xf4\x01c")},
 				tls:      setup, hello: func(c caller) { got = append(got, c.hello) }, own: hello,
-				handshakes: make(chan struct{}, 1), streams: make(chan struct{}, 1),
+				handshakes: make(chan struct{}, 1), streams: make(chan struct{}, 1), said: pool{left: maxStreams},
 				gossip: make(chan net.Conn, 1), packets: make(chan *memberlist.Packet),
 				ctx: t.Context(),
 			}

@@ -140,6 +140,7 @@ var serfTypes = []byte{serfLeave, serfJoin, serfEvent}
 const (
 	serfLeave = 0
 	serfJoin  = 1
+	serfState = 2 // on streams only
 	serfEvent = 3
 )
 

@@ -79,6 +79,7 @@ type port struct {
 	strangers  admission
 	handshakes chan struct{}
 	streams    chan struct{} // places for gossip streams without a secret
+	said       pool          // room for what they say
 	gossip     chan net.Conn
 	packets    chan *memberlist.Packet
 
@@ -107,6 +108,7 @@ func newPort(s *settings, l net.Listener, udp PacketConn) *port {
 		bound:      addrPortOf(l.Addr()),
 		handshakes: make(chan struct{}, maxHandshakes),
 		streams:    make(chan struct{}, maxGossip),
+		said:       pool{left: maxStreams},
 		gossip:     make(chan net.Conn),
 		packets:    make(chan *memberlist.Packet, 64),
 		counts:     new(counters),
@@ -242,18 +244,7 @@ func (p *port) identifyPlain(c net.Conn, first byte) error {
 	case first == busMagic:
 		return p.identifyBus(c)
 	case first <= gossipTypes || first == gossipLabel:
-		g, err := checkGossip(&peeked{Conn: c, first: first}, p.envelope.label, gossipAsks)
-		if err != nil {
-			return err
-		}
-		select {
-		case p.streams <- struct{}{}:
-			free := sync.OnceFunc(func() { <-p.streams })
-			p.handGossip(&counted{Conn: g, free: free})
-			return nil
-		default:
-			return errCrowdedGossip
-		}
+		return p.identifyGossip(&peeked{Conn: c, first: first})
 	case first == tlsRecord:
 		refuseTLS(c)
 		return &RefusedError{Reason: ErrSecret, Peer: c.RemoteAddr().String(), Detail: "it uses TLS, this node has no secret"}
@@ -278,11 +269,29 @@ func (p *port) identifySecure(c net.Conn, first byte) error {
 	if s.ConnectionState().NegotiatedProtocol != alpnGossip {
 		return p.identifyBus(s)
 	}
-	g, err := checkGossip(s, p.envelope.label, gossipAsks)
+	g, err := readGossip(s, nil, p.envelope.label, gossipAsks)
 	if err != nil {
 		return typedTLS(err, c.RemoteAddr().String())
 	}
 	p.handGossip(g)
+	return nil
+}
+
+// identifyGossip reads what a gossip stream says in plain text, if there is a place
+// for it.
+func (p *port) identifyGossip(c net.Conn) error {
+	select {
+	case p.streams <- struct{}{}:
+	default:
+		return errCrowdedGossip
+	}
+	free := sync.OnceFunc(func() { <-p.streams })
+	g, err := readGossip(c, &p.said, p.envelope.label, gossipAsks)
+	if err != nil {
+		free()
+		return err
+	}
+	p.handGossip(&counted{Conn: g, free: free})
 	return nil
 }
 

@@ -17,7 +17,7 @@ type Stats struct {
 	TimedOut      uint64 // something came, but not the whole handshake within 3 s
 	Garbage       uint64 // what came was not from a node
 	Crowded       uint64 // closed at once: 64 others, or 32 and no member's address, had not told who they are
-	CrowdedGossip uint64 // closed: 64 gossip streams were open, without a secret
+	CrowdedGossip uint64 // closed: 64 gossip streams were open without a secret, or 24 MiB of them were being read
 	CrowdedPeers  uint64 // closed: of one node too many of 1,024 that gossip does not know, or one dial too many of a node
 
 	AcceptErrors    uint64 // connections that the system could not give, as when there are no descriptors
