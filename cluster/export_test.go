@@ -31,3 +31,6 @@ func (n *Node) Heard(boot uint64) bool {
 	e := n.roster.byBoot[boot]
 	return e != nil && e.gossip == StatusAlive
 }
+
+// HeardOf counts the others that gossip has among the living.
+func (n *Node) HeardOf() int { return n.gossip.Memberlist().NumMembers() - 1 }

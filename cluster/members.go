@@ -109,6 +109,9 @@ func (n *Node) member(t serf.EventType, sm serf.Member) {
 	var was Status
 	var had bool
 	n.update(func() { was, had = n.roster.hear(m) })
+	if !had && n.predecessor(m) {
+		n.outlived(m.Peer)
+	}
 	n.updateAfter(missedAfter)
 	if had && was == StatusFailed && m.Status == StatusAlive {
 		n.checkAddress(m)
@@ -153,7 +156,11 @@ func (n *Node) unreached(who bus.Peer, err error) {
 
 // outlived takes news of a peer at whose address another one lives.
 func (n *Node) outlived(who bus.Peer) {
-	n.update(func() { n.roster.outlive(who.Boot) })
+	first := false
+	n.update(func() { first = n.roster.outlive(who.Boot) })
+	if first {
+		n.bury(who)
+	}
 }
 
 // haunts takes news of a peer that calls although it was outlived. A call may

@@ -93,14 +93,17 @@ func TestDeadBootsAtOneAddress(t *testing.T) {
 			return boots
 		}
 		want := []uint64{c.Node(last).Self().Boot}
-		for _, i := range []int{0, 1} {
+		for _, i := range []int{0, 1, last} {
 			t.Logf("one boot is left after %v", c.Await("one boot is left", time.Second, func() bool { return slices.Equal(alive(i), want) }))
+			t.Logf("gossip agrees after %v", c.Await("gossip agrees", time.Second, func() bool { return c.Node(i).HeardOf() == 2 }))
 		}
 		before := c.Node(0).Stats().DialErrors
 		time.Sleep(time.Minute)
 		if got := c.Node(0).Stats().DialErrors - before; got > 0 {
 			t.Errorf("%d dials of the dead in a minute", got)
 		}
+		c.PowerOff(1)
+		t.Logf("another death is noticed after %v", c.Await("another death is noticed", 5*time.Second, func() bool { return c.Linked(0, last) }))
 	})
 }
 

@@ -33,6 +33,7 @@ type entry struct {
 	lost     bool      // its link broke, and gossip has not found the member again since it lost it, too
 	goodbye  bool      // its link ended as it left
 	outlived bool      // another boot is proven to live at its address
+	buried   bool      // it was so before, or is
 	unheard  spell     // gossip loses it though it is linked
 }
 
@@ -162,12 +163,17 @@ func (r *roster) unlink(boot uint64, why error) {
 	r.drop(e)
 }
 
-// outlive takes that another boot lives at a member's address. The caller holds
-// mu, by update.
-func (r *roster) outlive(boot uint64) {
-	if e := r.byBoot[boot]; e != nil {
-		e.outlived = true
+// outlive takes that another boot lives at a member's address, and reports
+// whether gossip is to be told: once, since a boot that comes back after that
+// lives. The caller holds mu, by update.
+func (r *roster) outlive(boot uint64) (first bool) {
+	e := r.byBoot[boot]
+	if e == nil {
+		return false
 	}
+	first = !e.buried && e.gossip == StatusAlive
+	e.outlived, e.buried = true, true
+	return first
 }
 
 // unreached notes why a member was not reached, for those who ask.
