@@ -64,7 +64,7 @@ func gossipConfig(s *settings, t *transport, boot uint64, events chan serf.Event
 	c.ReconnectInterval = 100 * time.Hour // the seeker does that, and knows when to stop
 	c.ReconnectTimeout = time.Hour
 	c.TombstoneTimeout = 30 * time.Minute
-	c.BroadcastTimeout = time.Second
+	c.BroadcastTimeout = 700 * time.Millisecond // twice in a leave that nobody is left to hear
 	c.LeavePropagateDelay = 300 * time.Millisecond
 	c.EventBuffer = 64
 	c.QueueCheckInterval = 5 * time.Second

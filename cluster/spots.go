@@ -14,6 +14,7 @@ const (
 	awayLeast = 3 * time.Second
 	awayMost  = 2 * time.Minute
 	awayMany  = 15 * time.Second // the longest while more members have failed than are linked
+	ownTold   = 5 * time.Second  // a silence at the own address that is told: a crowd may have been before
 	awayTold  = time.Minute      // a silence that is told; and how long who has failed is asked though discovery does not tell of it
 )
 
@@ -53,6 +54,9 @@ func (s *seeker) silence(at *spot, r tried) {
 	switch {
 	case at.told:
 	case s.isOwn(r.addr):
+		if now.Sub(at.silent) < ownTold {
+			break
+		}
 		at.told = true
 		s.log.Warn("nobody, not even this node, is at the address that it advertises; see Config.Advertise", "address", r.addr.String(), "err", r.err)
 	case now.Sub(at.silent) >= awayTold && s.roster.company().alive > 0:
