@@ -2,6 +2,7 @@ package verticle_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -228,4 +229,100 @@ func TestStartTooLate(t *testing.T) {
 		wantErr(t, err, verticle.ErrUndeployed)
 		j.want(t, "undeployed", "stopped")
 	})
+}
+
+// TestUndeployOfManyIsBounded: however many do not return, there is one last moment
+// for all together, in which those that can end, do; and what was left behind may be
+// deployed again when it has returned.
+func TestUndeployOfManyIsBounded(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 10, 50, 100} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, eb *bus.EventBus) {
+				release := make(chan struct{})
+				var stopped atomic.Int32
+				last := &part{}
+				hang := bus.HandlerFunc(func(context.Context, *bus.Message) error { <-release; return nil })
+				root := deploy(t, eb, &part{start: func(ctx context.Context, d *verticle.Deployment) error {
+					for i := range n {
+						for _, p := range []*part{
+							{start: func(_ context.Context, d *verticle.Deployment) error { return d.Consume("turn", hang) }},
+							{stop: func(context.Context) error { stopped.Add(1); return nil }},
+							{stop: func(context.Context) error { <-release; return nil }},
+						} {
+							if _, err := d.Deploy(ctx, p); err != nil {
+								return err
+							}
+						}
+						if err := d.Consume(fmt.Sprint("beside ", i), hang, bus.WithConcurrency(2)); err != nil {
+							return err
+						}
+						d.Go(func(context.Context) error { <-release; return nil })
+					}
+					_, err := d.Deploy(ctx, last)
+					return err
+				}})
+				for i := range n {
+					for _, a := range []string{"turn", fmt.Sprint("beside ", i)} {
+						if err := eb.Send(t.Context(), a, nil); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				began := time.Now()
+				_ = root.Undeploy(ctx)
+				<-root.Done()
+				if took := time.Since(began); took > 1200*time.Millisecond {
+					t.Errorf("took %v", took)
+				}
+				if got := int(stopped.Load()); got != n {
+					t.Errorf("%d of %d that could were stopped", got, n)
+				}
+				if err := root.Err(); strings.Count(err.Error(), "wait for Stop") != n || strings.Count(err.Error(), `handler of "beside`) != n ||
+					strings.Count(err.Error(), `handler of "turn"`) != n || !strings.Contains(err.Error(), fmt.Sprintf("wait for %d goroutines", n)) {
+					t.Errorf("not all that was left behind is told: %v", err)
+				}
+				close(release)
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// TestLeftBehindIsDeployedAgain: once it has returned.
+func TestLeftBehindIsDeployedAgain(t *testing.T) {
+	t.Parallel()
+	for name, v := range map[string]*stuck{
+		"handler": {handler: true}, "goroutine": {goroutine: true}, "stop": {stop: true}, "all": {handler: true, goroutine: true, stop: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, eb *bus.EventBus) {
+				v.release = make(chan struct{})
+				root := deploy(t, eb, &part{})
+				defer undeploy(t, root)
+				d, err := root.Deploy(t.Context(), v)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := eb.Send(t.Context(), "stuck", nil); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				_ = d.Undeploy(context.Background())
+				_, err = root.Deploy(t.Context(), v)
+				wantErr(t, err, verticle.ErrDeployed)
+				close(v.release)
+				synctest.Wait()
+				if d, err = root.Deploy(t.Context(), v); err != nil {
+					t.Fatal(err)
+				}
+				undeploy(t, d)
+			})
+		})
+	}
 }

@@ -161,7 +161,7 @@ func (l *life) startReturned(err error) error {
 	after := d.tell
 	switch {
 	case l.isEnding():
-		if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, ErrUndeployed) {
+		if err = without(err, context.Canceled, ErrUndeployed); err != nil {
 			l.addLocked(d.failed("start", err))
 		}
 		err = ErrUndeployed

@@ -51,9 +51,10 @@
 //
 // All of this is bounded: by 10 s, or by the deadline of the context that
 // Undeploy was given. What is still running then is left behind, and the error
-// says what it is: a goroutine cannot be killed. When the time is over each step
-// that is left still gets 200 ms. Stop is the one thing that may fall out: it is
-// not called without the turn, which a handler that does not return still holds.
+// says what it is: a goroutine cannot be killed. When the time is over all that is
+// left, of the children too, is begun at once, in no order, and gets 200 ms
+// together. Stop is the one thing that may fall out: it is not called without the
+// turn, which a handler that does not return still holds.
 //
 // A bus that is closed under its deployments closes their consumers itself, and
 // waits for their handlers; Stop is called, without a bus to use, when it is

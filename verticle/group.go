@@ -2,7 +2,6 @@ package verticle
 
 import (
 	"context"
-	"errors"
 )
 
 // group is functions that run on goroutines of a life. What is no channel or
@@ -48,8 +47,11 @@ func (g *group) end() int {
 // failure returns what err of a function of the group is: to end when told to is
 // none, nor is to be refused something as all ends.
 func (l *life) failure(g *group, err error) error {
-	if g.ctx.Err() != nil && errors.Is(err, context.Canceled) || l.isEnding() && errors.Is(err, ErrUndeployed) {
-		return nil
+	if g.ctx.Err() != nil {
+		err = without(err, context.Canceled)
+	}
+	if l.isEnding() {
+		err = without(err, ErrUndeployed)
 	}
 	return err
 }

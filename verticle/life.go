@@ -24,6 +24,7 @@ type life struct {
 	stopPassed bool      // the undoing has come to Stop
 	left       bool      // it has left something behind that still runs
 	leftBelow  bool      // so has a child
+	leftover   []step    // what still ran
 	errs       []error
 	cause      int // how many of them were why it ended
 	children   []*Deployment

@@ -2,6 +2,8 @@ package verticle_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -126,4 +128,58 @@ func TestRunNothing(t *testing.T) {
 			t.Errorf("%v after %v; want nil after a minute", err, time.Since(began))
 		}
 	})
+}
+
+// TestRunForgivesOnlyItsContext: a Start that failed because the context had ended
+// is none of Run's errors; all else is, wherever it is joined or wrapped.
+func TestRunForgivesOnlyItsContext(t *testing.T) {
+	t.Parallel()
+	stops := &part{stop: func(context.Context) error { return errTest }}
+	waits := &part{start: func(ctx context.Context, _ *verticle.Deployment) error { <-ctx.Done(); return ctx.Err() }}
+	for name, tt := range map[string]struct {
+		verticles []verticle.Verticle
+		want      error
+	}{
+		"start":                          {[]verticle.Verticle{waits}, nil},
+		"start of an instance":           {[]verticle.Verticle{verticle.Instances(1, func() verticle.Verticle { return waits })}, nil},
+		"start, as a wrapped error":      {[]verticle.Verticle{startThen(func(err error) error { return fmt.Errorf("%w: connecting: %w", bus.ErrBusy, err) })}, nil},
+		"stop of another":                {[]verticle.Verticle{stops, waits}, errTest},
+		"stop of an instance of another": {[]verticle.Verticle{verticle.Instances(2, func() verticle.Verticle { c := *stops; return &c }), waits}, errTest},
+		"stop beside a start, wrapped": {[]verticle.Verticle{&part{start: func(ctx context.Context, d *verticle.Deployment) error {
+			if _, err := d.Deploy(ctx, stops); err != nil {
+				return err
+			}
+			_, err := d.Deploy(ctx, waits)
+			return fmt.Errorf("the parts: %w", err)
+		}}}, errTest},
+		"start, joined with more": {[]verticle.Verticle{startThen(func(err error) error { return errors.Join(err, errTest) })}, errTest},
+		"start that panics":       {[]verticle.Verticle{startThen(func(err error) error { panic(err) })}, verticle.ErrPanic},
+		"stop that ends by the context's error": {[]verticle.Verticle{
+			&part{stop: func(context.Context) error { return context.Canceled }}, waits}, context.Canceled},
+		"goroutine, joined with more": {[]verticle.Verticle{&part{start: func(_ context.Context, d *verticle.Deployment) error {
+			d.Go(func(ctx context.Context) error { <-ctx.Done(); return errors.Join(ctx.Err(), errTest) })
+			return nil
+		}}, waits}, errTest},
+		"goroutine": {[]verticle.Verticle{&part{start: func(_ context.Context, d *verticle.Deployment) error {
+			d.Go(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+			return nil
+		}}, waits}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, eb *bus.EventBus) {
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(time.Second, cancel)
+				if err := verticle.Run(ctx, eb, tt.verticles...); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
+					t.Errorf("%v; want %v", err, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// startThen is a verticle that waits in Start for its context, and returns what f
+// makes of its error.
+func startThen(f func(error) error) verticle.Verticle {
+	return &part{start: func(ctx context.Context, _ *verticle.Deployment) error { <-ctx.Done(); return f(ctx.Err()) }}
 }

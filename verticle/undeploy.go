@@ -3,7 +3,6 @@ package verticle
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -14,7 +13,7 @@ const (
 	// undeployTime bounds an undeployment whose caller has no deadline.
 	undeployTime = 10 * time.Second
 
-	// lastMoment is what a step gets when that time is over already.
+	// lastMoment is what all steps that are left get when that time is over.
 	lastMoment = 200 * time.Millisecond
 )
 
@@ -27,7 +26,8 @@ var errTime = errors.New("still under way when the time for the undeployment was
 // and all wait for it.
 //
 // The deadline of the first call's ctx bounds the undeployment; without one, or
-// when it has passed, the bound is 10 s. ctx also bounds the wait: when it ends
+// when it has passed, the bound is 10 s; what is left then has 200 ms more. ctx
+// also bounds the wait: when it ends
 // first, Undeploy returns its error with what is being waited for, and the
 // undeployment goes on. To be patient with a deployment whose program's context
 // has ended, pass another context.
@@ -103,132 +103,6 @@ func (d *Deployment) beginEnd(deadline time.Time) bool {
 // cut ends the time of the undeployment.
 func (d *Deployment) cut() { d.current().cut() }
 
-// undo ends all that the life has made.
-func (l *life) undo() {
-	l.endChildren()
-	l.await(l.startDone, "wait for Start")
-	l.endConsumers()
-	l.callStop()
-	l.endGoroutines()
-	l.cut()
-}
-
-// endChildren undeploys the children, the last first.
-func (l *life) endChildren() {
-	d := l.d
-	d.mu.Lock()
-	children := slices.Clone(l.children) // adopt adds no more
-	d.mu.Unlock()
-	deadline, _ := l.time.Deadline()
-	for _, c := range slices.Backward(children) {
-		d.setStep("wait for child " + c.id)
-		first := c.beginEnd(deadline)
-		release := context.AfterFunc(l.time, c.cut) // somebody else may have given it more time
-		<-c.done
-		release()
-		if err := c.Err(); first && err != nil {
-			l.add(d.failed("undeploy a child", err))
-		}
-	}
-}
-
-// endConsumers closes the consumers and stops the timers, and awaits their
-// handlers and functions.
-func (l *life) endConsumers() {
-	n := l.stopTimers()
-	stuck := false
-	for _, c := range l.closeConsumers() {
-		if stuck && !c.beside { // the handlers take turns: it is one that holds up all
-			continue
-		}
-		if !l.await(c.Done(), fmt.Sprintf("wait for the handler of %q", c.Address())) && !c.beside {
-			stuck = true
-		}
-	}
-	if n > 0 {
-		l.await(l.ticks.idle, "wait for a timer's function")
-	}
-}
-
-// closeConsumers closes the consumers of a life that ends, and returns them.
-func (l *life) closeConsumers() []consumer {
-	l.d.mu.Lock()
-	consumers := l.consumers // Consume adds no more
-	l.d.mu.Unlock()
-	for _, c := range consumers {
-		if err := c.Close(); err != nil && !errors.Is(err, bus.ErrClosed) {
-			l.add(l.d.failed(fmt.Sprintf("close the consumer of %q", c.Address()), err))
-		}
-	}
-	return consumers
-}
-
-// stopTimers stops the timers, and returns how many of their functions run or
-// wait for the turn.
-func (l *life) stopTimers() int {
-	l.d.mu.Lock()
-	defer l.d.mu.Unlock()
-	for t := range l.timers {
-		t.stopLocked()
-	}
-	return l.ticks.end()
-}
-
-// endGoroutines tells the functions of Go to end, and awaits them.
-func (l *life) endGoroutines() {
-	l.d.mu.Lock()
-	n := l.work.end()
-	l.d.mu.Unlock()
-	if n > 0 {
-		l.await(l.work.idle, fmt.Sprintf("wait for %d goroutines", n))
-	}
-}
-
-// callStop calls Stop in the turn, if Start has returned nil.
-func (l *life) callStop() {
-	l.d.mu.Lock()
-	l.stopPassed = true
-	started := l.started
-	l.d.mu.Unlock()
-	if !started {
-		return
-	}
-	ctx, cancel := l.stopContext()
-	defer cancel()
-	var err error
-	returned := make(chan struct{})
-	go func() { // until Stop returns, which is awaited below
-		defer close(returned)
-		err = errGoexit
-		err = l.d.stopInTurn(ctx)
-	}()
-	if l.await(returned, "wait for Stop") && err != nil {
-		l.add(l.d.failed("stop", err))
-	}
-}
-
-// stopContext returns a context for Stop that ends when the time is over, and
-// half a last moment from now if it is over already.
-func (l *life) stopContext() (context.Context, context.CancelFunc) {
-	if l.time.Err() == nil {
-		return context.WithCancel(l.time)
-	}
-	return context.WithTimeout(context.Background(), lastMoment/2)
-}
-
-// stopInTurn calls Stop when the turn comes, if it comes before ctx ends.
-func (d *Deployment) stopInTurn(ctx context.Context) error {
-	called := false
-	err := d.eb.Do(ctx, func(ctx context.Context) error {
-		called = true
-		return d.stop(ctx)
-	})
-	if !called {
-		return fmt.Errorf("not called, as the turn did not come: %w", err)
-	}
-	return err
-}
-
 func (d *Deployment) stop(ctx context.Context) error {
 	return d.protect("stop", func() error { return d.verticle.Stop(d.mark(ctx)) })
 }
@@ -239,13 +113,15 @@ func (d *Deployment) end() {
 	d.ended = true
 	l, up := d.life, d.up
 	errs := l.errs[l.cause:]
-	left, below := l.left, l.leftBelow
+	left, below, leftover := l.left, l.leftBelow, l.leftover
 	if d.hurries != nil {
 		d.hurries.Stop()
 	}
 	d.tellLocked(Stopped{Path: d.path, Err: join(l.errs)})
 	d.mu.Unlock()
-	if !left { // what still runs must not meet another Start
+	if left { // what still runs must not meet another Start
+		go d.releaseAfter(leftover) // ends when that has returned, for which nobody waits
+	} else {
 		d.release()
 	}
 	if up && len(errs) > 0 { // otherwise Deploy returns them, or fail has logged them
@@ -260,28 +136,13 @@ func (d *Deployment) end() {
 	close(d.done)
 }
 
-// await waits for ch until the time of the undoing is over, and then for a last
-// moment. If it gives up it adds the error.
-func (l *life) await(ch <-chan struct{}, step string) bool {
-	d := l.d
-	d.setStep(step)
-	select {
-	case <-ch:
-		return true
-	case <-l.time.Done():
+// releaseAfter releases the verticle when what was left behind has ended.
+func (d *Deployment) releaseAfter(leftover []step) {
+	for _, s := range leftover {
+		<-s.done
+		s.over()
 	}
-	t := time.NewTimer(lastMoment)
-	defer t.Stop()
-	select {
-	case <-ch:
-		return true
-	case <-t.C:
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	l.left = true
-	l.addLocked(d.failed("undeploy: "+step, errTime))
-	return false
+	d.release()
 }
 
 // setStep notes what the undeployment waits for.
