@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +22,8 @@ const askLimit = 10 * time.Second
 // awsvpc mode; the latter shows at most eight of them at a time, which is
 // enough: one that lives leads to all.
 //
-// It asks the system's resolver, for ten seconds at most. A name that does not
+// It asks the system's resolver, for ten seconds at most, and does not wait for
+// one family of addresses when the other has been there for half a second. A name that does not
 // exist or has no address is an error, since a mistyped name and one that has
 // no nodes as yet look the same. The answer is as fresh as the record's time to
 // live.
@@ -35,7 +37,7 @@ func hostDNS(resolver *net.Resolver, addr string) Provider {
 	return ProviderFunc(func(ctx context.Context) ([]string, error) {
 		ctx, cancel := context.WithTimeout(ctx, askLimit)
 		defer cancel()
-		ips, err := resolver.LookupNetIP(ctx, "ip", host)
+		ips, err := addressesOf(ctx, resolver, host)
 		if err != nil {
 			return nil, notLookedUp("addresses", host, err)
 		}
@@ -45,6 +47,50 @@ func hostDNS(resolver *net.Resolver, addr string) Provider {
 		}
 		return usable("addresses", host, list)
 	})
+}
+
+// otherFamily is how long addresses of one family wait for those of the other.
+const otherFamily = 500 * time.Millisecond
+
+// addressesOf looks up IPv4 and IPv6 side by side, so that a family whose
+// queries are never answered, as those for AAAA behind some firewalls, does not
+// hide the other.
+func addressesOf(ctx context.Context, resolver *net.Resolver, host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		ips []netip.Addr
+		err error
+	}
+	answers := make(chan answer, 2)
+	for _, family := range []string{"ip4", "ip6"} {
+		go func() { // ends with the lookup, which ctx ends
+			ips, err := resolver.LookupNetIP(ctx, family, host)
+			answers <- answer{ips, err}
+		}()
+	}
+	first := <-answers
+	var late <-chan time.Time
+	if len(first.ips) > 0 {
+		late = time.After(otherFamily)
+	}
+	select {
+	case second := <-answers:
+		if all := append(first.ips, second.ips...); len(all) > 0 {
+			return all, nil
+		}
+		if isNotFound(first.err) {
+			return nil, second.err // says as much, or more
+		}
+		return nil, first.err
+	case <-late:
+		return first.ips, nil
+	}
+}
+
+func isNotFound(err error) bool {
+	var failure *net.DNSError
+	return errors.As(err, &failure) && failure.IsNotFound
 }
 
 // SRV returns a Provider that looks up the SRV records of name,
@@ -75,8 +121,7 @@ func serviceDNS(resolver *net.Resolver, name string) Provider {
 }
 
 func notLookedUp(what, name string, err error) error {
-	var failure *net.DNSError
-	if errors.As(err, &failure) && failure.IsNotFound {
+	if isNotFound(err) {
 		return fmt.Errorf("discovery: %s of %q: %w; check the name, or wait until a node is registered", what, name, err)
 	}
 	return fmt.Errorf("discovery: %s of %q: %w", what, name, err)

@@ -97,6 +97,20 @@ func TestDNSFailuresAreErrors(t *testing.T) {
 	}
 }
 
+// Queries for AAAA that a firewall drops hide no IPv4 address, and the other way round.
+func TestDNSOfOneFamilyOnly(t *testing.T) {
+	t.Parallel()
+	both := []string{"10.0.0.7", "fd00::7"}
+	r := nameServer(t, zone{"four.internal": {addrs: both, quiet: typeAAAA}, "six.internal": {addrs: both, quiet: typeA}})
+	for name, want := range map[string]string{"four.internal": "10.0.0.7:7946", "six.internal": "[fd00::7]:7946"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // a query alone waits for 5 s
+		defer cancel()
+		if got, err := discovery.DNSBy(r, name+".:7946").Peers(ctx); err != nil || !slices.Equal(got, []string{want}) {
+			t.Errorf("DNS of %s gave %q, %v; want %s", name, got, err, want)
+		}
+	}
+}
+
 func TestSilentNameServerEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	r := nameServer(t, zone{"web.internal": {code: noAnswer}})

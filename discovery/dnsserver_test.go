@@ -25,6 +25,7 @@ type entry struct {
 	addrs []string
 	srv   []service
 	code  int
+	quiet uint16 // the type of record about which it says nothing
 }
 
 type service struct {
@@ -117,7 +118,7 @@ func (z zone) answer(query []byte) []byte {
 	if !ok {
 		e.code = noSuchName
 	}
-	if e.code == noAnswer {
+	if e.code == noAnswer || e.quiet == kind {
 		return nil
 	}
 	var records [][]byte
