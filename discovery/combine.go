@@ -64,8 +64,10 @@ func askOne(ctx context.Context, p Provider) (list []string, err error) {
 // Merge returns a Provider that asks all others at once and gives what they
 // found together: the first of each, then the second of each, and so on. When
 // one of them fails, or panics, it is an error, since a part of the answer is
-// none; where that is too strict, give it the providers as [LastGood]. The error
-// is one of configuration ([IsMisconfigured]) if all that failed are.
+// none; where that is too strict, give it the providers as [LastGood], which
+// helps from their first answer on. A provider that knows of nobody does not
+// fail. The error is one of configuration ([IsMisconfigured]) if all that failed
+// are.
 //
 // If one of the providers is an [Identifier], so is the result, which asks the
 // first of those.

@@ -111,6 +111,13 @@ func TestDNSOfOneFamilyOnly(t *testing.T) {
 	}
 }
 
+func TestDNSThatIsDown(t *testing.T) {
+	t.Parallel()
+	r := nameServer(t, zone{"web.internal": {code: serverFailed}})
+	discoverytest.RunDown(t, func(*testing.T) discovery.Provider { return discovery.DNSBy(r, "web.internal.:7946") })
+	discoverytest.RunDown(t, func(*testing.T) discovery.Provider { return discovery.SRVBy(r, "web.internal.") })
+}
+
 func TestSilentNameServerEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	r := nameServer(t, zone{"web.internal": {code: noAnswer}})

@@ -20,6 +20,11 @@ func write(t *testing.T, text string) string {
 	return path
 }
 
+func TestFileThatIsNotThereConforms(t *testing.T) {
+	t.Parallel()
+	discoverytest.RunDown(t, func(t *testing.T) discovery.Provider { return discovery.File(filepath.Join(t.TempDir(), "peers")) })
+}
+
 func TestFileConforms(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

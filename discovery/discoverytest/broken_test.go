@@ -2,11 +2,15 @@ package discoverytest_test
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/runrig-go/runrig/discovery"
 	"github.com/runrig-go/runrig/discovery/discoverytest"
@@ -44,11 +48,37 @@ var broken = map[string]func() discovery.Provider{
 			return append([]string(nil), want...), nil
 		})
 	},
+	"does not hear its context": func() discovery.Provider {
+		return discovery.ProviderFunc(func(ctx context.Context) ([]string, error) {
+			if ctx.Err() != nil {
+				<-time.After(3 * time.Second)
+			}
+			return append([]string(nil), want...), nil
+		})
+	},
 	"changes its name": func() discovery.Provider {
 		return &renamed{Provider: discovery.Static(want...)}
 	},
 	"shares its tags": func() discovery.Provider {
 		return tagged{discovery.Static(want...), map[string]string{"zone": "a"}}
+	},
+}
+
+// brokenDown are providers that fail in a wrong way.
+var brokenDown = map[string]func() discovery.Provider{
+	"takes a failure for nobody": func() discovery.Provider { return discovery.Static() },
+	"gives a list beside its error": func() discovery.Provider {
+		return discovery.ProviderFunc(func(context.Context) ([]string, error) { return want, errors.New("down") })
+	},
+	"waits on for its server": func() discovery.Provider {
+		return discovery.ProviderFunc(func(ctx context.Context) ([]string, error) {
+			select {
+			case <-ctx.Done():
+				<-time.After(3 * time.Second)
+			case <-time.After(50 * time.Millisecond):
+			}
+			return nil, errors.New("down")
+		})
 	},
 }
 
@@ -73,16 +103,18 @@ func (p tagged) Self(context.Context) (discovery.Self, error) {
 // TestRunOnBroken is the child's part: it runs the conformance test on the provider that the
 // environment names, which fails it.
 func TestRunOnBroken(t *testing.T) {
-	newProvider, ok := broken[os.Getenv(brokenEnv)]
-	if !ok {
+	if newProvider, ok := broken[os.Getenv(brokenEnv)]; ok {
+		discoverytest.Run(t, func(*testing.T) discovery.Provider { return newProvider() }, want)
+	} else if newProvider, ok := brokenDown[os.Getenv(brokenEnv)]; ok {
+		discoverytest.RunDown(t, func(*testing.T) discovery.Provider { return newProvider() })
+	} else {
 		t.Skip("only in the child process that TestRunRefusesBrokenProviders starts")
 	}
-	discoverytest.Run(t, func(*testing.T) discovery.Provider { return newProvider() }, want)
 }
 
 func TestRunRefusesBrokenProviders(t *testing.T) {
 	t.Parallel()
-	for name := range broken {
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(broken)), slices.Collect(maps.Keys(brokenDown))) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRunOnBroken$", "-test.v")

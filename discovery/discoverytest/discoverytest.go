@@ -4,9 +4,9 @@
 // checks what the contract says about answers (complete, each address once,
 // well formed, owned by the caller) and about calls (concurrent, and ended by
 // their context). It does not check the order of the answer, which may be
-// random within limits, nor how the provider fails, which only its own tests
-// can provoke. A provider that implements [discovery.Identifier] has that
-// checked as well.
+// random within limits. A provider that implements [discovery.Identifier] has
+// that checked as well. How a provider fails only its own tests can provoke:
+// [RunDown] checks what it does then.
 package discoverytest
 
 import (
@@ -21,8 +21,10 @@ import (
 	"github.com/runrig-go/runrig/discovery"
 )
 
-// patience is how long a call may take that should be over at once.
-const patience = 20 * time.Second
+const (
+	patience = 20 * time.Second // for an answer
+	soon     = 2 * time.Second  // for a call whose context has ended
+)
 
 // Run checks the provider that newProvider makes, in subtests of t. newProvider
 // is called once for each subtest and must return a provider that is ready and
@@ -92,19 +94,50 @@ func concurrent(t *testing.T, p discovery.Provider, want []string) {
 	defer cancel()
 	var calls sync.WaitGroup
 	defer calls.Wait()
+	var peers, self sync.Once // one of them says what the others would
 	for range 8 {
 		calls.Go(func() {
 			got, err := p.Peers(ctx)
 			if err != nil || !sameSet(got, want) {
-				t.Errorf("one of 8 concurrent calls gave %q, %v; want %q", got, err, want)
+				peers.Do(func() { t.Errorf("one of 8 concurrent calls gave %q, %v; want %q", got, err, want) })
 			}
 			if id, ok := p.(discovery.Identifier); ok {
 				if _, err := id.Self(ctx); err != nil {
-					t.Errorf("one of 8 concurrent calls of Self: %v", err)
+					self.Do(func() { t.Errorf("one of 8 concurrent calls of Self: %v", err) })
 				}
 			}
 		})
 	}
+}
+
+// RunDown checks a provider whose source cannot be asked, a server that is down
+// say, in subtests of t. newProvider is called once for each of them. A failure
+// must be an error, never an empty list, and a call ends with its context.
+func RunDown(t *testing.T, newProvider func(t *testing.T) discovery.Provider) {
+	t.Helper()
+	t.Run("failure is not an empty list", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		p := newProvider(t)
+		for range 2 { // the second answer may come from what is kept of the first
+			if got, err := p.Peers(ctx); err == nil || len(got) > 0 {
+				t.Fatalf("Peers gave %q, %v; want an error alone: a node takes an empty list for \"nobody is there\"", got, err)
+			}
+		}
+	})
+	t.Run("ends with its context", func(t *testing.T) {
+		p := newProvider(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { // ends with Peers, which the test waits for
+			defer close(done)
+			if got, err := p.Peers(ctx); err == nil || len(got) > 0 {
+				t.Errorf("Peers gave %q, %v; want an error alone", got, err)
+			}
+		}()
+		cancel()
+		waitFor(t, done, "Peers")
+	})
 }
 
 // endsWithContext asks with a context that has ended: the provider may still
@@ -144,8 +177,8 @@ func waitFor(t *testing.T, done <-chan struct{}, call string) {
 	t.Helper()
 	select {
 	case <-done:
-	case <-time.After(patience):
-		t.Fatalf("%s did not return within %v of its context's end", call, patience)
+	case <-time.After(soon):
+		t.Fatalf("%s did not return within %v of its context's end", call, soon)
 	}
 }
 

@@ -16,3 +16,13 @@ func ExampleRun() {
 	}
 	// Output:
 }
+
+// What a provider does when its source cannot be asked is checked by RunDown.
+func ExampleRunDown() {
+	_ = func(t *testing.T) { // func TestMyProviderThatIsDown(t *testing.T)
+		discoverytest.RunDown(t, func(t *testing.T) discovery.Provider {
+			return discovery.File("/nowhere/peers") // the provider under test, whose server is down
+		})
+	}
+	// Output:
+}

@@ -12,6 +12,19 @@ import (
 	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
 )
 
+func TestConformsWhenTheAPIIsDown(t *testing.T) {
+	t.Parallel()
+	for _, fault := range []ecstest.Fault{ecstest.ServerError(0), {Action: "DescribeTasks", Status: 503, Body: "{}"}} {
+		discoverytest.RunDown(t, func(t *testing.T) discovery.Provider {
+			fake := newFake(t, ecstest.Config{})
+			own := addTask(t, fake, onEC2("10.0.0.1"))
+			addTask(t, fake, web("10.0.0.2"))
+			fake.Inject(fault)
+			return newProvider(t, own, func(cfg *ecs.Config) { cfg.AWS.RetryMaxAttempts = 1 })
+		})
+	}
+}
+
 func TestConforms(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[string][]string{
