@@ -17,9 +17,10 @@ func (n *Node) Ping(m Member) (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("cluster: ping %v: %w", m, err)
 	}
-	took, err := n.gossip.Memberlist().Ping(m.String(), net.UDPAddrFromAddrPort(at))
+	began := time.Now() // memberlist reckons from after the packet was sent, when the answer may be there
+	_, err = n.gossip.Memberlist().Ping(m.String(), net.UDPAddrFromAddrPort(at))
 	if err != nil {
 		return 0, fmt.Errorf("cluster: ping %v at %v over UDP: %w", m, at, err)
 	}
-	return took, nil
+	return time.Since(began), nil
 }

@@ -63,7 +63,7 @@ func (l *Ledger) Handle(consumer string, k Mark, m *bus.Message) {
 		return
 	}
 	at := arrival{k.Sender, m.Address(), consumer}
-	if last := l.last[at]; last >= k.Seq {
+	if last, ok := l.last[at]; ok && last >= k.Seq {
 		l.broken("%+v came to %s after number %d", k, consumer, last)
 	}
 	l.last[at] = max(l.last[at], k.Seq)

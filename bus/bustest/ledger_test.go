@@ -49,6 +49,10 @@ func TestLedger(t *testing.T) {
 			send(bustest.Mark{Sender: "p", Seq: 1, Publish: true})
 		}, 4},
 		{"the reply to another", func() { l.Answer(two, one) }, 5},
+		{"a sender that counts from zero", func() {
+			send(bustest.Mark{Sender: "z", Seq: 0})
+			send(bustest.Mark{Sender: "z", Seq: 1})
+		}, 5},
 		{"in time", func() { l.End(two, time.Now().Add(-time.Second), time.Minute, nil) }, 5},
 		{"late", func() { l.End(two, time.Now().Add(-time.Second), 0, nil) }, 6},
 		{"handled elsewhere", func() { other.Take(bustest.Record{Handled: map[bustest.Mark]int{one: 1}}) }, 6},

@@ -221,23 +221,17 @@ func (c *Cluster) drop(i int, off func(netip.Addr)) {
 	c.wg.Go(func() { _ = n.Close() }) // awaited by close
 }
 
-// Silence loses all that goes to and from a node, as when its cable is cut; Heal
-// ends it.
-func (c *Cluster) Silence(i int) {
-	for j := range c.nodes {
-		if j != i {
-			c.Block(i, j)
-			c.Block(j, i)
-		}
-	}
-}
+// Silence loses all that goes to and from a node, as when its cable is cut, also
+// between it and nodes that are started later; Heal ends it.
+func (c *Cluster) Silence(i int) { c.net.Silence(c.nodes[i].IP) }
 
 // Block loses what goes from one node to another; the other way passes. Heal ends
 // it.
 func (c *Cluster) Block(from, to int) { c.net.Block(c.nodes[from].IP, c.nodes[to].IP) }
 
 // Partition splits the nodes into groups that do not hear each other. Nodes that
-// no group names are a group of their own. It replaces what was blocked before.
+// no group names, those that are started later too, are a group of their own. It
+// replaces what was blocked before.
 func (c *Cluster) Partition(groups ...[]int) {
 	var sides [][]netip.Addr
 	for _, g := range groups {

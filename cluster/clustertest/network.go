@@ -24,7 +24,7 @@ var errNoSuchHost = errors.New("cannot assign requested address")
 type Network struct {
 	mu      sync.Mutex
 	hosts   map[netip.Addr]*host
-	blocked map[direction]bool
+	faults  faults
 	paused  map[netip.Addr][]func() // packets that wait for a host that is paused
 	streams map[*stream]bool
 	changed chan struct{} // closed and replaced when a host or a block changes
@@ -37,12 +37,28 @@ type Network struct {
 
 type direction struct{ from, to netip.Addr }
 
+// faults are the rules by which hosts do not hear each other, whenever they come.
+type faults struct {
+	blocked  map[direction]bool
+	silenced map[netip.Addr]bool
+	side     map[netip.Addr]int // of Partition; 0: the group of those that it did not name
+}
+
+func noFaults() faults {
+	return faults{map[direction]bool{}, map[netip.Addr]bool{}, map[netip.Addr]int{}}
+}
+
+// block reports whether what goes in a direction is lost.
+func (f *faults) block(d direction) bool {
+	return d.from != d.to && (f.blocked[d] || f.silenced[d.from] || f.silenced[d.to] || f.side[d.from] != f.side[d.to])
+}
+
 // NewNetwork returns a network whose delays and losses are drawn from seed.
 func NewNetwork(seed uint64) *Network {
 	return &Network{
 		rng:     rand.New(rand.NewPCG(seed, seed)),
 		hosts:   map[netip.Addr]*host{},
-		blocked: map[direction]bool{},
+		faults:  noFaults(),
 		paused:  map[netip.Addr][]func(){},
 		streams: map[*stream]bool{},
 		delay: func(r *rand.Rand) time.Duration {
@@ -92,40 +108,41 @@ func (n *Network) SetDelay(draw func(*rand.Rand) time.Duration) {
 func (n *Network) Block(from, to netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.blocked[direction{from, to}] = true
+	n.faults.blocked[direction{from, to}] = true
+	n.holdAll()
+	n.notify()
+}
+
+// Silence loses packets and holds up streams from and to a host.
+func (n *Network) Silence(ip netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.faults.silenced[ip] = true
 	n.holdAll()
 	n.notify()
 }
 
 // Partition splits the network: hosts of different groups do not hear each
-// other. Hosts that no group names are a group of their own. It ends what
-// Partition and Block did before.
+// other. Hosts that no group names, those that come later too, are a group of their
+// own. It ends what Partition, Silence and Block did before.
 func (n *Network) Partition(groups ...[]netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	side := map[netip.Addr]int{}
+	n.faults = noFaults()
 	for i, g := range groups {
 		for _, ip := range g {
-			side[ip] = i + 1
-		}
-	}
-	clear(n.blocked)
-	for a := range n.hosts {
-		for b := range n.hosts {
-			if side[a] != side[b] {
-				n.blocked[direction{a, b}] = true
-			}
+			n.faults.side[ip] = i + 1
 		}
 	}
 	n.holdAll()
 	n.notify()
 }
 
-// Heal ends Partition and Block: streams that were held up go on.
+// Heal ends Partition, Silence and Block: streams that were held up go on.
 func (n *Network) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	clear(n.blocked)
+	n.faults = noFaults()
 	n.holdAll()
 	n.notify()
 }
@@ -172,7 +189,7 @@ func (n *Network) wait(ip netip.Addr, arrive func()) bool {
 func (n *Network) stalls(d direction) bool {
 	_, from := n.paused[d.from]
 	_, to := n.paused[d.to]
-	return from || to || n.blocked[d]
+	return from || to || n.faults.block(d)
 }
 
 // holdAll stalls and resumes streams by what is blocked and paused. The caller
@@ -273,7 +290,7 @@ func (n *Network) fate(from, to netip.AddrPort) (at *packets, delays []time.Dura
 	defer n.mu.Unlock()
 	h := n.hosts[to.Addr()]
 	_, paused := n.paused[from.Addr()]
-	if lost || h == nil || paused || n.blocked[direction{from.Addr(), to.Addr()}] {
+	if lost || h == nil || paused || n.faults.block(direction{from.Addr(), to.Addr()}) {
 		return nil, nil
 	}
 	return h.packets[to.Port()], delays
@@ -296,7 +313,7 @@ func (n *Network) route(from netip.Addr, to netip.AddrPort) (l *listener, passes
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	_, paused := n.paused[from]
-	if paused || n.blocked[direction{from, to.Addr()}] || n.blocked[direction{to.Addr(), from}] {
+	if paused || n.faults.block(direction{from, to.Addr()}) || n.faults.block(direction{to.Addr(), from}) {
 		return nil, false, n.changed
 	}
 	if h := n.hosts[to.Addr()]; h != nil {
@@ -313,7 +330,7 @@ type host struct {
 	// The network's mu guards the following.
 	listeners map[uint16]*listener
 	packets   map[uint16]*packets
-	lastPort  uint16
+	dials     uint16 // over 10,000 they begin anew
 	dead      bool
 }
 
@@ -332,10 +349,9 @@ func (h *host) Listen(_ context.Context, addr netip.AddrPort) (net.Listener, clu
 	}
 	port := addr.Port()
 	if port == 0 {
-		h.lastPort++
-		port = 40000 + h.lastPort
+		port = h.freePort()
 	}
-	if h.listeners[port] != nil {
+	if port == 0 || h.listeners[port] != nil {
 		return nil, nil, fmt.Errorf("listen %v: %w", addr, syscall.EADDRINUSE)
 	}
 	at := netip.AddrPortFrom(h.ip, port)
@@ -344,6 +360,17 @@ func (h *host) Listen(_ context.Context, addr netip.AddrPort) (net.Listener, clu
 	h.listeners[port], h.packets[port] = l, p
 	h.net.notify()
 	return l, p, nil
+}
+
+// freePort returns a port that nobody listens at, 0 if there is none. The caller
+// holds the network's mu.
+func (h *host) freePort() uint16 {
+	for port := uint16(40000); port < 50000; port++ {
+		if h.listeners[port] == nil {
+			return port
+		}
+	}
+	return 0
 }
 
 // Dial opens a stream. To a host that is blocked it waits until ctx ends; a port

@@ -32,8 +32,8 @@ func (n *Network) connect(h *host, l *listener) (near, far *conn, err error) {
 	if h.dead || l.host.dead {
 		return nil, nil, errNoSuchHost
 	}
-	h.lastPort++
-	from := net.TCPAddrFromAddrPort(netip.AddrPortFrom(h.ip, 50000+h.lastPort%10000))
+	h.dials = (h.dials + 1) % 10000
+	from := net.TCPAddrFromAddrPort(netip.AddrPortFrom(h.ip, 50000+h.dials))
 	to := net.TCPAddrFromAddrPort(l.addr)
 	s := &stream{net: n, a: h.ip, b: l.addr.Addr(), open: 2}
 	s.near, s.far = bustest.Pipe(bustest.WithAddrs(from, to))
