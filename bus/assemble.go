@@ -99,7 +99,7 @@ func (r *reader) address(b *bulkIn) error {
 		b.ins = r.charged(in, skip)
 	}
 	for _, in := range b.ins {
-		if err := in.take(b.cost, b.f.head[fStarved] != 0); err != nil {
+		if err := in.take(b.cost, &b.f); err != nil {
 			return err
 		}
 		r.unsettledIn.Add(1)

@@ -19,14 +19,15 @@ func TestLargeBounceInOrder(t *testing.T) {
 				const size = 200 << 10
 				p := playPeer(t)
 				block := make(chan struct{})
-				cn, err := p.eb.Consume("in", bus.HandlerFunc(func(context.Context, *bus.Message) error { <-block; return nil }), bus.WithWindow(1<<20))
+				cn, err := p.eb.Consume("in", growing(func(context.Context, *bus.Message) error { <-block; return nil }), bus.WithWindow(1<<20))
 				if err != nil {
 					t.Fatal(err)
 				}
 				p.say(routesFrame(1, true, nil), ackFrame(1))
 				p.say(ackFrame(2)) // of its number
+				p.grow()
 				msg := func(body string) *wire.Frame {
-					return msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 60000, Body: []byte(body), Starved: true}) // so that the window grows
+					return msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 60000, Body: []byte(body)})
 				}
 				p.say(msg("being handled"), msg("0"), msg("1"), msg("2"))
 				p.say(bulkFrame(t, 1, size, &wire.Msg{Kind: 1, Route: 1, TimeLeft: 60000}))

@@ -188,11 +188,10 @@ func TestLargeReplyIsTakenBackAtTheDeadline(t *testing.T) {
 // it is settled then, and counted, and what is behind it goes on.
 func TestLargeBounceIsTakenBackAtTheDeadline(t *testing.T) {
 	var block chan struct{}
-	late(t, func(context.Context, *bus.Message) error { <-block; return nil }, func(p *playedPeer, cn *bus.Consumer) {
+	late(t, growing(func(context.Context, *bus.Message) error { <-block; return nil }), func(p *playedPeer, cn *bus.Consumer) {
 		block = make(chan struct{})
-		for range 5 { // the window grows
-			p.say(msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 60000, Starved: true}))
-		}
+		p.grow()
+		p.say(msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 60000}))
 		p.say(bulkOf(t, 1, &wire.Msg{Kind: 1, Route: 1, TimeLeft: 2000}), quarter(), quarter(), quarter(), quarter())
 		p.say(msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 60000, Body: []byte("behind")}))
 		cn.Close()

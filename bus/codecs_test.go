@@ -168,11 +168,11 @@ func TestCodecOfWhatIsSentBack(t *testing.T) {
 		narrow(t, 256<<10, a, b)
 		block := make(chan struct{})
 		var closing []*bus.Consumer
-		for _, eb := range []*bus.EventBus{a, b} {
-			closing = append(closing, consume(t, eb, "echo", func(context.Context, *bus.Message) error { <-block; return nil }, bus.WithWindow(1<<20)))
+		for i := range 8 { // one for each request
+			closing = append(closing, consume(t, []*bus.EventBus{a, b}[i%2], "echo", func(context.Context, *bus.Message) error { <-block; return nil }, bus.WithWindow(1<<10)))
 		}
-		for range 2 {
-			if err := a.Send(t.Context(), "echo", nil); err != nil {
+		for range closing { // leaves room for one more
+			if err := a.Send(t.Context(), "echo", make([]byte, 800)); err != nil {
 				t.Fatal(err)
 			}
 		}

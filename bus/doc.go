@@ -82,10 +82,15 @@
 // buffer of its link. Nothing else waits for anything: a slow consumer slows
 // those who send to it.
 //
-// A window begins with 16 KiB. A message that had to wait says so, and the
-// consumer's node then doubles the window, up to what [WithWindow] says and as
-// far as the pool of [WithMemory] has room. A window that is not needed goes back
-// to the pool as its messages are settled, so that no credit is ever revoked.
+// A window begins with 16 KiB. A message that had to wait for credit says so, and
+// the consumer's node then doubles the window, up to what [WithWindow] says and as
+// far as the pool of [WithMemory] has room: if the consumer keeps up, that is, would
+// handle what waits there within half of the time that the message has left. So a
+// slow consumer holds little that others could handle sooner, or that expires with
+// it; who sends to it waits, or gets ErrBusy. A window that is not needed goes back to
+// the pool as its messages are settled, or when its sender finds, each 10 s, that
+// little of it was used, so that no credit is ever revoked; that of messages of the
+// consumer's own node as soon as it is idle.
 //
 // # What runs where
 //

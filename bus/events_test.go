@@ -237,8 +237,10 @@ func TestEventsAreBounded(t *testing.T) {
 					l.event(e)
 				}))
 				handler := make(chan struct{})
-				c := consume(t, eb, "a", func(context.Context, *bus.Message) error { <-handler; return nil }, bus.WithWindow(64<<20))
+				c := consume(t, eb, "a", growing(func(context.Context, *bus.Message) error { <-handler; return nil }),
+					bus.WithWindow(64<<20), bus.WithConcurrency(2))
 				<-blocked
+				holdWindow(t, eb, "a", 8<<20)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				var wg sync.WaitGroup

@@ -58,7 +58,8 @@ type link struct {
 	owing      []*inbound
 	payTimer   *time.Timer
 	announcer
-	bulks bulks
+	bulks   bulks
+	windows windows
 
 	// Of whoever has made state writeRunning.
 	writeBy  int64  // the deadline of writes, by the bus's clock
@@ -106,7 +107,11 @@ func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 func (l *link) post(rt *route, o *outgoing) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if rt.removed || l.err != nil || l.bye || rt.credit() <= 0 || rt.bulks > 0 {
+	if rt.removed || l.err != nil || l.bye || rt.bulks > 0 {
+		return false
+	}
+	if rt.credit() <= 0 {
+		l.starvedLocked(rt, o)
 		return false
 	}
 	large := len(o.body) > chunked
@@ -119,6 +124,10 @@ func (l *link) post(rt *route, o *outgoing) bool {
 			return false // it has ended
 		}
 	}
+	if o.head[fStarved] != 0 && !rt.starved {
+		o.head[fStarved] = 0 // it has waited for something else
+	}
+	rt.starved = false
 	rt.charge(o.cost)
 	l.outside++
 	l.sent++
@@ -133,6 +142,14 @@ func (l *link) post(rt *route, o *outgoing) bool {
 		l.wakeLocked()
 	}
 	return true
+}
+
+// starvedLocked notes that a message which waits has found no credit. Where the link
+// is what holds up, more credit would only make its buffer longer.
+func (l *link) starvedLocked(rt *route, o *outgoing) {
+	if o.head[fStarved] != 0 && 2*l.backlog() <= l.pace.limit {
+		rt.starved = true
+	}
 }
 
 // blockedLocked notes that messages of r wait for room.

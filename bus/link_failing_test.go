@@ -42,14 +42,15 @@ func TestConsumerClosesOnFailingLink(t *testing.T) {
 		synctest.Wait()
 		block := make(chan struct{})
 		defer close(block)
-		cn, err := eb.Consume("a", bus.HandlerFunc(func(context.Context, *bus.Message) error { <-block; return nil }))
+		cn, err := eb.Consume("a", growing(func(context.Context, *bus.Message) error { <-block; return nil }))
 		if err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		p.say(routesFrame(1, true, nil), ackFrame(2))
+		p.grow()
 		for range 4 {
-			p.say(msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 60000, Starved: true}))
+			p.say(msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 60000}))
 		}
 		if bus.PoolMissing(eb) == 0 {
 			t.Error("the window has not grown")

@@ -5,19 +5,19 @@ package bus
 // message has left its mailbox.
 
 // creditLocked reports whether there is credit for a message of this node's, and
-// finds some.
-func (c *Consumer) creditLocked() bool {
+// finds some: if it had to wait the window may grow.
+func (c *Consumer) creditLocked(o *outgoing) bool {
 	rt := &c.local
 	if rt.credit() <= 0 || rt.stalled {
 		c.passBatchLocked(1)
 	}
-	return rt.credit() > 0 || c.growLocked()
+	return rt.credit() > 0 || o.head[fStarved] != 0 && c.growLocked(o)
 }
 
 // post gives a message of this node's to the consumer, if there is credit.
 func (c *Consumer) post(rt *route, o *outgoing) bool {
 	c.mu.Lock()
-	if rt.removed || c.core.closed.Load() || !c.creditLocked() {
+	if rt.removed || c.core.closed.Load() || !c.creditLocked(o) {
 		c.mu.Unlock()
 		return false
 	}

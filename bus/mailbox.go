@@ -26,6 +26,7 @@ type mailbox struct {
 	pushed   uint64             // messages, ever
 	finder   *finder            // of those that wait; nil: none was looked for lately
 	slab     slab               // for what this node sends
+	growth   growth             // of the window for that
 }
 
 const (
@@ -182,6 +183,7 @@ func (c *Consumer) restIfIdleLocked() {
 // restLocked gives the mailbox back when the consumer becomes idle.
 func (c *Consumer) restLocked() {
 	c.box.gossiped = 0 // also of what was taken out
+	c.box.growth = growth{}
 	c.box.sweeper.stop()
 	c.box.finder = nil
 	if cap(c.box.in) <= 4096 {

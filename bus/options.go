@@ -232,8 +232,8 @@ func (f consumeOption) applyConsume(o *consumeOptions) { f(o) }
 // unsettled there: sent, but not yet handled. A message counts its body plus 128
 // bytes, and one with headers about the memory that these take: their text, 384
 // bytes, and 128 for each value. It may start while any of the window is left. A
-// window begins with 16 KiB and is doubled when its sender had to wait, as far as
-// the node's pool has room ([WithMemory]). The default is 1 MiB and 64 KiB, so
+// window begins with 16 KiB and is doubled when its sender had to wait and the
+// consumer keeps up, as far as the node's pool has room ([WithMemory]). The default is 1 MiB and 64 KiB, so
 // that a body of 1 MiB may start while another is handled; the least is 1 KiB,
 // the most 64 MiB.
 func WithWindow(bytes int) ConsumeOption {

@@ -63,6 +63,27 @@ func (p *playedPeer) say(frames ...*wire.Frame) {
 	synctest.Wait()
 }
 
+// growSize is the size of what grow sends.
+const growSize = 60 << 10
+
+// grow makes the window of route 1, whose consumer keeps up, 1 MiB.
+func (p *playedPeer) grow() {
+	p.t.Helper()
+	for range 20 {
+		p.say(msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 60000, Starved: true, Body: make([]byte, growSize)}))
+	}
+}
+
+// growing is a handler that returns at once from what grow sends.
+func growing(h bus.HandlerFunc) bus.HandlerFunc {
+	return func(ctx context.Context, m *bus.Message) error {
+		if len(m.Body) == growSize {
+			return nil
+		}
+		return h(ctx, m)
+	}
+}
+
 // out is a consumer of the peer at the address "out".
 func out(number uint32, window uint64) *wire.Routes_Added {
 	return &wire.Routes_Added{Number: number, Address: "out", Window: window}

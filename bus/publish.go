@@ -139,7 +139,7 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 		c.mu.Unlock()
 		return true
 	}
-	if credit := c.creditLocked(); rt.stalled || !credit {
+	if credit := c.creditLocked(o); rt.stalled || !credit {
 		wait := !rt.stalled && !last
 		if !wait && !rt.stalled {
 			rt.stall()
@@ -185,6 +185,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 			case rt.stalled || last || full:
 				skip++
 			default:
+				l.starvedLocked(rt, o)
 				return false
 			}
 		}
@@ -245,7 +246,9 @@ func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip i
 		rest = append(appendSkipped(nil, skipped), rest...)
 	}
 	large := len(o.body) > chunked
+	waited := o.head[fStarved]
 	charged := l.charge(o, routes, large)
+	defer func() { o.head[fStarved] = waited }() // for others
 	l.outside += int64(charge)
 	l.sent += int64(charge)
 	if large {
@@ -270,9 +273,9 @@ func (l *link) laggards(routes leaves) (b []byte) {
 }
 
 // charge charges the routes that take a publish, which goes to the first of them by
-// name. It returns them if it is large, as it holds them up.
+// name, and says so if one of them was starved. It returns them if it is large, as it holds them up.
 func (l *link) charge(o *outgoing, routes leaves, large bool) (charged []*route) {
-	o.head[fRoute] = 0
+	o.head[fRoute], o.head[fStarved] = 0, 0
 	for i := range routes.len() {
 		for _, rt := range routes.leaf(i) {
 			if rt.link != l || rt.removed || !rt.takesPublish() {
@@ -280,6 +283,9 @@ func (l *link) charge(o *outgoing, routes leaves, large bool) (charged []*route)
 			}
 			if o.head[fRoute] == 0 {
 				o.head[fRoute] = uint64(rt.num)
+			}
+			if rt.starved {
+				rt.starved, o.head[fStarved] = false, 1
 			}
 			rt.charge(o.cost)
 			if large {

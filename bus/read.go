@@ -226,6 +226,8 @@ func (r *reader) handle(kind int, owned bool) (bye bool, err error) {
 		err = r.gotBulkGo(f)
 	case frameChunk:
 		err = r.gotChunk(f)
+	case frameRest:
+		err = r.gotRest(f)
 	case frameChunkAck:
 		err = r.gotChunkAck(f)
 	case frameBulkReset:

@@ -45,7 +45,7 @@ func (r *reader) message(f *frame, owned bool) error {
 		r.deliver()
 	}
 	cost := cost(len(f.body), f.header)
-	if err := r.to.take(cost, f.head[fStarved] != 0); err != nil {
+	if err := r.to.take(cost, f); err != nil {
 		return err
 	}
 	if f.head[fCodec] >= codecNamed {
@@ -79,7 +79,11 @@ type extra struct {
 	body   []byte // nil: it is among the small ones
 }
 
-func (r *reader) deadline(f *frame) int64 { return r.now + int64(min(f.head[fTimeLeft], 1<<40))*1e6 }
+// timeLeft returns how much time a message has left. It bounds what the peer says, so
+// that reckoning with it does not overflow.
+func timeLeft(f *frame) int64 { return int64(min(f.head[fTimeLeft], 1<<40)) * 1e6 }
+
+func (r *reader) deadline(f *frame) int64 { return r.now + timeLeft(f) }
 
 // alone reports whether a publish goes to this consumer only.
 func (in *inbound) alone(f *frame) bool {
@@ -89,7 +93,7 @@ func (in *inbound) alone(f *frame) bool {
 
 // take notes that a message has come, and checks that its sender had credit for
 // it. Credit that is on its way to the sender counts: it has less.
-func (in *inbound) take(cost int64, starved bool) error {
+func (in *inbound) take(cost int64, f *frame) error {
 	if in.taken-in.paid >= in.window.Load() {
 		in.link.mu.Lock()
 		in.paid = in.returned
@@ -98,8 +102,8 @@ func (in *inbound) take(cost int64, starved bool) error {
 			return fmt.Errorf("%w: message for route %d, whose window of %d bytes is used up", errMalformed, in.consumer.num, w)
 		}
 	}
-	if starved {
-		in.grow()
+	if f.head[fStarved] != 0 {
+		in.grow(timeLeft(f))
 	}
 	in.received++
 	in.taken += cost
@@ -205,7 +209,7 @@ func (r *reader) gotPublish(f *frame, owned bool) error {
 	cost := cost(len(body), f.header)
 	ins := r.charged(first, skip)
 	for _, in := range ins {
-		if err := in.take(cost, f.head[fStarved] != 0); err != nil {
+		if err := in.take(cost, f); err != nil {
 			return err
 		}
 		r.unsettledIn.Add(1)

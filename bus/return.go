@@ -30,7 +30,7 @@ func (l *link) gotReply(f *frame, owned bool) {
 		a = answer{err: fmt.Errorf("bus: the reply from %s is encoded by %s, which this node does not have (WithCodec)", l.peer.Name, codec), in: &l.replied}
 		l.notAnswered(ask, l.core.noCodec("the question", codec))
 	case ask != 0 && a.err == nil:
-		l.asked(a.m, ask, l.core.clock()+int64(min(f.head[fTimeLeft], 1<<40))*1e6)
+		l.asked(a.m, ask, l.core.clock()+timeLeft(f))
 	}
 	if !c.answer(a) && a.m != nil {
 		a.m.fail(errGone) // nothing, unless it asks
@@ -88,7 +88,7 @@ func (l *link) settled(rt *route, bytes, messages, window uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if window > 0 {
-		rt.window = int64(window)
+		l.resizeLocked(rt, int64(window))
 	}
 	rt.settle(int64(bytes), int64(messages))
 	l.forgetLocked(rt)
@@ -119,7 +119,7 @@ func (l *link) gotBounce(f *frame, owned bool) error {
 	}
 	o := outgoing{
 		header: f.header, body: f.body, owned: true, cost: cost,
-		deadline: l.core.clock() + int64(min(f.head[fTimeLeft], 1<<40))*1e6,
+		deadline: l.core.clock() + timeLeft(f),
 	}
 	if !owned {
 		o.body = slices.Clone(f.body)

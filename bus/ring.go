@@ -49,10 +49,12 @@ type route struct {
 	settled   int64  // messages, since the route was made
 	num       uint32 // at the node it is on, 0 if no other knows it; never changed
 	at        int32  // its place in a tree of routes, -1 if it has gone and does not fade; guarded by core.mu
-	bulks     int32  // large messages that are not wholly written: others wait behind them
+	bulks     int16  // large messages that are not wholly written: others wait behind them
 	removed   bool
 	over      bool // no message that was sent on it comes back any more
 	stalled   bool // a publish has waited for it in vain
+	starved   bool // a message that waits has found no credit
+	needed    bool // much of the window has been used since that was last looked at
 }
 
 // goneStep marks the step of a route that is no longer part of its ring.
@@ -66,6 +68,9 @@ func (rt *route) credit() int64 { return rt.window - rt.used }
 
 func (rt *route) charge(cost int64) {
 	rt.used += cost
+	if rt.used > rt.window/8 {
+		rt.needed = true
+	}
 	rt.unsettled++
 }
 

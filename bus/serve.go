@@ -253,6 +253,7 @@ func (c *core) heartbeat(l *link) *beats {
 // peer is not silent while what it said is being handled.
 func (l *link) beat(now int64, overslept bool) {
 	l.overdueRoutes(now)
+	l.tend(now)
 	if !l.listens.Load() {
 		l.lastRead.Store(now)
 	}

@@ -16,11 +16,13 @@ type inbound struct {
 	window   atomic.Int64  // changed under link.mu
 	behind   mark          // in the outbox, that its addition comes after
 	starved  atomic.Int64  // when its sender last had to wait
+	growth   growth        // of the window; of the link's reader
 	received int64         // messages; of the link's reader
 	taken    int64         // their bytes
 	paid     int64         // of those, the ones given back when the reader last looked
 
 	// Guarded by link.mu.
+	resized   uint32      // how often another window has been told
 	settled   int64       // messages for which credit or a bounce has been written
 	returned  int64       // their bytes
 	listed    bool        // in link.owing
@@ -121,6 +123,7 @@ func (l *link) payLocked(in *inbound, free []*Consumer) []*Consumer {
 	n, bytes := owed>>owedBits, owed&(1<<owedBits-1)
 	h := head{fRoute: uint64(in.consumer.num), fBytes: bytes, fMessages: n}
 	if in.shrinkLocked(int64(bytes)) {
+		in.resized++
 		h[fWindow] = uint64(in.window.Load())
 	}
 	l.frameLocked(frameCredit, &h)

@@ -35,22 +35,47 @@ func (p *pool) take(n, now int64) bool {
 
 func (p *pool) give(n int64) { p.free.Add(n) }
 
+// growth is when a window last grew. It grows only while its consumer keeps up: what
+// a slow one has not handled yet is no reason to let it have more, which others
+// might handle sooner, and it perhaps not before the deadline.
+type growth struct {
+	at, settled int64 // when, and what was settled then
+}
+
+// may reports whether a window may grow for a message that has so much time left:
+// whether its consumer, as it has settled so much in all, would handle what is queued
+// there in half of that. Less than half a window since it last grew is not enough to
+// tell. Amounts are bytes, or messages.
+func (g *growth) may(settled, queued, window, now, left int64) bool {
+	since, took := settled-g.settled, now-g.at
+	if g.at == 0 { // the first time
+		took = 0
+	}
+	grows := 2*since >= window && float64(queued)*float64(took) <= float64(since)*float64(left/2)
+	if grows || took > int64(time.Second) {
+		g.at, g.settled = now, settled
+	}
+	return grows
+}
+
 // firstWindow is the window that a route to the consumer begins with.
 func (c *Consumer) firstWindow() int64 { return min(windowFloor, int64(c.window)) }
 
-// grow doubles the window of a route whose sender had to wait, and tells it. The
-// link's reader calls it.
-func (in *inbound) grow() {
+// grow doubles the window of a route whose sender had to wait with a message that
+// has so much time left, and tells it. The link's reader calls it.
+func (in *inbound) grow(left int64) {
 	l, now := in.link, in.link.core.clock()
 	in.starved.Store(now)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := in.window.Load()
 	more := min(w, int64(in.consumer.window)-w)
-	if more <= 0 || in.consumer.paused.Load() || l.leaving || in.removing || !l.core.pool.take(more, now) {
+	settled := in.returned + int64(in.owed.Load()&(1<<owedBits-1))
+	if more <= 0 || !in.growth.may(settled, in.taken-settled, w, now, left) || in.consumer.paused.Load() || l.leaving || in.removing || !l.core.pool.take(more, now) {
 		return
 	}
 	in.window.Store(w + more)
+	in.resized++
 	l.frameLocked(frameCredit, &head{fRoute: uint64(in.consumer.num), fWindow: uint64(w + more)})
 	l.wakeLocked()
 }
@@ -86,17 +111,19 @@ func (in *inbound) giveBack() {
 	}
 }
 
-// growLocked doubles the window for messages of this node's until there is
-// credit. The caller holds c.mu.
-func (c *Consumer) growLocked() bool {
-	rt := &c.local
-	for rt.credit() <= 0 && !c.paused.Load() {
-		more := min(rt.window, int64(c.window)-rt.window)
-		if more <= 0 || !c.core.pool.take(more, c.core.clock()) {
-			return false
-		}
-		rt.window += more
+// growLocked doubles the window for messages of this node's, one of which had to
+// wait. It reports whether there is credit then. The caller holds c.mu.
+func (c *Consumer) growLocked(o *outgoing) bool {
+	if c.box == nil || c.paused.Load() {
+		return false
 	}
+	rt, now := &c.local, c.core.clock()
+	more := min(rt.window, int64(c.window)-rt.window)
+	keepsUp := c.box.growth.may(rt.settled, rt.unsettled, rt.unsettled, now, o.due(c.core)-now)
+	if more <= 0 || !keepsUp || !c.core.pool.take(more, now) {
+		return false
+	}
+	rt.window += more
 	return rt.credit() > 0
 }
 

@@ -34,6 +34,7 @@ const (
 	frameBulkGo
 	frameBulkReset
 	framePad
+	frameRest
 )
 
 // head is the numbers of a frame by field, from 1 to 8; zeros are not written.
@@ -50,8 +51,9 @@ const (
 	fSeq      = 3 // of RoutesAck
 	fTimeLeft = 4 // of Msg, Reply
 	fMessages = 4 // of Credit
+	fResized  = 4 // of Rest
 	fCodec    = 5 // of Msg, Reply
-	fWindow   = 5 // of Credit
+	fWindow   = 5 // of Credit, Rest
 	fHops     = 7 // of Msg
 	fCode     = 7 // of Reply
 	fStarved  = 8

@@ -49,6 +49,7 @@ type Frame struct {
 	//	*Frame_BulkGo
 	//	*Frame_BulkReset
 	//	*Frame_Pad
+	//	*Frame_Rest
 	Kind          isFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -262,6 +263,15 @@ func (x *Frame) GetPad() []byte {
 	return nil
 }
 
+func (x *Frame) GetRest() *Rest {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_Rest); ok {
+			return x.Rest
+		}
+	}
+	return nil
+}
+
 type isFrame_Kind interface {
 	isFrame_Kind()
 }
@@ -342,6 +352,10 @@ type Frame_Pad struct {
 	Pad []byte `protobuf:"bytes,19,opt,name=pad,proto3,oneof"` // nothing, between any two frames: it aligns what comes behind it
 }
 
+type Frame_Rest struct {
+	Rest *Rest `protobuf:"bytes,20,opt,name=rest,proto3,oneof"`
+}
+
 func (*Frame_Msg) isFrame_Kind() {}
 
 func (*Frame_Reply) isFrame_Kind() {}
@@ -379,6 +393,8 @@ func (*Frame_BulkGo) isFrame_Kind() {}
 func (*Frame_BulkReset) isFrame_Kind() {}
 
 func (*Frame_Pad) isFrame_Kind() {}
+
+func (*Frame_Rest) isFrame_Kind() {}
 
 // Msg is a message to a consumer; as a bounce it is one sent back unhandled. Its
 // route is charged 128 bytes and its body; for headers also 384 bytes, and for each
@@ -738,6 +754,68 @@ func (x *Credit) GetWindow() uint64 {
 	return 0
 }
 
+// Rest says that the sender of messages on a route keeps to a smaller window from
+// here on. It does not count if that has changed since it was last told.
+type Rest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Route         uint32                 `protobuf:"varint,2,opt,name=route,proto3" json:"route,omitempty"`
+	Resized       uint64                 `protobuf:"varint,4,opt,name=resized,proto3" json:"resized,omitempty"` // how often it has been told since the route was added
+	Window        uint64                 `protobuf:"varint,5,opt,name=window,proto3" json:"window,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rest) Reset() {
+	*x = Rest{}
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rest) ProtoMessage() {}
+
+func (x *Rest) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rest.ProtoReflect.Descriptor instead.
+func (*Rest) Descriptor() ([]byte, []int) {
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Rest) GetRoute() uint32 {
+	if x != nil {
+		return x.Route
+	}
+	return 0
+}
+
+func (x *Rest) GetResized() uint64 {
+	if x != nil {
+		return x.Resized
+	}
+	return 0
+}
+
+func (x *Rest) GetWindow() uint64 {
+	if x != nil {
+		return x.Window
+	}
+	return 0
+}
+
 // Routes tells the consumers of the node that sends it: the whole set first
 // (in several frames, up to the one that is the last), then changes.
 type Routes struct {
@@ -752,7 +830,7 @@ type Routes struct {
 
 func (x *Routes) Reset() {
 	*x = Routes{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[5]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +842,7 @@ func (x *Routes) String() string {
 func (*Routes) ProtoMessage() {}
 
 func (x *Routes) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[5]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +855,7 @@ func (x *Routes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Routes.ProtoReflect.Descriptor instead.
 func (*Routes) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{5}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Routes) GetSeq() uint64 {
@@ -817,7 +895,7 @@ type RoutesAck struct {
 
 func (x *RoutesAck) Reset() {
 	*x = RoutesAck{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[6]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -829,7 +907,7 @@ func (x *RoutesAck) String() string {
 func (*RoutesAck) ProtoMessage() {}
 
 func (x *RoutesAck) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[6]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -842,7 +920,7 @@ func (x *RoutesAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoutesAck.ProtoReflect.Descriptor instead.
 func (*RoutesAck) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{6}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RoutesAck) GetSeq() uint64 {
@@ -861,7 +939,7 @@ type RoutesDone struct {
 
 func (x *RoutesDone) Reset() {
 	*x = RoutesDone{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[7]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -873,7 +951,7 @@ func (x *RoutesDone) String() string {
 func (*RoutesDone) ProtoMessage() {}
 
 func (x *RoutesDone) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[7]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -886,7 +964,7 @@ func (x *RoutesDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoutesDone.ProtoReflect.Descriptor instead.
 func (*RoutesDone) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{7}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RoutesDone) GetRoute() uint32 {
@@ -906,7 +984,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[8]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +996,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[8]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1009,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{8}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Cancel) GetRoute() uint32 {
@@ -961,7 +1039,7 @@ type Bulk struct {
 
 func (x *Bulk) Reset() {
 	*x = Bulk{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[9]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1051,7 @@ func (x *Bulk) String() string {
 func (*Bulk) ProtoMessage() {}
 
 func (x *Bulk) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[9]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1064,7 @@ func (x *Bulk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bulk.ProtoReflect.Descriptor instead.
 func (*Bulk) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{9}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Bulk) GetId() uint64 {
@@ -1031,7 +1109,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[10]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1121,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[10]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1134,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{10}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Chunk) GetId() uint64 {
@@ -1095,7 +1173,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[11]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1185,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[11]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1198,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{11}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{12}
 }
 
 type Leaving struct {
@@ -1131,7 +1209,7 @@ type Leaving struct {
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[12]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1221,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[12]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1234,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{12}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{13}
 }
 
 // Gossip is a publish over the gossip lane: the payload of a user event.
@@ -1176,7 +1254,7 @@ type Gossip struct {
 
 func (x *Gossip) Reset() {
 	*x = Gossip{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[13]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1266,7 @@ func (x *Gossip) String() string {
 func (*Gossip) ProtoMessage() {}
 
 func (x *Gossip) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[13]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1279,7 @@ func (x *Gossip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gossip.ProtoReflect.Descriptor instead.
 func (*Gossip) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{13}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Gossip) GetBoot() uint64 {
@@ -1271,7 +1349,7 @@ type Routes_Added struct {
 
 func (x *Routes_Added) Reset() {
 	*x = Routes_Added{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[14]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1283,7 +1361,7 @@ func (x *Routes_Added) String() string {
 func (*Routes_Added) ProtoMessage() {}
 
 func (x *Routes_Added) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[14]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1296,7 +1374,7 @@ func (x *Routes_Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Routes_Added.ProtoReflect.Descriptor instead.
 func (*Routes_Added) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{5, 0}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{6, 0}
 }
 
 func (x *Routes_Added) GetNumber() uint32 {
@@ -1324,7 +1402,7 @@ var File_bus_internal_wire_bus_proto protoreflect.FileDescriptor
 
 const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbus/internal/wire/bus.proto\x12\rrunrig.bus.v1\"\xa0\a\n" +
+	"\x1bbus/internal/wire/bus.proto\x12\rrunrig.bus.v1\"\xcb\a\n" +
 	"\x05Frame\x12&\n" +
 	"\x03msg\x18\x01 \x01(\v2\x12.runrig.bus.v1.MsgH\x00R\x03msg\x12,\n" +
 	"\x05reply\x18\x02 \x01(\v2\x14.runrig.bus.v1.ReplyH\x00R\x05reply\x12/\n" +
@@ -1349,7 +1427,8 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\abulk_go\x18\x11 \x01(\v2\x14.runrig.bus.v1.ChunkH\x00R\x06bulkGo\x125\n" +
 	"\n" +
 	"bulk_reset\x18\x12 \x01(\v2\x14.runrig.bus.v1.ChunkH\x00R\tbulkReset\x12\x12\n" +
-	"\x03pad\x18\x13 \x01(\fH\x00R\x03padB\x06\n" +
+	"\x03pad\x18\x13 \x01(\fH\x00R\x03pad\x12)\n" +
+	"\x04rest\x18\x14 \x01(\v2\x13.runrig.bus.v1.RestH\x00R\x04restB\x06\n" +
 	"\x04kind\"\x9e\x02\n" +
 	"\x03Msg\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
@@ -1384,6 +1463,10 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\x05route\x18\x02 \x01(\rR\x05route\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x1a\n" +
 	"\bmessages\x18\x04 \x01(\x04R\bmessages\x12\x16\n" +
+	"\x06window\x18\x05 \x01(\x04R\x06window\"N\n" +
+	"\x04Rest\x12\x14\n" +
+	"\x05route\x18\x02 \x01(\rR\x05route\x12\x18\n" +
+	"\aresized\x18\x04 \x01(\x04R\aresized\x12\x16\n" +
 	"\x06window\x18\x05 \x01(\x04R\x06window\"\xce\x01\n" +
 	"\x06Routes\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x121\n" +
@@ -1438,52 +1521,54 @@ func file_bus_internal_wire_bus_proto_rawDescGZIP() []byte {
 	return file_bus_internal_wire_bus_proto_rawDescData
 }
 
-var file_bus_internal_wire_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_bus_internal_wire_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_bus_internal_wire_bus_proto_goTypes = []any{
 	(*Frame)(nil),        // 0: runrig.bus.v1.Frame
 	(*Msg)(nil),          // 1: runrig.bus.v1.Msg
 	(*Header)(nil),       // 2: runrig.bus.v1.Header
 	(*Reply)(nil),        // 3: runrig.bus.v1.Reply
 	(*Credit)(nil),       // 4: runrig.bus.v1.Credit
-	(*Routes)(nil),       // 5: runrig.bus.v1.Routes
-	(*RoutesAck)(nil),    // 6: runrig.bus.v1.RoutesAck
-	(*RoutesDone)(nil),   // 7: runrig.bus.v1.RoutesDone
-	(*Cancel)(nil),       // 8: runrig.bus.v1.Cancel
-	(*Bulk)(nil),         // 9: runrig.bus.v1.Bulk
-	(*Chunk)(nil),        // 10: runrig.bus.v1.Chunk
-	(*Ping)(nil),         // 11: runrig.bus.v1.Ping
-	(*Leaving)(nil),      // 12: runrig.bus.v1.Leaving
-	(*Gossip)(nil),       // 13: runrig.bus.v1.Gossip
-	(*Routes_Added)(nil), // 14: runrig.bus.v1.Routes.Added
+	(*Rest)(nil),         // 5: runrig.bus.v1.Rest
+	(*Routes)(nil),       // 6: runrig.bus.v1.Routes
+	(*RoutesAck)(nil),    // 7: runrig.bus.v1.RoutesAck
+	(*RoutesDone)(nil),   // 8: runrig.bus.v1.RoutesDone
+	(*Cancel)(nil),       // 9: runrig.bus.v1.Cancel
+	(*Bulk)(nil),         // 10: runrig.bus.v1.Bulk
+	(*Chunk)(nil),        // 11: runrig.bus.v1.Chunk
+	(*Ping)(nil),         // 12: runrig.bus.v1.Ping
+	(*Leaving)(nil),      // 13: runrig.bus.v1.Leaving
+	(*Gossip)(nil),       // 14: runrig.bus.v1.Gossip
+	(*Routes_Added)(nil), // 15: runrig.bus.v1.Routes.Added
 }
 var file_bus_internal_wire_bus_proto_depIdxs = []int32{
 	1,  // 0: runrig.bus.v1.Frame.msg:type_name -> runrig.bus.v1.Msg
 	3,  // 1: runrig.bus.v1.Frame.reply:type_name -> runrig.bus.v1.Reply
 	4,  // 2: runrig.bus.v1.Frame.credit:type_name -> runrig.bus.v1.Credit
-	5,  // 3: runrig.bus.v1.Frame.routes:type_name -> runrig.bus.v1.Routes
-	6,  // 4: runrig.bus.v1.Frame.routes_ack:type_name -> runrig.bus.v1.RoutesAck
-	7,  // 5: runrig.bus.v1.Frame.routes_done:type_name -> runrig.bus.v1.RoutesDone
-	8,  // 6: runrig.bus.v1.Frame.cancel:type_name -> runrig.bus.v1.Cancel
+	6,  // 3: runrig.bus.v1.Frame.routes:type_name -> runrig.bus.v1.Routes
+	7,  // 4: runrig.bus.v1.Frame.routes_ack:type_name -> runrig.bus.v1.RoutesAck
+	8,  // 5: runrig.bus.v1.Frame.routes_done:type_name -> runrig.bus.v1.RoutesDone
+	9,  // 6: runrig.bus.v1.Frame.cancel:type_name -> runrig.bus.v1.Cancel
 	1,  // 7: runrig.bus.v1.Frame.bounce:type_name -> runrig.bus.v1.Msg
-	11, // 8: runrig.bus.v1.Frame.ping:type_name -> runrig.bus.v1.Ping
-	11, // 9: runrig.bus.v1.Frame.pong:type_name -> runrig.bus.v1.Ping
-	12, // 10: runrig.bus.v1.Frame.leaving:type_name -> runrig.bus.v1.Leaving
-	12, // 11: runrig.bus.v1.Frame.leaving_ok:type_name -> runrig.bus.v1.Leaving
-	12, // 12: runrig.bus.v1.Frame.goodbye:type_name -> runrig.bus.v1.Leaving
-	10, // 13: runrig.bus.v1.Frame.chunk:type_name -> runrig.bus.v1.Chunk
-	10, // 14: runrig.bus.v1.Frame.chunk_ack:type_name -> runrig.bus.v1.Chunk
-	9,  // 15: runrig.bus.v1.Frame.bulk:type_name -> runrig.bus.v1.Bulk
-	10, // 16: runrig.bus.v1.Frame.bulk_go:type_name -> runrig.bus.v1.Chunk
-	10, // 17: runrig.bus.v1.Frame.bulk_reset:type_name -> runrig.bus.v1.Chunk
-	2,  // 18: runrig.bus.v1.Msg.headers:type_name -> runrig.bus.v1.Header
-	2,  // 19: runrig.bus.v1.Reply.headers:type_name -> runrig.bus.v1.Header
-	14, // 20: runrig.bus.v1.Routes.added:type_name -> runrig.bus.v1.Routes.Added
-	2,  // 21: runrig.bus.v1.Gossip.headers:type_name -> runrig.bus.v1.Header
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	12, // 8: runrig.bus.v1.Frame.ping:type_name -> runrig.bus.v1.Ping
+	12, // 9: runrig.bus.v1.Frame.pong:type_name -> runrig.bus.v1.Ping
+	13, // 10: runrig.bus.v1.Frame.leaving:type_name -> runrig.bus.v1.Leaving
+	13, // 11: runrig.bus.v1.Frame.leaving_ok:type_name -> runrig.bus.v1.Leaving
+	13, // 12: runrig.bus.v1.Frame.goodbye:type_name -> runrig.bus.v1.Leaving
+	11, // 13: runrig.bus.v1.Frame.chunk:type_name -> runrig.bus.v1.Chunk
+	11, // 14: runrig.bus.v1.Frame.chunk_ack:type_name -> runrig.bus.v1.Chunk
+	10, // 15: runrig.bus.v1.Frame.bulk:type_name -> runrig.bus.v1.Bulk
+	11, // 16: runrig.bus.v1.Frame.bulk_go:type_name -> runrig.bus.v1.Chunk
+	11, // 17: runrig.bus.v1.Frame.bulk_reset:type_name -> runrig.bus.v1.Chunk
+	5,  // 18: runrig.bus.v1.Frame.rest:type_name -> runrig.bus.v1.Rest
+	2,  // 19: runrig.bus.v1.Msg.headers:type_name -> runrig.bus.v1.Header
+	2,  // 20: runrig.bus.v1.Reply.headers:type_name -> runrig.bus.v1.Header
+	15, // 21: runrig.bus.v1.Routes.added:type_name -> runrig.bus.v1.Routes.Added
+	2,  // 22: runrig.bus.v1.Gossip.headers:type_name -> runrig.bus.v1.Header
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_bus_internal_wire_bus_proto_init() }
@@ -1511,6 +1596,7 @@ func file_bus_internal_wire_bus_proto_init() {
 		(*Frame_BulkGo)(nil),
 		(*Frame_BulkReset)(nil),
 		(*Frame_Pad)(nil),
+		(*Frame_Rest)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1518,7 +1604,7 @@ func file_bus_internal_wire_bus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bus_internal_wire_bus_proto_rawDesc), len(file_bus_internal_wire_bus_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

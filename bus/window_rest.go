@@ -1,0 +1,84 @@
+package bus
+
+import "fmt"
+
+// windows is what a link knows of the routes whose windows have ever grown. Their
+// sender sees, each windowKept, how much of them was used since, and gives back what
+// was not, by REST; whoever grants credit could not take it back without revoking
+// some. It is guarded by link.mu.
+type windows struct {
+	of     map[*route]*grownWindow
+	tended int64 // when they were last looked at
+}
+
+// grownWindow is what is known of a window that has grown.
+type grownWindow struct {
+	first   int64  // what it was before
+	resized uint64 // how often the peer has told another one
+	sent    int64  // messages, when it was last looked at
+}
+
+// resizeLocked takes over the window of a route that the peer has told.
+func (l *link) resizeLocked(rt *route, window int64) {
+	w := l.windows.of[rt]
+	if w == nil {
+		if l.windows.of == nil {
+			l.windows.of = map[*route]*grownWindow{}
+		}
+		w = &grownWindow{first: rt.window}
+		l.windows.of[rt] = w
+	}
+	w.resized++
+	rt.window = window
+}
+
+// tend gives back what was not needed of windows that have grown, if it is time
+// to look.
+func (l *link) tend(now int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now-l.windows.tended < int64(windowKept) || l.err != nil || l.bye {
+		return
+	}
+	l.windows.tended = now
+	for rt, w := range l.windows.of {
+		if rt.removed {
+			delete(l.windows.of, rt)
+			continue
+		}
+		sent := rt.settled + rt.unsettled
+		if rt.window > w.first && !rt.needed {
+			l.restLocked(rt, w, sent == w.sent)
+		}
+		w.sent, rt.needed = sent, false
+	}
+	l.wakeLocked()
+}
+
+// restLocked gives back three quarters of a window of which little was used, or, if
+// it was idle, all that it has grown by.
+func (l *link) restLocked(rt *route, w *grownWindow, idle bool) {
+	if rt.window = max(w.first, rt.window/4); idle {
+		rt.window = w.first
+	}
+	h := head{fRoute: uint64(rt.num), fResized: w.resized, fWindow: uint64(rt.window)}
+	l.buf = appendFrame(l.buf, frameRest, &h, nil, nil, 0)
+}
+
+// gotRest takes over a smaller window that the sender of a route keeps to from here
+// on. If the window has changed meanwhile the sender hears of that, and goes by it.
+func (l *link) gotRest(f *frame) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	in := l.inLocked(uint32(min(f.head[fRoute], maxRoutes)))
+	if in == nil || in.freed || f.head[fResized] != uint64(in.resized) {
+		return nil
+	}
+	w, was := int64(min(f.head[fWindow], maxWindow)), in.window.Load()
+	if w < in.consumer.firstWindow() || w >= was {
+		return fmt.Errorf("%w: window of %d bytes, of %d, is enough for route %d", errMalformed, w, was, in.consumer.num)
+	}
+	in.window.Store(w)
+	l.core.pool.give(was - w)
+	return nil
+}
