@@ -215,6 +215,9 @@
 //
 // Publish with [Gossip] reaches the consumers of all nodes without links, at a
 // cost for the sender that does not grow with the cluster. It is for small, rare
-// notices that may come late, twice in meaning, or not at all, in any order.
+// notices that may come late, twice in meaning, or not at all, in any order. What
+// was published over an hour before this node was part of the cluster, by the
+// sender's clock, is dropped: one whose clock is behind by more is not heard by a
+// node for as long after that node's start.
 // Package cluster has the measured numbers.
 package bus

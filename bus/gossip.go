@@ -15,7 +15,11 @@ const (
 	maxGossip    = 1 << 10 // bytes of address, headers and body
 	gossipWindow = 512     // sequence numbers in which duplicates are known
 	gossipNodes  = 4096    // nodes of which they are
-	clockSkew    = 5 * time.Second
+
+	// clockSkew is how far the clocks of two nodes may differ. What is older than
+	// this node is dropped, by the sender's clock: a notice that is repeated late
+	// does less harm than one that is never heard.
+	clockSkew = time.Hour
 )
 
 // gossip is this node's end of the gossip lane.

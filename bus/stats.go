@@ -34,7 +34,7 @@ type GossipStats struct {
 	Sent       uint64
 	Received   uint64 // for the first time, from others
 	Duplicates uint64
-	Old        uint64 // from before this node was part of the cluster
+	Old        uint64 // from over an hour before this node was part of the cluster, by their senders' clocks
 	Missed     uint64 // known by a gap in the numbers; it falls when one comes late
 	Malformed  uint64
 }

@@ -181,7 +181,8 @@
 // bytes of which an event takes besides its body, and save up 16 KiB; else it
 // is bus.ErrBusy. The rate is shared: each node passes everything on, so that
 // all nodes together should stay below what is lossless in the table. Events
-// from before a node joined are not delivered to it.
+// from before a node joined others are not delivered to it. One that others join
+// first may get some, of up to an hour before its start.
 //
 // Measured with encryption: one sender without its budget, nodes of one process
 // on the loopback of a shared 2-core machine that was busy otherwise, 8 s each.
