@@ -8,7 +8,8 @@ import (
 	"github.com/runrig-go/runrig/internal/guard"
 )
 
-// EventBus is an event bus, or a scope of one. Its methods may be called
+// EventBus is an event bus, or a scope of one. Make one with [New]; its zero value
+// is of no use. Its methods may be called
 // concurrently.
 type EventBus struct {
 	core  *core

@@ -6,6 +6,8 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // Consumer is a handler at an address.
@@ -43,7 +45,7 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 	if err := checkAddress(address); err != nil {
 		return nil, err
 	}
-	if isNil(h) {
+	if guard.IsNil(h) {
 		return nil, fmt.Errorf("bus: nil handler for %q (%T)", address, h)
 	}
 	o := consumeOptions{window: defaultWindow, concurrency: 1}

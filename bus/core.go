@@ -74,7 +74,7 @@ func newCore(c config) *core {
 	}
 	b.events.tell, b.events.log = c.tell, c.log
 	b.pool.free.Store(c.memory)
-	b.assembly.init(int64(max(64<<20, 4*c.bodyLimit)))
+	b.assembly.init(max(64<<20, 4*int64(c.bodyLimit)))
 	b.bodies = &recycler{limit: int(c.memory / 4)}
 	b.dir.init()
 	b.pend.init(b, nil)

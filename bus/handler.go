@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-	"reflect"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -28,15 +27,6 @@ type HandlerFunc func(ctx context.Context, m *Message) error
 
 // Handle calls f.
 func (f HandlerFunc) Handle(ctx context.Context, m *Message) error { return f(ctx, m) }
-
-// isNil reports whether h is nil, or a nil pointer or function of some type.
-func isNil(h Handler) bool {
-	if h == nil {
-		return true
-	}
-	v := reflect.ValueOf(h)
-	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil()
-}
 
 // Respond makes a handler of a function that takes a decoded body and returns
 // the body of the reply. A body that Req cannot take is answered with

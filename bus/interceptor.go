@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // Verb says which call a [Call] is.
@@ -95,7 +97,7 @@ func WithInbound(interceptors ...func(next Handler) Handler) Option {
 // wrap puts the inbound interceptors around a handler; nil if one does not play.
 func (c *core) wrap(h Handler) Handler {
 	for i := len(c.inbound) - 1; i >= 0 && h != nil; i-- {
-		if h = c.inbound[i](h); isNil(h) {
+		if h = c.inbound[i](h); guard.IsNil(h) {
 			return nil
 		}
 	}

@@ -138,6 +138,9 @@ func (c Config) settle(ctx context.Context) (*settings, error) {
 	if err := c.settleBind(s); err != nil {
 		return nil, err
 	}
+	if _, isFunc := c.Discovery.(discovery.ProviderFunc); c.Discovery != nil && !isFunc && guard.IsNil(c.Discovery) {
+		return nil, invalid("Discovery", "is a nil %T; was there an error when it was made?", c.Discovery)
+	}
 	self, err := c.self(ctx)
 	if err != nil {
 		return nil, err

@@ -128,10 +128,17 @@ func checkAll(what string, providers []Provider) error {
 	if len(providers) == 0 {
 		return fmt.Errorf("discovery: %s has no providers; give at least one", what)
 	}
-	if i := slices.Index(providers, nil); i >= 0 {
-		return fmt.Errorf("discovery: %s: provider %d of %d is nil", what, i+1, len(providers))
+	if i := slices.IndexFunc(providers, isNil); i >= 0 {
+		return fmt.Errorf("discovery: %s: provider %d of %d is nil (%T)", what, i+1, len(providers), providers[i])
 	}
 	return nil
+}
+
+// isNil reports whether p is nil, also as a pointer. A nil ProviderFunc says so when
+// it is asked.
+func isNil(p Provider) bool {
+	_, isFunc := p.(ProviderFunc)
+	return !isFunc && guard.IsNil(p)
 }
 
 // identified makes a Provider of peers, and an Identifier too if one of

@@ -183,11 +183,13 @@ func TestLastGood(t *testing.T) {
 func TestCombinatorsWithoutProviders(t *testing.T) {
 	t.Parallel()
 	for says, p := range map[string]discovery.Provider{
-		"First has no providers":        discovery.First(),
-		"Merge has no providers":        discovery.Merge(),
-		"First: provider 2 of 2 is nil": discovery.First(discovery.Static(), nil),
-		"Merge: provider 1 of 1 is nil": discovery.Merge(nil),
-		"LastGood: the provider is nil": discovery.LastGood(nil, nil),
+		"First has no providers":                          discovery.First(),
+		"Merge has no providers":                          discovery.Merge(),
+		"First: provider 2 of 2 is nil":                   discovery.First(discovery.Static(), nil),
+		"Merge: provider 1 of 1 is nil":                   discovery.Merge(nil),
+		"LastGood: the provider is nil":                   discovery.LastGood(nil, nil),
+		"provider 2 of 2 is nil (*discovery_test.placed)": discovery.First(discovery.Static(), (*placed)(nil)),
+		"the provider is nil (*discovery_test.placed)":    discovery.LastGood((*placed)(nil), nil),
 	} {
 		if _, err := p.Peers(t.Context()); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("error is %v, want one with %q", err, says)

@@ -2,7 +2,7 @@ package discovery
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -20,8 +20,8 @@ import (
 // find others that started shortly before its discovery began to fail. If p is
 // an [Identifier], so is the result.
 func LastGood(p Provider, log *slog.Logger) Provider {
-	if p == nil {
-		return failing(errors.New("discovery: LastGood: the provider is nil"))
+	if isNil(p) {
+		return failing(fmt.Errorf("discovery: LastGood: the provider is nil (%T)", p))
 	}
 	kept := &lastGood{provider: p, log: guard.Logger(log)}
 	return identified(kept.peers, []Provider{p})

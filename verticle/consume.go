@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // consumer is a consumer of a deployment.
@@ -56,7 +57,7 @@ func besideTurn(opts []bus.ConsumeOption) (beside bool) {
 // guard returns the handler to register in place of h: h itself where nothing
 // needs to be known of its calls.
 func (l *life) guard(address string, h bus.Handler, beside bool) bus.Handler {
-	if isNil(h) {
+	if guard.IsNil(h) {
 		return h // which the bus refuses
 	}
 	if l.d.supervision != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // A Verticle is a part of a program that is deployed as a whole. Start, Stop
@@ -52,19 +54,10 @@ func check(v Verticle) error {
 	if i, ok := v.(instances); ok {
 		return i.check()
 	}
-	if isNil(v) {
+	if guard.IsNil(v) {
 		return fmt.Errorf("verticle: nil %T", v)
 	}
 	return nil
-}
-
-// isNil reports whether v is nil, or a nil pointer or function of some type.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	r := reflect.ValueOf(v)
-	return (r.Kind() == reflect.Pointer || r.Kind() == reflect.Func) && r.IsNil()
 }
 
 // nameOf is the name of the verticle's type, without its package.

@@ -111,3 +111,15 @@ func TestLogger(t *testing.T) {
 		t.Error("a nil logger gives none")
 	}
 }
+
+func TestIsNil(t *testing.T) {
+	t.Parallel()
+	for v, want := range map[any]bool{nil: true, (*rude)(nil): true, &rude{}: false, rude{}: false, 0: false} {
+		if got := guard.IsNil(v); got != want {
+			t.Errorf("%#v: %v", v, got)
+		}
+	}
+	if !guard.IsNil((func())(nil)) || guard.IsNil(func() {}) {
+		t.Error("of functions")
+	}
+}
