@@ -114,6 +114,7 @@ func (l *link) owingLocked() {
 
 // gotLeaving answers a peer that leaves: from here on it gets no message.
 func (l *link) gotLeaving() {
+	l.parting.Store(true)
 	l.eager.Store(true)
 	l.dropAllRoutes(func() { l.frameLocked(frameLeavingOK, &head{}) })
 	l.payAll() // wakes the writer too

@@ -33,6 +33,7 @@ type link struct {
 	acks signal          // an acknowledgement of routes has come
 
 	unsettledIn atomic.Int64 // messages that came and are not settled
+	parting     atomic.Bool  // the peer has said that it leaves
 	eager       atomic.Bool  // credit is not batched: either side is leaving
 	listens     atomic.Bool  // the reader waits for input
 	lastRead    atomic.Int64 // by the bus's clock

@@ -47,8 +47,8 @@ func (eb *EventBus) Attach(self Peer, g Gossiper) (*Links, error) { return eb.co
 // When the peer's whole set of routes is in, up is called once, unless it is
 // nil; it must not block.
 //
-// Serve returns nil if the peer said goodbye; it should then not be dialled
-// again. Other errors say why the link broke. To break it, close conn. When ctx
+// Serve returns nil if the peer said goodbye, or that it leaves while this bus
+// closed, too; it should then not be dialled again. Other errors say why the link broke. To break it, close conn. When ctx
 // ends, the link takes no more messages, is read to its end for at most a
 // second, and ends.
 func (l *Links) Serve(ctx context.Context, peer Peer, conn net.Conn, up func()) error {

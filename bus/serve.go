@@ -42,7 +42,7 @@ func (c *core) serve(ctx context.Context, peer Peer, conn net.Conn, up func()) e
 	l.fail(err)
 	<-written
 	c.removeLink(l, err)
-	if errors.Is(err, errGoodbye) {
+	if errors.Is(err, errGoodbye) || errors.Is(err, ErrClosed) && l.parting.Load() {
 		return nil
 	}
 	return err

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -177,16 +176,4 @@ func joinGossip(g *serf.Serf, first bool, addrs []netip.AddrPort) error {
 		return errors.Join(errors.New("gossip did not join"), err)
 	}
 	return nil
-}
-
-// logMember logs a change of membership.
-func logMember(log *slog.Logger, t EventType, m Member) {
-	switch t {
-	case Joined:
-		log.Info("member joined", "peer", m.String(), "address", m.Addr)
-	case Left:
-		log.Info("member left", "peer", m.String())
-	case Failed:
-		log.Warn("member failed", "peer", m.String(), "address", m.Addr)
-	}
 }

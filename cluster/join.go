@@ -86,6 +86,8 @@ func newNode(eb *bus.EventBus, s *settings, l net.Listener, udp PacketConn) (*No
 	n := &Node{
 		eb:         eb,
 		log:        s.log,
+		digest:     newDigest(s.log),
+		guided:     s.provider != nil,
 		self:       Member{Peer: self},
 		port:       p,
 		lane:       newLane(s, boot),

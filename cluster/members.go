@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/hashicorp/serf/serf"
@@ -69,6 +70,7 @@ func (n *Node) unlink(was, is Member) {
 // more.
 func (n *Node) tellStatus(was, is Member) {
 	if is.Boot == 0 {
+		n.logMember(Forgotten, was)
 		n.hub.publish(Event{Type: Forgotten, Member: was})
 		return
 	}
@@ -76,7 +78,7 @@ func (n *Node) tellStatus(was, is Member) {
 	if was.Boot != 0 && e.Type == eventOf(was.Status) {
 		return // it was leaving, and has left
 	}
-	logMember(n.log, e.Type, is)
+	n.logMember(e.Type, is)
 	n.hub.publish(e)
 }
 
@@ -136,7 +138,7 @@ func (n *Node) predecessor(m Member) bool { return m.Addr == n.self.Addr }
 
 // linked takes news of a link.
 func (n *Node) linked(who bus.Peer) {
-	n.log.Info("link is up", "peer", who.String(), "address", who.Addr)
+	n.digest.tell(slog.LevelInfo, "link is up", who)
 	n.update(func() { n.roster.link(who) })
 }
 
@@ -149,7 +151,11 @@ func (n *Node) unlinked(who bus.Peer, err error) {
 
 // unreached takes news of a dial that failed.
 func (n *Node) unreached(who bus.Peer, err error) {
-	if !errors.Is(err, ErrDuplicate) { // whose other dial comes
+	switch {
+	case errors.Is(err, ErrDuplicate): // whose other dial comes
+	case errors.Is(err, ErrLeaving):
+		n.update(func() { n.roster.leaves(who.Boot) })
+	default:
 		n.roster.unreached(who.Boot, err)
 	}
 }

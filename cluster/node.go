@@ -22,6 +22,8 @@ type Node struct {
 	eb       *bus.EventBus
 	links    *bus.Links
 	log      *slog.Logger
+	digest   *digest
+	guided   bool // there is discovery
 	self     Member
 	port     *port
 	peers    *peers
@@ -152,6 +154,7 @@ func (n *Node) leave(cause error) error {
 	} else {
 		n.setState(StateLeft, nil)
 	}
+	n.digest.close()
 	n.hub.close()
 	if err := errors.Join(told, drained, down); err != nil {
 		return fmt.Errorf("cluster: close: %w", err)

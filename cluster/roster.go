@@ -163,6 +163,14 @@ func (r *roster) unlink(boot uint64, why error) {
 	r.drop(e)
 }
 
+// leaves takes that a member has refused a link since it leaves. The caller holds
+// mu, by update.
+func (r *roster) leaves(boot uint64) {
+	if e := r.byBoot[boot]; e != nil {
+		e.goodbye = true
+	}
+}
+
 // outlive takes that another boot lives at a member's address, and reports
 // whether gossip is to be told: once, since a boot that comes back after that
 // lives. The caller holds mu, by update.
