@@ -17,8 +17,8 @@ func Misconfigured(err error) error {
 }
 
 // IsMisconfigured reports whether err, of a [Provider], says of itself that it
-// will not pass until somebody changes something. Who asks a provider asks
-// slowly then. An error says so by a method Misconfigured() bool, as those that
+// will not pass until somebody changes something. A node then asks its provider
+// slowly, each 30 s, and logs the error loudly. An error says so by a method Misconfigured() bool, as those that
 // [Misconfigured] returns have; in a tree of errors the first one that has the
 // method decides, in the order of errors.As, so that an error can overrule
 // those it wraps. An error without it may pass at any moment.

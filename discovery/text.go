@@ -64,8 +64,9 @@ func readFile(path string) (string, error) {
 // Env returns a Provider that reads an environment variable each time it is
 // asked: "host:port" entries that are separated by commas or spaces. A variable
 // that is set but empty says that nobody else is there. One that is not set, or
-// has a bad entry, is an error of configuration ([IsMisconfigured]). One of
-// [File] is not: the file may be written at any moment.
+// has a bad entry, is an error of configuration ([IsMisconfigured]), since the
+// environment of a process does not change. The errors of [File] are not, since
+// somebody may write the file at any moment.
 func Env(name string) Provider {
 	return ProviderFunc(func(context.Context) ([]string, error) {
 		if name == "" {
