@@ -181,14 +181,7 @@ func mix(n uint64) uint64 {
 func (c *core) owner(ch choice, s *routeSet) (owner *route) {
 	k, most := c.keyOf(ch), uint64(0)
 	for part := range s.parts() {
-		for _, rt := range part {
-			if rt.num == 0 {
-				continue
-			}
-			if w := k.weight(rt); owner == nil || w > most {
-				owner, most = rt, w
-			}
-		}
+		owner, most = k.heaviest(part, owner, most)
 	}
 	return owner
 }
@@ -197,6 +190,20 @@ func (c *core) owner(ch choice, s *routeSet) (owner *route) {
 type key struct{ hash, self uint64 }
 
 func (c *core) keyOf(ch choice) key { return key{uint64(ch >> choiceBits), c.boot.Load()} }
+
+// heaviest returns which of the routes has the highest weight, and that, if it is
+// more than that of another; routes that no other node knows have none.
+func (k key) heaviest(rts []*route, than *route, most uint64) (*route, uint64) {
+	for _, rt := range rts {
+		if rt.num == 0 {
+			continue
+		}
+		if w := k.weight(rt); than == nil || w > most {
+			than, most = rt, w
+		}
+	}
+	return than, most
+}
 
 func (k key) weight(rt *route) uint64 {
 	boot := k.self

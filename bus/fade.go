@@ -40,11 +40,9 @@ func (r *ring) heldBy(ch choice, s *routeSet) *route {
 	first := uint64(1<<64 - 1)
 	k := r.core.keyOf(ch)
 	for part := range s.fading.parts() {
+		held, most = k.heaviest(part, held, most)
 		for _, rt := range part {
 			first = min(first, rt.step.Load()&^goneStep)
-			if w := k.weight(rt); held == nil || w > most {
-				held, most = rt, w
-			}
 		}
 	}
 	for part := range s.parts() {

@@ -40,16 +40,16 @@ type route struct {
 	link     *link     // nil: the consumer is this node's
 	consumer *Consumer // nil: it is not
 
+	num  uint32        // at the node it is on, 0 if no other knows it; never changed
+	at   int32         // its place in a tree of routes, -1 if it has gone and does not fade; guarded by core.mu
 	step atomic.Uint64 // core.steps when it became part of the ring, or goneStep and that when it ceased to be
 
 	// Guarded by link.mu; for this node's consumers by Consumer.mu.
-	window    int64  // bytes that may be unsettled; a message may start while fewer are
-	used      int64  // bytes sent that have come back neither as credit nor as a bounce
-	unsettled int64  // messages
-	settled   int64  // messages, since the route was made
-	num       uint32 // at the node it is on, 0 if no other knows it; never changed
-	at        int32  // its place in a tree of routes, -1 if it has gone and does not fade; guarded by core.mu
-	bulks     int16  // large messages that are not wholly written: others wait behind them
+	window    int64 // bytes that may be unsettled; a message may start while fewer are
+	used      int64 // bytes sent that have come back neither as credit nor as a bounce
+	unsettled int64 // messages
+	settled   int64 // messages, since the route was made
+	bulks     int16 // large messages that are not wholly written: others wait behind them
 	removed   bool
 	over      bool // no message that was sent on it comes back any more
 	stalled   bool // a publish has waited for it in vain
