@@ -47,7 +47,7 @@ func (r *reader) gotBulk(f *frame) error {
 		r.soon()
 		return nil
 	}
-	b.f.codecName = slices.Clone(b.f.codecName) // it is part of the read buffer
+	b.f.codecName, b.f.address = slices.Clone(b.f.codecName), slices.Clone(b.f.address) // they are part of the read buffer
 	b.cost = cost(int(size), b.f.header)
 	if err := r.address(b); err != nil {
 		return err
@@ -79,7 +79,8 @@ func (b *bulkIn) throwAway() {
 
 // address finds where a large message goes, and counts it as come.
 func (r *reader) address(b *bulkIn) error {
-	if b.kind == frameReply || b.kind == frameBounce {
+	switch b.kind {
+	case frameReply, frameBounce, frameHandover:
 		return nil
 	}
 	kind := b.f.head[fKind]
@@ -200,6 +201,8 @@ func (r *reader) assembled(b *bulkIn) error {
 		return nil
 	case frameBounce:
 		return r.gotBounce(&b.f, true)
+	case frameHandover:
+		return r.gotHandover(&b.f, true)
 	}
 	e := r.entry(&b.f, b.cost)
 	e.deadline = b.deadline
@@ -216,6 +219,9 @@ func (r *reader) overdue(b *bulkIn) error {
 		return nil
 	case frameBounce:
 		return r.gotLateBounce(&b.f, b.cost)
+	case frameHandover:
+		r.core.dead(string(b.f.address), &outgoing{}, errLateHandover)
+		return nil
 	}
 	e := r.entry(&b.f, b.cost)
 	for _, in := range b.ins {

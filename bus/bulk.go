@@ -30,7 +30,7 @@ const (
 
 // bulkOut is a frame with a large body on its way out.
 type bulkOut struct {
-	kind   int // frameMsg, frameReply or frameBounce
+	kind   int // frameMsg, frameReply, frameBounce or frameHandover
 	id     uint64
 	head   head
 	header Header
@@ -39,7 +39,7 @@ type bulkOut struct {
 	done   chan error  // of one: nil when all is written; nil if nobody waits
 	timer  *time.Timer // takes it back at its deadline; nil: who waits does
 
-	o      outgoing // of a message
+	o      outgoing // of a message, or a handover, of which o.ring is the address
 	routes []*route // that it was charged on
 	m      *Message // of a bounce
 
@@ -103,8 +103,11 @@ func (l *link) expire(b *bulkOut) {
 
 // overdue is the error of a large frame that was not all written in time.
 func (b *bulkOut) overdue(l *link) error {
-	if b.kind == frameMsg && b.done == nil {
+	switch {
+	case b.kind == frameMsg && b.done == nil:
 		return b.routes[0].ring.late()
+	case b.kind == frameHandover:
+		return b.o.ring.late()
 	}
 	what := "message"
 	if b.kind == frameReply {
@@ -235,9 +238,12 @@ func (l *link) writtenLocked(b *bulkOut) {
 		rt.bulks--
 		l.blockedLocked(rt.ring) // messages wait behind it
 	}
-	if b.kind == frameBounce {
+	switch b.kind {
+	case frameBounce:
 		l.bulks.freed = l.settledLocked(b.m, l.bulks.freed)
 		l.bouncedLocked(b.m.in)
+	case frameHandover:
+		l.given = append(l.given, handed{b.o.ring.address, b.o})
 	}
 	b.end(nil)
 }
@@ -286,7 +292,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 		if err == errAgain {
 			err = nil // its sender gets the answer
 		}
-	case b.kind == frameMsg && b.done == nil:
+	case b.kind == frameMsg && b.done == nil, b.kind == frameHandover:
 		l.bulks.again = append(l.bulks.again, b)
 	}
 	if b.reset, b.err = true, err; !b.writing { // else when its memory is free
@@ -300,7 +306,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 // routed elsewhere.
 func (l *link) resetAllLocked(which func(*bulkOut) bool) {
 	for _, b := range slices.Clone(l.bulks.out) {
-		if b.kind == frameMsg && !b.whole() && which(b) {
+		if (b.kind == frameMsg || b.kind == frameHandover) && !b.whole() && which(b) {
 			l.resetLocked(b, errAgain)
 		}
 	}
@@ -334,13 +340,21 @@ func (l *link) routeAgain() {
 	l.bulks.again = nil
 	l.mu.Unlock()
 	for _, b := range again {
-		o, address := b.o, b.routes[0].ring.address
+		o, address := b.o, b.address()
 		if b.err == errAgain {
 			l.core.reroute(address, &o, true)
 		} else {
 			l.core.dead(address, &o, b.err)
 		}
 	}
+}
+
+// address returns that of a message.
+func (b *bulkOut) address() string {
+	if b.kind == frameHandover {
+		return b.o.ring.address
+	}
+	return b.routes[0].ring.address
 }
 
 // awaitBulk waits until a large body is written, to errAgain, or until ctx or

@@ -150,12 +150,17 @@ func (eb *EventBus) Done() <-chan struct{} { return eb.core.done }
 // Calls return [ErrClosed] once the handlers have ended, Consume from the
 // start.
 //
+// What was sent back here and has no consumer on any node is handed over to a node
+// that stays, which waits for one in this node's place, until the message's
+// deadline. If none stays, as all close at once, this node waits 1.5 s for one to
+// come, counted from when the last of them had work; then what nobody is left to
+// take is dead ([DeadLetter]), and all are gone. Requests of this node's that were sent
+// back wait here, as their callers do: half the drain time if another node stays.
+//
 // Close takes no longer than the drain time, 20 s unless [WithDrainTimeout]
 // says otherwise, and two seconds. If something was left, it says what;
-// contexts of handlers that still run have ended then. Messages that were sent
-// back here and have no consumer on any node wait half the drain time for one,
-// which may be a node that starts just now: when all nodes of a cluster close
-// at once under load, that is how long it takes. Closing again waits for the
-// first Close and returns the same. A handler must not wait for Close, which
+// contexts of handlers that still run have ended then. It also returns an error for
+// each link that broke meanwhile with something under way on it. Closing again waits
+// for the first Close and returns the same. A handler must not wait for Close, which
 // waits for the handler.
 func (eb *EventBus) Close() error { return eb.core.close() }

@@ -48,19 +48,21 @@ type core struct {
 	books     sync.Mutex
 	forgotten ledger // of addresses that are not known any more
 
-	mu        sync.Mutex
-	closing   bool
-	self      Peer
-	attached  bool
-	lane      Gossiper
-	consumers []*Consumer // by number, from 1
-	free      []uint32
-	steps     uint64                 // in which routes came or went
-	late      map[*Consumer]struct{} // closed, but with something under way: see Consumer.overLocked
-	links     map[*link]struct{}
-	expected  map[uint64]*expectation
-	gossip    gossip
-	err       error // of closing
+	mu         sync.Mutex
+	closing    bool
+	self       Peer
+	attached   bool
+	lane       Gossiper
+	consumers  []*Consumer // by number, from 1
+	free       []uint32
+	steps      uint64                 // in which routes came or went
+	late       map[*Consumer]struct{} // closed, but with something under way: see Consumer.overLocked
+	links      map[*link]struct{}
+	expected   map[uint64]*expectation
+	gossip     gossip
+	broke      []error // of links, while this node leaves
+	peerWorked int64   // when a peer that leaves too had work
+	err        error   // of closing; guarded by done
 
 	boot atomic.Uint64            // of this node, once attached
 	tags atomic.Pointer[[]string] // names of this node's, in order; nil: not attached

@@ -46,7 +46,7 @@
 // once when the link to the consumer's node ends. What other nodes consume is
 // known only over a live link and forgotten when it ends. A bus that is closed
 // loses nothing as long as the address has another consumer, or gets one before
-// the message's deadline.
+// the message's deadline, while any node stays that can wait for it ([EventBus.Close]).
 //
 // Not guaranteed: messages under way on a link that breaks; a publish to a
 // consumer that lags or is closing; anything that a killed process had taken;
@@ -186,6 +186,7 @@
 //	events that are not told yet   4,096, and 4 MiB of dead letters
 //	requests under way             one for each goroutine that waits in Request
 //	messages that were sent back   no more than this node had sent: its windows elsewhere
+//	what leaving nodes hand over   as much as WithMemory for each, what is more is a dead letter
 //
 // An idle consumer takes about 500 bytes (examples/bench, case idle).
 //

@@ -3,6 +3,8 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -21,13 +23,15 @@ func (c *core) close() error {
 	c.quits.Store(true)
 	c.beginLeaving()
 	over := c.awaitQuiet()
+	var overdue error
 	if over {
-		c.err = c.overdue()
+		overdue = c.overdue()
 		c.cancelRunning()
 		c.goodbye(true)
 		c.endWaiting(func(r *ring) error { return fmt.Errorf("%w before %q had a consumer for it", ErrClosed, r.address) })
 	}
 	c.awaitLinks()
+	c.err = errors.Join(overdue, c.broken())
 	c.pend.end(func(*call) error { return ErrClosed })
 	c.pend.stop()
 	c.events.await()
@@ -116,7 +120,10 @@ func (l *link) owingLocked() {
 func (l *link) gotLeaving() {
 	l.parting.Store(true)
 	l.eager.Store(true)
-	l.dropAllRoutes(func() { l.frameLocked(frameLeavingOK, &head{}) })
+	l.dropAllRoutes(func() {
+		l.frameLocked(frameLeavingOK, &head{})
+		l.leavesAt = l.core.clock()
+	})
 	l.payAll() // wakes the writer too
 	l.core.linked.fire()
 	l.core.log.Debug("peer leaves", "peer", l.peer.String())
@@ -141,19 +148,26 @@ func (l *link) gotLeavingOK() {
 	l.core.poke()
 }
 
+const (
+	leaveLook     = 100 * time.Millisecond  // how often who leaves looks who is there
+	leavePatience = 1500 * time.Millisecond // for somebody to come where all leave
+)
+
 // awaitQuiet waits until nothing is under way any more, and says goodbye in the
-// same step. It reports whether the drain time ended first. After half of it
-// messages that were sent back here and have no consumer left are dead. Not
-// sooner where all peers leave as well and nobody is expected: that is how a
-// service is replaced whole, and its successors, of whom nobody has heard yet,
-// link with those who leave and take what was sent back.
+// same step. It reports whether the drain time ended first. What was sent back here
+// and has no consumer is handed over to a node that stays. What cannot be, as it is
+// too large or a request, is dead after half of the drain time; after leavePatience
+// if nobody stays.
 func (c *core) awaitQuiet() (over bool) {
-	half, end := time.NewTimer(c.drain/2), time.NewTimer(c.drain)
+	half, end, look := time.NewTimer(c.drain/2), time.NewTimer(c.drain), time.NewTicker(leaveLook)
 	defer half.Stop()
 	defer end.Stop()
+	defer look.Stop()
 	alone := !c.inCluster()
+	worked := c.clock() // when somebody had something to do
 	for {
-		if alone {
+		c.handOver()
+		if worked = c.lastWork(worked); alone || c.clock()-worked >= int64(min(leavePatience, c.drain/2)) {
 			c.endWaiting(func(r *ring) error {
 				if r.routes.Load().len() > 0 {
 					return nil
@@ -166,12 +180,61 @@ func (c *core) awaitQuiet() (over bool) {
 		}
 		select {
 		case <-c.pokes:
+		case <-look.C:
 		case <-half.C:
 			alone = true
 		case <-end.C:
 			return true
 		}
 	}
+}
+
+// lastWork returns when this node last had work, or another one was there that may
+// have a consumer for what waits here: now, or what it was before. A peer that leaves
+// and ends before it could have waited in vain for somebody to come had work until then.
+func (c *core) lastWork(before int64) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.clock()
+	if c.active.Load() > 0 {
+		return now
+	}
+	for l := range c.links {
+		l.mu.Lock()
+		works := l.err == nil && (!l.left || !l.leftBehind)
+		l.mu.Unlock()
+		if works {
+			return now
+		}
+	}
+	for _, e := range c.expected {
+		if e.until > now {
+			return now
+		}
+	}
+	return max(before, c.peerWorked)
+}
+
+// linkEnded notes how a link has ended while this node leaves. The caller holds core.mu
+// and link.mu.
+func (c *core) linkEnded(l *link) {
+	now := c.clock()
+	if l.leavesAt > 0 && now-l.leavesAt < int64(leavePatience) {
+		c.peerWorked = now
+	}
+	whole := l.outside == 0 && l.unsettledIn.Load() == 0 && l.pend.n.Load() == 0 && len(l.bulks.out)+len(l.given) == 0
+	if whole || l.replaced || errors.Is(l.err, errGoodbye) || errors.Is(l.err, ErrClosed) {
+		return
+	}
+	c.broke = append(c.broke, fmt.Errorf("bus: link to %s broke while this node left: %w; %d messages to it and %d from it were under way",
+		l.peer, l.err, l.outside+int64(len(l.given)+len(l.bulks.out)), l.unsettledIn.Load()))
+}
+
+// broken returns the errors of links that broke while this node left.
+func (c *core) broken() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return errors.Join(c.broke...)
 }
 
 func (c *core) inCluster() bool {
@@ -263,27 +326,31 @@ func (c *core) awaitLinks() {
 	defer end.Stop()
 	for {
 		changed := c.linked.wait()
-		c.mu.Lock()
-		n := len(c.links)
-		for l := range c.links {
-			_ = l.conn.SetReadDeadline(time.Now().Add(readOut))
-		}
-		c.mu.Unlock()
-		if n == 0 {
+		links := c.allLinks()
+		if len(links) == 0 {
 			return
+		}
+		for _, l := range links {
+			_ = l.conn.SetReadDeadline(time.Now().Add(readOut))
 		}
 		select {
 		case <-changed:
 		case <-end.C:
-			c.mu.Lock()
-			for l := range c.links {
-				_ = l.conn.Close()
+			for _, l := range links { // side by side, as closing TLS may take its time
+				go l.fail(errNotEnded)
 			}
-			c.mu.Unlock()
 			end.Reset(2 * readOut)
 		}
 	}
 }
+
+func (c *core) allLinks() []*link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.links))
+}
+
+var errNotEnded = errors.New("not read to its end")
 
 var errDrain = errors.New("drain time is over")
 

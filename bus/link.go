@@ -52,10 +52,14 @@ type link struct {
 	sent       int64           // messages
 	outside    int64           // messages sent and not settled
 	pend       pending
-	leaving    bool // LEAVING is written
-	left       bool // LEAVING_OK has come
-	bye        bool // GOODBYE is written, or has come: nothing more is
-	leftBehind bool // the peer leaves, or is superseded: it gets no message
+	leaving    bool     // LEAVING is written
+	left       bool     // LEAVING_OK has come
+	bye        bool     // GOODBYE is written, or has come: nothing more is
+	leftBehind bool     // the peer leaves, or is superseded: it gets no message
+	replaced   bool     // it is superseded
+	leavesAt   int64    // when its LEAVING came, by the bus's clock
+	given      []handed // to the peer, until it has read its end
+	handedOver int64    // bytes that the peer has; of the reader
 	owing      []*inbound
 	payTimer   *time.Timer
 	announcer

@@ -211,6 +211,8 @@ func (r *reader) handle(kind int, owned bool) (bye bool, err error) {
 		r.gotCancel(f)
 	case frameBounce:
 		err = r.gotBounce(f, owned)
+	case frameHandover:
+		err = r.gotHandover(f, owned)
 	case framePing:
 		r.pong()
 	case framePong: // lastRead says it

@@ -134,6 +134,9 @@ func (l *link) ending(ctx context.Context, err error, written <-chan struct{}) e
 		}
 		return errGoodbye
 	case ours:
+		if !errors.Is(err, io.ErrUnexpectedEOF) { // which says that the peer has read all
+			l.fail(err)
+		}
 		return ErrClosed
 	case ctx.Err() != nil:
 		return fmt.Errorf("bus: link to %s was superseded: %w", l.peer, context.Cause(ctx))
@@ -143,7 +146,7 @@ func (l *link) ending(ctx context.Context, err error, written <-chan struct{}) e
 
 // supersede makes the link take no more messages and read to its end.
 func (l *link) supersede() {
-	l.dropAllRoutes(func() {})
+	l.dropAllRoutes(func() { l.replaced = true })
 	_ = l.conn.SetReadDeadline(time.Now().Add(readOut))
 }
 
@@ -152,9 +155,13 @@ func (l *link) supersede() {
 // it as unknown. What is being handled goes on, without reply or credit.
 func (c *core) removeLink(l *link, err error) {
 	l.dropAllRoutes(func() {})
+	l.endHandovers()
 	c.mu.Lock()
 	delete(c.links, l)
 	l.mu.Lock()
+	if c.closing {
+		c.linkEnded(l)
+	}
 	l.endBulksLocked()
 	l.endQuestionsLocked()
 	c.stats.unknown.Add(uint64(l.outside))

@@ -35,6 +35,7 @@ const (
 	frameBulkReset
 	framePad
 	frameRest
+	frameHandover
 )
 
 // head is the numbers of a frame by field, from 1 to 8; zeros are not written.
@@ -65,6 +66,7 @@ const (
 	fieldHeaders   = 6
 	fieldSkipped   = 9
 	fieldCodecName = 10
+	fieldAddress   = 11
 	fieldBody      = 15
 )
 
@@ -89,6 +91,7 @@ type frame struct {
 	header    Header
 	skipped   []byte // packed
 	codecName []byte
+	address   []byte
 	body      []byte
 
 	headers, headerBytes int
@@ -122,6 +125,11 @@ func (h Header) append(b []byte) []byte {
 // appendSkipped appends the numbers that a publish skips, as a field.
 func appendSkipped(b, packed []byte) []byte {
 	return protowire.AppendBytes(append(b, fieldSkipped<<3|2), packed)
+}
+
+// appendAddress appends the address of a handover to a codec's field.
+func appendAddress(codec []byte, address string) []byte {
+	return protowire.AppendString(append(slices.Clip(codec), fieldAddress<<3|2), address)
 }
 
 // appendCodecName appends the name of a codec, as a field.
@@ -304,6 +312,8 @@ func (f *frame) parsePart(b []byte, size int) (missing int, err error) {
 			f.skipped = v
 		case fieldCodecName:
 			f.codecName = v
+		case fieldAddress:
+			f.address = v
 		case fieldHeaders:
 			if err := f.addHeader(v); err != nil {
 				return 0, err
@@ -326,6 +336,9 @@ func (f *frame) reset() {
 	}
 	if f.codecName != nil {
 		f.codecName = nil
+	}
+	if f.address != nil {
+		f.address = nil
 	}
 	if f.body != nil {
 		f.body = nil

@@ -24,6 +24,7 @@ type handFrame struct {
 	header  Header
 	skipped []uint32
 	codec   string // its name
+	address string
 	body    []byte
 }
 
@@ -38,6 +39,9 @@ func (f *handFrame) encode() []byte {
 	}
 	if f.codec != "" {
 		rest = appendCodecName(rest, f.codec)
+	}
+	if f.address != "" {
+		rest = appendAddress(rest, f.address)
 	}
 	return append(alone(appendFrame(nil, f.kind, &f.head, f.header, rest, len(f.body))), f.body...)
 }
@@ -58,6 +62,8 @@ func (f *handFrame) message() *wire.Frame {
 		return &wire.Frame{Kind: &wire.Frame_Msg{Msg: f.msg()}}
 	case frameBounce:
 		return &wire.Frame{Kind: &wire.Frame_Bounce{Bounce: f.msg()}}
+	case frameHandover:
+		return &wire.Frame{Kind: &wire.Frame_Handover{Handover: f.msg()}}
 	case frameReply:
 		return &wire.Frame{Kind: &wire.Frame_Reply{Reply: &wire.Reply{
 			Failed: uint32(h[fFailed]), Ask: h[fAsk], Id: h[fID], TimeLeft: h[fTimeLeft], Codec: uint32(h[fCodec]),
@@ -89,7 +95,7 @@ func (f *handFrame) msg() *wire.Msg {
 	h := &f.head
 	return &wire.Msg{
 		Kind: uint32(h[fKind]), Route: uint32(h[fRoute]), Id: h[fID], TimeLeft: h[fTimeLeft], Codec: uint32(h[fCodec]),
-		Headers: f.headers(), Hops: uint32(h[fHops]), Starved: h[fStarved] != 0, Skipped: f.skipped, CodecName: f.codec, Body: f.body,
+		Headers: f.headers(), Hops: uint32(h[fHops]), Starved: h[fStarved] != 0, Skipped: f.skipped, CodecName: f.codec, Address: f.address, Body: f.body,
 	}
 }
 
@@ -235,6 +241,7 @@ var wireFrames = []struct {
 	{"codec", handFrame{kind: frameMsg, head: head{fKind: kindSend, fRoute: 7, fTimeLeft: 30000, fCodec: codecNamed}, codec: "order", body: []byte{1}}},
 	{"codec of a publish", handFrame{kind: frameMsg, head: head{fKind: kindPublish, fRoute: 1, fTimeLeft: 100, fCodec: codecNamed}, skipped: []uint32{2}, codec: "ключ", body: []byte("news")}},
 	{"codec of a bounce", handFrame{kind: frameBounce, head: head{fKind: kindSend, fRoute: 7, fTimeLeft: 500, fCodec: codecNamed, fHops: 1}, codec: "order"}},
+	{"handover", handFrame{kind: frameHandover, head: head{fKind: kindSend, fID: 8, fTimeLeft: 500, fCodec: codecNamed, fHops: 1}, header: Header{"k": {"v"}}, codec: "order", address: "greet", body: []byte{0}}},
 	{"codec of a reply", handFrame{kind: frameReply, head: head{fID: 9, fCodec: codecNamed}, codec: strings.Repeat("n", maxCodecName), body: []byte{2}}},
 	{"cancel of a question", handFrame{kind: frameCancel, head: head{fID: 1<<slotBits | 6}}},
 	{"empty reply", handFrame{kind: frameReply, head: head{fID: 1}}},

@@ -7,7 +7,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: bus/internal/wire/bus.proto
+// source: bus.proto
 
 package wire
 
@@ -50,6 +50,7 @@ type Frame struct {
 	//	*Frame_BulkReset
 	//	*Frame_Pad
 	//	*Frame_Rest
+	//	*Frame_Handover
 	Kind          isFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -57,7 +58,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[0]
+	mi := &file_bus_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -69,7 +70,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[0]
+	mi := &file_bus_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -82,7 +83,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{0}
+	return file_bus_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Frame) GetKind() isFrame_Kind {
@@ -272,6 +273,15 @@ func (x *Frame) GetRest() *Rest {
 	return nil
 }
 
+func (x *Frame) GetHandover() *Msg {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_Handover); ok {
+			return x.Handover
+		}
+	}
+	return nil
+}
+
 type isFrame_Kind interface {
 	isFrame_Kind()
 }
@@ -356,6 +366,10 @@ type Frame_Rest struct {
 	Rest *Rest `protobuf:"bytes,20,opt,name=rest,proto3,oneof"`
 }
 
+type Frame_Handover struct {
+	Handover *Msg `protobuf:"bytes,21,opt,name=handover,proto3,oneof"`
+}
+
 func (*Frame_Msg) isFrame_Kind() {}
 
 func (*Frame_Reply) isFrame_Kind() {}
@@ -396,9 +410,13 @@ func (*Frame_Pad) isFrame_Kind() {}
 
 func (*Frame_Rest) isFrame_Kind() {}
 
+func (*Frame_Handover) isFrame_Kind() {}
+
 // Msg is a message to a consumer; as a bounce it is one sent back unhandled. Its
 // route is charged 128 bytes and its body; for headers also 384 bytes, and for each
-// 128 and the bytes of its key and value.
+// 128 and the bytes of its key and value. As a handover it is a send that was sent
+// back to a node that leaves, and has no consumer: the one that stays waits in its
+// place.
 type Msg struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`                         // 1 send, 2 request, 3 publish
@@ -411,6 +429,7 @@ type Msg struct {
 	Starved       bool                   `protobuf:"varint,8,opt,name=starved,proto3" json:"starved,omitempty"`                      // its sender had to wait for credit
 	Skipped       []uint32               `protobuf:"varint,9,rep,packed,name=skipped,proto3" json:"skipped,omitempty"`               // of a publish: numbers of the address that were not charged
 	CodecName     string                 `protobuf:"bytes,10,opt,name=codec_name,json=codecName,proto3" json:"codec_name,omitempty"` // of codec 3
+	Address       string                 `protobuf:"bytes,11,opt,name=address,proto3" json:"address,omitempty"`                      // of a handover
 	Body          []byte                 `protobuf:"bytes,15,opt,name=body,proto3" json:"body,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -418,7 +437,7 @@ type Msg struct {
 
 func (x *Msg) Reset() {
 	*x = Msg{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[1]
+	mi := &file_bus_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -430,7 +449,7 @@ func (x *Msg) String() string {
 func (*Msg) ProtoMessage() {}
 
 func (x *Msg) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[1]
+	mi := &file_bus_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -443,7 +462,7 @@ func (x *Msg) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Msg.ProtoReflect.Descriptor instead.
 func (*Msg) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{1}
+	return file_bus_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Msg) GetKind() uint32 {
@@ -516,6 +535,13 @@ func (x *Msg) GetCodecName() string {
 	return ""
 }
 
+func (x *Msg) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
 func (x *Msg) GetBody() []byte {
 	if x != nil {
 		return x.Body
@@ -533,7 +559,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[2]
+	mi := &file_bus_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +571,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[2]
+	mi := &file_bus_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +584,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{2}
+	return file_bus_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Header) GetKey() string {
@@ -594,7 +620,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[3]
+	mi := &file_bus_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +632,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[3]
+	mi := &file_bus_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +645,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{3}
+	return file_bus_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Reply) GetFailed() uint32 {
@@ -698,7 +724,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[4]
+	mi := &file_bus_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +736,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[4]
+	mi := &file_bus_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +749,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{4}
+	return file_bus_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Credit) GetRoute() uint32 {
@@ -767,7 +793,7 @@ type Rest struct {
 
 func (x *Rest) Reset() {
 	*x = Rest{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[5]
+	mi := &file_bus_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -779,7 +805,7 @@ func (x *Rest) String() string {
 func (*Rest) ProtoMessage() {}
 
 func (x *Rest) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[5]
+	mi := &file_bus_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -792,7 +818,7 @@ func (x *Rest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rest.ProtoReflect.Descriptor instead.
 func (*Rest) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{5}
+	return file_bus_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Rest) GetRoute() uint32 {
@@ -830,7 +856,7 @@ type Routes struct {
 
 func (x *Routes) Reset() {
 	*x = Routes{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[6]
+	mi := &file_bus_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +868,7 @@ func (x *Routes) String() string {
 func (*Routes) ProtoMessage() {}
 
 func (x *Routes) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[6]
+	mi := &file_bus_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +881,7 @@ func (x *Routes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Routes.ProtoReflect.Descriptor instead.
 func (*Routes) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{6}
+	return file_bus_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Routes) GetSeq() uint64 {
@@ -895,7 +921,7 @@ type RoutesAck struct {
 
 func (x *RoutesAck) Reset() {
 	*x = RoutesAck{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[7]
+	mi := &file_bus_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +933,7 @@ func (x *RoutesAck) String() string {
 func (*RoutesAck) ProtoMessage() {}
 
 func (x *RoutesAck) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[7]
+	mi := &file_bus_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +946,7 @@ func (x *RoutesAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoutesAck.ProtoReflect.Descriptor instead.
 func (*RoutesAck) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{7}
+	return file_bus_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RoutesAck) GetSeq() uint64 {
@@ -939,7 +965,7 @@ type RoutesDone struct {
 
 func (x *RoutesDone) Reset() {
 	*x = RoutesDone{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[8]
+	mi := &file_bus_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +977,7 @@ func (x *RoutesDone) String() string {
 func (*RoutesDone) ProtoMessage() {}
 
 func (x *RoutesDone) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[8]
+	mi := &file_bus_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +990,7 @@ func (x *RoutesDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoutesDone.ProtoReflect.Descriptor instead.
 func (*RoutesDone) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{8}
+	return file_bus_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RoutesDone) GetRoute() uint32 {
@@ -984,7 +1010,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[9]
+	mi := &file_bus_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1022,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[9]
+	mi := &file_bus_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1035,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{9}
+	return file_bus_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Cancel) GetRoute() uint32 {
@@ -1039,7 +1065,7 @@ type Bulk struct {
 
 func (x *Bulk) Reset() {
 	*x = Bulk{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[10]
+	mi := &file_bus_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1077,7 @@ func (x *Bulk) String() string {
 func (*Bulk) ProtoMessage() {}
 
 func (x *Bulk) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[10]
+	mi := &file_bus_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1090,7 @@ func (x *Bulk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bulk.ProtoReflect.Descriptor instead.
 func (*Bulk) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{10}
+	return file_bus_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Bulk) GetId() uint64 {
@@ -1109,7 +1135,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[11]
+	mi := &file_bus_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1147,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[11]
+	mi := &file_bus_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1160,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{11}
+	return file_bus_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Chunk) GetId() uint64 {
@@ -1173,7 +1199,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[12]
+	mi := &file_bus_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1185,7 +1211,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[12]
+	mi := &file_bus_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1198,7 +1224,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{12}
+	return file_bus_proto_rawDescGZIP(), []int{12}
 }
 
 type Leaving struct {
@@ -1209,7 +1235,7 @@ type Leaving struct {
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[13]
+	mi := &file_bus_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1247,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[13]
+	mi := &file_bus_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1260,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{13}
+	return file_bus_proto_rawDescGZIP(), []int{13}
 }
 
 // Gossip is a publish over the gossip lane: the payload of a user event.
@@ -1254,7 +1280,7 @@ type Gossip struct {
 
 func (x *Gossip) Reset() {
 	*x = Gossip{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[14]
+	mi := &file_bus_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1292,7 @@ func (x *Gossip) String() string {
 func (*Gossip) ProtoMessage() {}
 
 func (x *Gossip) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[14]
+	mi := &file_bus_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1305,7 @@ func (x *Gossip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gossip.ProtoReflect.Descriptor instead.
 func (*Gossip) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{14}
+	return file_bus_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Gossip) GetBoot() uint64 {
@@ -1349,7 +1375,7 @@ type Routes_Added struct {
 
 func (x *Routes_Added) Reset() {
 	*x = Routes_Added{}
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[15]
+	mi := &file_bus_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1361,7 +1387,7 @@ func (x *Routes_Added) String() string {
 func (*Routes_Added) ProtoMessage() {}
 
 func (x *Routes_Added) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_internal_wire_bus_proto_msgTypes[15]
+	mi := &file_bus_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1374,7 +1400,7 @@ func (x *Routes_Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Routes_Added.ProtoReflect.Descriptor instead.
 func (*Routes_Added) Descriptor() ([]byte, []int) {
-	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{6, 0}
+	return file_bus_proto_rawDescGZIP(), []int{6, 0}
 }
 
 func (x *Routes_Added) GetNumber() uint32 {
@@ -1398,11 +1424,11 @@ func (x *Routes_Added) GetWindow() uint64 {
 	return 0
 }
 
-var File_bus_internal_wire_bus_proto protoreflect.FileDescriptor
+var File_bus_proto protoreflect.FileDescriptor
 
-const file_bus_internal_wire_bus_proto_rawDesc = "" +
+const file_bus_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbus/internal/wire/bus.proto\x12\rrunrig.bus.v1\"\xcb\a\n" +
+	"\tbus.proto\x12\rrunrig.bus.v1\"\xfd\a\n" +
 	"\x05Frame\x12&\n" +
 	"\x03msg\x18\x01 \x01(\v2\x12.runrig.bus.v1.MsgH\x00R\x03msg\x12,\n" +
 	"\x05reply\x18\x02 \x01(\v2\x14.runrig.bus.v1.ReplyH\x00R\x05reply\x12/\n" +
@@ -1428,8 +1454,9 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\n" +
 	"bulk_reset\x18\x12 \x01(\v2\x14.runrig.bus.v1.ChunkH\x00R\tbulkReset\x12\x12\n" +
 	"\x03pad\x18\x13 \x01(\fH\x00R\x03pad\x12)\n" +
-	"\x04rest\x18\x14 \x01(\v2\x13.runrig.bus.v1.RestH\x00R\x04restB\x06\n" +
-	"\x04kind\"\x9e\x02\n" +
+	"\x04rest\x18\x14 \x01(\v2\x13.runrig.bus.v1.RestH\x00R\x04rest\x120\n" +
+	"\bhandover\x18\x15 \x01(\v2\x12.runrig.bus.v1.MsgH\x00R\bhandoverB\x06\n" +
+	"\x04kind\"\xb8\x02\n" +
 	"\x03Msg\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
 	"\x05route\x18\x02 \x01(\rR\x05route\x12\x0e\n" +
@@ -1442,7 +1469,8 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\askipped\x18\t \x03(\rR\askipped\x12\x1d\n" +
 	"\n" +
 	"codec_name\x18\n" +
-	" \x01(\tR\tcodecName\x12\x12\n" +
+	" \x01(\tR\tcodecName\x12\x18\n" +
+	"\aaddress\x18\v \x01(\tR\aaddress\x12\x12\n" +
 	"\x04body\x18\x0f \x01(\fR\x04body\"0\n" +
 	"\x06Header\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -1510,19 +1538,19 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\x04body\x18\x0f \x01(\fR\x04bodyB/Z-github.com/runrig-go/runrig/bus/internal/wireb\x06proto3"
 
 var (
-	file_bus_internal_wire_bus_proto_rawDescOnce sync.Once
-	file_bus_internal_wire_bus_proto_rawDescData []byte
+	file_bus_proto_rawDescOnce sync.Once
+	file_bus_proto_rawDescData []byte
 )
 
-func file_bus_internal_wire_bus_proto_rawDescGZIP() []byte {
-	file_bus_internal_wire_bus_proto_rawDescOnce.Do(func() {
-		file_bus_internal_wire_bus_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_bus_internal_wire_bus_proto_rawDesc), len(file_bus_internal_wire_bus_proto_rawDesc)))
+func file_bus_proto_rawDescGZIP() []byte {
+	file_bus_proto_rawDescOnce.Do(func() {
+		file_bus_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_bus_proto_rawDesc), len(file_bus_proto_rawDesc)))
 	})
-	return file_bus_internal_wire_bus_proto_rawDescData
+	return file_bus_proto_rawDescData
 }
 
-var file_bus_internal_wire_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
-var file_bus_internal_wire_bus_proto_goTypes = []any{
+var file_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_bus_proto_goTypes = []any{
 	(*Frame)(nil),        // 0: runrig.bus.v1.Frame
 	(*Msg)(nil),          // 1: runrig.bus.v1.Msg
 	(*Header)(nil),       // 2: runrig.bus.v1.Header
@@ -1540,7 +1568,7 @@ var file_bus_internal_wire_bus_proto_goTypes = []any{
 	(*Gossip)(nil),       // 14: runrig.bus.v1.Gossip
 	(*Routes_Added)(nil), // 15: runrig.bus.v1.Routes.Added
 }
-var file_bus_internal_wire_bus_proto_depIdxs = []int32{
+var file_bus_proto_depIdxs = []int32{
 	1,  // 0: runrig.bus.v1.Frame.msg:type_name -> runrig.bus.v1.Msg
 	3,  // 1: runrig.bus.v1.Frame.reply:type_name -> runrig.bus.v1.Reply
 	4,  // 2: runrig.bus.v1.Frame.credit:type_name -> runrig.bus.v1.Credit
@@ -1560,23 +1588,24 @@ var file_bus_internal_wire_bus_proto_depIdxs = []int32{
 	11, // 16: runrig.bus.v1.Frame.bulk_go:type_name -> runrig.bus.v1.Chunk
 	11, // 17: runrig.bus.v1.Frame.bulk_reset:type_name -> runrig.bus.v1.Chunk
 	5,  // 18: runrig.bus.v1.Frame.rest:type_name -> runrig.bus.v1.Rest
-	2,  // 19: runrig.bus.v1.Msg.headers:type_name -> runrig.bus.v1.Header
-	2,  // 20: runrig.bus.v1.Reply.headers:type_name -> runrig.bus.v1.Header
-	15, // 21: runrig.bus.v1.Routes.added:type_name -> runrig.bus.v1.Routes.Added
-	2,  // 22: runrig.bus.v1.Gossip.headers:type_name -> runrig.bus.v1.Header
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	1,  // 19: runrig.bus.v1.Frame.handover:type_name -> runrig.bus.v1.Msg
+	2,  // 20: runrig.bus.v1.Msg.headers:type_name -> runrig.bus.v1.Header
+	2,  // 21: runrig.bus.v1.Reply.headers:type_name -> runrig.bus.v1.Header
+	15, // 22: runrig.bus.v1.Routes.added:type_name -> runrig.bus.v1.Routes.Added
+	2,  // 23: runrig.bus.v1.Gossip.headers:type_name -> runrig.bus.v1.Header
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
-func init() { file_bus_internal_wire_bus_proto_init() }
-func file_bus_internal_wire_bus_proto_init() {
-	if File_bus_internal_wire_bus_proto != nil {
+func init() { file_bus_proto_init() }
+func file_bus_proto_init() {
+	if File_bus_proto != nil {
 		return
 	}
-	file_bus_internal_wire_bus_proto_msgTypes[0].OneofWrappers = []any{
+	file_bus_proto_msgTypes[0].OneofWrappers = []any{
 		(*Frame_Msg)(nil),
 		(*Frame_Reply)(nil),
 		(*Frame_Credit)(nil),
@@ -1597,22 +1626,23 @@ func file_bus_internal_wire_bus_proto_init() {
 		(*Frame_BulkReset)(nil),
 		(*Frame_Pad)(nil),
 		(*Frame_Rest)(nil),
+		(*Frame_Handover)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bus_internal_wire_bus_proto_rawDesc), len(file_bus_internal_wire_bus_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bus_proto_rawDesc), len(file_bus_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_bus_internal_wire_bus_proto_goTypes,
-		DependencyIndexes: file_bus_internal_wire_bus_proto_depIdxs,
-		MessageInfos:      file_bus_internal_wire_bus_proto_msgTypes,
+		GoTypes:           file_bus_proto_goTypes,
+		DependencyIndexes: file_bus_proto_depIdxs,
+		MessageInfos:      file_bus_proto_msgTypes,
 	}.Build()
-	File_bus_internal_wire_bus_proto = out.File
-	file_bus_internal_wire_bus_proto_goTypes = nil
-	file_bus_internal_wire_bus_proto_depIdxs = nil
+	File_bus_proto = out.File
+	file_bus_proto_goTypes = nil
+	file_bus_proto_depIdxs = nil
 }

@@ -1,0 +1,173 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// What was sent back to a node that leaves, and has no consumer on any node, it hands
+// over to one that stays, which waits for a consumer in its place. So a leave does
+// not take longer for a consumer that comes a little later, perhaps on the node that
+// is started instead of this one, and nothing is lost of what could wait for that.
+
+// handed is a message that was handed over on a link.
+type handed struct {
+	address string
+	o       outgoing
+}
+
+// handOver hands over what waits and can be: not requests, as their callers are
+// here. What only consumers of this node may take, as the sender asked for, nobody can
+// have any more.
+func (c *core) handOver() {
+	if c.waiting.Load() == 0 {
+		return
+	}
+	for _, r := range c.dir.all() {
+		if r.waiting.Load() == 0 {
+			continue
+		}
+		for _, w := range r.orphans() {
+			c.handOverOne(r, w)
+		}
+		c.forget(r)
+	}
+}
+
+func (c *core) handOverOne(r *ring, w *waiter) {
+	if w.o.choice&localOnly != 0 {
+		if r.remove(w, errNobodyLeft) {
+			c.dead(r.address, &w.o, fmt.Errorf("%w of %q on this node (LocalOnly): %w", ErrNoConsumer, r.address, errNobodyLeft))
+		}
+		return
+	}
+	l := c.stayer()
+	if l == nil || !r.remove(w, nil) {
+		return
+	}
+	if !l.handOver(r, &w.o) { // it has no room, or has ended: later
+		c.reroute(r.address, &w.o, false)
+	}
+}
+
+// orphans returns the sends that were sent back for which the ring has no route, and
+// no key that is held.
+func (r *ring) orphans() (ws []*waiter) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	set := r.routes.Load()
+	if r.line == nil || set.fading != nil {
+		return nil
+	}
+	lists := [][]*waiter{r.line.any.back}
+	for _, l := range r.line.lanes {
+		lists = append(lists, l.back)
+	}
+	for _, w := range slices.Concat(lists...) {
+		here := w.o.choice&localOnly != 0
+		if w.o.head[fKind] == kindSend && (here || set.len() == 0) {
+			ws = append(ws, w)
+		}
+	}
+	return ws
+}
+
+// stayer returns the link to a node that stays, nil if there is none.
+func (c *core) stayer() *link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for l := range c.links {
+		if l.isUp() {
+			return l
+		}
+	}
+	return nil
+}
+
+// handOver writes a message for the peer to wait with. It reports false if that
+// cannot be now.
+func (l *link) handOver(r *ring, o *outgoing) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	large := len(o.body) > chunked
+	if l.err != nil || l.bye || l.leftBehind || len(l.buf) >= bufferCap || large && !l.bulks.takesBulk() {
+		return false
+	}
+	h := head{
+		fKind: kindSend, fID: uint64(o.choice), fTimeLeft: wholeMs(o.deadline - l.core.clock()),
+		fCodec: o.head[fCodec], fHops: o.head[fHops],
+	}
+	rest := appendAddress(l.core.codecs.field(o.codec), r.address)
+	if large {
+		b := &bulkOut{kind: frameHandover, head: h, header: o.header, rest: rest, body: o.body, o: *o}
+		b.o.ring = r
+		l.endsAt(b, o.deadline)
+		l.enqueueLocked(b)
+		return true
+	}
+	l.buf = append(appendFrame(l.buf, frameHandover, &h, o.header, rest, len(o.body)), o.body...)
+	l.given = append(l.given, handed{r.address, *o})
+	l.wakeLocked()
+	return true
+}
+
+// endHandovers tells of what was handed over on a link that has ended before the peer
+// had read it all, as far as this node knows.
+func (l *link) endHandovers() {
+	l.mu.Lock()
+	if errors.Is(l.err, errGoodbye) || errors.Is(l.err, ErrClosed) {
+		l.given = nil
+	}
+	given := l.given
+	l.mu.Unlock()
+	for _, g := range given {
+		l.core.dead(g.address, &g.o, fmt.Errorf("%w to %s, to which it was handed over and may have come", ErrLinkLost, l.peer.Name))
+	}
+}
+
+// gotHandover waits with a message for a peer that leaves. It takes as many bytes of
+// a peer as windows may take of the pool. owned says that the body is not in the
+// read buffer.
+func (r *reader) gotHandover(f *frame, owned bool) error {
+	if !r.leftBehind || f.head[fKind] != kindSend {
+		return fmt.Errorf("%w: handover of kind %d by a peer that stays or has no reason to", errMalformed, f.head[fKind])
+	}
+	address := string(f.address)
+	if err := checkAddress(address); err != nil {
+		return fmt.Errorf("%w: handover: %v", errMalformed, err)
+	}
+	c := r.core
+	o := outgoing{
+		header: f.header, body: f.body, owned: true, cost: cost(len(f.body), f.header),
+		deadline: r.deadline(f), codec: c.codecs.number(f),
+	}
+	if !owned {
+		o.body = slices.Clone(f.body)
+	}
+	o.head[fKind], o.head[fCodec], o.head[fHops] = kindSend, f.head[fCodec], f.head[fHops]
+	o.choose(choice(f.head[fID]).elsewhere())
+	r.handedOver += o.cost
+	switch {
+	case o.codec == codecUnknown:
+		c.dead(address, &o, c.noCodec("a message that a leaving node handed over", describeCodec(f.head[fCodec], f.codecName)))
+	case r.handedOver > c.memory:
+		c.dead(address, &o, errHandedOver)
+	default:
+		c.reroute(address, &o, false)
+	}
+	c.poke()
+	return nil
+}
+
+var errLateHandover = errors.New("a leaving node has handed it over too late")
+
+var errHandedOver = errors.New("a leaving node has handed over more than this one keeps for it (WithMemory)")
+
+// elsewhere is what is left of a choice on another node than its sender's: its key.
+func (ch choice) elsewhere() choice {
+	if ch&byKey == 0 {
+		return 0
+	}
+	return ch &^ (localOnly | localFirst | sameTag | toOne)
+}
