@@ -149,21 +149,29 @@ func (c *core) addRoute(rt *route) {
 // lets go of link.mu.
 func (c *core) dropRoutes(drop []*route) {
 	c.steps++
+	if len(drop) == 1 {
+		c.dropRoutesOf(drop[0].ring, drop)
+		return
+	}
 	rings := map[*ring][]*route{}
 	for _, rt := range drop {
 		rings[rt.ring] = append(rings[rt.ring], rt)
-		rt.step.Store(goneStep | c.steps)
 	}
 	for r, gone := range rings {
-		set := r.routes.Load().without(gone)
-		for _, rt := range gone {
-			rt.at = -1
-		}
-		if r.keyed.Load() { // else whoever sends by key, who says so before he reads the routes, posts in vain
-			set.fade(gone)
-		}
-		r.routes.Store(set)
+		c.dropRoutesOf(r, gone)
 	}
+}
+
+func (c *core) dropRoutesOf(r *ring, gone []*route) {
+	set := r.routes.Load().without(gone)
+	for _, rt := range gone {
+		rt.step.Store(goneStep | c.steps)
+		rt.at = -1
+	}
+	if r.keyed.Load() { // else whoever sends by key, who says so before he reads the routes, posts in vain
+		set.fade(gone)
+	}
+	r.routes.Store(set)
 }
 
 // ringOf returns the ring of an address and makes it if need be. The caller

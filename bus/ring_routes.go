@@ -236,11 +236,15 @@ func (s *routeSet) without(gone []*route) *routeSet {
 
 // rebuilt is without for so many that all others are to be touched anyway.
 func (s *routeSet) rebuilt(gone []*route) *routeSet {
-	out := make(map[*route]bool, len(gone))
-	for _, rt := range gone {
-		out[rt] = true
+	isGone := func(rt *route) bool { return slices.Contains(gone, rt) }
+	if len(gone) > 1 {
+		out := make(map[*route]bool, len(gone))
+		for _, rt := range gone {
+			out[rt] = true
+		}
+		isGone = func(rt *route) bool { return out[rt] }
 	}
-	set := newRouteSet(slices.DeleteFunc(s.all(), func(rt *route) bool { return out[rt] }))
+	set := newRouteSet(slices.DeleteFunc(s.all(), isGone))
 	set.fading = s.fading
 	return set
 }
