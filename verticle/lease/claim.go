@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // A claim is what one who wants a lease knows of it. It belongs to one goroutine.
@@ -41,7 +43,7 @@ func newClaim(store Store, name string, opts []Option) (*claim, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &claim{config: c, store: store, name: name, bids: map[string]time.Time{}}, nil
+	return &claim{config: c, store: guardStore(store), name: name, bids: map[string]time.Time{}}, nil
 }
 
 func (c *claim) key() string { return leasePrefix + c.name }
@@ -138,7 +140,7 @@ func (c *claim) pause(err error) time.Duration {
 // complain logs once that the store does not answer.
 func (c *claim) complain(err error) {
 	if !c.mute {
-		c.log.Warn("the store of a lease does not answer", "lease", c.name, "err", err)
+		c.log.Warn("the store of a lease does not answer", append(guard.Stack(err), "lease", c.name, "err", err)...)
 	}
 	c.mute = true
 }

@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // A Lock is a lease to be taken again and again: one at a time in the cluster
@@ -27,9 +28,7 @@ func NewLock(store Store, name string, opts ...Option) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.log == nil {
-		c.log = slog.Default()
-	}
+	c.log = guard.Logger(c.log)
 	return &Lock{turn: make(chan struct{}, 1), c: c}, nil
 }
 

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"reflect"
 	"time"
+
+	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // Bounds and defaults of a lease's times.
@@ -139,10 +140,10 @@ func newConfig(opts []Option) (config, error) {
 
 // checkStore refuses a store that is nil, also in an interface.
 func checkStore(s Store) error {
-	if s == nil {
+	switch {
+	case s == nil:
 		return errors.New("lease: nil Store")
-	}
-	if v := reflect.ValueOf(s); v.Kind() == reflect.Pointer && v.IsNil() {
+	case guard.IsNil(s):
 		return fmt.Errorf("lease: nil %T as Store", s)
 	}
 	return nil

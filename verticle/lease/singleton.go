@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/internal/guard"
 	"github.com/runrig-go/runrig/verticle"
 )
 
@@ -61,6 +62,7 @@ func (s *singleton) Start(_ context.Context, d *verticle.Deployment) error {
 	if c.log == nil {
 		c.log = d.Logger()
 	}
+	c.log = guard.Logger(c.log)
 	if c.poll == 0 {
 		c.poll = c.ttl
 	}
