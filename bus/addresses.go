@@ -75,7 +75,6 @@ const (
 	rareUndecodable
 	rareDropped
 	rareCutOff
-	rareExpired // when nothing of it was at its consumer
 	rarities
 )
 
@@ -100,7 +99,6 @@ func (b *ledger) addTo(s *Stats) {
 	s.Undecodable += b.rare[rareUndecodable]
 	s.Dropped += b.rare[rareDropped]
 	s.CutOff += b.rare[rareCutOff]
-	s.Expired += b.rare[rareExpired]
 	b.counts.addTo(s)
 }
 

@@ -153,8 +153,7 @@ func (in *inbound) cutOffHeld() {
 
 // cutOff counts messages that are dropped as their link has ended.
 func (in *inbound) cutOff(n int) {
-	in.link.core.stats.cutOff.Add(uint64(n))
-	in.consumer.local.ring.book(rareCutOff, n)
+	in.consumer.local.ring.lose(LossCutOff, n)
 }
 
 // bounceHeldLocked sends back what was held, in order, up to a large message:

@@ -227,8 +227,8 @@ func (r *reader) overdue(b *bulkIn) error {
 	for _, in := range b.ins {
 		m := new(Message)
 		e.message(m, in)
-		r.core.stats.expired.Add(1)
-		in.consumer.local.ring.book(rareExpired, 1)
+		in.consumer.expired(m)
+		in.consumer.local.ring.bookFate(m)
 		in.settle(m)
 	}
 	r.link.soon()

@@ -285,8 +285,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 	ended := b.o.call != nil && l.pend.take(b.head[fID]) == nil
 	switch {
 	case b.kind == frameMsg && b.o.head[fKind] == kindPublish:
-		l.core.stats.skipped.Add(uint64(len(b.routes)))
-		b.routes[0].ring.book(rareSkipped, len(b.routes))
+		b.routes[0].ring.lose(LossSkipped, len(b.routes))
 		err = nil
 	case b.kind == frameMsg && ended: // the call may be another request's by now
 		if err == errAgain {

@@ -24,6 +24,7 @@ type core struct {
 	calls     sync.Pool // of *call
 	mailboxes sync.Pool // of *mailbox
 	sparse    sparse
+	losses    losses
 	events    events
 	pool      pool
 	coarse    coarse
@@ -75,6 +76,7 @@ func newCore(c config) *core {
 		leaving: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}), pokes: make(chan struct{}, 1),
 	}
 	b.events.tell, b.events.log = c.tell, c.log
+	b.losses.log, b.losses.events = c.log, &b.events
 	b.pool.free.Store(c.memory)
 	b.assembly.init(max(64<<20, 4*int64(c.bodyLimit)))
 	b.bodies = &recycler{limit: int(c.memory / 4)}

@@ -140,8 +140,10 @@
 // match the context's too, where that ended the wait: ask for the former first.
 //
 // What nobody is there to be told, as its sender has gone on, is counted in
-// [Stats], logged as a warning (not more often than now and then), and for the
-// rarest told to the function of [WithEvents].
+// [Stats], logged as a warning, once a second at most for each kind of it, and told
+// to the function of [WithEvents]: [DeadLetter], and [MessagesLost] for what expired
+// before a handler began, was cut off with its link, was under way on one, or was
+// skipped. What a publish loses at a consumer that closes is logged at debug level.
 //
 // # Limits
 //

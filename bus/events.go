@@ -9,8 +9,8 @@ import (
 
 // Event is something that a program may want to know of the life of its bus; see
 // [WithEvents]. It is one of [PeerUp], [PeerDown], [ConsumerOpened],
-// [ConsumerClosed], [ConsumerLags], [DeadLetter] and [EventsMissed]; there may be
-// more in later versions.
+// [ConsumerClosed], [ConsumerLags], [DeadLetter], [MessagesLost] and [EventsMissed];
+// there may be more in later versions.
 //
 // Events of this package tell of links: to whom messages can be sent. Those of a
 // cluster.Node tell of members: who is known by gossip to be there.
@@ -40,7 +40,9 @@ type ConsumerClosed struct{ Address string }
 
 // ConsumerLags says that a publish has found no room at a consumer in time: it
 // and further ones are skipped there until half of its window is free. It is told
-// once for each time. Peer is the consumer's node, zero for this one.
+// once for each time. Peer is the consumer's node, zero for this one. It also says
+// that messages expire at this node before a handler of the address begins: once,
+// until none has for 10 s.
 type ConsumerLags struct {
 	Address string
 	Peer    Peer
@@ -56,6 +58,16 @@ type DeadLetter struct {
 	Reason  error
 }
 
+// MessagesLost says that sends or publishes were lost, and why: what a caller is not
+// told by an error, as it has gone on. Count is how many were to the address, "" for
+// the rest where there are very many addresses, since the last event of that loss;
+// there is one a second at most. [Stats] counts all of them.
+type MessagesLost struct {
+	Address string
+	Loss    Loss
+	Count   int
+}
+
 // EventsMissed stands for so many events that happened at this point and are not
 // told, as too many waited to be.
 type EventsMissed struct{ Count int }
@@ -66,6 +78,7 @@ func (ConsumerOpened) event() {}
 func (ConsumerClosed) event() {}
 func (ConsumerLags) event()   {}
 func (DeadLetter) event()     {}
+func (MessagesLost) event()   {}
 func (EventsMissed) event()   {}
 
 // Bounds of what waits to be told.

@@ -208,8 +208,7 @@ func (c *Consumer) putGossip(ms []Message) {
 	c.mu.Lock()
 	if c.closed || c.box != nil && c.box.gossiped >= int64(c.window) {
 		c.mu.Unlock()
-		c.core.stats.dropped.Add(1)
-		c.local.ring.book(rareDropped, 1)
+		c.local.ring.lose(LossDropped, 1)
 		return
 	}
 	ms[0].in = c.ownLocked()

@@ -34,6 +34,7 @@ func (c *core) close() error {
 	c.err = errors.Join(overdue, c.broken())
 	c.pend.end(func(*call) error { return ErrClosed })
 	c.pend.stop()
+	c.losses.tellAll()
 	c.events.await()
 	c.bodies.end()
 	c.dismiss()

@@ -301,6 +301,19 @@ func (p *pending) withdraw(c *call, why error) error {
 	return unanswered(why)
 }
 
+// byConsumer returns how many requests have gone to each consumer, by its number.
+func (p *pending) byConsumer() map[uint32]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := map[uint32]int{}
+	for _, s := range p.slots {
+		if s.call != nil {
+			n[s.call.num]++
+		}
+	}
+	return n
+}
+
 // stop ends the timer.
 func (p *pending) stop() {
 	p.mu.Lock()

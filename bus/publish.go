@@ -146,8 +146,7 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 		}
 		c.mu.Unlock()
 		if !wait {
-			c.core.stats.skipped.Add(1)
-			rt.ring.book(rareSkipped, 1)
+			rt.ring.lose(LossSkipped, 1)
 		}
 		return !wait
 	}
@@ -190,8 +189,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 			}
 		}
 	}
-	l.core.stats.skipped.Add(uint64(skip))
-	r.book(rareSkipped, skip)
+	r.lose(LossSkipped, skip)
 	if charge > 0 {
 		l.appendPublish(r, o, routes, charge, skip)
 	} else if !full {
@@ -237,8 +235,7 @@ func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip i
 		l.stall(routes)
 	}
 	if len(skipped) > maxSkipped { // more than a frame holds: the others must do without it
-		l.core.stats.skipped.Add(uint64(charge))
-		r.book(rareSkipped, charge)
+		r.lose(LossSkipped, charge)
 		return
 	}
 	rest := l.core.codecs.field(o.codec)

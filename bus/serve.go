@@ -167,10 +167,11 @@ func (c *core) removeLink(l *link, err error) {
 	c.stats.unknown.Add(uint64(l.outside))
 	c.stats.linkSent.Add(uint64(l.sent))
 	l.outside, l.sent = 0, 0
+	requests := l.pend.byConsumer() // whose callers are told
 	for _, rt := range l.routes {
 		if rt != nil {
 			rt.bookLocked()
-			rt.ring.book(rareUnknown, int(rt.unsettled))
+			rt.ring.unknown(int(rt.unsettled), requests[rt.num])
 		}
 	}
 	ins, blocked := l.ins, l.blocked

@@ -174,8 +174,7 @@ func (c *core) sendBack(msgs []*Message) {
 	for _, m := range msgs {
 		switch {
 		case m.state()&byGossip != 0:
-			c.stats.dropped.Add(1)
-			m.in.consumer.local.ring.book(rareDropped, 1)
+			m.in.consumer.local.ring.lose(LossDropped, 1)
 		case m.in.link == nil:
 			c.takeBack(m)
 		}
@@ -199,9 +198,8 @@ func (c *core) takeBack(m *Message) {
 		return
 	}
 	if m.kind() == kindPublish {
-		c.stats.dropped.Add(1)
 		c.stats.settled.Add(1)
-		cn.local.ring.book(rareDropped, 1)
+		cn.local.ring.lose(LossDropped, 1)
 		return
 	}
 	c.stats.bounced.Add(1)
@@ -246,8 +244,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		cn.local.ring.bookFate(m)
 		l.frameLocked(frameCredit, &credit)
 	case m.kind() == kindPublish:
-		l.core.stats.dropped.Add(1)
-		cn.local.ring.book(rareDropped, 1)
+		cn.local.ring.lose(LossDropped, 1)
 		l.frameLocked(frameCredit, &credit)
 	case m.in.returning: // behind that, so that what is sent back is in order
 		m.in.hold(m)
@@ -271,8 +268,8 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 
 // bounceExpiredLocked settles a large message that could not be sent back in time.
 func (l *link) bounceExpiredLocked(m *Message) {
-	l.core.stats.expired.Add(1)
-	m.in.consumer.local.ring.book(rareExpired, 1)
+	m.in.consumer.expired(m)
+	m.in.consumer.local.ring.bookFate(m)
 	l.frameLocked(frameCredit, &head{fRoute: uint64(m.in.consumer.num), fBytes: uint64(m.charge), fMessages: 1})
 	l.bulks.freed = l.settledLocked(m, l.bulks.freed)
 }

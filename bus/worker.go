@@ -201,12 +201,21 @@ func (c *Consumer) over(m *Message) bool {
 		m.ends(fateCanceled)
 		core.stats.canceled.Add(1)
 	case s&stateExpired != 0 || core.expired(m.deadline):
-		m.ends(fateExpired)
-		core.stats.expired.Add(1)
+		c.expired(m)
 	default:
 		return false
 	}
 	return true
+}
+
+// expired counts a message whose deadline was over before a handler could begin. Of
+// a request nobody else need be told.
+func (c *Consumer) expired(m *Message) {
+	m.ends(fateExpired)
+	c.core.stats.expired.Add(1)
+	if m.kind() != kindRequest {
+		c.core.losses.add(LossExpired, c.address, 1)
+	}
 }
 
 // handled settles a message; it returns the link in whose buffer a frame was

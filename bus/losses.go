@@ -1,0 +1,156 @@
+package bus
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Loss is why messages were lost of which nobody is told otherwise: sends and
+// publishes, whose senders have gone on.
+type Loss uint8
+
+// The losses.
+const (
+	LossExpired Loss = iota // their deadline was over before a handler of this node began
+	LossCutOff              // they waited at this node when the link broke that they came on
+	LossUnknown             // they were under way on a link that broke, and may have been handled
+	LossSkipped             // copies of a publish: their consumer had no room in time
+	LossDropped             // copies of a publish: their consumer closed or, by gossip, had no room
+
+	lossKinds = iota
+)
+
+var lossTexts = [lossKinds]string{
+	"expired before a handler began", "cut off with their link", "under way on a link that broke",
+	"skipped for want of room", "dropped at their consumer",
+}
+
+// String returns the loss in a few words.
+func (l Loss) String() string {
+	if int(l) < len(lossTexts) {
+		return lossTexts[l]
+	}
+	return fmt.Sprintf("Loss(%d)", uint8(l))
+}
+
+const (
+	lossPause     = time.Second      // between two tellings of a kind
+	lossAddresses = 64               // that are told apart in one
+	lagPause      = 10 * time.Second // without a message that expires, until a consumer lags anew
+)
+
+// losses tells of what is lost, at most once a second for each kind of it. It does so
+// on a timer, as what is lost is often seen where nothing may be called. Its lock is
+// one of the last.
+type losses struct {
+	log    *slog.Logger
+	events *events
+
+	lags map[string]bool // addresses where messages expire; of who tells that
+
+	mu   sync.Mutex
+	kind [lossKinds]struct {
+		at    time.Time      // when it was last told
+		by    map[string]int // what is to be told: messages by address
+		timer *time.Timer    // nil: there is nothing
+	}
+}
+
+// add notes that messages are lost.
+func (l *losses) add(what Loss, address string, n int) {
+	if n == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := &l.kind[what]
+	if k.by == nil {
+		k.by = map[string]int{}
+	}
+	if _, ok := k.by[address]; !ok && len(k.by) >= lossAddresses {
+		address = ""
+	}
+	k.by[address] += n
+	if k.timer == nil {
+		k.timer = time.AfterFunc(lossPause-time.Since(k.at), func() { l.tell(what) })
+	}
+}
+
+// tell tells what is noted of a kind.
+func (l *losses) tell(what Loss) {
+	l.mu.Lock()
+	k := &l.kind[what]
+	by, before := k.by, k.at
+	if k.timer != nil {
+		k.timer.Stop()
+	}
+	k.by, k.timer, k.at = nil, nil, time.Now()
+	l.mu.Unlock()
+	if len(by) == 0 {
+		return
+	}
+	if what == LossExpired {
+		l.tellLags(by, before)
+	}
+	sum, most := 0, ""
+	for _, address := range slices.Sorted(maps.Keys(by)) {
+		l.events.note(MessagesLost{Address: address, Loss: what, Count: by[address]})
+		if sum += by[address]; by[address] > by[most] {
+			most = address
+		}
+	}
+	if what == LossDropped { // where consumers come and go that is as it should be
+		l.log.Debug("messages "+what.String(), "address", most, "count", sum)
+		return
+	}
+	l.log.Warn("messages "+what.String(), "address", most, "count", sum)
+}
+
+// tellLags tells once of each address where messages expire.
+func (l *losses) tellLags(by map[string]int, before time.Time) {
+	if l.lags == nil || time.Since(before) > lagPause {
+		l.lags = map[string]bool{}
+	}
+	for _, address := range slices.Sorted(maps.Keys(by)) {
+		if address != "" && !l.lags[address] {
+			l.lags[address] = true
+			l.events.note(ConsumerLags{Address: address})
+		}
+	}
+}
+
+// tellAll tells what is left to be told.
+func (l *losses) tellAll() {
+	for what := range Loss(lossKinds) {
+		l.tell(what)
+	}
+}
+
+// lose counts messages to the address that are lost, and has it told. Those that
+// have expired their consumer counts: see Consumer.expired.
+func (r *ring) lose(what Loss, n int) {
+	s := &r.core.stats
+	switch what {
+	case LossCutOff:
+		s.cutOff.Add(uint64(n))
+		r.book(rareCutOff, n)
+	case LossSkipped:
+		s.skipped.Add(uint64(n))
+		r.book(rareSkipped, n)
+	case LossDropped:
+		s.dropped.Add(uint64(n))
+		r.book(rareDropped, n)
+	}
+	r.core.losses.add(what, r.address, n)
+}
+
+// unknown books what was under way on a link that has ended, some of it requests. The
+// link counts it.
+func (r *ring) unknown(n, requests int) {
+	r.book(rareUnknown, n)
+	r.core.losses.add(LossUnknown, r.address, max(0, n-requests))
+}
