@@ -18,14 +18,9 @@ import (
 // small message waits for.
 
 const (
-	chunked     = 64 << 10
-	chunkSize   = 16 << 10
-	chunkLarge  = 512 << 10 // the same where no other message passed for a while
-	chunkAck    = 16 << 10  // bytes for which one is sent
-	chunkBeside = 80 << 10  // unacknowledged bytes, where other messages pass
-	chunkAlone  = 1 << 20   // the same where none did for a while
-	chunkQuiet  = 64        // chunks without another message between them
-	bulksAhead  = 2         // under way, or asked for ahead
+	chunked    = 64 << 10
+	chunkAck   = 16 << 10 // bytes for which one is sent
+	bulksAhead = 2        // under way, or asked for ahead
 )
 
 // bulkOut is a frame with a large body on its way out.
@@ -36,6 +31,7 @@ type bulkOut struct {
 	header Header
 	rest   []byte // fields between the headers and the body
 	body   []byte
+	owned  bool        // the body's memory is nobody else's
 	done   chan error  // of one: nil when all is written; nil if nobody waits
 	timer  *time.Timer // takes it back at its deadline; nil: who waits does
 
@@ -46,9 +42,10 @@ type bulkOut struct {
 	asked       bool
 	granted     int // bytes that may be sent
 	sent, acked int
-	writing     bool  // its memory is being written from
-	reset       bool  // it has been taken back
-	err         error // why
+	lent        bool          // its sender's memory is being written from
+	back        chan struct{} // closed when it no longer is; nil: nobody asks
+	reset       bool          // it has been taken back
+	err         error         // why
 }
 
 // errAgain is what the sender of a large message gets when it is to be routed
@@ -60,8 +57,8 @@ var errAgain = errors.New("route it again")
 type bulks struct {
 	out     []*bulkOut
 	seq     uint64
-	quiet   int         // chunks since another message was posted
-	turn    bool        // it is theirs to write
+	pace    chunkPace
+	copied  []byte      // a chunk that is being written
 	bounces int         // of out
 	again   []*bulkOut  // that nobody waits for, to be routed elsewhere, without link.mu
 	freed   []*Consumer // to be unpinned, likewise
@@ -75,10 +72,11 @@ func (b *bulks) takesBulk() bool { return len(b.out) < bulksAhead }
 
 // postBulkLocked takes a large message for rts, which have been charged.
 func (l *link) postBulkLocked(o *outgoing, rts []*route, rest []byte) {
-	b := &bulkOut{kind: frameMsg, head: o.head, header: o.header, rest: rest, body: o.body, done: o.done, o: *o, routes: rts}
+	b := &bulkOut{kind: frameMsg, head: o.head, header: o.header, rest: rest, body: o.body, owned: o.owned, done: o.done, o: *o, routes: rts}
 	for _, rt := range rts {
 		rt.bulks++
 	}
+	l.kept.messages = false
 	if b.done == nil && o.call == nil { // else its sender sees to it, or what it has pending
 		l.endsAt(b, b.o.due(l.core))
 	}
@@ -192,48 +190,52 @@ func (l *link) hasChunk() bool {
 	if b == nil || l.bye {
 		return false
 	}
-	window := chunkBeside
-	if l.bulks.quiet >= chunkQuiet {
-		window = chunkAlone
-	}
-	return b.sent-b.acked < window
+	return l.bulks.pace.allows(b.sent - b.acked)
 }
 
-// chunkLocked returns a part that is b and a chunk, which is to be written out of
-// the sender's memory.
+// chunkLocked returns a part that is b and a chunk. If the sender's memory is lent
+// for it, it has to be given back. Else the chunk is copied, as a write that is under
+// way on such a connection cannot be cut short, and the sender is not to wait for it.
 func (l *link) chunkLocked(b []byte) part {
 	o := l.bulks.next()
-	size := chunkSize
-	if l.bulks.quiet >= chunkQuiet {
-		size = chunkLarge
-	}
-	chunk := o.body[o.sent:min(o.granted, o.sent+size)]
-	l.bulks.quiet++
+	chunk := o.body[o.sent:min(o.granted, o.sent+l.bulks.pace.size(l.pace.most))]
 	o.sent += len(chunk)
-	o.writing = true
+	l.bulks.pace.sent(o, len(chunk), l.core.clock())
+	switch {
+	case o.owned:
+	case l.raw != nil:
+		o.lent = true
+	default:
+		l.bulks.copied = append(l.bulks.copied[:0], chunk...)
+		chunk = l.bulks.copied
+	}
 	b = appendFrame(b, frameChunk, &head{fBulk: o.id}, nil, nil, len(chunk))
+	if !o.lent {
+		l.chunkGoneLocked(o)
+	}
 	return part{b: b, first: true, bulk: o, chunk: chunk}
 }
 
-// chunkWrittenLocked notes that a chunk has left the sender's memory.
-func (l *link) chunkWrittenLocked(b *bulkOut) {
-	if b == nil {
-		return
+// chunkGoneLocked notes that a chunk has left the sender's memory.
+func (l *link) chunkGoneLocked(b *bulkOut) {
+	if b.lent = false; b.back != nil {
+		close(b.back)
+		b.back = nil
 	}
-	b.writing = false
 	switch {
 	case b.reset:
 		b.end(b.err)
-	case b.sent == len(b.body):
+	case b.whole():
 		l.bulks.out = slices.DeleteFunc(l.bulks.out, func(o *bulkOut) bool { return o == b })
 		l.writtenLocked(b)
 		l.askLocked()
 	}
 }
 
-// writtenLocked notes that the last chunk is written.
+// writtenLocked notes that the last chunk has left.
 func (l *link) writtenLocked(b *bulkOut) {
 	l.bulks.ended = true
+	l.bulks.pace.over(b, len(l.bulks.out) == 0)
 	for _, rt := range b.routes {
 		rt.bulks--
 		l.blockedLocked(rt.ring) // messages wait behind it
@@ -245,11 +247,14 @@ func (l *link) writtenLocked(b *bulkOut) {
 	case frameHandover:
 		l.given = append(l.given, handed{b.o.ring.address, b.o})
 	}
+	if b.kind == frameReply && len(l.kept.large) == 0 {
+		l.kept.slow = false
+	}
 	b.end(nil)
 }
 
-// whole reports whether the last chunk is being written: it is too late to take
-// the frame back.
+// whole reports whether the last chunk has left, or is being written: it is too late
+// to take the frame back.
 func (b *bulkOut) whole() bool { return b.sent == len(b.body) }
 
 func (b *bulkOut) end(err error) {
@@ -266,6 +271,7 @@ func (b *bulkOut) end(err error) {
 func (l *link) resetLocked(b *bulkOut, err error) {
 	l.bulks.ended = true
 	l.bulks.out = slices.DeleteFunc(l.bulks.out, func(o *bulkOut) bool { return o == b })
+	l.bulks.pace.over(b, len(l.bulks.out) == 0)
 	if b.asked {
 		l.frameLocked(frameBulkReset, &head{fBulk: b.id})
 		l.returned()
@@ -294,7 +300,9 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 	case b.kind == frameMsg && b.done == nil, b.kind == frameHandover:
 		l.bulks.again = append(l.bulks.again, b)
 	}
-	if b.reset, b.err = true, err; !b.writing { // else when its memory is free
+	if b.reset, b.err = true, err; b.lent {
+		l.cutShort()
+	} else {
 		b.end(err)
 	}
 	l.askLocked()
@@ -376,40 +384,22 @@ func (c *core) awaitBulk(ctx context.Context, l *link, o *outgoing, what string)
 	return <-o.done
 }
 
-// giveUp resets the frame that ends on done. It reports false if it is written
-// or reset already.
+// giveUp resets the frame that ends on done, or has it end soon. It reports false if
+// it is written, or all but, or reset already.
 func (l *link) giveUp(done chan error, err error) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, b := range l.bulks.out {
-		if b.done == done && !b.whole() {
+		switch {
+		case b.done != done:
+		case !b.whole():
 			l.resetLocked(b, err)
 			return true
+		case b.lent:
+			l.cutShort()
 		}
 	}
 	return false
-}
-
-// replyBulk sends a large reply. It waits until it is written.
-func (l *link) replyBulk(ctx context.Context, r *reply) error {
-	b := &bulkOut{kind: frameReply, header: r.header, rest: l.core.codecs.field(r.codec), body: r.body, done: make(chan error, 1)}
-	l.mu.Lock()
-	if err := l.awaitRoomLocked(ctx, func() bool { return l.bulks.takesBulk() }); err != nil {
-		l.mu.Unlock()
-		return err
-	}
-	b.head = l.replyHeadLocked(r)
-	l.endsAt(b, r.deadline)
-	l.enqueueLocked(b)
-	l.mu.Unlock()
-	select {
-	case err := <-b.done:
-		return err
-	case <-ctx.Done():
-	}
-	l.giveUp(b.done, fmt.Errorf("%w: reply to %s was under way: %w", ErrBusy, l.peer.Name, ctx.Err()))
-	l.soon()
-	return <-b.done
 }
 
 // gotBulkGo, gotChunkAck and gotBulkRefused are the receiver's answers. Those to
@@ -442,6 +432,7 @@ func (l *link) gotChunkAck(f *frame) error {
 		return fmt.Errorf("%w: acknowledgement of %d bytes, where %d are under way", errMalformed, n, b.sent-b.acked)
 	}
 	b.acked += int(n)
+	l.bulks.pace.acked(b, int(n), l.core.clock())
 	l.wakeLocked()
 	return nil
 }
@@ -456,7 +447,11 @@ func (l *link) gotBulkRefused(f *frame) {
 		l.resetLocked(b, b.overdue(l))
 	default:
 		b.asked = false // the peer has nothing of it
-		l.resetLocked(b, fmt.Errorf("%w: body of %d bytes for %s, whose limit is %d (WithBodyLimit)", ErrTooLarge, len(b.body), l.peer.Name, f.head[fSize]))
+		err := fmt.Errorf("%w: body of %d bytes for %s, whose limit is %d (WithBodyLimit)", ErrTooLarge, len(b.body), l.peer.Name, f.head[fSize])
+		l.resetLocked(b, err)
+		if b.kind == frameReply && b.done == nil { // who gave it has gone on
+			l.replyLocked(&reply{id: b.head[fID], failed: true, code: CodeFailed, body: []byte(err.Error())})
+		}
 	}
 	l.mu.Unlock()
 	l.routeAgain()

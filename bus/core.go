@@ -30,9 +30,10 @@ type core struct {
 	coarse    coarse
 	crew      crew
 	assembly  budget
-	bodies    *recycler // apart, as it must not keep the core
-	replies   inbound   // where their replies come from
-	caller    Caller    // the outbound interceptors; nil: none
+	kept      atomic.Int64 // bytes of replies for which links had no room
+	bodies    *recycler    // apart, as it must not keep the core
+	replies   inbound      // where their replies come from
+	caller    Caller       // the outbound interceptors; nil: none
 
 	waiting atomic.Int32 // messages in waiting lists
 	active  atomic.Int64 // consumers that have work

@@ -77,10 +77,24 @@
 // caller's own scope. Only what a closing consumer sent back, which had been taken
 // before, waits for the address to have a consumer again. A body over 64 KiB is
 // waited for until it has left, or taken back at its deadline, as a reply or a
-// message on its way back is. Publish waits 100 ms at most for room. A reply,
-// or a question that takes its place ([Message.Request]), waits for room in the
-// buffer of its link. Nothing else waits for anything: a slow consumer slows
+// message on its way back is. Publish waits 100 ms at most for room. A question
+// ([Message.Request]) waits for room in the buffer of its link, as its asker waits
+// for the answer anyway. Nothing else waits for anything: a slow consumer slows
 // those who send to it.
+//
+// A reply does not wait for a requester that reads slowly, as that would hold up the
+// consumer and all others who ask it. Where its link has no room it is kept, until
+// there is some or the request's deadline is over. Only where the link keeps 16 MiB
+// already, or all links together 64 MiB and this one 1 MiB, and for a body over
+// 64 KiB on a link that is not fast, does Reply wait, for 100 ms at most, and once:
+// until half of what is kept is written, or no large reply is left, others do not.
+// Then the large reply is kept, and the one too many is dropped: its requester is
+// told so at once by [CodeBusy].
+//
+// Each link writes in parts of about 10 ms, of what it has taken lately. What says
+// that this node lives, what its consumers have settled and which they are is written
+// first; then small messages and large bodies have half of the link each, if both
+// would fill it.
 //
 // A window begins with 16 KiB. A message that had to wait for credit says so, and
 // the consumer's node then doubles the window, up to what [WithWindow] says and as
@@ -131,6 +145,7 @@
 //	  CodePanic                 mend the handler: its node's log has the stack
 //	  CodeBody       no         send what the handler's type takes, or register the codec there
 //	  CodeUnanswered            use EventBus.Request, which can answer a question
+//	  CodeBusy                  read faster, or ask less at a time: the link was full of replies
 //	any other        no         mend the call: an option that does not fit, an address or header
 //	                            that is no text, a body that cannot be encoded. But where a reply
 //	                            cannot be decoded the request was handled
@@ -155,6 +170,7 @@
 //	bodies over 64 KiB coming in  64 MiB, at least four of the limit; each for an hour at most
 //	unwritten bytes of a link     1 MiB; where it takes them slowly what it takes in 20 ms, but
 //	                              at least 64 KiB; and what may not wait: credit, errors, bounces
+//	replies kept for want of room 1 MiB of a link, and 64 MiB (WithMemory) of all, 16 MiB of one
 //	routes of a node              1,048,576
 //	codecs of a bus               250, with names of 64 bytes (WithCodec)
 //	events that wait to be told   4,096, and 4 MiB of dead letters (WithEvents)
@@ -182,6 +198,8 @@
 //	a call that waits              its encoded body, on its caller's account
 //	what was just handled          64 KiB, or one message, of each consumer that has work
 //	what Send and Publish left     up to 1 MiB a link, unwritten, and what may not wait
+//	replies that are kept          up to 1 MiB a link, and 64 MiB (WithMemory), of which a link has a
+//	                               quarter at most
 //	bodies over 64 KiB coming in   64 MiB, or four times WithBodyLimit if that is more
 //	memory of bodies, to be used   16 MiB, a quarter of WithMemory; what was not needed for 10 to
 //	again                          20 s is left to the collector

@@ -51,6 +51,10 @@ const (
 	// that has given up or, as [Request] does, cannot answer; and a request
 	// whose reply an interceptor has dropped.
 	CodeUnanswered = -4
+
+	// CodeBusy answers a request for whose reply the link to its node had no
+	// room, and kept too many others already. The handler has run.
+	CodeBusy = -5
 )
 
 // ReplyError is a consumer's "no": what its handler answered a request with.

@@ -1,8 +1,6 @@
 package bus
 
 import (
-	"context"
-	"fmt"
 	"net"
 	"runtime"
 	"sync"
@@ -47,10 +45,11 @@ type link struct {
 	err        error           // why the link takes nothing any more
 	blocked    []*ring         // of messages for which there was no room
 	stalled    bool            // a publish has waited for room in vain
-	room       []chan struct{} // replies for which there was none
-	replies    int             // in buf
-	sent       int64           // messages
-	outside    int64           // messages sent and not settled
+	room       []chan struct{} // of questions, or replies, for which there was none
+	kept       keptReplies
+	replies    int   // in buf
+	sent       int64 // messages
+	outside    int64 // messages sent and not settled
 	pend       pending
 	leaving    bool     // LEAVING is written
 	left       bool     // LEAVING_OK has come
@@ -71,6 +70,7 @@ type link struct {
 	now      []byte // what is written without waiting
 	wroteNow int    // of it
 	tryOnce  func(fd uintptr) bool
+	cut      atomic.Bool // a chunk is to be given back: see cutShort
 	parts    [3][]byte
 	pad      [2 * alignment]byte
 	vector   net.Buffers
@@ -141,7 +141,7 @@ func (l *link) post(rt *route, o *outgoing) bool {
 		l.postBulkLocked(o, []*route{rt}, l.core.codecs.field(o.codec))
 		return true
 	}
-	l.bulks.quiet = 0
+	l.bulks.pace.quiet = 0
 	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, l.core.codecs.field(o.codec), len(o.body)), o.body...)
 	if !o.flushes || l.raw == nil {
 		l.wakeLocked()
@@ -279,59 +279,6 @@ func (l *link) frame(kind int, h *head) {
 	l.mu.Lock()
 	l.frameLocked(kind, h)
 	l.mu.Unlock()
-}
-
-// reply appends a reply; whoever runs the handler flushes it. Unless it is to go
-// now, it waits for room.
-func (l *link) reply(ctx context.Context, r *reply) error {
-	if len(r.body) > chunked {
-		return l.replyBulk(ctx, r)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.awaitRoomLocked(ctx, func() bool { return r.now || l.hasRoom() }); err != nil {
-		return err
-	}
-	h := l.replyHeadLocked(r)
-	l.buf = append(appendFrame(l.buf, frameReply, &h, r.header, l.core.codecs.field(r.codec), len(r.body)), r.body...)
-	l.replies++
-	return nil
-}
-
-// replyHeadLocked returns the numbers of a reply, and notes that an answer to
-// it is waited for if it asks.
-func (l *link) replyHeadLocked(r *reply) head {
-	h := head{fID: r.id, fCodec: wireCodec(r.codec)}
-	if r.failed {
-		h[fFailed], h[fCode] = 1, zigzag(r.code)
-	}
-	if r.call != nil {
-		h[fAsk] = l.pend.add(r.call, 0, nil)
-		h[fTimeLeft] = wholeMs(r.call.deadline - l.core.clock())
-	}
-	return h
-}
-
-// awaitRoomLocked waits until there is room for a reply, which room tells.
-func (l *link) awaitRoomLocked(ctx context.Context, room func() bool) error {
-	for l.err == nil && !l.bye && !room() {
-		c := make(chan struct{})
-		l.room = append(l.room, c)
-		l.wakeLocked()
-		l.mu.Unlock()
-		select {
-		case <-c:
-		case <-ctx.Done():
-		}
-		l.mu.Lock()
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w: link to %s has no room for a reply: %w", ErrBusy, l.peer.Name, ctx.Err())
-		}
-	}
-	if l.err != nil || l.bye {
-		return fmt.Errorf("%w: reply to %s: %v", ErrLinkLost, l.peer.Name, l.err)
-	}
-	return nil
 }
 
 // fail ends the link for a reason. It closes the connection without a lock, as

@@ -1,5 +1,7 @@
 package bus
 
+import "slices"
+
 // outbox is what a link has to write. It is guarded by link.mu, but for the bytes
 // that are being written, which are whoever's has made link.state writeRunning.
 //
@@ -80,6 +82,17 @@ type part struct {
 	chunk []byte
 }
 
+// left returns a copy of what is left of a part with a chunk when n bytes are
+// written, and of the padding behind it; nil if nothing is.
+func (p part) left(n int) []byte {
+	size := len(p.b) + len(p.chunk)
+	pad := appendPad(nil, size)
+	if n == size+len(pad) {
+		return nil
+	}
+	return slices.Concat(p.b, p.chunk, pad)[n:]
+}
+
 // takeFirst takes what is in first out. The caller appends to it.
 func (q *outbox) takeFirst() []byte {
 	b := q.first
@@ -144,6 +157,11 @@ func (q *outbox) wrote(p part, n int) {
 	switch {
 	case len(q.rest) > 0:
 		q.rest = q.rest[n:]
+		return
+	case p.bulk != nil:
+		if q.rest = p.left(n); q.rest == nil {
+			q.spareFirst = p.b[:0]
+		}
 		return
 	case p.first && n < len(p.b): // and nothing of what comes behind it
 		q.rest = p.b[n:]

@@ -58,7 +58,15 @@ func (l *link) writePartLocked(now bool) bool {
 	l.lastWrite.Store(took)
 	l.mu.Lock()
 	l.wrote(p, n)
-	l.chunkWrittenLocked(p.bulk)
+	switch {
+	case p.bulk == nil && len(l.bulks.out) > 0:
+		l.bulks.pace.other(n)
+	case p.bulk != nil && p.bulk.lent:
+		l.chunkGoneLocked(p.bulk)
+		if l.cut.CompareAndSwap(true, false) {
+			l.writeBy = 0
+		}
+	}
 	if !now {
 		l.pace.took(n, time.Duration(took-begin))
 	}
@@ -73,18 +81,16 @@ func (l *link) writePartLocked(now bool) bool {
 // nextLocked returns what is to be written next. Where there is both, frames in
 // order and a piece of a large body take turns.
 func (l *link) nextLocked() part {
-	if l.hasChunk() && len(l.rest) == 0 && (l.bulks.turn || l.backlog() == 0) {
-		l.bulks.turn = false
+	if l.hasChunk() && len(l.rest) == 0 && (l.bulks.pace.turn || l.backlog() == 0) {
 		return l.chunkLocked(l.takeFirst())
 	}
-	p := l.next(l.pace.most, len(l.bulks.out) > 0 && !l.bye)
-	l.bulks.turn = true
-	return p
+	return l.next(l.pace.most, len(l.bulks.out) > 0 && !l.bye)
 }
 
 // releaseLocked wakes those who waited for room, once there is enough of it, or for
 // a large body to end. It lets go of the lock.
 func (l *link) releaseLocked() {
+	l.placeLocked()
 	room := l.backlog() <= l.pace.limit/2
 	if room {
 		l.stalled = false
@@ -100,6 +106,7 @@ func (l *link) releaseLocked() {
 	l.core.unpin(freed...)
 	l.core.poke()
 	l.mu.Lock()
+	l.placeLargeLocked() // for which no message has taken the place
 }
 
 // write writes a part and returns how much of it is written. If it is to be now,
@@ -137,8 +144,17 @@ func (l *link) write(p part, begin int64, now bool) (n int, err error) {
 	return n, nil
 }
 
-// writeChunk writes a part with a piece of a large body.
+// cutShort has the writer give back the memory that it was lent, whatever the
+// connection takes. It writes the rest of the chunk out of a copy. The caller holds
+// l.mu, so that the write's deadline is put off again only when that is seen.
+func (l *link) cutShort() {
+	l.cut.Store(true)
+	_ = l.conn.SetWriteDeadline(time.Unix(1, 0))
+}
+
+// writeChunk writes a part with a piece of a large body, unless it is cut short.
 func (l *link) writeChunk(p part) (n int, err error) {
+	defer func() { l.parts, l.vector = [3][]byte{}, nil }()
 	pad := appendPad(l.pad[:0], len(p.b)+len(p.chunk))
 	parts := append(l.parts[:0], p.b)
 	for chunk := p.chunk; len(chunk) > 0; parts = l.parts[:0] {
@@ -148,14 +164,16 @@ func (l *link) writeChunk(p part) (n int, err error) {
 			parts = append(parts, pad)
 		}
 		for l.vector = parts; len(l.vector) > 0; {
+			if l.cut.Load() {
+				return n, nil
+			}
 			k, err := l.vector.WriteTo(l.conn)
 			n += int(k)
-			if err != nil && !l.goesOn(int(k), err) {
+			if err != nil && !l.cut.Load() && !l.goesOn(int(k), err) {
 				return n, err
 			}
 			l.extend(l.core.clock())
 		}
-		l.parts = [3][]byte{}
 	}
 	return n, nil
 }

@@ -190,10 +190,13 @@ var (
 )
 
 // Reply answers a request. The body is encoded as for [EventBus.Send] and may
-// be reused when Reply returns. Reply may wait, until ctx ends, for room in the
-// buffer of a link whose other side is slow to read. It is an error if the
-// message is no request or has been answered; [ErrLinkLost] says that the
-// requester's node is no longer linked. A question of [Message.Request] is
+// be reused when Reply returns. Where the link to the requester's node has no room
+// the reply is kept, and Reply waits for 100 ms at most (see "What may wait" in the
+// package documentation); [ErrBusy] says that too many are kept, and the requester
+// has been told so, or, if it matches the context's error too, that ctx ended before:
+// then the reply may be given again. It is an error if the message is no request or
+// has been answered; [ErrLinkLost] says that the requester's node is no longer
+// linked. A question of [Message.Request] is
 // answered in the same way; when its asker has given up, or its deadline is over,
 // the error matches that of a context. The only option is [WithHeader].
 func (m *Message) Reply(ctx context.Context, body any, opts ...CallOption) error {
@@ -263,7 +266,7 @@ func (m *Message) give(ctx context.Context, r *reply) error {
 		return errAnswered
 	}
 	err := m.in.reply(ctx, r)
-	if errors.Is(err, ErrBusy) || errors.Is(err, ErrTooLarge) {
+	if !r.over && errors.Is(err, ErrBusy) || errors.Is(err, ErrTooLarge) {
 		atomic.AndUint32(&m.word, ^uint32(stateAnswered)) // it may be tried again
 		return err
 	}
@@ -306,6 +309,7 @@ type reply struct {
 	codec    uint8
 	shared   bool  // the body's memory is the caller's
 	now      bool  // it does not wait for room
+	over     bool  // an error has been given in its place
 	call     *call // of one that asks: who waits for its answer
 }
 

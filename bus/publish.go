@@ -252,7 +252,7 @@ func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip i
 		l.postBulkLocked(o, charged, rest)
 		return
 	}
-	l.bulks.quiet = 0
+	l.bulks.pace.quiet = 0
 	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, rest, len(o.body)), o.body...)
 	l.wakeLocked()
 }

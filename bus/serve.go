@@ -163,6 +163,7 @@ func (c *core) removeLink(l *link, err error) {
 		c.linkEnded(l)
 	}
 	l.endBulksLocked()
+	l.dropKeptLocked()
 	l.endQuestionsLocked()
 	c.stats.unknown.Add(uint64(l.outside))
 	c.stats.linkSent.Add(uint64(l.sent))
@@ -303,6 +304,7 @@ func (l *link) trim() {
 	defer l.mu.Unlock()
 	if l.state == writeIdle {
 		l.outbox.trim()
+		l.bulks.copied = nil
 	}
 }
 

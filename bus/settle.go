@@ -149,7 +149,7 @@ func (l *link) freeLocked(in *inbound, free []*Consumer) []*Consumer {
 }
 
 // reply writes a reply on the link of the request, or gives it to the caller on
-// this node. With a ctx it waits for room.
+// this node.
 func (in *inbound) reply(ctx context.Context, r *reply) error {
 	if in.link != nil {
 		return in.link.reply(ctx, r)
@@ -255,7 +255,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		if len(m.Body) > chunked {
 			m.in.returning = true
 			l.bulks.bounces++
-			b := &bulkOut{kind: frameBounce, head: h, header: m.Header(), rest: rest, body: m.Body, m: m}
+			b := &bulkOut{kind: frameBounce, head: h, header: m.Header(), rest: rest, body: m.Body, owned: true, m: m}
 			l.endsAt(b, m.deadline)
 			l.enqueueLocked(b)
 			return free // it is settled when it is written

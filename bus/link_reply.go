@@ -1,0 +1,300 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// keptReplies is the replies for which a link had no room: they are kept until there
+// is, or their requests' deadlines are over, as no worker of a consumer is to wait for
+// a peer that reads slowly. It is guarded by link.mu.
+type keptReplies struct {
+	small, large []*reply
+	bytes        int64
+	full         int64 // bytes when a reply waited for fewer in vain; 0: none did lately
+	slow         bool  // a large one was not written within patience, and some are left
+	messages     bool  // the next large body is to be a message's
+}
+
+const (
+	keptAlways = 1 << 20 // bytes of replies that a link may keep in any case
+	keptShare  = 4       // of the bound for all links one may keep a quarter
+)
+
+// keptCost is what a reply is reckoned to take while it is kept.
+func (r *reply) keptCost() int64 { return cost(len(r.body), r.header) }
+
+// keeps reports whether the link may keep one more reply: while it keeps little, or
+// no more than its share of the node's bound, which is that of its windows.
+func (l *link) keeps() bool {
+	c := l.core
+	return l.kept.bytes < keptAlways || l.kept.bytes < c.memory/keptShare && c.kept.Load() < c.memory
+}
+
+// reply takes a reply, to be written when there is room; whoever runs the handler
+// flushes it. If the link keeps too many it is answered with an error in its place.
+func (l *link) reply(ctx context.Context, r *reply) error {
+	if r.call != nil {
+		return l.ask(ctx, r)
+	}
+	if len(r.body) > chunked {
+		return l.replyLarge(ctx, r)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if room := r.now || len(l.kept.small) == 0 && l.hasRoom(); !room || l.err != nil || l.bye {
+		return l.keepLocked(ctx, r)
+	}
+	l.replyLocked(r)
+	return nil
+}
+
+// replyLarge takes a large reply. If it can be written next it waits for patience,
+// in which a fast link writes it, or the peer refuses it.
+func (l *link) replyLarge(ctx context.Context, r *reply) error {
+	l.mu.Lock()
+	if !l.bulks.takesBulk() || l.kept.slow || len(l.kept.large) > 0 {
+		l.mu.Unlock()
+		r.own(l.core)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.keepLocked(ctx, r)
+	}
+	b, err := l.replyBulkLocked(r)
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case err := <-b.done:
+		return err
+	case <-ctx.Done():
+		l.giveUp(b.done, fmt.Errorf("%w: reply to %s was under way: %w", ErrBusy, l.peer.Name, ctx.Err()))
+		l.soon()
+		return <-b.done
+	case <-t.C:
+		return l.adopt(b)
+	}
+}
+
+// own gives a reply memory of its own.
+func (r *reply) own(c *core) {
+	if r.shared {
+		r.body, r.shared = c.bodies.copy(r.body), false
+	}
+}
+
+// replyBulkLocked sends a large reply, whose giver waits until it ends.
+func (l *link) replyBulkLocked(r *reply) (*bulkOut, error) {
+	if l.err != nil || l.bye {
+		return nil, l.replyLost()
+	}
+	b := &bulkOut{kind: frameReply, head: l.replyHeadLocked(r), header: r.header, rest: l.core.codecs.field(r.codec), body: r.body, owned: !r.shared, done: make(chan error, 1)}
+	l.endsAt(b, r.deadline)
+	l.enqueueLocked(b)
+	return b, nil
+}
+
+// adopt makes a large reply the link's own, for whose end nobody waits any more.
+func (l *link) adopt(b *bulkOut) error {
+	l.mu.Lock()
+	for b.lent {
+		l.cutShort()
+		back := make(chan struct{})
+		b.back = back
+		l.mu.Unlock()
+		<-back
+		l.mu.Lock()
+	}
+	defer l.mu.Unlock()
+	select {
+	case err := <-b.done:
+		return err
+	default:
+	}
+	l.kept.slow = true
+	if b.done = nil; !b.owned {
+		b.body, b.owned = l.core.bodies.copy(b.body), true
+	}
+	return nil
+}
+
+func (l *link) replyLost() error {
+	return fmt.Errorf("%w: reply to %s: %v", ErrLinkLost, l.peer.Name, l.err)
+}
+
+// replyLocked appends a small reply.
+func (l *link) replyLocked(r *reply) {
+	h := l.replyHeadLocked(r)
+	l.buf = append(appendFrame(l.buf, frameReply, &h, r.header, l.core.codecs.field(r.codec), len(r.body)), r.body...)
+	l.replies++
+}
+
+// replyHeadLocked returns the numbers of a reply, and notes that an answer to
+// it is waited for if it asks.
+func (l *link) replyHeadLocked(r *reply) head {
+	h := head{fID: r.id, fCodec: wireCodec(r.codec)}
+	if r.failed {
+		h[fFailed], h[fCode] = 1, zigzag(r.code)
+	}
+	if r.call != nil {
+		h[fAsk] = l.pend.add(r.call, 0, nil)
+		h[fTimeLeft] = wholeMs(r.call.deadline - l.core.clock())
+	}
+	return h
+}
+
+// keepLocked keeps a reply. If there are too many it waits for them to be fewer, as a
+// publish waits for a consumer: for its patience, once; then none waits until half are
+// written.
+func (l *link) keepLocked(ctx context.Context, r *reply) error {
+	if l.err != nil || l.bye {
+		return l.replyLost()
+	}
+	if l.kept.full == 0 && !l.keeps() {
+		short, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		if err := l.awaitRoomLocked(short, l.keeps); err != nil && (ctx.Err() != nil || l.err != nil || l.bye) {
+			return err
+		}
+	}
+	if !l.keeps() {
+		l.kept.full = l.kept.bytes
+		r.over = true
+		l.replyLocked(&reply{id: r.id, failed: true, code: CodeBusy, body: []byte("the link has no room for the reply")})
+		return fmt.Errorf("%w: link to %s keeps %d bytes of replies, for which it has no room", ErrBusy, l.peer.Name, l.kept.bytes)
+	}
+	k, kept := &l.kept, *r
+	kept.own(l.core)
+	k.bytes += kept.keptCost()
+	l.core.kept.Add(kept.keptCost())
+	if len(kept.body) > chunked {
+		k.large = append(k.large, &kept)
+		l.placeLargeLocked()
+	} else {
+		k.small = append(k.small, &kept)
+		l.placeLocked()
+	}
+	l.wakeLocked()
+	return nil
+}
+
+// placeLocked appends what replies are kept and there is room for; half of the room
+// is for others.
+func (l *link) placeLocked() {
+	k := &l.kept
+	for len(k.small) > 0 && l.backlog() <= l.pace.limit/2 && l.err == nil && !l.bye {
+		if r := l.takeKeptLocked(&k.small); r != nil {
+			l.replyLocked(r)
+		}
+	}
+	if !k.messages {
+		l.placeLargeLocked()
+	}
+}
+
+// placeLargeLocked does so for large ones.
+func (l *link) placeLargeLocked() {
+	k := &l.kept
+	for len(k.large) > 0 && l.bulks.takesBulk() && l.err == nil && !l.bye {
+		r := l.takeKeptLocked(&k.large)
+		if r == nil {
+			continue
+		}
+		k.messages = true
+		if b, err := l.replyBulkLocked(r); err == nil {
+			b.done = nil
+		}
+	}
+}
+
+// takeKeptLocked takes out the next reply; nil if its request has ended.
+func (l *link) takeKeptLocked(list *[]*reply) *reply {
+	r := (*list)[0]
+	(*list)[0] = nil
+	if *list = (*list)[1:]; len(*list) == 0 {
+		*list = nil
+	}
+	l.keptLessLocked(r.keptCost())
+	if r.deadline <= l.core.clock() {
+		l.core.stats.lateReplies.Add(1)
+		return nil
+	}
+	return r
+}
+
+func (l *link) keptLessLocked(bytes int64) {
+	l.core.kept.Add(-bytes)
+	if l.kept.bytes -= bytes; l.kept.bytes <= l.kept.full/2 {
+		l.kept.full = 0
+	}
+}
+
+// dropKeptLocked drops all when the link has ended.
+func (l *link) dropKeptLocked() {
+	l.keptLessLocked(l.kept.bytes)
+	l.kept.small, l.kept.large = nil, nil
+}
+
+// ask takes a question in place of a reply. Who asks waits for its answer anyway,
+// and so for room, too; a large one until it is written.
+func (l *link) ask(ctx context.Context, r *reply) error {
+	if len(r.body) > chunked {
+		return l.askBulk(ctx, r)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.awaitRoomLocked(ctx, l.hasRoom); err != nil {
+		return err
+	}
+	l.replyLocked(r)
+	return nil
+}
+
+// askBulk sends a large question.
+func (l *link) askBulk(ctx context.Context, r *reply) error {
+	l.mu.Lock()
+	err := l.awaitRoomLocked(ctx, l.bulks.takesBulk)
+	if err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	b, err := l.replyBulkLocked(r)
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-b.done:
+		return err
+	case <-ctx.Done():
+	}
+	l.giveUp(b.done, fmt.Errorf("%w: question to %s was under way: %w", ErrBusy, l.peer.Name, ctx.Err()))
+	l.soon()
+	return <-b.done
+}
+
+// awaitRoomLocked waits until there is room for a reply, which room tells.
+func (l *link) awaitRoomLocked(ctx context.Context, room func() bool) error {
+	for l.err == nil && !l.bye && !room() {
+		c := make(chan struct{})
+		l.room = append(l.room, c)
+		l.wakeLocked()
+		l.mu.Unlock()
+		select {
+		case <-c:
+		case <-ctx.Done():
+		}
+		l.mu.Lock()
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: link to %s has no room for a reply: %w", ErrBusy, l.peer.Name, ctx.Err())
+		}
+	}
+	if l.err != nil || l.bye {
+		return l.replyLost()
+	}
+	return nil
+}
