@@ -7,8 +7,9 @@ import "time"
 // slowly, which shows once the kernel's buffer is full. It also limits how many wait
 // to be written.
 type pace struct {
-	most  int // of one write
-	limit int // from so many bytes on that are not written calls wait
+	most  int  // of one write
+	limit int  // from so many bytes on that are not written calls wait
+	slow  bool // the last write was
 }
 
 const (
@@ -23,10 +24,14 @@ func (p *pace) set(most int) {
 	p.limit = max(limitLeast, 2*p.most)
 }
 
-// took adapts to a write of n bytes that took so long.
+// took adapts to a write of n bytes that took so long: to a slow one if the one
+// before was slow, too, as this process, or the peer's, may have had to wait for a
+// processor.
 func (p *pace) took(n int, d time.Duration) {
+	again := p.slow
+	p.slow = d > paceTime
 	switch {
-	case d > paceTime:
+	case p.slow && again:
 		p.set(min(p.most/2, int(int64(n)*int64(paceTime)/int64(d))))
 	case d < paceTime/2 && n >= p.most/2:
 		p.set(2 * p.most)
