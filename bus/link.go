@@ -44,6 +44,7 @@ type link struct {
 	state      uint8
 	err        error           // why the link takes nothing any more
 	blocked    []*ring         // of messages for which there was no room
+	releases   int             // of them
 	stalled    bool            // a publish has waited for room in vain
 	room       []chan struct{} // of questions, or replies, for which there was none
 	kept       keptReplies

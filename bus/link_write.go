@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -100,6 +101,10 @@ func (l *link) releaseLocked() {
 		return
 	}
 	blocked, waiting, freed := l.blocked, l.room, l.bulks.freed
+	if n := len(blocked); n > 1 { // each is the first at times, as others may take all the room then
+		l.releases++
+		blocked = slices.Concat(blocked[l.releases%n:], blocked[:l.releases%n])
+	}
 	l.blocked, l.room, l.bulks.freed, l.bulks.ended = nil, nil, nil, false
 	l.mu.Unlock()
 	release(blocked, waiting)
