@@ -266,6 +266,9 @@ func askSelf(ctx context.Context, id discovery.Identifier) (discovery.Self, erro
 	}
 }
 
+// broadcast leads to all hosts of a network, or none.
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 // maxClusterName bounds a cluster's name, in bytes.
 const maxClusterName = 64
 
@@ -332,7 +335,7 @@ func reaches(advertise, bind netip.Addr) error {
 	}{
 		{advertise.IsUnspecified(), "the address is unspecified; give the one at which others reach this node"},
 		{advertise.IsMulticast(), "it is a multicast address, which leads to many nodes or none"},
-		{advertise == netip.AddrFrom4([4]byte{255, 255, 255, 255}), "it is the broadcast address, which leads to many nodes or none"},
+		{advertise == broadcast, "it is the broadcast address, which leads to many nodes or none"},
 		{advertise.IsLoopback() && !bind.IsLoopback(),
 			"it is a loopback address, but the node is bound to " + bind.String() + ": others could not reach it"},
 		{!advertise.IsLoopback() && bind.IsLoopback(),

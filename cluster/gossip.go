@@ -30,7 +30,9 @@ func gossipConfig(s *settings, t *transport, boot uint64, events chan serf.Event
 	logger := newLogBridge(s.log, t.counts, &t.ending, t.refuting)
 
 	ml := memberlist.DefaultLANConfig()
+	census := &census{self: boot, own: t.advertise.Addr(), roster: t.roster}
 	ml.Transport = t
+	ml.Alive = census
 	ml.BindAddr = t.bound.Addr().String()
 	ml.BindPort = int(t.bound.Port())
 	ml.Label = s.cluster
@@ -62,6 +64,7 @@ func gossipConfig(s *settings, t *transport, boot uint64, events chan serf.Event
 	c.ValidateNodeNames = true
 	c.ReconnectInterval = 100 * time.Hour // the seeker does that, and knows when to stop
 	c.ReconnectTimeout = time.Hour
+	c.ReconnectTimeoutOverride = census
 	c.TombstoneTimeout = 30 * time.Minute
 	c.BroadcastTimeout = 700 * time.Millisecond // twice in a leave that nobody is left to hear
 	c.LeavePropagateDelay = 300 * time.Millisecond

@@ -43,7 +43,7 @@ func gossiping(t testing.TB) *port {
 	p.hello = func(c caller) { _ = c.Close() }
 	p.strangers.known = func(netip.Addr) bool { return false }
 	events := make(chan serf.Event, 4096)
-	g, err := startGossip(s, &transport{port: p, advertise: netip.MustParseAddrPort("10.0.0.1:7946")}, 1, events)
+	g, err := startGossip(s, &transport{port: p, advertise: netip.MustParseAddrPort("10.0.0.1:7946"), roster: newRoster()}, 1, events)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func FuzzPackets(f *testing.F) {
 	f.Add([]byte("\x01\x84\xa5SeqNo\x01\xa6Target\xc4\x04\x0a\x00\x00\x02\xa4Port\xcd\x1f\x0a\xa4Node\xa1y"))
 	f.Add([]byte("\x02\x81\xa5SeqNo\x01"))
 	f.Add([]byte("\x03\x83\xabIncarnation\x01\xa4Node\xa1x\xa4From\xa1y"))
-	f.Add([]byte("\x04\x86\xabIncarnation\x01\xa4Node\xa1y\xa4Addr\xc4\x04\x0a\x00\x00\x02\xa4Port\xcd\x1f\x0a\xa4Meta\xc0\xa3Vsn\xc4\x06\x01\x05\x02\x02\x05\x04"))
+	f.Add([]byte("\x04\x86\xabIncarnation\x01\xa4Node\xb2y-0000000000000002\xa4Addr\xc4\x04\x0a\x00\x00\x02\xa4Port\xcd\x1f\x0a\xa4Meta\xc0\xa3Vsn\xc4\x06\x01\x05\x02\x02\x05\x04"))
 	f.Add([]byte("\x05\x83\xabIncarnation\x01\xa4Node\xa1y\xa4From\xa1y"))
 	f.Add([]byte("\x07\x02\x00\x02\x00\x03\x02\x80\x08\x03\x80"))
 	f.Add([]byte("\x08\x00\x83\xa5LTime\x01\xa4Node\xa1y\xa5Prune\xc3"))

@@ -104,7 +104,7 @@ func newNode(eb *bus.EventBus, s *settings, l net.Listener, udp PacketConn) (*No
 		return nil, fmt.Errorf("cluster: join: %w", err)
 	}
 	n.wire(s)
-	return n, n.start(s, &transport{port: p, advertise: advertise})
+	return n, n.start(s, &transport{port: p, advertise: advertise, roster: n.roster})
 }
 
 // wire connects the parts of the node.

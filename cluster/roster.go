@@ -298,6 +298,18 @@ func (r *roster) company() (c company) {
 	return c
 }
 
+// gone counts the members that are listed and not alive.
+func (r *roster) gone() (count int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.byBoot {
+		if e.heard && e.gossip != StatusAlive {
+			count++
+		}
+	}
+	return count
+}
+
 // living returns the addresses of the members that are alive.
 func (r *roster) living() map[string]bool {
 	r.mu.Lock()

@@ -63,6 +63,9 @@ var (
 // be a stranger's.
 const maxKinds = 64
 
+// maxLine bounds a line, in bytes: names and addresses in it may be another's.
+const maxLine = 512
+
 // A logBridge takes the lines that serf and memberlist log.
 type logBridge struct {
 	log      *slog.Logger
@@ -100,6 +103,9 @@ func (b *logBridge) Write(line []byte) (int, error) {
 	}
 	if level == slog.LevelError {
 		level = slog.LevelWarn // gossip heals by itself; what does not is this package's to say
+	}
+	if len(text) > maxLine {
+		text = strings.ToValidUTF8(text[:maxLine], "") + "…"
 	}
 	args := []any{"from", from, "text", text}
 	if kind := kindOf(level, text); kind != "" {

@@ -84,3 +84,14 @@ func TestLogBridgeOfANodeThatCloses(t *testing.T) {
 		t.Errorf("told: %s", out.String())
 	}
 }
+
+// A line is not as long as what another node says in it.
+func TestLogBridgeBoundsLines(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	l := newLogBridge(slog.New(slog.NewTextHandler(&out, nil)), new(counters), new(atomic.Bool), func() {})
+	l.Print("[WARN] memberlist: ignoring alive message for '" + strings.Repeat("é", 100000) + "': no")
+	if n := out.Len(); n < maxLine || n > 2*maxLine {
+		t.Errorf("a line of %d bytes, want about %d", n, maxLine)
+	}
+}

@@ -14,6 +14,7 @@ import (
 type transport struct {
 	*port
 	advertise netip.AddrPort
+	roster    *roster
 }
 
 var _ memberlist.NodeAwareTransport = (*transport)(nil)
