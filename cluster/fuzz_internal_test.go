@@ -52,7 +52,7 @@ func FuzzStranger(f *testing.F) {
 		for _, setup := range []*tlsSetup{nil, secured} {
 			var got []*wire.Greeting
 			p := &port{
-				envelope: &envelope{label: []byte("\xf4\x01c")},
+				envelope: &envelope{label: []byte("\xf4\x01c"), events: newEventGate()},
 				tls:      setup, hello: func(c caller) { got = append(got, c.hello) }, own: hello,
 				handshakes: make(chan struct{}, 1), streams: make(chan struct{}, 1), said: pool{left: maxStreams},
 				gossip: make(chan net.Conn, 1), packets: make(chan *memberlist.Packet),

@@ -68,7 +68,7 @@ func gossipConfig(s *settings, t *transport, boot uint64, events chan serf.Event
 	c.TombstoneTimeout = 30 * time.Minute
 	c.BroadcastTimeout = 700 * time.Millisecond // twice in a leave that nobody is left to hear
 	c.LeavePropagateDelay = 300 * time.Millisecond
-	c.EventBuffer = 64
+	c.EventBuffer = eventTimes
 	c.QueueCheckInterval = 5 * time.Second
 	c.UserEventSizeLimit = packetSize
 	return c

@@ -42,10 +42,10 @@ var (
 // label and is of one of those types, and returns the stream as if nothing had
 // been read. Its errors match errGossip, errCrowdedGossip if there is no room in
 // the pool, or are the stream's. The room is given back when the stream is closed.
-func readGossip(c net.Conn, pool *pool, label, types []byte) (net.Conn, error) {
+func readGossip(c net.Conn, pool *pool, e *envelope, label, types []byte) (net.Conn, error) {
 	l := &lease{pool: pool}
 	s := &said{from: bufio.NewReader(c), lease: l}
-	if err := s.message(label, types); err != nil {
+	if err := s.message(e, label, types); err != nil {
 		l.free()
 		return nil, err
 	}
@@ -73,13 +73,14 @@ func (r *replayed) Close() error {
 // the first of it is wanted.
 type dialled struct {
 	net.Conn
-	answer net.Conn
+	envelope *envelope
+	answer   net.Conn
 }
 
 // Read reads the answer. It is not called concurrently.
 func (d *dialled) Read(b []byte) (int, error) {
 	if d.answer == nil {
-		c, err := readGossip(d.Conn, nil, nil, gossipAnswers)
+		c, err := readGossip(d.Conn, nil, d.envelope, nil, gossipAnswers)
 		if err != nil {
 			return 0, err
 		}
@@ -139,7 +140,7 @@ func (l *lease) free() {
 
 // said is what has been read of a message. After an error it reads zeros.
 type said struct {
-	from  io.Reader
+	from  *bufio.Reader
 	lease *lease
 	all   []byte
 	err   error
@@ -179,6 +180,18 @@ func (s *said) next(n int) []byte {
 	return last
 }
 
+// peek returns the byte that is read next.
+func (s *said) peek() byte {
+	b, err := s.from.Peek(1)
+	if s.err == nil {
+		s.err = err
+	}
+	if s.err != nil {
+		return 0
+	}
+	return b[0]
+}
+
 func (s *said) byte() byte {
 	if b := s.next(1); b != nil {
 		return b[0]
@@ -195,7 +208,7 @@ func (s *said) bigEndian(size int) (n uint64) {
 }
 
 // message reads one message.
-func (s *said) message(label, types []byte) error {
+func (s *said) message(e *envelope, label, types []byte) error {
 	if got := s.next(len(label)); s.err == nil && !bytes.Equal(got, label) {
 		s.fail("label %q", got)
 	}
@@ -204,7 +217,7 @@ func (s *said) message(label, types []byte) error {
 	case !slices.Contains(types, kind):
 		s.fail("type %d", kind)
 	case kind == gossipPushPull:
-		s.pushPull()
+		s.pushPull(e.events)
 	default:
 		s.value(maxDepth)
 	}
@@ -212,7 +225,7 @@ func (s *said) message(label, types []byte) error {
 }
 
 // pushPull reads an exchange of states: a header, nodes, and serf's state.
-func (s *said) pushPull() {
+func (s *said) pushPull(gate *eventGate) {
 	nodes, state := s.header()
 	for ; nodes > 0 && s.err == nil; nodes-- {
 		s.pay(nodeCost)
@@ -225,7 +238,7 @@ func (s *said) pushPull() {
 	if kind := s.byte(); kind != serfState {
 		s.fail("a state of type %d", kind)
 	}
-	s.value(maxDepth)
+	s.state(gate)
 	if s.err == nil && len(s.all) != end {
 		s.fail("a state that has %d bytes more than it tells", len(s.all)-end)
 	}
@@ -233,22 +246,17 @@ func (s *said) pushPull() {
 
 // header reads how many nodes are told of, and of how many bytes the state is.
 func (s *said) header() (nodes, state int) {
-	fields := s.byte()
-	if fields&0xf0 != 0x80 {
-		s.fail("a header of kind %#x", fields)
-	}
-	for i := byte(0); i < fields&0x0f && s.err == nil; i++ {
-		key, n := s.key(), s.number()
-		if key == "Nodes" && n > maxStateNodes || key == "UserStateLen" && n > maxStateBytes {
+	s.fields(func(key string, _ int) {
+		n := s.number()
+		switch {
+		case key == "Nodes" && n <= maxStateNodes:
+			nodes = int(n)
+		case key == "UserStateLen" && n <= maxStateBytes:
+			state = int(n)
+		case key != "Join":
 			s.fail("%s of %d", key, n)
 		}
-		switch key {
-		case "Nodes":
-			nodes = int(n)
-		case "UserStateLen":
-			state = int(n)
-		}
-	}
+	})
 	if s.err != nil {
 		return 0, 0
 	}

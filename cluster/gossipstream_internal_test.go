@@ -64,7 +64,7 @@ func TestReadGossip(t *testing.T) {
 		"":                                    false,
 	} {
 		rooms := pool{left: maxStreams}
-		c, err := readGossip(&script{Reader: iotest.OneByteReader(strings.NewReader(said))}, &rooms, []byte(testLabel), gossipAsks)
+		c, err := readGossip(&script{Reader: iotest.OneByteReader(strings.NewReader(said))}, &rooms, &envelope{events: newEventGate()}, []byte(testLabel), gossipAsks)
 		if (err == nil) != passes {
 			t.Errorf("%q: %v, want passes %v", said, err, passes)
 		}
@@ -117,7 +117,7 @@ func TestGossipIsBounded(t *testing.T) {
 	} {
 		e := &endless{text: strings.NewReader(exchanged("\x01", "\x00", c.head)), more: c.more}
 		rooms := pool{left: maxStreams}
-		if _, err := readGossip(e, &rooms, []byte(testLabel), gossipAsks); !errors.Is(err, errGossip) {
+		if _, err := readGossip(e, &rooms, &envelope{events: newEventGate()}, []byte(testLabel), gossipAsks); !errors.Is(err, errGossip) {
 			t.Errorf("%s: %v, want %v", what, err, errGossip)
 		}
 		if e.said > c.bytes || rooms.left != maxStreams {
@@ -126,7 +126,7 @@ func TestGossipIsBounded(t *testing.T) {
 	}
 	rooms := pool{left: maxStream / 2}
 	e := &endless{text: strings.NewReader(exchanged("\x01", "\x00", "\xdb\x00\x3f\xff\xff")), more: 'x'}
-	if _, err := readGossip(e, &rooms, []byte(testLabel), gossipAsks); !errors.Is(err, errCrowdedGossip) || rooms.left != maxStream/2 {
+	if _, err := readGossip(e, &rooms, &envelope{events: newEventGate()}, []byte(testLabel), gossipAsks); !errors.Is(err, errCrowdedGossip) || rooms.left != maxStream/2 {
 		t.Errorf("%v, %d left, want %v", err, rooms.left, errCrowdedGossip)
 	}
 }
@@ -141,7 +141,7 @@ func TestAnswersOfGossip(t *testing.T) {
 		"\x00\x81\xa5SeqNo\x01":                              false,
 		"\x09\x82\xa4Algo\x00\xa3Buf\xc4\x01x":               false, // compressed
 	} {
-		d := &dialled{Conn: &script{Reader: strings.NewReader(said)}}
+		d := &dialled{envelope: &envelope{events: newEventGate()}, Conn: &script{Reader: strings.NewReader(said)}}
 		if got, err := io.ReadAll(d); (err == nil) != passes || passes && string(got) != said {
 			t.Errorf("%q: %q, %v, want passes %v", said, got, err, passes)
 		}

@@ -72,3 +72,39 @@ func (s *said) values(n uint64, depth int) {
 		s.value(depth - 1)
 	}
 }
+
+// fields reads a map whose keys are text. f is told each key and where it is in what
+// was read, and reads the value.
+func (s *said) fields(f func(key string, at int)) {
+	var n uint64
+	switch k := s.byte(); {
+	case k&0xf0 == 0x80:
+		n = uint64(k & 0x0f)
+	case k == 0xde, k == 0xdf:
+		n = s.bigEndian(2 << (k - 0xde))
+	default:
+		s.fail("a map of kind %#x", k)
+	}
+	for ; n > 0 && s.err == nil; n-- {
+		if key := s.key(); s.err == nil {
+			f(key, len(s.all)-len(key))
+		}
+	}
+}
+
+// each reads a list, or nil for none. f reads each of its values.
+func (s *said) each(f func()) {
+	var n uint64
+	switch k := s.byte(); {
+	case k == 0xc0:
+	case k&0xf0 == 0x90:
+		n = uint64(k & 0x0f)
+	case k == 0xdc, k == 0xdd:
+		n = s.bigEndian(2 << (k - 0xdc))
+	default:
+		s.fail("a list of kind %#x", k)
+	}
+	for ; n > 0 && s.err == nil; n-- {
+		f()
+	}
+}

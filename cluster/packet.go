@@ -39,12 +39,13 @@ var (
 // and else the message. memberlist sees what has been opened and checked, and
 // nothing else: it is made for packets of friends.
 type envelope struct {
-	label []byte
-	keys  []cipher.AEAD // the current secret's first; none: plain text
+	label  []byte
+	events *eventGate
+	keys   []cipher.AEAD // the current secret's first; none: plain text
 }
 
 func newEnvelope(cluster string, all []keys) (*envelope, error) {
-	e := &envelope{label: append([]byte{gossipLabel, byte(len(cluster))}, cluster...)}
+	e := &envelope{label: append([]byte{gossipLabel, byte(len(cluster))}, cluster...), events: newEventGate()}
 	for _, k := range all {
 		block, err := aes.NewCipher(k.gossip)
 		if err != nil {
@@ -95,7 +96,7 @@ func (e *envelope) open(packet []byte) ([]byte, error) {
 	} else if labeled, ok = e.unseal(labeled, message, packet[:len(packet)-len(message)+min(1, len(message))]); !ok {
 		return nil, errPacketSealed
 	}
-	return labeled, checkMessages(labeled[len(e.label):])
+	return labeled, checkMessages(labeled[len(e.label):], e.events)
 }
 
 // unseal appends to labeled what is sealed with one of the keys. head is what is
@@ -146,7 +147,7 @@ const (
 
 // checkMessages refuses what no node sends: other types of messages, messages in
 // messages in messages, and lengths that are lies.
-func checkMessages(b []byte) error {
+func checkMessages(b []byte, gate *eventGate) error {
 	if len(b) > 0 && b[0] == gossipChecksum {
 		if len(b) < 5 || crc32.ChecksumIEEE(b[5:]) != binary.BigEndian.Uint32(b[1:5]) {
 			return fmt.Errorf("%w: its checksum is wrong", errPacket)
@@ -154,13 +155,13 @@ func checkMessages(b []byte) error {
 		b = b[5:]
 	}
 	if len(b) > 1 && b[0] == gossipCompound {
-		return checkCompound(int(b[1]), b[2:])
+		return checkCompound(int(b[1]), b[2:], gate)
 	}
-	return checkMessage(b)
+	return checkMessage(b, gate)
 }
 
 // checkCompound checks n messages, before which are their lengths.
-func checkCompound(n int, b []byte) error {
+func checkCompound(n int, b []byte, gate *eventGate) error {
 	if len(b) < 2*n {
 		return fmt.Errorf("%w: %d messages in %d bytes", errPacket, n, len(b))
 	}
@@ -170,7 +171,7 @@ func checkCompound(n int, b []byte) error {
 		if size > len(b) {
 			return fmt.Errorf("%w: a message of %d bytes in %d", errPacket, size, len(b))
 		}
-		if err := checkMessage(b[:size]); err != nil {
+		if err := checkMessage(b[:size], gate); err != nil {
 			return err
 		}
 		b = b[size:]
@@ -178,7 +179,7 @@ func checkCompound(n int, b []byte) error {
 	return nil
 }
 
-func checkMessage(b []byte) error {
+func checkMessage(b []byte, gate *eventGate) error {
 	switch {
 	case len(b) < 2:
 		return fmt.Errorf("%w: a message of %d bytes", errPacket, len(b))
@@ -186,6 +187,10 @@ func checkMessage(b []byte) error {
 		return fmt.Errorf("%w: a message of type %d", errPacket, b[0])
 	case b[0] == gossipUser && !slices.Contains(serfTypes, b[1]):
 		return fmt.Errorf("%w: a message to serf of type %d", errPacket, b[1])
+	case b[0] == gossipUser && b[1] == serfEvent:
+		if err := gate.screen(b[1:]); err != nil {
+			return fmt.Errorf("%w: an event: %w", errPacket, err)
+		}
 	}
 	return nil
 }

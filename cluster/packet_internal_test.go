@@ -115,7 +115,7 @@ func TestCheckMessages(t *testing.T) {
 		"\x00":                                 false,
 		"":                                     false,
 	} {
-		if err := checkMessages([]byte(said)); (err == nil) != passes {
+		if err := checkMessages([]byte(said), newEventGate()); (err == nil) != passes {
 			t.Errorf("%q: %v, want passes %v", said, err, passes)
 		}
 	}

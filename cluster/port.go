@@ -113,6 +113,7 @@ func newPort(s *settings, l net.Listener, udp PacketConn) *port {
 		packets:    make(chan *memberlist.Packet, 64),
 		counts:     new(counters),
 	}
+	p.envelope.events.dropped = func() { p.counts.behind.Add(1) }
 	p.ctx, p.close = context.WithCancel(context.Background())
 	return p
 }
@@ -269,7 +270,7 @@ func (p *port) identifySecure(c net.Conn, first byte) error {
 	if s.ConnectionState().NegotiatedProtocol != alpnGossip {
 		return p.identifyBus(s)
 	}
-	g, err := readGossip(s, nil, p.envelope.label, gossipAsks)
+	g, err := readGossip(s, nil, p.envelope, p.envelope.label, gossipAsks)
 	if err != nil {
 		return typedTLS(err, c.RemoteAddr().String())
 	}
@@ -286,7 +287,7 @@ func (p *port) identifyGossip(c net.Conn) error {
 		return errCrowdedGossip
 	}
 	free := sync.OnceFunc(func() { <-p.streams })
-	g, err := readGossip(c, &p.said, p.envelope.label, gossipAsks)
+	g, err := readGossip(c, &p.said, p.envelope, p.envelope.label, gossipAsks)
 	if err != nil {
 		free()
 		return err

@@ -30,6 +30,7 @@ var quieter = []string{
 	"Was able to connect to",
 	"timeout while waiting for graceful leave",
 	"timeout waiting for leave broadcast",
+	"Received message of unknown type",                                                                                // an event that was dropped
 	"Failed to send", "Failed fallback", "Failed to forward", "Failed to push", "Push/Pull with", "failed to receive", // the network between two nodes
 }
 

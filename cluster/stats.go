@@ -27,7 +27,7 @@ type Stats struct {
 
 	BadPackets    uint64 // packets that were dropped: not from a node of this cluster, or damaged
 	Packetless    uint64 // times that a member answered gossip over TCP after it had not over UDP
-	GossipBehind  uint64 // times that gossip dropped messages of its own since it was behind
+	GossipBehind  uint64 // times that gossip dropped messages of its own since it was behind, or events since too many came at once
 	GossipDropped uint64 // payloads of the gossip lane that came faster than the bus took them
 	GossipLate    uint64 // payloads of the gossip lane that came too late to tell whether they are new, and were dropped
 	EventsDropped uint64 // refusals and conflicts that a reader of Events was too slow for

@@ -59,7 +59,7 @@ func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, e
 		t.counts.dialErrors.Add(1)
 		return nil, err
 	}
-	return &dialled{Conn: c}, nil
+	return &dialled{Conn: c, envelope: t.envelope}, nil
 }
 
 // DialAddressTimeout opens a gossip stream.
