@@ -25,6 +25,7 @@ type lane struct {
 	back  []*waiter // messages that were sent back, in that order
 	queue []*waiter // others that found no credit, first come first served
 	stuck bool      // for want of credit, since granting has begun
+	out   int       // how many were taken out of it since it was swept, and may be in it still
 }
 
 // lineLocked returns the line, for somebody to wait in.
@@ -37,9 +38,20 @@ func (r *ring) lineLocked() *line {
 
 // len is how many messages wait.
 func (l *line) len() int {
-	n := len(l.any.back) + len(l.any.queue)
+	n := l.any.len()
 	for _, fixed := range l.lanes {
-		n += len(fixed.back) + len(fixed.queue)
+		n += fixed.len()
+	}
+	return n
+}
+
+func (l *lane) len() (n int) {
+	for _, list := range [][]*waiter{l.back, l.queue} {
+		for _, w := range list {
+			if !w.out {
+				n++
+			}
+		}
 	}
 	return n
 }
@@ -124,13 +136,16 @@ func (r *ring) sortLocked(line *line) (changed bool) {
 	old := line.lanes
 	line.lanes = nil
 	for _, from := range old {
-		for _, w := range from.back {
+		for _, w := range slices.Concat(from.back, from.queue) {
+			if w.out {
+				continue
+			}
 			w.lane = line.laneOf(r.seat(&w.o, routes))
-			w.lane.back = append(w.lane.back, w)
-		}
-		for _, w := range from.queue {
-			w.lane = line.laneOf(r.seat(&w.o, routes))
-			w.lane.queue = append(w.lane.queue, w)
+			if w.ready == nil {
+				w.lane.back = append(w.lane.back, w)
+			} else {
+				w.lane.queue = append(w.lane.queue, w)
+			}
 		}
 	}
 	for _, l := range line.lanes {
@@ -217,7 +232,7 @@ func (l *lane) next(from uint64) uint64 {
 		return noTicket
 	}
 	for _, w := range l.queue {
-		if w.ticket >= from {
+		if w.ticket >= from && !w.out {
 			return w.ticket
 		}
 	}
@@ -238,6 +253,9 @@ func (r *ring) placeLocked(ws []*waiter, to reach, before uint64) (left []*waite
 	i, kept := 0, 0
 	for ; i < len(ws) && ws[i].ticket < before && !stuck; i++ {
 		w := ws[i]
+		if w.out {
+			continue
+		}
 		var leaves bool
 		if leaves, stuck = r.placeOneLocked(w, &p); leaves {
 			r.releaseLocked(w)
@@ -251,11 +269,37 @@ func (r *ring) placeLocked(ws []*waiter, to reach, before uint64) (left []*waite
 	return ws[i-kept:], stuck
 }
 
-// placing is one pass over a list of waiters.
+// placing is one pass over a list of waiters, and what it has found to be full: not
+// to be tried for each.
 type placing struct {
 	to        reach
 	now       int64
-	localFull bool // no consumer of this node has room: not to be tried for each
+	localFull bool    // no consumer of this node has room
+	full      *waiter // none has that this one could go to, who holds the turn of some
+}
+
+// stuck notes that w found no room at so many routes, and reports whether nobody can.
+func (p *placing) stuck(w *waiter, open int) bool {
+	o := &w.o
+	switch {
+	case open == p.to.len():
+		return true
+	case o.choice&localOnly != 0:
+		p.localFull = p.localFull || open == p.to.count(func(rt *route) bool { return rt.link == nil })
+	case o.turn != (turn{}) && p.full == nil:
+		p.full = w
+	case o.turn != (turn{}): // full is what either could go to
+		return !p.to.any(func(rt *route) bool { return o.turn.blocks(rt.consumer) && p.full.o.turn.blocks(rt.consumer) })
+	}
+	return false
+}
+
+// knows reports whether w need not be tried.
+func (p *placing) knows(w *waiter) bool {
+	if w.o.choice&localOnly != 0 {
+		return p.localFull
+	}
+	return p.full != nil && p.full.o.turn == w.o.turn
 }
 
 // placeOneLocked gives w to a route, if one has room. It reports whether w leaves
@@ -270,7 +314,7 @@ func (r *ring) placeOneLocked(w *waiter, p *placing) (leaves, stuck bool) {
 		return false, false
 	case w.rests:
 		return false, o.choice&fixed != 0 // of a key, whose order holds
-	case p.localFull && o.choice&localOnly != 0:
+	case p.knows(w):
 		return false, false
 	}
 	o.head[fTimeLeft] = wholeMs(o.deadline - p.now)
@@ -281,8 +325,7 @@ func (r *ring) placeOneLocked(w *waiter, p *placing) (leaves, stuck bool) {
 	if o.ended() { // meanwhile, so that no route took it
 		return false, false
 	}
-	p.localFull = p.localFull || o.choice&localOnly != 0 && o.turn == (turn{})
-	return false, open > 0 && (p.to.len() == 1 || !o.picky())
+	return false, p.stuck(w, open)
 }
 
 // refuseLocked ends the waiting for room of calls that nobody may take any more,
@@ -291,6 +334,9 @@ func (r *ring) placeOneLocked(w *waiter, p *placing) (leaves, stuck bool) {
 func (r *ring) refuseLocked(l *lane) {
 	left := l.queue[:0]
 	for _, w := range l.queue {
+		if w.out {
+			continue
+		}
 		if r.hopes(&w.o) {
 			left = append(left, w)
 			continue
@@ -301,17 +347,23 @@ func (r *ring) refuseLocked(l *lane) {
 	clear(l.queue[len(left):])
 	l.queue = left
 	for _, w := range l.back {
-		if !w.rests && r.holdsTurnOfAll(&w.o) {
+		if !w.out && !w.rests && r.holdsTurnOfAll(&w.o) {
 			w.timer.Reset(0) // see expire
 		}
 	}
 }
 
-// holds reports whether w waits in the lane, for having been sent back.
-func (l *lane) holds(w *waiter) bool { return slices.Contains(l.back, w) }
+// sweep takes out of the lists who waits no longer, if those may be half of them.
+func (l *lane) sweep() {
+	if l.out++; 2*l.out > len(l.back)+len(l.queue) {
+		out := func(w *waiter) bool { return w.out }
+		l.back, l.queue, l.out = slices.DeleteFunc(l.back, out), slices.DeleteFunc(l.queue, out), 0
+	}
+}
 
-// releaseLocked ends the waiting of w, which is no longer in a list.
+// releaseLocked ends the waiting of w, which is no longer in a list, or soon will be.
 func (r *ring) releaseLocked(w *waiter) {
+	w.out = true
 	r.waiting.Add(-1)
 	r.core.waiting.Add(-1)
 	if w.timer != nil {
@@ -323,22 +375,16 @@ func (r *ring) releaseLocked(w *waiter) {
 	r.core.poke()
 }
 
-// remove takes w out of its list, for a reason; it reports whether it was
-// there.
+// remove ends the waiting of w, for a reason; it reports whether it waited.
 func (r *ring) remove(w *waiter, reason error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.line == nil {
+	if w.out {
 		return false
 	}
-	for _, list := range []*[]*waiter{&w.lane.back, &w.lane.queue} {
-		if i := slices.Index(*list, w); i >= 0 {
-			*list = slices.Delete(*list, i, i+1)
-			w.err = reason
-			r.releaseLocked(w)
-			r.restLocked()
-			return true
-		}
-	}
-	return false
+	w.err = reason
+	r.releaseLocked(w)
+	w.lane.sweep()
+	r.restLocked()
+	return true
 }

@@ -98,7 +98,7 @@ func (r *ring) wake(w *waiter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w.rests = false
-	if r.line == nil || !w.lane.holds(w) { // it is gone
+	if w.out { // it is gone
 		return
 	}
 	left := time.Duration(w.o.deadline - r.core.clock())
@@ -129,7 +129,7 @@ func (r *ring) expire(w *waiter) {
 func (r *ring) waitsOn(w *waiter) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.line == nil || !w.lane.holds(w) {
+	if w.out {
 		return true // it is gone
 	}
 	if r.holdsTurnOfAll(&w.o) {

@@ -99,6 +99,7 @@ type waiter struct {
 	err    error         // why it was not
 	timer  *time.Timer   // of one that was sent back
 	rests  bool          // likewise: it is not to be placed yet
+	out    bool          // it waits no longer
 	lane   *lane         // where it waits
 	ticket uint64        // of one that was not sent back: when it came
 	rank   uint64        // of one that was

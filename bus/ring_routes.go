@@ -404,6 +404,17 @@ func (to reach) at(i int) *route {
 	return to.all.at(i)
 }
 
+// count returns of how many of them ok is true.
+func (to reach) count(ok func(*route) bool) (n int) {
+	to.any(func(rt *route) bool {
+		if ok(rt) {
+			n++
+		}
+		return false
+	})
+	return n
+}
+
 // any reports whether ok is true of one of them.
 func (to reach) any(ok func(*route) bool) bool {
 	for i := range to.len() {
