@@ -9,8 +9,7 @@ import (
 )
 
 // EventBus is an event bus, or a scope of one. Make one with [New]; its zero value
-// is of no use. Its methods may be called
-// concurrently.
+// is of no use. Its methods may be called concurrently.
 type EventBus struct {
 	core  *core
 	scope *scope // nil: none

@@ -178,3 +178,21 @@ func TestBadLogOfDeadLetter(t *testing.T) {
 		})
 	}
 }
+
+// TestSlowLogDelaysNobody: who asked is answered before a panic is logged.
+func TestSlowLogDelaysNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		eb := bus.New(bus.WithLogger(slog.New(badLog{slog.DiscardHandler, func() { time.Sleep(time.Hour) }})))
+		consume(t, eb, "a", func(context.Context, *bus.Message) error { panic("no") })
+		begin := time.Now()
+		_, err := eb.Request(t.Context(), "a", nil)
+		if e := new(bus.ReplyError); !errors.As(err, &e) || e.Code != bus.CodePanic || time.Since(begin) > 0 {
+			t.Errorf("after %v: %v", time.Since(begin), err)
+		}
+		time.Sleep(2 * time.Hour)
+		if err := eb.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -27,10 +27,9 @@ var errTime = errors.New("still under way when the time for the undeployment was
 //
 // The deadline of the first call's ctx bounds the undeployment; without one, or
 // when it has passed, the bound is 10 s; what is left then has 200 ms more. ctx
-// also bounds the wait: when it ends
-// first, Undeploy returns its error with what is being waited for, and the
-// undeployment goes on. To be patient with a deployment whose program's context
-// has ended, pass another context.
+// also bounds the wait: when it ends first, Undeploy returns its error with what
+// is being waited for, and the undeployment goes on. To be patient with a
+// deployment whose program's context has ended, pass another context.
 //
 // Code of the deployment, or of a child, cannot wait for itself to return. Where
 // ctx is that of its handler, Start, Stop or function of Go or of a timer,
