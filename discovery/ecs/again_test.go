@@ -223,7 +223,7 @@ func TestFailedPollKeepsWhatItLearned(t *testing.T) {
 func TestNilProvider(t *testing.T) {
 	t.Parallel()
 	var p *ecs.Provider
-	_, err := discovery.Merge(p, discovery.Static()).Peers(t.Context())
+	_, err := p.Peers(t.Context())
 	if !discovery.IsMisconfigured(err) {
 		t.Errorf("error is %v", err)
 	}
