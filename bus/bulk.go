@@ -253,6 +253,17 @@ func (l *link) writtenLocked(b *bulkOut) {
 	b.end(nil)
 }
 
+// less takes off what was charged on a route for a large message that is still being
+// sent.
+func (b *bulks) less(rt *route, messages, bytes int64) (int64, int64) {
+	for _, o := range b.out {
+		if !o.whole() && slices.Contains(o.routes, rt) {
+			messages, bytes = messages-1, bytes-o.o.cost
+		}
+	}
+	return messages, bytes
+}
+
 // whole reports whether the last chunk has left, or is being written: it is too late
 // to take the frame back.
 func (b *bulkOut) whole() bool { return b.sent == len(b.body) }

@@ -166,6 +166,25 @@ func TestLateBounceLosesItsBody(t *testing.T) {
 	})
 }
 
+// Credit for a large message that is still being sent is a protocol error.
+func TestForgedCreditForLargeMessage(t *testing.T) {
+	late(t, nothing, func(p *playedPeer, _ *bus.Consumer) {
+		sent := make(chan error, 1)
+		go func() { sent <- p.eb.Send(context.Background(), "out", make([]byte, lateSize)) }()
+		synctest.Wait()
+		p.say(&wire.Frame{Kind: &wire.Frame_Credit{Credit: &wire.Credit{Route: 1, Bytes: lateSize + 128, Messages: 1}}})
+		if err := <-p.ended; err == nil {
+			t.Error("the link went on")
+		}
+		if err := <-sent; err == nil {
+			t.Error("the message was sent")
+		}
+		if s := p.eb.Stats(); s.Sent != s.Settled+s.Bounced+s.Unknown {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // A large reply is taken back at the deadline of its request, whatever the context
 // that it is given with.
 func TestLargeReplyIsTakenBackAtTheDeadline(t *testing.T) {

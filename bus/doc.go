@@ -59,7 +59,9 @@
 // # Which consumer
 //
 // The consumers of an address on all nodes take turns, so that each has the same
-// share of what a node sends, wherever it is; one without room is passed over.
+// share of what a node sends, wherever it is, as long as all have room. One without
+// room is passed over: a node that sends faster than credit comes back from afar
+// gives more to consumers that are near, most of it to its own.
 // [LocalOnly] leaves out other nodes. [LocalFirst] and [SameTag] prefer the
 // consumers of this node and of nodes that share a tag with it, and pass over to
 // the others when those have no room. [ByKey] gives what has the same key to the

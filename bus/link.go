@@ -65,6 +65,7 @@ type link struct {
 	announcer
 	bulks   bulks
 	windows windows
+	back    []sentBack // that may not be written yet
 
 	// Of whoever has made state writeRunning.
 	writeBy  int64  // the deadline of writes, by the bus's clock

@@ -81,6 +81,34 @@ func TestConsumerClosesOnFailingLink(t *testing.T) {
 	})
 }
 
+// What is to be sent back over a link that takes nothing, and is not written when
+// that breaks, is counted.
+func TestSentBackOverStuckLink(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := playPeerOver(t, []bustest.PipeOption{bustest.WithBuffer(4 << 10)})
+		block := make(chan struct{})
+		defer close(block)
+		cn, err := p.eb.Consume("a", bus.HandlerFunc(func(context.Context, *bus.Message) error { <-block; return nil }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		p.say(routesFrame(1, true, nil), ackFrame(2))
+		for range 10 {
+			p.say(msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 60000, Body: make([]byte, 1000)}))
+		}
+		cn.Close() // of what is sent back the pipe takes 4 KiB
+		synctest.Wait()
+		p.Reset()
+		<-p.ended
+		if s := p.eb.Stats(); s.CutOff < 5 || s.CutOff > 9 {
+			t.Errorf("%d of 9 messages are counted as cut off", s.CutOff)
+		}
+		addUp(t, p.eb)
+	})
+}
+
 // A peer that lives and acknowledges no routes loses its link: else each consumer
 // that comes and goes would be kept on its account.
 func TestPeerThatAcknowledgesNoRoutes(t *testing.T) {

@@ -96,12 +96,16 @@ func (l *link) settled(rt *route, bytes, messages, window uint64) error {
 	return nil
 }
 
-// owes checks that so much is under way on a route.
+// owes checks that so much is under way on a route, all of which has been sent.
 func (l *link) owes(rt *route, bytes, messages uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if messages > uint64(rt.unsettled) || bytes > uint64(rt.used) {
-		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", errMalformed, messages, bytes, rt.num, rt.unsettled, rt.used)
+	sent, used := rt.unsettled, rt.used
+	if rt.bulks > 0 {
+		sent, used = l.bulks.less(rt, sent, used)
+	}
+	if messages > uint64(sent) || bytes > uint64(used) {
+		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", errMalformed, messages, bytes, rt.num, sent, used)
 	}
 	return nil
 }

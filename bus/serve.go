@@ -164,6 +164,7 @@ func (c *core) removeLink(l *link, err error) {
 	}
 	l.endBulksLocked()
 	l.dropKeptLocked()
+	l.cutOffUnwrittenLocked()
 	l.endQuestionsLocked()
 	c.stats.unknown.Add(uint64(l.outside))
 	c.stats.linkSent.Add(uint64(l.sent))

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -262,8 +263,35 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		}
 		l.buf = append(appendFrame(l.buf, frameBounce, &h, m.Header(), rest, len(m.Body)), m.Body...)
 		l.returned()
+		l.sentBackLocked(m.in)
 	}
 	return l.settledLocked(m, free)
+}
+
+// sentBack is a message that was appended to be sent back.
+type sentBack struct {
+	in *inbound
+	at mark
+}
+
+// sentBackLocked notes a message that was appended, until it is written.
+func (l *link) sentBackLocked(in *inbound) {
+	i := 0
+	for i < len(l.back) && l.written(l.back[i].at) {
+		i++
+	}
+	l.back = append(slices.Delete(l.back, 0, i), sentBack{in, mark(l.swaps + 1)})
+}
+
+// cutOffUnwrittenLocked counts what was to be sent back and had not been written when
+// the link ended.
+func (l *link) cutOffUnwrittenLocked() {
+	for _, b := range l.back {
+		if !l.written(b.at) {
+			b.in.cutOff(1)
+		}
+	}
+	l.back = nil
 }
 
 // bounceExpiredLocked settles a large message that could not be sent back in time.

@@ -24,7 +24,7 @@ type Stats struct {
 	Canceled    uint64 // not handled, as their requester had given up
 	Undecodable uint64 // not handled, as this node does not have their codec
 	Dropped     uint64 // copies of a publish for consumers that closed or, of gossip, had no room
-	CutOff      uint64 // not handled, as the link broke that they came on
+	CutOff      uint64 // not handled, as the link broke that they came on; what was sent back before is its sender's, as Bounced or Unknown
 
 	Gossip GossipStats
 }
