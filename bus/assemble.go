@@ -194,7 +194,7 @@ func (r *reader) assembled(b *bulkIn) error {
 	}
 	body = body[:b.size]
 	b.f.body = body
-	b.f.head[fTimeLeft] = wholeMs(b.deadline - r.now) // it has taken its time
+	b.f.due = b.deadline
 	switch b.kind {
 	case frameReply:
 		r.gotReply(&b.f, true)

@@ -33,6 +33,7 @@ type bulkOut struct {
 	body   []byte
 	owned  bool        // the body's memory is nobody else's
 	done   chan error  // of one: nil when all is written; nil if nobody waits
+	due    int64       // the deadline that it tells; 0: none
 	timer  *time.Timer // takes it back at its deadline; nil: who waits does
 
 	o      outgoing // of a message, or a handover, of which o.ring is the address
@@ -72,13 +73,13 @@ func (b *bulks) takesBulk() bool { return len(b.out) < bulksAhead }
 
 // postBulkLocked takes a large message for rts, which have been charged.
 func (l *link) postBulkLocked(o *outgoing, rts []*route, rest []byte) {
-	b := &bulkOut{kind: frameMsg, head: o.head, header: o.header, rest: rest, body: o.body, owned: o.owned, done: o.done, o: *o, routes: rts}
+	b := &bulkOut{kind: frameMsg, head: o.head, header: o.header, rest: rest, body: o.body, owned: o.owned, done: o.done, due: o.due(l.core), o: *o, routes: rts}
 	for _, rt := range rts {
 		rt.bulks++
 	}
 	l.kept.messages = false
 	if b.done == nil && o.call == nil { // else its sender sees to it, or what it has pending
-		l.endsAt(b, b.o.due(l.core))
+		l.endsAt(b, b.due)
 	}
 	l.enqueueLocked(b)
 }
@@ -166,6 +167,9 @@ func (l *link) askLocked() {
 			continue
 		}
 		b.asked = true
+		if b.due != 0 {
+			b.head[fTimeLeft] = l.leftLocked(b.due)
+		}
 		inner := appendFields(nil, &b.head, b.header, b.rest)
 		h := head{fBulk: b.id, fSize: uint64(len(b.body)), fFrame: uint64(b.kind)}
 		l.buf = append(appendFrame(l.buf, frameBulk, &h, nil, nil, len(inner)), inner...)

@@ -51,7 +51,7 @@ func (c *core) serveWorkers(w worker) {
 func (c *core) linger(next chan worker) chan worker {
 	c.crew.mu.Lock()
 	defer c.crew.mu.Unlock()
-	if len(c.crew.idle) == crewMax || !c.coarse.armed.Load() || c.closed.Load() {
+	if len(c.crew.idle) == crewMax || !c.coarse.works.Load() || c.closed.Load() {
 		return nil
 	}
 	if next == nil {
@@ -61,8 +61,8 @@ func (c *core) linger(next chan worker) chan worker {
 	return next
 }
 
-// dismiss ends the goroutines that linger, when the coarse clock has stopped or the
-// bus has closed.
+// dismiss ends the goroutines that linger, when no consumer has work at a tick of the
+// coarse clock, or the bus has closed.
 func (c *core) dismiss() {
 	c.crew.mu.Lock()
 	defer c.crew.mu.Unlock()

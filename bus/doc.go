@@ -24,9 +24,17 @@
 // finds no consumer while the first link comes up waits for that.
 //
 // Each message has a deadline: that of the call's context, else 30 s. It goes
-// with the message, as time left, and whatever the verb, a message that no
+// with the message, and whatever the verb, a message that no
 // handler has begun with by then is not handled any more: it is counted as
-// Expired ([Stats]) where it waited. To give up a context ends a request, and
+// Expired ([Stats]) where it waited. That holds wherever it has waited: for a first
+// link, for room, in the buffers of a link, in the network, in the socket of a
+// process that was stopped, in a mailbox. Within a node nothing is begun after its
+// deadline, but in the first 50 ms after the process got no time to run for more
+// than 10 s. From another node it may be later by the shortest time that anything
+// took over the link, and by half a millisecond for each second since that was seen
+// last, as the clocks of two nodes drift. (Where the clock of a node stands still, as
+// in a machine that is suspended, its messages count as older by that for a second
+// or two after; they may expire, but are never begun with too late.) To give up a context ends a request, and
 // the context of its handler; what Send or Publish has sent stays sent.
 //
 // The bus tries nothing again, whatever a handler returns, but for two things:

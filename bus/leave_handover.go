@@ -95,17 +95,17 @@ func (l *link) handOver(r *ring, o *outgoing) bool {
 		return false
 	}
 	h := head{
-		fKind: kindSend, fID: uint64(o.choice), fTimeLeft: wholeMs(o.deadline - l.core.clock()),
-		fCodec: o.head[fCodec], fHops: o.head[fHops],
+		fKind: kindSend, fID: uint64(o.choice), fCodec: o.head[fCodec], fHops: o.head[fHops],
 	}
 	rest := appendAddress(l.core.codecs.field(o.codec), r.address)
 	if large {
-		b := &bulkOut{kind: frameHandover, head: h, header: o.header, rest: rest, body: o.body, o: *o}
+		b := &bulkOut{kind: frameHandover, head: h, header: o.header, rest: rest, body: o.body, o: *o, due: o.deadline}
 		b.o.ring = r
 		l.endsAt(b, o.deadline)
 		l.enqueueLocked(b)
 		return true
 	}
+	h[fTimeLeft] = l.leftLocked(o.deadline)
 	l.buf = append(appendFrame(l.buf, frameHandover, &h, o.header, rest, len(o.body)), o.body...)
 	l.given = append(l.given, handed{r.address, *o})
 	l.wakeLocked()

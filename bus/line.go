@@ -317,7 +317,6 @@ func (r *ring) placeOneLocked(w *waiter, p *placing) (leaves, stuck bool) {
 	case p.knows(w):
 		return false, false
 	}
-	o.head[fTimeLeft] = wholeMs(o.deadline - p.now)
 	rt, open := r.try(o, p.to)
 	if w.rt = rt; rt != nil {
 		return true, false

@@ -37,6 +37,7 @@ type link struct {
 	lastRead    atomic.Int64 // by the bus's clock
 	lastWrite   atomic.Int64
 	lastPing    atomic.Int64
+	timed       atomic.Bool // a TIME has come since the last ping
 
 	mu sync.Mutex
 	outbox
@@ -79,8 +80,11 @@ type link struct {
 
 	questions map[uint64]*question // that came and are not answered, by id; guarded by mu
 
+	said timeSaid
+
 	routes  []*route // by the peer's number; written under core.mu, by the reader
 	replied inbound  // where replies come from
+	times   peerTime // of the reader
 	ups     func()
 	up      bool   // the whole set of the peer is in; guarded by mu
 	shared  []bool // of this node's tags, those that the peer has with the same value
@@ -144,6 +148,7 @@ func (l *link) post(rt *route, o *outgoing) bool {
 		return true
 	}
 	l.bulks.pace.quiet = 0
+	o.head[fTimeLeft] = l.leftLocked(o.due(l.core))
 	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, l.core.codecs.field(o.codec), len(o.body)), o.body...)
 	if !o.flushes || l.raw == nil {
 		l.wakeLocked()

@@ -93,6 +93,9 @@ func (l *link) replyBulkLocked(r *reply) (*bulkOut, error) {
 		return nil, l.replyLost()
 	}
 	b := &bulkOut{kind: frameReply, head: l.replyHeadLocked(r), header: r.header, rest: l.core.codecs.field(r.codec), body: r.body, owned: !r.shared, done: make(chan error, 1)}
+	if r.call != nil {
+		b.due = r.call.deadline
+	}
 	l.endsAt(b, r.deadline)
 	l.enqueueLocked(b)
 	return b, nil
@@ -142,7 +145,7 @@ func (l *link) replyHeadLocked(r *reply) head {
 	}
 	if r.call != nil {
 		h[fAsk] = l.pend.add(r.call, 0, nil)
-		h[fTimeLeft] = wholeMs(r.call.deadline - l.core.clock())
+		h[fTimeLeft] = l.leftLocked(r.call.deadline)
 	}
 	return h
 }

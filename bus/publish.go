@@ -253,6 +253,7 @@ func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip i
 		return
 	}
 	l.bulks.pace.quiet = 0
+	o.head[fTimeLeft] = l.leftLocked(o.due(l.core))
 	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, rest, len(o.body)), o.body...)
 	l.wakeLocked()
 }

@@ -214,8 +214,11 @@ func (r *reader) handle(kind int, owned bool) (bye bool, err error) {
 	case frameHandover:
 		err = r.gotHandover(f, owned)
 	case framePing:
-		r.pong()
-	case framePong: // lastRead says it
+		r.gotPing(f)
+	case framePong:
+		r.gotPong(f)
+	case frameTime:
+		r.gotTime(f)
 	case frameLeaving:
 		r.gotLeaving()
 	case frameLeavingOK:

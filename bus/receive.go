@@ -79,11 +79,11 @@ type extra struct {
 	body   []byte // nil: it is among the small ones
 }
 
-// timeLeft returns how much time a message has left. It bounds what the peer says, so
-// that reckoning with it does not overflow.
+// timeLeft returns how much time a message has left, from the peer's last TIME on. It
+// bounds what the peer says, so that reckoning with it does not overflow.
 func timeLeft(f *frame) int64 { return int64(min(f.head[fTimeLeft], 1<<40)) * 1e6 }
 
-func (r *reader) deadline(f *frame) int64 { return r.now + timeLeft(f) }
+func (r *reader) deadline(f *frame) int64 { return r.link.deadline(f, r.now) }
 
 // alone reports whether a publish goes to this consumer only.
 func (in *inbound) alone(f *frame) bool {
@@ -103,7 +103,8 @@ func (in *inbound) take(cost int64, f *frame) error {
 		}
 	}
 	if f.head[fStarved] != 0 {
-		in.grow(timeLeft(f))
+		now := in.link.core.clock()
+		in.grow(in.link.deadline(f, now) - now)
 	}
 	in.received++
 	in.taken += cost

@@ -30,7 +30,7 @@ func (l *link) gotReply(f *frame, owned bool) {
 		a = answer{err: fmt.Errorf("bus: the reply from %s is encoded by %s, which this node does not have (WithCodec)", l.peer.Name, codec), in: &l.replied}
 		l.notAnswered(ask, l.core.noCodec("the question", codec))
 	case ask != 0 && a.err == nil:
-		l.asked(a.m, ask, l.core.clock()+timeLeft(f))
+		l.asked(a.m, ask, l.deadline(f, l.core.clock()))
 	}
 	if !c.answer(a) && a.m != nil {
 		a.m.fail(errGone) // nothing, unless it asks
@@ -123,7 +123,7 @@ func (l *link) gotBounce(f *frame, owned bool) error {
 	}
 	o := outgoing{
 		header: f.header, body: f.body, owned: true, cost: cost,
-		deadline: l.core.clock() + timeLeft(f),
+		deadline: l.deadline(f, l.core.clock()),
 	}
 	if !owned {
 		o.body = slices.Clone(f.body)

@@ -75,18 +75,11 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 // setDeadline takes over the deadline of ctx. Where it has none, the clock is
 // read only if somebody asks.
 func (o *outgoing) setDeadline(ctx context.Context, c *core) {
-	left := int64(defaultTimeout)
 	if d, ok := ctx.Deadline(); ok {
 		now := c.clock()
-		left = min(int64(d.Sub(c.epoch))-now, farAway)
-		o.deadline = now + left
+		o.deadline = now + min(int64(d.Sub(c.epoch))-now, farAway)
 	}
-	o.head[fTimeLeft] = wholeMs(left)
 }
-
-// wholeMs returns a time left as it goes over a link: rounded up, so that the
-// handler's end is not before the requester's.
-func wholeMs(left int64) uint64 { return uint64(max(1, (left+1e6-1)/1e6)) }
 
 // due returns the deadline.
 func (o *outgoing) due(c *core) int64 {
@@ -116,11 +109,9 @@ func (c *core) request(ctx context.Context, address string, body any, opts []Cal
 		if err == nil || set == nil || !set.idempotent || !errors.Is(err, ErrLinkLost) {
 			return m, err
 		}
-		left := o.due(c) - c.clock()
-		if left <= 0 {
+		if c.whyOver(ctx, &o) != nil {
 			return nil, err
 		}
-		o.head[fTimeLeft] = wholeMs(left)
 	}
 }
 
@@ -190,7 +181,6 @@ func (c *core) post(ctx context.Context, address string, o *outgoing) (*route, e
 		if why := c.whyOver(ctx, o); why != nil {
 			return nil, rt.ring.busy(why)
 		}
-		o.head[fTimeLeft] = wholeMs(o.due(c) - c.clock())
 	}
 }
 

@@ -275,7 +275,8 @@ func (l *link) beat(now int64, overslept bool) {
 	case silent >= int64(deadAfter):
 		l.fail(fmt.Errorf("silent for %v", time.Duration(silent).Round(time.Millisecond)))
 		return
-	case max(silent, mute) >= int64(pingAfter) && now-l.lastPing.Load() >= int64(pingAfter):
+	case now-l.lastPing.Load() < int64(pingAfter):
+	case l.timed.Swap(false), max(silent, mute) >= int64(pingAfter):
 		l.ping(now)
 	}
 	l.trim()
@@ -283,18 +284,22 @@ func (l *link) beat(now int64, overslept bool) {
 
 func (l *link) ping(now int64) {
 	l.lastPing.Store(now)
-	l.frame(framePing, &head{})
+	l.frame(framePing, &head{fClock: clockOf(now)})
 	l.soon()
 }
 
-// pong answers a ping, or several.
-func (l *link) pong() {
+// pong answers a ping, or several, with what the clock of one of them showed.
+func (l *link) pong(clock uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ponged {
 		return
 	}
-	l.frameLocked(framePong, &head{})
+	h := head{fHeard: clock}
+	if clock != 0 {
+		h[fClock] = clockOf(l.core.clock())
+	}
+	l.frameLocked(framePong, &h)
 	l.ponged = true
 	l.wakeLocked()
 }

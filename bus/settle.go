@@ -251,16 +251,17 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		m.in.hold(m)
 		return free
 	default:
-		h := head{fKind: uint64(m.kind()), fRoute: num, fID: m.id, fTimeLeft: wholeMs(m.deadline - l.core.clock()), fCodec: wireCodec(m.codec()), fHops: nextHop(m.hops())}
+		h := head{fKind: uint64(m.kind()), fRoute: num, fID: m.id, fCodec: wireCodec(m.codec()), fHops: nextHop(m.hops())}
 		rest := l.core.codecs.field(m.codec())
 		if len(m.Body) > chunked {
 			m.in.returning = true
 			l.bulks.bounces++
-			b := &bulkOut{kind: frameBounce, head: h, header: m.Header(), rest: rest, body: m.Body, owned: true, m: m}
+			b := &bulkOut{kind: frameBounce, head: h, header: m.Header(), rest: rest, body: m.Body, owned: true, m: m, due: m.deadline}
 			l.endsAt(b, m.deadline)
 			l.enqueueLocked(b)
 			return free // it is settled when it is written
 		}
+		h[fTimeLeft] = l.leftLocked(m.deadline)
 		l.buf = append(appendFrame(l.buf, frameBounce, &h, m.Header(), rest, len(m.Body)), m.Body...)
 		l.returned()
 		l.sentBackLocked(m.in)

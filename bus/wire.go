@@ -36,6 +36,7 @@ const (
 	framePad
 	frameRest
 	frameHandover
+	frameTime
 )
 
 // head is the numbers of a frame by field, from 1 to 8; zeros are not written.
@@ -58,6 +59,8 @@ const (
 	fHops     = 7 // of Msg
 	fCode     = 7 // of Reply
 	fStarved  = 8
+	fClock    = 1 // of Ping, Pong, Time
+	fHeard    = 2 // of Pong
 	fBulk     = 1 // of the frames of large bodies: which
 	fSize     = 2 // of Bulk; of BulkGo, how much may come; of ChunkAck, how much has; of a refusal, the limit
 	fFrame    = 3 // of Bulk: what it stands for
@@ -95,6 +98,8 @@ type frame struct {
 	body      []byte
 
 	headers, headerBytes int
+
+	due int64 // its deadline, if it came in pieces
 }
 
 func lenField(n int) int { return 1 + protowire.SizeBytes(n) }
@@ -327,7 +332,7 @@ func (f *frame) parsePart(b []byte, size int) (missing int, err error) {
 // collector runs each such write is work for it.
 func (f *frame) reset() {
 	f.head = head{}
-	f.headers, f.headerBytes = 0, 0
+	f.headers, f.headerBytes, f.due = 0, 0, 0
 	if f.header != nil {
 		f.header = nil
 	}

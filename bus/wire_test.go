@@ -78,9 +78,11 @@ func (f *handFrame) message() *wire.Frame {
 	case frameCancel:
 		return &wire.Frame{Kind: &wire.Frame_Cancel{Cancel: &wire.Cancel{Route: uint32(h[fRoute]), Id: h[fID]}}}
 	case framePing:
-		return &wire.Frame{Kind: &wire.Frame_Ping{Ping: &wire.Ping{}}}
+		return &wire.Frame{Kind: &wire.Frame_Ping{Ping: &wire.Ping{Clock: h[fClock]}}}
 	case framePong:
-		return &wire.Frame{Kind: &wire.Frame_Pong{Pong: &wire.Ping{}}}
+		return &wire.Frame{Kind: &wire.Frame_Pong{Pong: &wire.Ping{Clock: h[fClock], Heard: h[fHeard]}}}
+	case frameTime:
+		return &wire.Frame{Kind: &wire.Frame_Time{Time: &wire.Ping{Clock: h[fClock]}}}
 	case frameLeaving:
 		return &wire.Frame{Kind: &wire.Frame_Leaving{Leaving: &wire.Leaving{}}}
 	case frameLeavingOK:
@@ -255,6 +257,9 @@ var wireFrames = []struct {
 	{"cancel", handFrame{kind: frameCancel, head: head{fRoute: 7, fID: 1 << 24}}},
 	{"ping", handFrame{kind: framePing}},
 	{"pong", handFrame{kind: framePong}},
+	{"ping with its clock", handFrame{kind: framePing, head: head{fClock: 1 << 40}}},
+	{"pong with both clocks", handFrame{kind: framePong, head: head{fClock: 1, fHeard: 1 << 40}}},
+	{"time", handFrame{kind: frameTime, head: head{fClock: math.MaxUint64}}},
 	{"leaving", handFrame{kind: frameLeaving}},
 	{"leaving ok", handFrame{kind: frameLeavingOK}},
 	{"goodbye", handFrame{kind: frameGoodbye}},

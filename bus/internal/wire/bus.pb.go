@@ -7,7 +7,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: bus.proto
+// source: bus/internal/wire/bus.proto
 
 package wire
 
@@ -51,6 +51,7 @@ type Frame struct {
 	//	*Frame_Pad
 	//	*Frame_Rest
 	//	*Frame_Handover
+	//	*Frame_Time
 	Kind          isFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -58,7 +59,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_bus_proto_msgTypes[0]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -70,7 +71,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[0]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -83,7 +84,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{0}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Frame) GetKind() isFrame_Kind {
@@ -282,6 +283,15 @@ func (x *Frame) GetHandover() *Msg {
 	return nil
 }
 
+func (x *Frame) GetTime() *Ping {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_Time); ok {
+			return x.Time
+		}
+	}
+	return nil
+}
+
 type isFrame_Kind interface {
 	isFrame_Kind()
 }
@@ -370,6 +380,10 @@ type Frame_Handover struct {
 	Handover *Msg `protobuf:"bytes,21,opt,name=handover,proto3,oneof"`
 }
 
+type Frame_Time struct {
+	Time *Ping `protobuf:"bytes,22,opt,name=time,proto3,oneof"` // what the sender's clock shows: the frames behind it say their time left from then on
+}
+
 func (*Frame_Msg) isFrame_Kind() {}
 
 func (*Frame_Reply) isFrame_Kind() {}
@@ -412,6 +426,8 @@ func (*Frame_Rest) isFrame_Kind() {}
 
 func (*Frame_Handover) isFrame_Kind() {}
 
+func (*Frame_Time) isFrame_Kind() {}
+
 // Msg is a message to a consumer; as a bounce it is one sent back unhandled. Its
 // route is charged 128 bytes and its body; for headers also 384 bytes, and for each
 // 128 and the bytes of its key and value. As a handover it is a send that was sent
@@ -422,7 +438,7 @@ type Msg struct {
 	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`                         // 1 send, 2 request, 3 publish
 	Route         uint32                 `protobuf:"varint,2,opt,name=route,proto3" json:"route,omitempty"`                       // the receiver's number of the consumer; of a publish any one that was charged
 	Id            uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`                             // of a request: what its reply and its cancellation name; of a send: its sender's own, which a bounce returns
-	TimeLeft      uint64                 `protobuf:"varint,4,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"` // ms until its deadline
+	TimeLeft      uint64                 `protobuf:"varint,4,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"` // ms until its deadline, from the last time that was sent; without one, from when it is read
 	Codec         uint32                 `protobuf:"varint,5,opt,name=codec,proto3" json:"codec,omitempty"`                       // 0 bytes, 1 JSON, 2 protobuf, 3 the one that codec_name says
 	Headers       []*Header              `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
 	Hops          uint32                 `protobuf:"varint,7,opt,name=hops,proto3" json:"hops,omitempty"`                            // how often it was sent back
@@ -437,7 +453,7 @@ type Msg struct {
 
 func (x *Msg) Reset() {
 	*x = Msg{}
-	mi := &file_bus_proto_msgTypes[1]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +465,7 @@ func (x *Msg) String() string {
 func (*Msg) ProtoMessage() {}
 
 func (x *Msg) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[1]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +478,7 @@ func (x *Msg) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Msg.ProtoReflect.Descriptor instead.
 func (*Msg) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{1}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Msg) GetKind() uint32 {
@@ -559,7 +575,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_bus_proto_msgTypes[2]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -571,7 +587,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[2]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -584,7 +600,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{2}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Header) GetKey() string {
@@ -608,7 +624,7 @@ type Reply struct {
 	Failed        uint32                 `protobuf:"varint,1,opt,name=failed,proto3" json:"failed,omitempty"` // 1: the body is the error's text and code its code
 	Ask           uint64                 `protobuf:"varint,2,opt,name=ask,proto3" json:"ask,omitempty"`       // if it asks: its id among the requests of the one who sends it
 	Id            uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`
-	TimeLeft      uint64                 `protobuf:"varint,4,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"` // if it asks: ms until its deadline
+	TimeLeft      uint64                 `protobuf:"varint,4,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"` // if it asks: as that of Msg
 	Codec         uint32                 `protobuf:"varint,5,opt,name=codec,proto3" json:"codec,omitempty"`
 	Headers       []*Header              `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
 	Code          int64                  `protobuf:"zigzag64,7,opt,name=code,proto3" json:"code,omitempty"`
@@ -620,7 +636,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_bus_proto_msgTypes[3]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -632,7 +648,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[3]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -645,7 +661,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{3}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Reply) GetFailed() uint32 {
@@ -724,7 +740,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_bus_proto_msgTypes[4]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +752,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[4]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +765,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{4}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Credit) GetRoute() uint32 {
@@ -793,7 +809,7 @@ type Rest struct {
 
 func (x *Rest) Reset() {
 	*x = Rest{}
-	mi := &file_bus_proto_msgTypes[5]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +821,7 @@ func (x *Rest) String() string {
 func (*Rest) ProtoMessage() {}
 
 func (x *Rest) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[5]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +834,7 @@ func (x *Rest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rest.ProtoReflect.Descriptor instead.
 func (*Rest) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{5}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Rest) GetRoute() uint32 {
@@ -856,7 +872,7 @@ type Routes struct {
 
 func (x *Routes) Reset() {
 	*x = Routes{}
-	mi := &file_bus_proto_msgTypes[6]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +884,7 @@ func (x *Routes) String() string {
 func (*Routes) ProtoMessage() {}
 
 func (x *Routes) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[6]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +897,7 @@ func (x *Routes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Routes.ProtoReflect.Descriptor instead.
 func (*Routes) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{6}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Routes) GetSeq() uint64 {
@@ -921,7 +937,7 @@ type RoutesAck struct {
 
 func (x *RoutesAck) Reset() {
 	*x = RoutesAck{}
-	mi := &file_bus_proto_msgTypes[7]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -933,7 +949,7 @@ func (x *RoutesAck) String() string {
 func (*RoutesAck) ProtoMessage() {}
 
 func (x *RoutesAck) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[7]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -946,7 +962,7 @@ func (x *RoutesAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoutesAck.ProtoReflect.Descriptor instead.
 func (*RoutesAck) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{7}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RoutesAck) GetSeq() uint64 {
@@ -965,7 +981,7 @@ type RoutesDone struct {
 
 func (x *RoutesDone) Reset() {
 	*x = RoutesDone{}
-	mi := &file_bus_proto_msgTypes[8]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +993,7 @@ func (x *RoutesDone) String() string {
 func (*RoutesDone) ProtoMessage() {}
 
 func (x *RoutesDone) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[8]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1006,7 @@ func (x *RoutesDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoutesDone.ProtoReflect.Descriptor instead.
 func (*RoutesDone) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{8}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RoutesDone) GetRoute() uint32 {
@@ -1010,7 +1026,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_bus_proto_msgTypes[9]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1038,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[9]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1051,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{9}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Cancel) GetRoute() uint32 {
@@ -1065,7 +1081,7 @@ type Bulk struct {
 
 func (x *Bulk) Reset() {
 	*x = Bulk{}
-	mi := &file_bus_proto_msgTypes[10]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1077,7 +1093,7 @@ func (x *Bulk) String() string {
 func (*Bulk) ProtoMessage() {}
 
 func (x *Bulk) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[10]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1090,7 +1106,7 @@ func (x *Bulk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bulk.ProtoReflect.Descriptor instead.
 func (*Bulk) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{10}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Bulk) GetId() uint64 {
@@ -1135,7 +1151,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_bus_proto_msgTypes[11]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1147,7 +1163,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[11]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1160,7 +1176,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{11}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Chunk) GetId() uint64 {
@@ -1191,15 +1207,19 @@ func (x *Chunk) GetData() []byte {
 	return nil
 }
 
+// Ping tells what the clock of the node that sends it shows, in µs, if that is not
+// 0. It never goes back.
 type Ping struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Clock         uint64                 `protobuf:"varint,1,opt,name=clock,proto3" json:"clock,omitempty"`
+	Heard         uint64                 `protobuf:"varint,2,opt,name=heard,proto3" json:"heard,omitempty"` // of pong: the clock of the ping that it answers
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_bus_proto_msgTypes[12]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1231,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[12]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1244,21 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{12}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Ping) GetClock() uint64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
+}
+
+func (x *Ping) GetHeard() uint64 {
+	if x != nil {
+		return x.Heard
+	}
+	return 0
 }
 
 type Leaving struct {
@@ -1235,7 +1269,7 @@ type Leaving struct {
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_bus_proto_msgTypes[13]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1247,7 +1281,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[13]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1260,7 +1294,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{13}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{13}
 }
 
 // Gossip is a publish over the gossip lane: the payload of a user event.
@@ -1280,7 +1314,7 @@ type Gossip struct {
 
 func (x *Gossip) Reset() {
 	*x = Gossip{}
-	mi := &file_bus_proto_msgTypes[14]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1292,7 +1326,7 @@ func (x *Gossip) String() string {
 func (*Gossip) ProtoMessage() {}
 
 func (x *Gossip) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[14]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1305,7 +1339,7 @@ func (x *Gossip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gossip.ProtoReflect.Descriptor instead.
 func (*Gossip) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{14}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Gossip) GetBoot() uint64 {
@@ -1375,7 +1409,7 @@ type Routes_Added struct {
 
 func (x *Routes_Added) Reset() {
 	*x = Routes_Added{}
-	mi := &file_bus_proto_msgTypes[15]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1421,7 @@ func (x *Routes_Added) String() string {
 func (*Routes_Added) ProtoMessage() {}
 
 func (x *Routes_Added) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_proto_msgTypes[15]
+	mi := &file_bus_internal_wire_bus_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1434,7 @@ func (x *Routes_Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Routes_Added.ProtoReflect.Descriptor instead.
 func (*Routes_Added) Descriptor() ([]byte, []int) {
-	return file_bus_proto_rawDescGZIP(), []int{6, 0}
+	return file_bus_internal_wire_bus_proto_rawDescGZIP(), []int{6, 0}
 }
 
 func (x *Routes_Added) GetNumber() uint32 {
@@ -1424,11 +1458,11 @@ func (x *Routes_Added) GetWindow() uint64 {
 	return 0
 }
 
-var File_bus_proto protoreflect.FileDescriptor
+var File_bus_internal_wire_bus_proto protoreflect.FileDescriptor
 
-const file_bus_proto_rawDesc = "" +
+const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\n" +
-	"\tbus.proto\x12\rrunrig.bus.v1\"\xfd\a\n" +
+	"\x1bbus/internal/wire/bus.proto\x12\rrunrig.bus.v1\"\xa8\b\n" +
 	"\x05Frame\x12&\n" +
 	"\x03msg\x18\x01 \x01(\v2\x12.runrig.bus.v1.MsgH\x00R\x03msg\x12,\n" +
 	"\x05reply\x18\x02 \x01(\v2\x14.runrig.bus.v1.ReplyH\x00R\x05reply\x12/\n" +
@@ -1455,7 +1489,8 @@ const file_bus_proto_rawDesc = "" +
 	"bulk_reset\x18\x12 \x01(\v2\x14.runrig.bus.v1.ChunkH\x00R\tbulkReset\x12\x12\n" +
 	"\x03pad\x18\x13 \x01(\fH\x00R\x03pad\x12)\n" +
 	"\x04rest\x18\x14 \x01(\v2\x13.runrig.bus.v1.RestH\x00R\x04rest\x120\n" +
-	"\bhandover\x18\x15 \x01(\v2\x12.runrig.bus.v1.MsgH\x00R\bhandoverB\x06\n" +
+	"\bhandover\x18\x15 \x01(\v2\x12.runrig.bus.v1.MsgH\x00R\bhandover\x12)\n" +
+	"\x04time\x18\x16 \x01(\v2\x13.runrig.bus.v1.PingH\x00R\x04timeB\x06\n" +
 	"\x04kind\"\xb8\x02\n" +
 	"\x03Msg\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
@@ -1522,8 +1557,10 @@ const file_bus_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x18\n" +
 	"\arefused\x18\x03 \x01(\rR\arefused\x12\x12\n" +
-	"\x04data\x18\x0f \x01(\fR\x04data\"\x06\n" +
-	"\x04Ping\"\t\n" +
+	"\x04data\x18\x0f \x01(\fR\x04data\"2\n" +
+	"\x04Ping\x12\x14\n" +
+	"\x05clock\x18\x01 \x01(\x04R\x05clock\x12\x14\n" +
+	"\x05heard\x18\x02 \x01(\x04R\x05heard\"\t\n" +
 	"\aLeaving\"\xd6\x01\n" +
 	"\x06Gossip\x12\x12\n" +
 	"\x04boot\x18\x01 \x01(\x06R\x04boot\x12\x10\n" +
@@ -1538,19 +1575,19 @@ const file_bus_proto_rawDesc = "" +
 	"\x04body\x18\x0f \x01(\fR\x04bodyB/Z-github.com/runrig-go/runrig/bus/internal/wireb\x06proto3"
 
 var (
-	file_bus_proto_rawDescOnce sync.Once
-	file_bus_proto_rawDescData []byte
+	file_bus_internal_wire_bus_proto_rawDescOnce sync.Once
+	file_bus_internal_wire_bus_proto_rawDescData []byte
 )
 
-func file_bus_proto_rawDescGZIP() []byte {
-	file_bus_proto_rawDescOnce.Do(func() {
-		file_bus_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_bus_proto_rawDesc), len(file_bus_proto_rawDesc)))
+func file_bus_internal_wire_bus_proto_rawDescGZIP() []byte {
+	file_bus_internal_wire_bus_proto_rawDescOnce.Do(func() {
+		file_bus_internal_wire_bus_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_bus_internal_wire_bus_proto_rawDesc), len(file_bus_internal_wire_bus_proto_rawDesc)))
 	})
-	return file_bus_proto_rawDescData
+	return file_bus_internal_wire_bus_proto_rawDescData
 }
 
-var file_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
-var file_bus_proto_goTypes = []any{
+var file_bus_internal_wire_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_bus_internal_wire_bus_proto_goTypes = []any{
 	(*Frame)(nil),        // 0: runrig.bus.v1.Frame
 	(*Msg)(nil),          // 1: runrig.bus.v1.Msg
 	(*Header)(nil),       // 2: runrig.bus.v1.Header
@@ -1568,7 +1605,7 @@ var file_bus_proto_goTypes = []any{
 	(*Gossip)(nil),       // 14: runrig.bus.v1.Gossip
 	(*Routes_Added)(nil), // 15: runrig.bus.v1.Routes.Added
 }
-var file_bus_proto_depIdxs = []int32{
+var file_bus_internal_wire_bus_proto_depIdxs = []int32{
 	1,  // 0: runrig.bus.v1.Frame.msg:type_name -> runrig.bus.v1.Msg
 	3,  // 1: runrig.bus.v1.Frame.reply:type_name -> runrig.bus.v1.Reply
 	4,  // 2: runrig.bus.v1.Frame.credit:type_name -> runrig.bus.v1.Credit
@@ -1589,23 +1626,24 @@ var file_bus_proto_depIdxs = []int32{
 	11, // 17: runrig.bus.v1.Frame.bulk_reset:type_name -> runrig.bus.v1.Chunk
 	5,  // 18: runrig.bus.v1.Frame.rest:type_name -> runrig.bus.v1.Rest
 	1,  // 19: runrig.bus.v1.Frame.handover:type_name -> runrig.bus.v1.Msg
-	2,  // 20: runrig.bus.v1.Msg.headers:type_name -> runrig.bus.v1.Header
-	2,  // 21: runrig.bus.v1.Reply.headers:type_name -> runrig.bus.v1.Header
-	15, // 22: runrig.bus.v1.Routes.added:type_name -> runrig.bus.v1.Routes.Added
-	2,  // 23: runrig.bus.v1.Gossip.headers:type_name -> runrig.bus.v1.Header
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	12, // 20: runrig.bus.v1.Frame.time:type_name -> runrig.bus.v1.Ping
+	2,  // 21: runrig.bus.v1.Msg.headers:type_name -> runrig.bus.v1.Header
+	2,  // 22: runrig.bus.v1.Reply.headers:type_name -> runrig.bus.v1.Header
+	15, // 23: runrig.bus.v1.Routes.added:type_name -> runrig.bus.v1.Routes.Added
+	2,  // 24: runrig.bus.v1.Gossip.headers:type_name -> runrig.bus.v1.Header
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
-func init() { file_bus_proto_init() }
-func file_bus_proto_init() {
-	if File_bus_proto != nil {
+func init() { file_bus_internal_wire_bus_proto_init() }
+func file_bus_internal_wire_bus_proto_init() {
+	if File_bus_internal_wire_bus_proto != nil {
 		return
 	}
-	file_bus_proto_msgTypes[0].OneofWrappers = []any{
+	file_bus_internal_wire_bus_proto_msgTypes[0].OneofWrappers = []any{
 		(*Frame_Msg)(nil),
 		(*Frame_Reply)(nil),
 		(*Frame_Credit)(nil),
@@ -1627,22 +1665,23 @@ func file_bus_proto_init() {
 		(*Frame_Pad)(nil),
 		(*Frame_Rest)(nil),
 		(*Frame_Handover)(nil),
+		(*Frame_Time)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bus_proto_rawDesc), len(file_bus_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bus_internal_wire_bus_proto_rawDesc), len(file_bus_internal_wire_bus_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_bus_proto_goTypes,
-		DependencyIndexes: file_bus_proto_depIdxs,
-		MessageInfos:      file_bus_proto_msgTypes,
+		GoTypes:           file_bus_internal_wire_bus_proto_goTypes,
+		DependencyIndexes: file_bus_internal_wire_bus_proto_depIdxs,
+		MessageInfos:      file_bus_internal_wire_bus_proto_msgTypes,
 	}.Build()
-	File_bus_proto = out.File
-	file_bus_proto_goTypes = nil
-	file_bus_proto_depIdxs = nil
+	File_bus_internal_wire_bus_proto = out.File
+	file_bus_internal_wire_bus_proto_goTypes = nil
+	file_bus_internal_wire_bus_proto_depIdxs = nil
 }
