@@ -1,10 +1,13 @@
 package cluster_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,6 +80,54 @@ func TestSuccessorIsNoConflict(t *testing.T) {
 			case <-timeout:
 				return
 			}
+		}
+	})
+}
+
+// inTurn is a network on which one address leads to several hosts in turn, as a
+// balancer does, or a translation of addresses that was set twice.
+type inTurn struct {
+	cluster.Network
+	shared netip.Addr
+	hosts  []netip.Addr
+	turn   *atomic.Int64
+}
+
+func (n inTurn) Dial(ctx context.Context, local netip.Addr, to netip.AddrPort) (net.Conn, error) {
+	if to.Addr() == n.shared {
+		to = netip.AddrPortFrom(n.hosts[n.turn.Add(1)%int64(len(n.hosts))], to.Port())
+	}
+	return n.Network.Dial(ctx, local, to)
+}
+
+// Two nodes at one address that leads to either in turn are found out by those
+// who are called by both, though gossip reaches both often enough.
+func TestTwoNodesInTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		network := clustertest.NewNetwork(1)
+		t.Cleanup(func() { time.Sleep(2 * time.Minute) }) // of virtual time: gossip's last timers
+		shared := inTurn{shared: netip.MustParseAddr("10.1.0.9"), hosts: []netip.Addr{netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("10.1.0.2")}, turn: new(atomic.Int64)}
+		start := func(ip, advertise string) (*cluster.Node, *journal) {
+			j := new(journal)
+			log := slog.New(slog.NewTextHandler(j, nil))
+			host := shared
+			host.Network = network.Host(netip.MustParseAddr(ip))
+			n, err := cluster.Join(t.Context(), bus.New(bus.WithLogger(log)), cluster.Config{
+				Network: host, Advertise: advertise, Insecure: true, Logger: log, Discovery: discovery.Static("10.1.0.3:7946", "10.1.0.9:7946"),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = n.Close() })
+			return n, j
+		}
+		_, said := start("10.1.0.3", "")
+		start("10.1.0.1", "10.1.0.9")
+		start("10.1.0.2", "10.1.0.9")
+		time.Sleep(time.Minute)
+		if said.count("ERROR", "two nodes that live advertise one address", "10.1.0.9:7946") == 0 {
+			t.Errorf("the cause is not logged:\n%s", said.text.String())
 		}
 	})
 }
