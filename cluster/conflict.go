@@ -2,30 +2,23 @@ package cluster
 
 import (
 	"fmt"
-	"sync"
 
 	"github.com/runrig-go/runrig/bus"
 )
 
 // returnsProve is how often a member must have come back, while another one lived
 // at its address, to be no successor or predecessor of that one. One that is dead
-// does not answer for itself, nor does it call; once it may seem to when
-// partitions end.
+// does not answer for itself; once it may seem to when partitions end.
 const returnsProve = 2
 
-// conflicts finds members that live at one address together. Others reach only
-// one of them: gossip takes the other for failed and is told by itself that it is
-// not, again and again, and it calls though a newer one was proven there.
-type conflicts struct {
-	mu      sync.Mutex
-	returns map[uint64]int
-}
+// conflicts finds members that live at one address together: gossip reaches only
+// one of them, takes the other for failed, and is told by itself that it is not,
+// again and again. It belongs to the goroutine that drains serf.
+type conflicts struct{ returns map[uint64]int }
 
 // comesBack reports whether it is proven that a member, which has come back,
 // lives at an address at which another one lives.
 func (c *conflicts) comesBack(boot uint64) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.returns == nil {
 		c.returns = map[uint64]int{}
 	}
@@ -33,11 +26,7 @@ func (c *conflicts) comesBack(boot uint64) bool {
 	return c.returns[boot] >= returnsProve
 }
 
-func (c *conflicts) forget(boot uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.returns, boot)
-}
+func (c *conflicts) forget(boot uint64) { delete(c.returns, boot) }
 
 // checkAddress says so when m, which has come back, turns out to live at the
 // address of another node that lives, this one maybe.

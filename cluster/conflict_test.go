@@ -100,8 +100,7 @@ func (n inTurn) Dial(ctx context.Context, local netip.Addr, to netip.AddrPort) (
 	return n.Network.Dial(ctx, local, to)
 }
 
-// Two nodes at one address that leads to either in turn are found out by those
-// who are called by both, though gossip reaches both often enough.
+// Two nodes at one address that leads to either in turn are found out, too.
 func TestTwoNodesInTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

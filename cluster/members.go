@@ -168,11 +168,3 @@ func (n *Node) outlived(who bus.Peer) {
 		n.bury(who)
 	}
 }
-
-// haunts takes news of a peer that calls although it was outlived. A call may
-// have been under way; who calls again lives.
-func (n *Node) haunts(who bus.Peer) {
-	if m, known := n.roster.get(who.Boot); known {
-		n.checkAddress(m)
-	}
-}

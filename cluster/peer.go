@@ -374,9 +374,6 @@ func (p *peer) consider(o offer) {
 		_ = o.Close()
 		p.set.counts.refusal(reasons[verdict], false)
 		p.set.log.Debug("refused a dial", "peer", p.who.String(), "err", reasons[verdict])
-		if p.replaced {
-			p.set.news.haunts(p.who)
-		}
 		return
 	}
 	p.makeWay(o.after, nil)

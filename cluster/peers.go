@@ -22,7 +22,6 @@ type peerNews interface {
 	unlinked(bus.Peer, error)          // the link that was up has ended; nil: by the peer's goodbye
 	unreached(who bus.Peer, err error) // a dial brought no link
 	outlived(bus.Peer)                 // another boot has been proven to live at the peer's address
-	haunts(bus.Peer)                   // a peer that was outlived so has called
 }
 
 // peers keeps one peer for each boot that this node heard of, and finds it for

@@ -29,7 +29,6 @@ func (noNews) linked(bus.Peer)           {}
 func (noNews) unlinked(bus.Peer, error)  {}
 func (noNews) unreached(bus.Peer, error) {}
 func (noNews) outlived(bus.Peer)         {}
-func (noNews) haunts(bus.Peer)           {}
 
 func (s *peers) add(name string, boot uint64, addr string) *peer {
 	p := newPeer(s, bus.Peer{Name: name, Boot: boot, Addr: addr})
