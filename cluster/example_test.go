@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"time"
 
@@ -80,6 +82,34 @@ func ExampleNode_Members() {
 	// a alive true
 	// b alive true
 	// b ready
+}
+
+// A readiness check asks whether the node serves, and tells a human what is wrong
+// apart from that.
+func ExampleNode_Serving() {
+	a, b, _, _, err := two(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = a.Close() }()
+	ready := func(w http.ResponseWriter, _ *http.Request) {
+		if !b.Serving() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_, _ = fmt.Fprintln(w, b.State(), b.Trouble())
+	}
+	check := func() {
+		w := httptest.NewRecorder()
+		ready(w, nil)
+		fmt.Print(w.Code, " ", w.Body)
+	}
+	check()
+	_ = b.Close()
+	check()
+	// Output:
+	// 200 ready <nil>
+	// 503 left <nil>
 }
 
 func ExampleNode_Ping() {
