@@ -102,7 +102,7 @@ func (f *service) close() {
 func (f *service) awaitMesh() {
 	f.t.Helper()
 	for _, n := range f.nodes {
-		within(f.t, 30*time.Second, "all are linked", func() bool { return linked(n) == len(f.nodes)-1 })
+		within(f.t, 2*time.Minute, "all are linked", func() bool { return linked(n) == len(f.nodes)-1 })
 	}
 }
 
