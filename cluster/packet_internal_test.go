@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -153,5 +154,29 @@ func TestForgedPackets(t *testing.T) {
 	}
 	if _, err := a.Ping(b.Self()); err != nil {
 		t.Error(err)
+	}
+}
+
+// answering is a socket on which the answer comes while a packet is being sent.
+type answering struct {
+	nowhere
+	at time.Time
+}
+
+func (a *answering) WriteToUDPAddrPort(b []byte, _ netip.AddrPort) (int, error) {
+	a.at = time.Now()
+	return len(b), nil
+}
+
+// A packet was sent before its answer came, by the clock that measures that.
+func TestPacketIsSentBeforeItsAnswer(t *testing.T) {
+	t.Parallel()
+	udp := new(answering)
+	tr := &transport{port: &port{udp: udp, envelope: enveloped(t, "c")}}
+	for range 100 {
+		sent, err := tr.WriteTo(labeled(tr.envelope, ping), "10.0.0.1:7946")
+		if err != nil || sent.After(udp.at) {
+			t.Fatalf("sent %v after the answer, %v", sent.Sub(udp.at), err)
+		}
 	}
 }

@@ -25,14 +25,17 @@ func (t *transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
 	return t.advertise.Addr().AsSlice(), int(t.advertise.Port()), nil
 }
 
-// WriteTo sends a packet, which has its label, to addr, an IP address and port.
+// WriteTo sends a packet, which has its label, to addr, an IP address and port. It
+// returns when it began to send.
 func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
 	to, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("send a packet: %w", err)
 	}
-	_, err = t.udp.WriteToUDPAddrPort(t.envelope.seal(b), t.place(to))
-	return time.Now(), err
+	packet := t.envelope.seal(b)
+	sent := time.Now() // not after: the answer may be here before this goroutine goes on
+	_, err = t.udp.WriteToUDPAddrPort(packet, t.place(to))
+	return sent, err
 }
 
 // WriteToAddress sends a packet.
