@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -251,15 +252,14 @@ func (c *Consumer) overLocked() bool {
 
 // unpin takes back what links hold of closed consumers.
 func (c *core) unpin(cs ...*Consumer) {
-	if len(cs) == 0 {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, cn := range cs {
-		if cn.pins--; cn.pins == 0 {
-			c.bury(cn)
+	for part := range slices.Chunk(cs, dropStep) {
+		c.mu.Lock()
+		for _, cn := range part {
+			if cn.pins--; cn.pins == 0 {
+				c.bury(cn)
+			}
 		}
+		c.mu.Unlock()
 	}
 }
 

@@ -246,3 +246,27 @@ func TestAllLeaveAtOnce(t *testing.T) {
 		t.Logf("%d sent, %d dead letters", sent.Load(), dead.Load())
 	})
 }
+
+// A peer that leaves with very many consumers is left in steps; none of its routes is
+// left after the last one, before its leave is acknowledged.
+func TestLeaveWithManyConsumers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := bustest.NewCluster(t, 2, quiet)
+		for i := range 20_000 {
+			if _, err := c.Bus(1).Consume(fmt.Sprint("a", i%15_000), bus.HandlerFunc(nothing)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if n := len(c.Bus(0).Addresses()); n != 15_000 {
+			t.Fatalf("%d addresses are known", n)
+		}
+		begin := time.Now()
+		if err := c.Bus(1).Close(); err != nil || time.Since(begin) > time.Second {
+			t.Errorf("left after %v: %v", time.Since(begin), err)
+		}
+		if left := c.Bus(0).Addresses(); len(left) > 0 {
+			t.Errorf("%d addresses are known: %+v", len(left), left[0])
+		}
+	})
+}

@@ -139,10 +139,19 @@ func (l *link) route(num uint64) *route {
 	return l.routes[num]
 }
 
-// dropAllRoutes takes all routes of the link out at once; whatever is posted
-// afterwards goes elsewhere. Frames in order after it, as then returns them, are
-// part of the same step.
+// dropStep is how many routes are taken out in one step: where they are very many the
+// locks are let go of between, so that others are not held up, and heartbeats go on.
+const dropStep = 8 << 10
+
+// dropAllRoutes takes all routes of the link out, and no other comes. Frames in order
+// after it, as then returns them, are part of the same step as the last ones.
 func (l *link) dropAllRoutes(then func()) {
+	for from, more := 0, true; more; from += dropStep {
+		more = l.dropSomeRoutes(from, then)
+	}
+}
+
+func (l *link) dropSomeRoutes(from int, then func()) (more bool) {
 	var drop []*route
 	defer func() { grantAll(drop) }()
 	defer l.routeAgain()
@@ -150,8 +159,8 @@ func (l *link) dropAllRoutes(then func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l.mu.Lock()
-	for _, rt := range l.routes {
-		if rt != nil && !rt.removed {
+	for i := from; i < min(from+dropStep, len(l.routes)); i++ {
+		if rt := l.routes[i]; rt != nil && !rt.removed {
 			rt.removed = true
 			drop = append(drop, rt)
 		}
@@ -159,7 +168,10 @@ func (l *link) dropAllRoutes(then func()) {
 	l.leftBehind = true
 	c.dropRoutes(drop)
 	l.resetAllLocked(func(*bulkOut) bool { return true })
-	then()
+	if more = from+dropStep < len(l.routes); !more {
+		then()
+	}
 	l.mu.Unlock()
 	c.tidyAll(drop)
+	return more
 }
