@@ -173,6 +173,7 @@
 // # Limits
 //
 //	address                       255 bytes, UTF-8
+//	text of a ReplyError          16 KiB; what is longer is cut, with a note of its length
 //	body                          16 MiB (WithBodyLimit); over 64 KiB it goes in chunks
 //	headers of a message          1,024 and 16 KiB
 //	window of a consumer          1 MiB + 64 KiB for each node that sends to it (WithWindow)

@@ -58,7 +58,8 @@ const (
 )
 
 // ReplyError is a consumer's "no": what its handler answered a request with.
-// It crosses the wire; nothing that it wraps does. A handler returns one to
+// It crosses the wire; nothing that it wraps does. A Message of more than 16 KiB is
+// cut, before a character, and ends with a note of its length, also within a node. A handler returns one to
 // choose the code.
 type ReplyError struct {
 	Code    int

@@ -226,7 +226,7 @@ func ExampleMessage_Decode() {
 	// Output:
 	// ada <nil>
 	//  <nil>
-	//  bus: body of codec bytes cannot be decoded into *struct { Name string }
+	//  bus: body of codec bytes cannot be decoded into *struct { Name string } (a message to "any")
 }
 
 func ExampleEventBus_Scope() {

@@ -78,7 +78,11 @@ func Request[Resp any](ctx context.Context, eb *EventBus, address string, body a
 		var none Resp
 		return none, err
 	}
-	return decode[Resp](m)
+	v, err := decode[Resp](m)
+	if err != nil {
+		err = fmt.Errorf("request to %q: %w", address, err)
+	}
+	return v, err
 }
 
 // decode decodes the body into a new T; where T points to a protobuf message,

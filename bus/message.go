@@ -178,10 +178,28 @@ func (m *Message) Rerouted() bool { return m.hops() > 0 }
 //
 // [proto.Message]: https://pkg.go.dev/google.golang.org/protobuf/proto#Message
 func (m *Message) Decode(v any) error {
+	var err error
 	if m.codec() >= codecOwn {
-		return m.in.core().codecs.decode(m.Body, m.codec(), v)
+		err = m.in.core().codecs.decode(m.Body, m.codec(), v)
+	} else {
+		err = decodeBody(m.Body, m.codec(), v)
 	}
-	return decodeBody(m.Body, m.codec(), v)
+	if err != nil {
+		err = fmt.Errorf("%w (%s)", err, m.describe())
+	}
+	return err
+}
+
+// describe says which message it is, for a text.
+func (m *Message) describe() string {
+	what := "a reply"
+	if a := m.Address(); a != "" {
+		what = fmt.Sprintf("a message to %q", a)
+	}
+	if from := m.From(); from != "" {
+		what += " from " + from
+	}
+	return what
 }
 
 var (
@@ -290,12 +308,26 @@ func (m *Message) fail(err error) {
 	if !errors.As(err, &e) || e == nil {
 		e = &ReplyError{Code: CodeFailed, Message: err.Error()} // which may panic
 	}
-	text := e.Message[:min(len(e.Message), maxErrorText)]
+	text := cutText(e.Message)
 	if !m.set(stateAnswered, stateAnswered) {
 		return
 	}
 	_ = m.in.reply(context.Background(), &reply{id: m.id, failed: true, now: true, code: e.Code, body: []byte(text)})
 	m.answered()
+}
+
+// cutText cuts the text of an error that is too long, before a character, and notes
+// how long it was.
+func cutText(s string) string {
+	if len(s) <= maxErrorText {
+		return s
+	}
+	note := fmt.Sprintf("… (%d bytes)", len(s))
+	n := maxErrorText - len(note)
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + note
 }
 
 // reply is a reply or an error on its way to the requester.
@@ -319,7 +351,7 @@ const (
 	maxAddress   = 255
 	maxHeader    = 16 << 10 // keys and values of one message
 	maxHeaders   = 1 << 10  // of one message
-	maxErrorText = 4 << 10
+	maxErrorText = 16 << 10
 	messageCost  = 128 // bytes that a message is charged on top of its body
 	headersCost  = 384 // and for having headers, on top of their text,
 	headerCost   = 128 // and for each value: about the memory they take
