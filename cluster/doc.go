@@ -17,7 +17,7 @@
 // A node keeps asking discovery for as long as it lives, and joins who is found
 // and not among the living, so that islands merge after a partition of any
 // length, if discovery tells of a node of each. It asks members that failed, too,
-// for the hour for which they are listed, or for a minute if discovery tells of
+// for the hour for which they are listed, or for 30 s if discovery tells of
 // others that live and not of them. A failure of discovery is "could not ask": it
 // is logged and asked again, never taken for "nobody there". It is asked after
 // 0.5, 1, 2, 4 s and then each 5 s while nobody was reached, and for its first

@@ -15,7 +15,8 @@ const (
 	awayMost  = 2 * time.Minute
 	awayMany  = 15 * time.Second // the longest while more members have failed than are linked
 	ownTold   = 5 * time.Second  // a silence at the own address that is told: a crowd may have been before
-	awayTold  = time.Minute      // a silence that is told; and how long who has failed is asked though discovery does not tell of it
+	awayTold  = time.Minute      // a silence that is told
+	awayGone  = 30 * time.Second // how long who has failed is asked though discovery does not tell of it
 )
 
 // A spot is an address that was asked who is there.
@@ -90,13 +91,13 @@ func (s *seeker) squat(at *spot, r tried) {
 }
 
 // lost returns the addresses of members that have failed. Those of which
-// discovery does not tell, though it tells of some that live, are asked for a
-// minute: then they are taken for gone.
+// discovery does not tell, though it tells of some that live, are asked for half
+// a minute: then they are taken for gone.
 func (s *seeker) lost() (addrs []netip.AddrPort) {
 	named, knows := s.toldOf()
 	for addr, since := range s.roster.away() {
 		a, err := netip.ParseAddrPort(addr)
-		if err == nil && (!knows || named[addr] || time.Since(since) < awayTold) {
+		if err == nil && (!knows || named[addr] || time.Since(since) < awayGone) {
 			addrs = append(addrs, a)
 		}
 	}
