@@ -88,8 +88,8 @@
 // before, waits for the address to have a consumer again. A body over 64 KiB is
 // waited for until it has left, or taken back at its deadline, as a reply or a
 // message on its way back is. Publish waits 100 ms at most for room. A question
-// ([Message.Request]) waits for room in the buffer of its link, as its asker waits
-// for the answer anyway. Nothing else waits for anything: a slow consumer slows
+// ([Message.Request]) over 64 KiB waits until it has left, as its asker waits for the
+// answer anyway. Nothing else waits for anything: a slow consumer slows
 // those who send to it.
 //
 // A reply does not wait for a requester that reads slowly, as that would hold up the

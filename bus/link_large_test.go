@@ -27,7 +27,6 @@ func TestLargeBodyBesideFlood(t *testing.T) {
 		{rate: mbit(100), buffer: 256 << 10, delay: time.Millisecond},
 		{rate: mbit(100), buffer: 4 << 20, delay: time.Millisecond},
 		{rate: mbit(100), buffer: 8 << 20, delay: 200 * time.Millisecond},
-		{rate: mbit(8), buffer: 256 << 10, delay: 20 * time.Millisecond},
 	} {
 		for _, size := range []int{1 << 20, 4 << 20, 16 << 20} {
 			if int64(size) > int64(l.rate)*10 {

@@ -35,10 +35,10 @@ func (l *link) keeps() bool {
 // reply takes a reply, to be written when there is room; whoever runs the handler
 // flushes it. If the link keeps too many it is answered with an error in its place.
 func (l *link) reply(ctx context.Context, r *reply) error {
-	if r.call != nil {
-		return l.ask(ctx, r)
-	}
-	if len(r.body) > chunked {
+	switch large := len(r.body) > chunked; {
+	case large && r.call != nil:
+		return l.askLarge(ctx, r)
+	case large:
 		return l.replyLarge(ctx, r)
 	}
 	l.mu.Lock()
@@ -129,9 +129,14 @@ func (l *link) replyLost() error {
 	return fmt.Errorf("%w: reply to %s: %v", ErrLinkLost, l.peer.Name, l.err)
 }
 
-// replyLocked appends a small reply.
+// replyLocked appends a small reply. A question that nobody waits for any more is
+// answered in its place.
 func (l *link) replyLocked(r *reply) {
 	h := l.replyHeadLocked(r)
+	if r.call != nil && h[fAsk] == 0 {
+		r = &reply{id: r.id, failed: true, code: CodeUnanswered, body: []byte("who asked back has given up")}
+		h = l.replyHeadLocked(r)
+	}
 	l.buf = append(appendFrame(l.buf, frameReply, &h, r.header, l.core.codecs.field(r.codec), len(r.body)), r.body...)
 	l.replies++
 }
@@ -242,23 +247,9 @@ func (l *link) dropKeptLocked() {
 	l.kept.small, l.kept.large = nil, nil
 }
 
-// ask takes a question in place of a reply. Who asks waits for its answer anyway,
-// and so for room, too; a large one until it is written.
-func (l *link) ask(ctx context.Context, r *reply) error {
-	if len(r.body) > chunked {
-		return l.askBulk(ctx, r)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.awaitRoomLocked(ctx, l.hasRoom); err != nil {
-		return err
-	}
-	l.replyLocked(r)
-	return nil
-}
-
-// askBulk sends a large question.
-func (l *link) askBulk(ctx context.Context, r *reply) error {
+// askLarge sends a large question. Who asks waits for its answer anyway, and so for
+// it to be written.
+func (l *link) askLarge(ctx context.Context, r *reply) error {
 	l.mu.Lock()
 	err := l.awaitRoomLocked(ctx, l.bulks.takesBulk)
 	if err != nil {

@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +29,27 @@ type line struct {
 	rate   int // bytes a second
 	buffer int // bytes that a kernel holds; 0: 256 KiB
 	delay  time.Duration
+	reads  int // bytes a second that the ends read; 0: as they come
+}
+
+// slowReader is an end of a link whose process takes its time to read.
+type slowReader struct {
+	*bustest.Conn
+	rate int
+}
+
+func (c slowReader) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b[:min(len(b), max(1, c.rate/100))])
+	time.Sleep(time.Duration(n) * time.Second / time.Duration(c.rate))
+	return n, err
+}
+
+// end returns what a bus has to serve.
+func (l line) end(c *bustest.Conn) net.Conn {
+	if l.reads == 0 {
+		return c
+	}
+	return slowReader{c, l.reads}
 }
 
 // mbit returns a rate in bytes a second.
@@ -109,11 +131,12 @@ func (sn *simNet) serve(i, j int, conn *bustest.Conn) <-chan struct{} {
 	sn.mu.Lock()
 	sn.ends[[2]int{i, j}] = &simEnd{conn, supersede}
 	sn.mu.Unlock()
+	served := sn.line.end(conn)
 	up := make(chan struct{})
 	var once sync.Once
 	sn.wg.Go(func() {
 		defer supersede()
-		_ = at.links.Serve(ctx, to.peer, conn, func() { once.Do(func() { close(up) }) })
+		_ = at.links.Serve(ctx, to.peer, served, func() { once.Do(func() { close(up) }) })
 		once.Do(func() { close(up) })
 	})
 	return up
