@@ -229,7 +229,8 @@
 // bodies of 4 KiB to 4 MiB that came over a link (replies from 8 KiB on), and the
 // blocks of 4 KiB that bodies up to 1 KiB share, has a finalizer: when the
 // collector finds that nobody holds any of it, it is used for others. A body, or
-// a part of it, may be kept as long as one likes. Mind:
+// a part of it, may be kept as long as one likes. A [Message] may be kept too, but keeps
+// up to 30 others that came with it, and their bodies: rather keep its body. Mind:
 //
 //   - runtime.SetFinalizer on such a body ends the program, and what
 //     runtime.AddCleanup is to do does not happen while its memory is used again.

@@ -62,6 +62,8 @@ func TestHandover(t *testing.T) {
 					return nil
 				})
 				time.Sleep(time.Second)
+				mu.Lock()
+				defer mu.Unlock()
 				slices.Sort(got)
 				if want := []int{0, 1, 1, 2, 2, 3, 4}; !slices.Equal(got, want) || dead.Load() > 0 {
 					t.Errorf("these came: %v, not %v; %d dead letters", got, want, dead.Load())
@@ -147,8 +149,7 @@ func TestHandoverIsTold(t *testing.T) {
 func TestLeaveTellsOfBrokenLinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := bustest.NewCluster(t, 3, quiet)
-		block := make(chan struct{})
-		defer close(block)
+		block := make(chan struct{}, 2)
 		for i := range 2 {
 			consume(t, c.Bus(i), fmt.Sprint("at ", i), func(context.Context, *bus.Message) error { <-block; return nil })
 			if err := c.Bus(2).Send(t.Context(), fmt.Sprint("at ", i), nil); err != nil {
