@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/runrig-go/runrig/internal/guard"
+	"github.com/runrig-go/runrig/bus/internal/guard"
 )
 
 // EventBus is an event bus, or a scope of one. Make one with [New]; its zero value

@@ -27,7 +27,7 @@ func TestDependencies(t *testing.T) {
 		t.Fatalf("%v lists %q", cmd, deps)
 	}
 	for _, dep := range deps {
-		if dep != bus && !strings.HasPrefix(dep, bus+"/internal/") && dep != module+"internal/guard" && !strings.HasPrefix(dep, protobuf) {
+		if dep != bus && !strings.HasPrefix(dep, bus+"/internal/") && !strings.HasPrefix(dep, protobuf) {
 			t.Errorf("bus depends on %s", dep)
 		}
 	}

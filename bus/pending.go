@@ -267,7 +267,7 @@ func (p *pending) end(why func(*call) error) {
 	}
 	p.mu.Unlock()
 	for i, c := range due {
-		p.expired(c, errs[i])
+		_ = p.expired(c, errs[i]) // its caller has it
 	}
 	p.core.poke()
 }

@@ -16,9 +16,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/runrig-go/runrig/cluster/internal/guard"
 	"github.com/runrig-go/runrig/cluster/internal/wire"
 	"github.com/runrig-go/runrig/discovery"
-	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // Defaults of Config.

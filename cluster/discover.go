@@ -12,9 +12,9 @@ import (
 	"github.com/hashicorp/serf/serf"
 
 	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/cluster/internal/guard"
 	"github.com/runrig-go/runrig/cluster/internal/wire"
 	"github.com/runrig-go/runrig/discovery"
-	"github.com/runrig-go/runrig/internal/guard"
 )
 
 const (

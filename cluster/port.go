@@ -15,8 +15,8 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
+	"github.com/runrig-go/runrig/cluster/internal/guard"
 	"github.com/runrig-go/runrig/cluster/internal/wire"
-	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // The first bytes of a stream.

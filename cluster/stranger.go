@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/runrig-go/runrig/cluster/internal/guard"
 	"github.com/runrig-go/runrig/cluster/internal/wire"
-	"github.com/runrig-go/runrig/internal/guard"
 )
 
 // Only what said something wrong, or more than a moment's crowd, is worth a

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/runrig-go/runrig/internal/guard"
+	"github.com/runrig-go/runrig/cluster/internal/guard"
 )
 
 // The protocols that a TLS stream negotiates.

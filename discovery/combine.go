@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/runrig-go/runrig/internal/guard"
+	"github.com/runrig-go/runrig/discovery/internal/guard"
 )
 
 // First returns a Provider that asks others in turn and gives the answer of the

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/runrig-go/runrig/internal/guard"
+	"github.com/runrig-go/runrig/discovery/internal/guard"
 )
 
 // LastGood returns a Provider that answers, when p fails, what p answered last,

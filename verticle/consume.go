@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/runrig-go/runrig/bus"
-	"github.com/runrig-go/runrig/internal/guard"
+	"github.com/runrig-go/runrig/verticle/internal/guard"
 )
 
 // consumer is a consumer of a deployment.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
-	"github.com/runrig-go/runrig/internal/guard"
+	"github.com/runrig-go/runrig/verticle/internal/guard"
 )
 
 // A Deployment is a verticle that runs. It owns what the verticle makes through

@@ -16,7 +16,7 @@ func TestDependencies(t *testing.T) {
 	}
 	const module = "github.com/runrig-go/runrig/"
 	for p := range strings.FieldsSeq(string(out)) {
-		own := strings.HasPrefix(p, module+"bus") || p == module+"verticle" || p == module+"internal/guard"
+		own := strings.HasPrefix(p, module+"bus") || p == module+"verticle" || p == module+"verticle/internal/guard"
 		std := !strings.Contains(strings.Split(p, "/")[0], ".")
 		named := strings.HasPrefix(p, "google.golang.org/protobuf/") || p == "github.com/cenkalti/backoff/v5"
 		if !own && !std && !named {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"reflect"
 
-	"github.com/runrig-go/runrig/internal/guard"
+	"github.com/runrig-go/runrig/verticle/internal/guard"
 )
 
 // A Verticle is a part of a program that is deployed as a whole. Start, Stop

@@ -11,7 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/runrig-go/runrig/internal/guard"
+	"github.com/runrig-go/runrig/discovery/internal/guard"
 )
 
 // DefaultPort is the port at which peers are expected when Config.Port is 0.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/runrig-go/runrig/internal/guard"
+	"github.com/runrig-go/runrig/discovery/internal/guard"
 )
 
 // guarded makes a panic of credentials that a program gave an error: the SDK's

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/runrig-go/runrig/internal/guard"
+	"github.com/runrig-go/runrig/verticle/internal/guard"
 )
 
 // A claim is what one who wants a lease knows of it. It belongs to one goroutine.

@@ -3,7 +3,7 @@ package lease
 import (
 	"context"
 
-	"github.com/runrig-go/runrig/internal/guard"
+	"github.com/runrig-go/runrig/verticle/internal/guard"
 )
 
 // guarded is a store whose panics are errors: a lease is kept on a goroutine of this

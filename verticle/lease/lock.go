@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/runrig-go/runrig/internal/guard"
+	"github.com/runrig-go/runrig/verticle/internal/guard"
 )
 
 // A Lock is a lease to be taken again and again: one at a time in the cluster

@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/runrig-go/runrig/internal/guard"
+	"github.com/runrig-go/runrig/verticle/internal/guard"
 )
 
 // Bounds and defaults of a lease's times.

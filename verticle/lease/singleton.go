@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
-	"github.com/runrig-go/runrig/internal/guard"
 	"github.com/runrig-go/runrig/verticle"
+	"github.com/runrig-go/runrig/verticle/internal/guard"
 )
 
 // Singleton returns a verticle that runs another at one place in the cluster: all

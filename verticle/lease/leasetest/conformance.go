@@ -283,7 +283,11 @@ func testHandOver(t *testing.T, open func(t testing.TB) lease.Store) {
 	if second == nil {
 		return
 	}
-	defer second.Release()
+	defer func() {
+		if err := second.Release(); err != nil {
+			t.Error(err)
+		}
+	}()
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("the next one had the lease %v after it was released; want a second", took)
 	}
