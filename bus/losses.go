@@ -50,9 +50,8 @@ type losses struct {
 	log    *slog.Logger
 	events *events
 
-	lags map[string]bool // addresses where messages expire; of who tells that
-
 	mu   sync.Mutex
+	lags map[string]bool // addresses of which it has been told that messages expire there
 	kind [lossKinds]struct {
 		at    time.Time      // when it was last told
 		by    map[string]int // what is to be told: messages by address
@@ -84,7 +83,11 @@ func (l *losses) add(what Loss, address string, n int) {
 func (l *losses) tell(what Loss) {
 	l.mu.Lock()
 	k := &l.kind[what]
-	by, before := k.by, k.at
+	by := k.by
+	var lag []string
+	if what == LossExpired {
+		lag = l.lagLocked(by, k.at)
+	}
 	if k.timer != nil {
 		k.timer.Stop()
 	}
@@ -93,8 +96,8 @@ func (l *losses) tell(what Loss) {
 	if len(by) == 0 {
 		return
 	}
-	if what == LossExpired {
-		l.tellLags(by, before)
+	for _, address := range lag {
+		l.events.note(ConsumerLags{Address: address})
 	}
 	sum, most := 0, ""
 	for _, address := range slices.Sorted(maps.Keys(by)) {
@@ -110,17 +113,19 @@ func (l *losses) tell(what Loss) {
 	l.log.Warn("messages "+what.String(), "address", most, "count", sum)
 }
 
-// tellLags tells once of each address where messages expire.
-func (l *losses) tellLags(by map[string]int, before time.Time) {
+// lagLocked returns the addresses where messages expire of which that has not been
+// told yet. The last time when messages of that kind were told was before.
+func (l *losses) lagLocked(by map[string]int, before time.Time) (lag []string) {
 	if l.lags == nil || time.Since(before) > lagPause {
 		l.lags = map[string]bool{}
 	}
 	for _, address := range slices.Sorted(maps.Keys(by)) {
 		if address != "" && !l.lags[address] {
 			l.lags[address] = true
-			l.events.note(ConsumerLags{Address: address})
+			lag = append(lag, address)
 		}
 	}
+	return lag
 }
 
 // tellAll tells what is left to be told.

@@ -247,6 +247,7 @@ type vigil struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	changed <-chan Change // nil: the store does not watch
+	began   bool          // it has been asked to
 }
 
 func (c *claim) newVigil(ctx context.Context) *vigil {
@@ -262,7 +263,9 @@ func (v *vigil) stop() { v.cancel() }
 // read for that; what has come as a change need not.
 func (v *vigil) wait(ctx context.Context, d time.Duration) (read bool) {
 	c := v.claim
-	v.watch()
+	if v.watch() {
+		return true // for what has changed before it watched
+	}
 	if left := c.known.rec.ttl() - c.clock.since(c.known.since); v.changed != nil && c.known.rec.Holder != "" {
 		d = max(d, left)
 	}
@@ -299,9 +302,15 @@ func (v *vigil) note(change Change) bool {
 	return v.claim.see(change.Value, change.Version) == nil
 }
 
-// watch begins to watch the record, where the store can.
-func (v *vigil) watch() {
-	if w, ok := v.claim.store.(Watcher); ok && v.changed == nil {
+// watch begins to watch the record, where the store can, once. It reports whether it
+// has begun.
+func (v *vigil) watch() (begun bool) {
+	if v.began {
+		return false
+	}
+	v.began = true
+	if w, ok := v.claim.store.(Watcher); ok {
 		v.changed, _ = w.Watch(v.ctx, v.claim.key()) // without it there is the poll
 	}
+	return v.changed != nil
 }
