@@ -91,6 +91,10 @@ func TestWindowGivenBackWhileItGrows(t *testing.T) {
 			conn.SetDelay(func() time.Duration { return 300 * time.Millisecond })
 		}
 		const n = 8
+		bursts := 30
+		if testing.Short() {
+			bursts = 8
+		}
 		for i := range n {
 			consume(t, c.Bus(1), fmt.Sprint("a", i), nothing)
 		}
@@ -98,7 +102,7 @@ func TestWindowGivenBackWhileItGrows(t *testing.T) {
 		for i := range n {
 			rng := rand.New(rand.NewPCG(rng.Uint64(), 0))
 			wg.Go(func() {
-				for range 30 { // the sender looks each 10 s
+				for range bursts { // the sender looks each 10 s
 					burst(t, c.Bus(0), fmt.Sprint("a", i))
 					time.Sleep(9*time.Second + time.Duration(rng.IntN(2000))*time.Millisecond)
 				}
