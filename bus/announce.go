@@ -8,7 +8,7 @@ import (
 )
 
 // announcer is what a link has told the peer of this node's consumers, and has
-// yet to tell. Changes for a slow link are a set, not a queue: an addition and
+// yet to tell. Changes for a slow link are a set, not a queue (rule 6): an addition and
 // the removal of the same consumer cancel each other out. It is guarded by
 // link.mu.
 type announcer struct {
@@ -50,7 +50,7 @@ const routesFrame = 32 << 10
 func (l *link) hasRoutes() bool { return !l.leaving && (len(l.dirty) > 0 || !l.whole) }
 
 // announce puts a consumer among those to be told of. Where its number may have been
-// another's, all that was said of that one goes first. The caller holds core.mu.
+// another's, all that was said of that one goes first (rule 3). The caller holds core.mu.
 func (l *link) announce(c *Consumer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -171,7 +171,7 @@ func (in *inbound) bounceHeldLocked(free []*Consumer) []*Consumer {
 	return free
 }
 
-// bouncedLocked goes on when a large message has been sent back, and says so if
+// bouncedLocked goes on when a large message has been sent back (rule 24), and says so if
 // it was the last of its consumer.
 func (l *link) bouncedLocked(in *inbound) {
 	l.bulks.bounces--

@@ -31,7 +31,7 @@ type bulkIn struct {
 // whatever the deadline that it names.
 const bulkLimit = time.Hour
 
-// gotBulk begins a frame with a large body. Where it goes is settled now: what
+// gotBulk (rule 22) begins a frame with a large body. Where it goes is settled now: what
 // is said of routes later comes later.
 func (r *reader) gotBulk(f *frame) error {
 	size, kind := f.head[fSize], int(f.head[fFrame])

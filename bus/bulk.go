@@ -20,7 +20,7 @@ import (
 const (
 	chunked    = 64 << 10
 	chunkAck   = 16 << 10 // bytes for which one is sent
-	bulksAhead = 2        // under way, or asked for ahead
+	bulksAhead = 2        // under way, or asked for ahead (rule 21)
 )
 
 // bulkOut is a frame with a large body on its way out.

@@ -201,7 +201,7 @@ func (c *core) noCodec(what, codec string) *ReplyError {
 	return &ReplyError{Code: CodeBody, Message: fmt.Sprintf("%s is encoded by %s, which %s does not have (WithCodec)", what, codec, c.selfName())}
 }
 
-// refuse settles a message whose codec this node does not have, and answers a
+// refuse (rule 17) settles a message whose codec this node does not have, and answers a
 // request. It waits for nothing.
 func (r *reader) refuse(in *inbound, e *entry, f *frame) {
 	m := new(Message)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A conversation is a request whose reply asks back: the reply is a request too,
+// A conversation (rule 16) is a request whose reply asks back: the reply is a request too,
 // to the one who waits for it, and its answer may ask again. A question is such a
 // reply. It goes on the link of the request, needs no credit, and counts there
 // among the requests of the node that asks.

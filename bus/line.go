@@ -98,7 +98,7 @@ func (l *line) laneOf(to reach, held *route) *lane {
 	return at
 }
 
-// takeBack lets a message wait that was sent back: behind those that were before
+// takeBack lets a message wait that was sent back (rule 8): behind those that were before
 // it, unless it is of a later place in the order of its key.
 func (l *lane) takeBack(w *waiter) {
 	i := len(l.back)

@@ -112,7 +112,7 @@ func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 	return l
 }
 
-// post appends o to the link in one critical section with the checks that the
+// post appends o to the link (rule 1) in one critical section with the checks that the
 // route is there, has credit, and that there is room. A request is left for its
 // caller to flush.
 func (l *link) post(rt *route, o *outgoing) bool {

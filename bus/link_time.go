@@ -4,7 +4,7 @@ import "time"
 
 // What waits in a link grows older: in the buffers of its sender, in the network,
 // and in the socket of a receiver that is stopped. So that no deadline is put off by
-// that, time left is reckoned by the sender's clock. TIME says what that shows, in
+// that, time left is reckoned by the sender's clock (rule 20). TIME says what that shows, in
 // order with the frames behind it, whose time left is from then on; and the receiver
 // knows how far the two clocks are apart.
 //

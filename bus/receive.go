@@ -92,7 +92,7 @@ func (in *inbound) alone(f *frame) bool {
 }
 
 // take notes that a message has come, and checks that its sender had credit for
-// it. Credit that is on its way to the sender counts: it has less.
+// it (rule 10). Credit that is on its way to the sender counts: it has less.
 func (in *inbound) take(cost int64, f *frame) error {
 	if in.taken-in.paid >= in.window.Load() {
 		in.link.mu.Lock()
@@ -192,7 +192,7 @@ func (in *inbound) put(ms []Message) {
 	}
 }
 
-// gotPublish fans a publish out to the routes that the sender has charged:
+// gotPublish (rule 14) fans a publish out to the routes that the sender has charged:
 // those of the address that it had acknowledged and did not skip.
 func (r *reader) gotPublish(f *frame, owned bool) error {
 	skip, err := numbers(f.skipped)

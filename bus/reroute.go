@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A message that was sent back more than freeHops times, as happens by chance
+// A message that was sent back more than freeHops times (rule 8), as happens by chance
 // where consumers come and go all the time, rests before it is given to another,
 // ever longer: so that it cannot go round at full speed, and those that stay get to
 // have room.

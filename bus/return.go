@@ -9,7 +9,7 @@ import (
 // What comes back over a link for what was sent: replies, credit, messages
 // unhandled, and requests that their callers gave up.
 
-// gotReply answers a request; owned says that the body is not in the read
+// gotReply answers a request (rule 15); owned says that the body is not in the read
 // buffer.
 func (l *link) gotReply(f *frame, owned bool) {
 	c := l.pend.take(f.head[fID])
@@ -175,7 +175,8 @@ func (l *link) gotLateBounce(f *frame, cost int64) error {
 	return l.bounced(rt, cost)
 }
 
-// gotCancel ends the context of a request's handler, or its turn in the mailbox.
+// gotCancel ends the context of a request's handler, or its turn in the mailbox
+// (rule 5).
 func (l *link) gotCancel(f *frame) {
 	if f.head[fRoute] == 0 {
 		l.questionOver(f.head[fID], stateCanceled)

@@ -68,7 +68,7 @@ func (l *link) changeRoutes(r *wire.Routes) (touched []*route, rings []*ring, er
 	return touched, rings, nil
 }
 
-// removeLocked takes routes out that the peer has removed, those before one
+// removeLocked takes routes out that the peer has removed (rule 7), those before one
 // that is wrong too.
 func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
 	for _, num := range nums {

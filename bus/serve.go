@@ -150,7 +150,7 @@ func (l *link) supersede() {
 	_ = l.conn.SetReadDeadline(time.Now().Add(readOut))
 }
 
-// removeLink takes the link and all that hangs on it out, in one step for
+// removeLink takes the link and all that hangs on it out (rule 2), in one step for
 // whoever posts. What came on it and waits is dropped: its sender has counted
 // it as unknown. What is being handled goes on, without reply or credit.
 func (c *core) removeLink(l *link, err error) {
@@ -257,7 +257,7 @@ func (c *core) heartbeat(l *link) *beats {
 	return b
 }
 
-// beat looks at the link. Who has nothing else to say pings, whatever comes from the
+// beat looks at the link (rule 19). Who has nothing else to say pings, whatever comes from the
 // peer, which may hear of this node in no other way; and who hears nothing. One that
 // has overslept, as this process was stopped, gives the peer another chance, and a
 // peer is not silent while what it said is being handled.

@@ -53,7 +53,7 @@ func (in *inbound) from() string {
 	return in.consumer.core.selfName()
 }
 
-// payDelay is how long settled messages may go untold.
+// payDelay is how long settled messages may go untold (rule 12).
 const payDelay = 20 * time.Millisecond
 
 // settle notes that a message was handled, or will not be. It reports whether
@@ -134,7 +134,7 @@ func (l *link) payLocked(in *inbound, free []*Consumer) []*Consumer {
 	return l.freeLocked(in, free)
 }
 
-// freeLocked appends in's consumer to free if the link holds nothing of it any
+// freeLocked (rule 3) appends in's consumer to free if the link holds nothing of it any
 // more: its removal is acknowledged and all that came is settled.
 func (l *link) freeLocked(in *inbound, free []*Consumer) []*Consumer {
 	if !in.gone || in.freed || in.received != in.settled {
@@ -217,7 +217,7 @@ func (c *core) takeBack(m *Message) {
 }
 
 // bounce sends a message back over its link: at once if the removal of its
-// route has been written there, else after it.
+// route has been written there, else after it (rule 4).
 func (l *link) bounce(m *Message) {
 	l.mu.Lock()
 	var free []*Consumer
@@ -303,7 +303,7 @@ func (l *link) bounceExpiredLocked(m *Message) {
 	l.bulks.freed = l.settledLocked(m, l.bulks.freed)
 }
 
-// settledLocked notes that a message has been settled by what was written.
+// settledLocked notes that a message has been settled by what was written (rule 2).
 func (l *link) settledLocked(m *Message, free []*Consumer) []*Consumer {
 	m.in.settled++
 	m.in.returned += int64(m.charge)

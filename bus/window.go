@@ -80,7 +80,7 @@ func (in *inbound) grow(left int64) {
 	l.wakeLocked()
 }
 
-// shrinkLocked takes some of the window back from a route whose sender did not
+// shrinkLocked (rule 11) takes some of the window back from a route whose sender did not
 // have to wait lately: never more than is given back at the same time, so that
 // no credit is revoked. It reports whether the window has changed.
 func (in *inbound) shrinkLocked(given int64) bool {

@@ -195,6 +195,7 @@ func appendFields(b []byte, h *head, header Header, rest []byte) []byte {
 	return b
 }
 
+// errMalformed is what a peer may not say (rule 18).
 var errMalformed = errors.New("malformed frame")
 
 // nextFrame reads the tag and the length of the frame at the start of b: its
