@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
+
+	"github.com/runrig-go/runrig/discovery"
 )
 
 const (
@@ -93,13 +96,17 @@ func lookup(ctx context.Context, told string) ([]netip.AddrPort, error) {
 	if err != nil {
 		return nil, fmt.Errorf("discovery told %q: %w", told, err)
 	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	found, err := discovery.DNS(net.JoinHostPort(host, strconv.Itoa(port))).Peers(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("discovery told %q: %w", told, err)
 	}
 	var all []netip.AddrPort
-	for _, ip := range ips {
-		all = append(all, unmapped(netip.AddrPortFrom(ip, uint16(port))))
+	for _, text := range found {
+		addr, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return nil, fmt.Errorf("discovery told %q: %w", told, err)
+		}
+		all = append(all, unmapped(addr))
 	}
 	return all, nil
 }
