@@ -39,7 +39,7 @@ type question struct {
 // consumer, and no turn. The only option is [WithHeader].
 func (m *Message) Request(ctx context.Context, body any, opts ...CallOption) (*Message, error) {
 	if m.in == nil {
-		return nil, errNoRequest
+		return nil, m.notRequest()
 	}
 	if c := m.in.core(); c.caller != nil && m.kind() == kindRequest {
 		return c.intercept(ctx, VerbAsk, m.Address(), body, opts, m)

@@ -62,3 +62,36 @@ func TestErrorsNameAddressAndNode(t *testing.T) {
 		}
 	}
 }
+
+// What cannot be answered, or has been, is named.
+func TestErrorsOfReplies(t *testing.T) {
+	t.Parallel()
+	c := bustest.NewCluster(t, 2, quiet)
+	errs := make(chan error, 1)
+	consume(t, c.Bus(1), "a", func(ctx context.Context, m *bus.Message) error {
+		switch {
+		case string(m.Body) == "break":
+			c.Break(0, 1)
+		default:
+			_ = m.Reply(ctx, nil)
+		}
+		errs <- m.Reply(ctx, nil)
+		return nil
+	})
+	for _, what := range []struct{ body, want string }{
+		{"send", "is not a request"}, {"answer", "answered already"}, {"break", "link lost"},
+	} {
+		var err error
+		if what.body == "send" {
+			err = c.Bus(0).Send(t.Context(), "a", []byte(what.body))
+		} else if _, err = c.Bus(0).Request(t.Context(), "a", []byte(what.body)); what.body == "break" {
+			err = nil // that it is lost is the requester's error, too
+		}
+		if err != nil {
+			t.Fatal(what.body, err)
+		}
+		if text := fmt.Sprint(<-errs); !strings.Contains(text, what.want) || !strings.Contains(text, `"a"`) {
+			t.Errorf("%s: %q lacks the address, or %q", what.body, text, what.want)
+		}
+	}
+}

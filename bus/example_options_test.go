@@ -226,7 +226,7 @@ func ExampleWithDrainTimeout() {
 	eb.Send(context.Background(), "stuck", nil)
 	<-began
 	fmt.Println(eb.Close())
-	// Output: bus: drain time is over after 10ms (WithDrainTimeout): 1 consumers still handle messages, 0 messages wait for a consumer
+	// Output: bus: drain time is over after 10ms (WithDrainTimeout): 1 consumers still handle messages of "stuck", 0 messages wait for a consumer
 }
 
 func ExampleWithLogger() {

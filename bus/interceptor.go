@@ -162,7 +162,7 @@ func (c *core) intercept(ctx context.Context, verb Verb, address string, body an
 // replyIntercepted is reply where there are interceptors.
 func (m *Message) replyIntercepted(ctx context.Context, body any, opts []CallOption) error {
 	if m.kind() != kindRequest {
-		return errNoRequest
+		return m.notRequest()
 	}
 	_, err := m.in.core().intercept(ctx, VerbReply, m.Address(), body, opts, m)
 	return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -357,8 +358,34 @@ var errDrain = errors.New("drain time is over")
 
 // overdue says what was not done in time.
 func (c *core) overdue() error {
-	return fmt.Errorf("bus: %w after %v (WithDrainTimeout): %d consumers still handle messages, %d messages wait for a consumer",
-		errDrain, c.drain, c.active.Load(), c.waiting.Load())
+	var busy, waited []string
+	c.mu.Lock()
+	for cn := range c.late {
+		busy = append(busy, cn.address)
+	}
+	c.mu.Unlock()
+	for _, r := range c.dir.all() {
+		if r.waiting.Load() > 0 {
+			waited = append(waited, r.address)
+		}
+	}
+	return fmt.Errorf("bus: %w after %v (WithDrainTimeout): %d consumers still handle messages%s, %d messages wait for a consumer%s",
+		errDrain, c.drain, c.active.Load(), ofAddresses(busy), c.waiting.Load(), ofAddresses(waited))
+}
+
+// ofAddresses names a few of the addresses, for the text of an error.
+func ofAddresses(addresses []string) string {
+	const few = 8
+	slices.Sort(addresses)
+	addresses = slices.Compact(addresses)
+	var text strings.Builder
+	for i, address := range addresses[:min(few, len(addresses))] {
+		fmt.Fprintf(&text, "%s%q", []string{" of ", ", "}[min(i, 1)], address)
+	}
+	if n := len(addresses) - few; n > 0 {
+		fmt.Fprintf(&text, " and %d other addresses", n)
+	}
+	return text.String()
 }
 
 // cancelRunning ends the contexts of all handlers that run.

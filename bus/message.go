@@ -202,10 +202,10 @@ func (m *Message) describe() string {
 	return what
 }
 
-var (
-	errNoRequest = errors.New("bus: the message is not a request")
-	errAnswered  = errors.New("bus: the request has been answered already")
-)
+// notRequest is what answering a message says that is none.
+func (m *Message) notRequest() error {
+	return fmt.Errorf("bus: the message to %q is not a request", m.Address())
+}
 
 // Reply answers a request. The body is encoded as for [EventBus.Send] and may
 // be reused when Reply returns. Where the link to the requester's node has no room
@@ -231,7 +231,7 @@ func (m *Message) Reply(ctx context.Context, body any, opts ...CallOption) error
 // the reply is written.
 func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error {
 	if m.in == nil {
-		return errNoRequest
+		return m.notRequest()
 	}
 	c := m.in.core()
 	if c.caller != nil {
@@ -251,7 +251,7 @@ func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error 
 // the call's arguments.
 func (m *Message) encodeReply(r *reply, verb string, body any, opts []CallOption) (err error) {
 	if m.kind() != kindRequest {
-		return errNoRequest
+		return m.notRequest()
 	}
 	c := m.in.core()
 	r.id, r.deadline = m.id, m.deadline
@@ -281,9 +281,12 @@ func (m *Message) give(ctx context.Context, r *reply) error {
 		return err
 	}
 	if !m.set(stateAnswered, stateAnswered) {
-		return errAnswered
+		return fmt.Errorf("bus: the request to %q from %s has been answered already", m.Address(), m.From())
 	}
 	err := m.in.reply(ctx, r)
+	if err != nil {
+		err = fmt.Errorf("%w (of a request to %q)", err, m.Address())
+	}
 	if !r.over && errors.Is(err, ErrBusy) || errors.Is(err, ErrTooLarge) {
 		atomic.AndUint32(&m.word, ^uint32(stateAnswered)) // it may be tried again
 		return err
