@@ -45,6 +45,10 @@ func (g *eventGate) admit(time uint64, event []byte) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t := &g.times[time%eventTimes]
+	if t.seen != nil && time < t.time { // too old for serf, which keeps the later time's
+		g.dropped()
+		return false
+	}
 	if t.time != time || t.seen == nil {
 		g.bytes -= t.bytes
 		*t = eventTime{time: time, seen: map[uint64]struct{}{}}
@@ -66,18 +70,26 @@ func (g *eventGate) admit(time uint64, event []byte) bool {
 // if it is one too many.
 func (g *eventGate) screen(message []byte) error {
 	s := &said{from: bufio.NewReaderSize(bytes.NewReader(message[1:]), 64), lease: new(lease)}
-	time := uint64(0)
-	s.fields(func(key string, _ int) {
-		if key == "LTime" {
-			time = s.number()
-		} else {
-			s.value(maxDepth)
-		}
-	})
-	if s.err == nil && !g.admit(time, s.all) {
+	if time, event := s.event(); s.err == nil && !g.admit(time, event) {
 		message[0] = serfIgnored
 	}
 	return s.err
+}
+
+// event reads an event: its time, where it has one, and its name and payload as they
+// are encoded, by which serf knows it again.
+func (s *said) event() (time uint64, event []byte) {
+	s.fields(func(key string, _ int) {
+		begin := len(s.all)
+		if key == "LTime" {
+			time = s.number()
+			return
+		}
+		if s.value(maxDepth); key == "Name" || key == "Payload" {
+			event = append(event, s.all[begin:]...)
+		}
+	})
+	return time, event
 }
 
 // state reads serf's state. Of the events in it those of a time with one too many are
@@ -99,27 +111,26 @@ func (s *said) eventsOfTime(g *eventGate) {
 		return
 	}
 	var time uint64
-	var ends []int // of the events, after where the first begins
-	var at int     // the name of the list
+	var events [][]byte
+	var at int // the name of the list
 	s.fields(func(key string, name int) {
-		switch key {
-		case "LTime":
+		switch {
+		case key == "LTime":
 			time = s.number()
-		case "Events":
+		case key == "Events" && at != 0:
+			s.fail("two lists of events of one time")
+		case key == "Events":
 			at = name
 			s.each(func() {
-				if ends == nil {
-					ends = append(ends, len(s.all))
-				}
-				s.value(maxDepth)
-				ends = append(ends, len(s.all))
+				_, event := s.event()
+				events = append(events, event)
 			})
 		default:
 			s.value(maxDepth)
 		}
 	})
-	for i := 1; i < len(ends) && s.err == nil; i++ {
-		if !g.admit(time, s.all[ends[i-1]:ends[i]]) {
+	for _, event := range events {
+		if s.err == nil && !g.admit(time, event) {
 			copy(s.all[at:], "Excess")
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"strings"
 	"testing"
 )
@@ -46,6 +47,14 @@ func TestEventGate(t *testing.T) {
 	if !screened(7, "0") {
 		t.Error("a repeat does not pass")
 	}
+	repeat := "\x82\xa4Name\xda\x00\x010\xa7Payload\xc5\x03\xe8" + strings.Repeat("x", 1000)
+	state := &said{from: bufio.NewReader(strings.NewReader("\x82\xa5LTime\x07\xa6Events\x91" + repeat)), lease: new(lease)}
+	if state.eventsOfTime(g); state.err != nil || !bytes.Contains(state.all, []byte("Events")) {
+		t.Errorf("a repeat in a state does not pass: %v", state.err)
+	}
+	if screened(7+eventTimes, "later"); screened(7, "older") {
+		t.Error("an event that is too old passes")
+	}
 	for time := range uint64(eventTimes) {
 		if !screened(8+time, "later") {
 			t.Fatalf("an event of time %d does not pass after a flood of time 7", 8+time)
@@ -86,5 +95,35 @@ func TestEventsOfStates(t *testing.T) {
 		if s.err != nil || !bytes.Equal(s.all, want) {
 			t.Errorf("%s: %v, changed: %v", what, s.err, !bytes.Equal(s.all, []byte(state)))
 		}
+	}
+}
+
+// A packet of which an event is dropped is whole otherwise: its checksum is right.
+func TestPacketWithoutAnEvent(t *testing.T) {
+	t.Parallel()
+	g := newEventGate()
+	if !g.admit(7+eventTimes, []byte("later")) {
+		t.Fatal("the first event does not pass")
+	}
+	message := append([]byte{gossipUser}, event(7, "old", "x")...)
+	packet := append([]byte{gossipChecksum, 0, 0, 0, 0}, message...)
+	binary.BigEndian.PutUint32(packet[1:], crc32.ChecksumIEEE(message))
+	if err := checkMessages(packet, g); err != nil || packet[6] != serfIgnored {
+		t.Fatalf("%v, type %d", err, packet[6])
+	}
+	if err := checkMessages(append([]byte{gossipChecksum}, packet[1:5]...), g); err == nil {
+		t.Error("a packet without messages passes")
+	}
+	if crc32.ChecksumIEEE(packet[5:]) != binary.BigEndian.Uint32(packet[1:5]) {
+		t.Error("the checksum is that of the packet before")
+	}
+}
+
+// A state with two lists of events of one time is nobody's.
+func TestTwoListsOfEvents(t *testing.T) {
+	t.Parallel()
+	s := &said{from: bufio.NewReader(strings.NewReader("\x83\xa5LTime\x07\xa6Events\x90\xa6Events\x90")), lease: new(lease)}
+	if s.eventsOfTime(newEventGate()); s.err == nil {
+		t.Error("it passes")
 	}
 }

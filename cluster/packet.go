@@ -146,13 +146,16 @@ const (
 )
 
 // checkMessages refuses what no node sends: other types of messages, messages in
-// messages in messages, and lengths that are lies.
+// messages in messages, and lengths that are lies. An event too many it makes one that
+// serf ignores.
 func checkMessages(b []byte, gate *eventGate) error {
 	if len(b) > 0 && b[0] == gossipChecksum {
 		if len(b) < 5 || crc32.ChecksumIEEE(b[5:]) != binary.BigEndian.Uint32(b[1:5]) {
 			return fmt.Errorf("%w: its checksum is wrong", errPacket)
 		}
+		sum := b[1:5]
 		b = b[5:]
+		defer func() { binary.BigEndian.PutUint32(sum, crc32.ChecksumIEEE(b)) }() // of what may have been changed
 	}
 	if len(b) > 1 && b[0] == gossipCompound {
 		return checkCompound(int(b[1]), b[2:], gate)
