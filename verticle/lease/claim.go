@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/runrig-go/runrig/verticle/internal/guard"
@@ -51,8 +52,8 @@ func (c *claim) key() string { return leasePrefix + c.name }
 // patience is how long one call of the store may take.
 func (c *claim) patience() time.Duration { return c.ttl / 4 }
 
-// acquire waits until the lease is this one's, or ctx ends. It returns within
-// patience of that, as it does not leave a bid without knowing what became of it.
+// acquire waits until the lease is this one's, or ctx ends. It does not leave a bid
+// without knowing what became of it, nor a lease that it has won then.
 func (c *claim) acquire(ctx context.Context) (*Held, error) {
 	wait := c.newVigil(ctx)
 	defer wait.stop()
@@ -71,6 +72,8 @@ func (c *claim) acquire(ctx context.Context) (*Held, error) {
 		}
 		if last = err; err != nil {
 			c.complain(err)
+		} else {
+			c.recovered()
 		}
 		read = wait.wait(ctx, c.pause(err))
 	}
@@ -145,6 +148,14 @@ func (c *claim) complain(err error) {
 	c.mute = true
 }
 
+// recovered logs, if it has been logged that the store does not answer, that it does.
+func (c *claim) recovered() {
+	if c.mute {
+		c.log.Info("the store of a lease answers again", "lease", c.name)
+	}
+	c.mute = false
+}
+
 // look reads the record.
 func (c *claim) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.clock.timer(c.patience()))
@@ -152,10 +163,6 @@ func (c *claim) look(ctx context.Context) error {
 	value, version, err := c.store.Get(ctx, c.key())
 	if err != nil {
 		return fmt.Errorf("lease %q: %w", c.name, err)
-	}
-	if c.mute {
-		c.mute = false
-		c.log.Info("the store of a lease answers again", "lease", c.name)
 	}
 	return c.see(value, version)
 }
@@ -177,6 +184,7 @@ func (c *claim) see(value []byte, version uint64) error {
 	}
 	c.known = sighting{rec, version, c.clock.now()}
 	c.fence = max(c.fence, rec.Fence)
+	maps.DeleteFunc(c.bids, func(holder string, _ time.Time) bool { return holder != rec.Holder }) // which were over older versions
 	return nil
 }
 
@@ -202,11 +210,15 @@ func (c *claim) bid(ctx context.Context) (*Held, error) {
 	case errors.Is(err, ErrMisconfigured):
 		return nil, fmt.Errorf("lease %q: %w", c.name, err)
 	}
+	was := c.known.version
 	c.bids[rec.Holder] = sent
 	if lerr := c.look(context.WithoutCancel(ctx)); lerr != nil {
 		return nil, errors.Join(fmt.Errorf("lease %q: %w", c.name, err), lerr)
 	}
-	return c.adopt(), nil
+	if h := c.adopt(); h != nil || c.known.version != was {
+		return h, nil
+	}
+	return nil, fmt.Errorf("lease %q: %w", c.name, err)
 }
 
 // seeOwn takes note of what this one has written.
@@ -228,6 +240,9 @@ func (c *claim) adopt() *Held {
 	sent, ok := c.bids[c.known.rec.Holder]
 	if !ok || c.clock.since(sent) > c.ttl/2 {
 		return nil
+	}
+	if c.wrote != nil {
+		c.wrote(Change{c.known.rec.encode(), c.known.version})
 	}
 	return c.won(sent)
 }

@@ -115,7 +115,7 @@ func (c *court) hear(ctx context.Context, p petition) (decree, error) {
 // leaveLocked counts one less who waits. Where the lease was released all count:
 // those who are answered later must know of them.
 func (c *court) leaveLocked(revision string) {
-	if c.revisions[revision]--; c.revisions[revision] == 0 {
+	if c.revisions[revision]--; c.revisions[revision] <= 0 { // it may be of a reign before
 		delete(c.revisions, revision)
 	}
 }

@@ -47,7 +47,7 @@ func newHeld(c *claim, sent time.Time) *Held {
 func (h *Held) Fence() uint64 { return h.fence }
 
 // Context returns a context that ends when the lease is lost or released, and a
-// margin before it could be another's. Its cause is then ErrLost, or nil.
+// margin before it could be another's. Its cause matches [ErrLost] if it was lost.
 func (h *Held) Context() context.Context { return h.ctx }
 
 // extend puts off the end of the context, after a write that was sent then.
@@ -132,6 +132,7 @@ func (h *Held) write(change func(*record)) error {
 		}
 		clear(h.sends)
 		h.extend(sent)
+		c.recovered()
 		return nil
 	}
 	h.sends[rec.Write] = sent
@@ -174,10 +175,10 @@ func (h *Held) readBack(err error) error {
 }
 
 // Release gives the lease back, so that another can have it at once: what the
-// lease protects must have ended. It ends the context, and waits for the store,
-// for the ttl at most; there is no context, as what is not
-// released is not to be had before its ttl is over. The error says that this is
-// so. Releasing again does nothing and returns the same.
+// lease protects must have ended. It ends the context, and waits for the store, for
+// twice the ttl at most; there is no context, as what is not released is not to be had
+// before its ttl is over. The error says that this is so. Releasing again does nothing
+// and returns the same.
 func (h *Held) Release() error { return h.release() }
 
 func (h *Held) release() error {
@@ -199,20 +200,19 @@ func (h *Held) release() error {
 // giveBack writes that nobody holds the lease.
 func (h *Held) giveBack() (err error) {
 	c := h.claim
-	for try := range 3 {
-		if c.known.rec.Fence != h.fence || c.known.rec.Holder == "" { // another's, or released by a write that seemed to fail
-			return nil
+	for try := 0; c.known.rec.Fence == h.fence && c.known.rec.Holder != ""; try++ { // else it is another's, or released
+		if try == 3 && err == nil {
+			err = errors.New("other writes of this holder came in between")
+		}
+		if try == 3 || final(err) {
+			return fmt.Errorf("lease %q is not released, and ends in %v: %w", c.name, c.ttl, err)
 		}
 		if try > 0 {
 			<-time.After(c.clock.timer(c.ttl / 100))
 		}
-		err = h.write(func(rec *record) { *rec = record{Fence: rec.Fence} })
-		if err == nil || final(err) || errors.Is(err, ErrLost) {
-			break
+		if err = h.write(func(rec *record) { *rec = record{Fence: rec.Fence} }); errors.Is(err, ErrLost) {
+			return nil
 		}
-	}
-	if err != nil && !errors.Is(err, ErrLost) {
-		return fmt.Errorf("lease %q is not released, and ends in %v: %w", c.name, c.ttl, err)
 	}
 	return nil
 }

@@ -235,3 +235,26 @@ func TestRun(t *testing.T) {
 		}
 	})
 }
+
+// A store that takes no writes is tried now and then, and said to be so.
+func TestStoreTakesNoWrites(t *testing.T) {
+	nodes(t, 2, func(t *testing.T, _ *lease.Memory, s []*leasetest.Store) {
+		h := acquire(t, newLock(t, s[0]))
+		for _, s := range s {
+			s.SetFull(true)
+		}
+		before := s[1].Counts()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*ttl)
+		defer cancel()
+		_, err := newLock(t, s[1]).Acquire(ctx)
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, leasetest.ErrFull) {
+			t.Errorf("a second one got %v; want the store's error, too", err)
+		}
+		if n := s[1].Counts().Puts - before.Puts; n == 0 || n > 10*20 {
+			t.Errorf("it was tried %d times in 10 ttl", n)
+		}
+		if err := h.Release(); !errors.Is(err, leasetest.ErrFull) {
+			t.Errorf("Release returned %v", err)
+		}
+	})
+}

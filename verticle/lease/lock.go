@@ -34,8 +34,9 @@ func NewLock(store Store, name string, opts ...Option) (*Lock, error) {
 
 // Acquire waits until the lease is held, or ctx ends, whose error it returns then,
 // with that of the store if there was one. Errors that match [ErrMisconfigured] or
-// [ErrStaleStore] end the wait. After the end of ctx it may take a quarter of the
-// ttl, so that nothing is left in the store. ctx does not bound how long the lease
+// [ErrStaleStore] end the wait. After the end of ctx it may take as long as the store
+// takes to answer a bid that is under way, half of the ttl at most, and to take back
+// what that has won: nothing is left in the store. ctx does not bound how long the lease
 // is held.
 func (l *Lock) Acquire(ctx context.Context) (*Held, error) {
 	select {

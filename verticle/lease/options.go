@@ -74,9 +74,8 @@ func WithPoll(d time.Duration) Option {
 	})
 }
 
-// WithLabel sets who the holder says it is, in the store and in the logs of those
-// who wait; by default the host's name and the process's id. It has no other
-// meaning.
+// WithLabel sets who the holder says it is, in the store, for whoever looks there; by
+// default the host's name and the process's id. It has no other meaning.
 func WithLabel(label string) Option {
 	return optionFunc(func(c *config) error {
 		if len(label) > MaxName {

@@ -70,7 +70,10 @@ func (s *singleton) Start(_ context.Context, d *verticle.Deployment) error {
 	y.ctx, y.cancel = context.WithCancel(context.Background())
 	c.hear, c.wrote = y.listen, y.court.tell
 	s.current = y
-	d.Go(func(context.Context) error { return y.run() }) // until Stop
+	d.Go(func(ctx context.Context) error { // until Stop or, if that is not called, until the deployment ends
+		defer context.AfterFunc(ctx, y.cancel)()
+		return y.run()
+	})
 	return nil
 }
 
@@ -107,7 +110,7 @@ func (y *standby) run() error {
 		switch {
 		case y.ctx.Err() != nil, err == nil:
 			return nil
-		case errors.Is(err, ErrLost):
+		case errors.As(err, new(*lostReign)):
 			y.claim.log.Warn("a singleton has lost its lease and stands by", "lease", y.claim.name, "err", err)
 		case err != nil:
 			return err
@@ -137,7 +140,7 @@ func (y *standby) rule(h *Held) error {
 	inner, err := y.d.Deploy(withFence(h.ctx, h.fence), y.verticle)
 	if err != nil {
 		if lost := context.Cause(h.ctx); errors.Is(lost, ErrLost) {
-			return errors.Join(lost, err)
+			return &lostReign{errors.Join(lost, err)}
 		}
 		return err
 	}
@@ -152,8 +155,14 @@ func (y *standby) rule(h *Held) error {
 		y.claim.log.Error("a singleton's verticle has not ended in the margin of its lease", "lease", y.claim.name, "fence", h.fence, "err", err)
 		<-inner.Done() // so that this node does not start it once more beside itself
 	}
-	return context.Cause(h.ctx)
+	return &lostReign{context.Cause(h.ctx)}
 }
+
+// lostReign says that the singleton's own lease was lost: its verticle may have errors
+// of another lease's.
+type lostReign struct{ error }
+
+func (l *lostReign) Unwrap() error { return l.error }
 
 // listen waits for news of the lease since a version, from its holder. It reports
 // false when there is a reason to read the record instead: the holder's node is

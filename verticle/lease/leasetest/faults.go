@@ -21,6 +21,7 @@ type Store struct {
 	mu     sync.Mutex
 	away   bool
 	mute   int // replies to lose
+	full   bool
 	delay  time.Duration
 	counts Counts
 }
@@ -45,6 +46,16 @@ func (s *Store) LoseReplies(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mute = n
+}
+
+// ErrFull is what a write to a [Store] returns that takes none.
+var ErrFull = errors.New("leasetest: the store takes no writes")
+
+// SetFull makes writes fail at once, without being done, or lets them be done again.
+func (s *Store) SetFull(full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = full
 }
 
 // SetDelay makes each call take so long, half of it on each way.
@@ -101,11 +112,14 @@ func (s *Store) call(ctx context.Context, count func(*Counts), writes bool, f fu
 	s.mu.Lock()
 	count(&s.counts)
 	away, delay := s.away, s.delay
-	mute := writes && s.mute > 0
+	mute, full := writes && s.mute > 0, writes && s.full
 	if mute {
 		s.mute--
 	}
 	s.mu.Unlock()
+	if full {
+		return ErrFull
+	}
 	if away {
 		<-ctx.Done()
 		return fmt.Errorf("%w: %w", ErrAway, context.Cause(ctx))
