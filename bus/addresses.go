@@ -180,6 +180,7 @@ func (c *Consumer) book() {
 type survey struct {
 	by        map[*ring]*AddressStats
 	forgotten AddressStats
+	credit    []*ring // where looking has given some back
 }
 
 // at returns where what has to do with a ring is counted.
@@ -215,6 +216,9 @@ func (c *core) addresses() []AddressStats {
 		s.link(l)
 	}
 	c.mu.Unlock()
+	for _, r := range s.credit {
+		r.grant()
+	}
 
 	all := make([]AddressStats, 0, len(s.by)+1)
 	if s.forgotten != (AddressStats{}) {
@@ -253,7 +257,9 @@ func (s *survey) consumer(c *Consumer) {
 		a.Paused++
 	}
 	if b := c.box; b != nil {
-		c.passBatchLocked(1)
+		if c.passBatchLocked(1) {
+			s.credit = append(s.credit, c.local.ring)
+		}
 		begun, rest := b.progress()
 		a.Queued += b.len() + rest
 		a.Running += len(b.running) + begun - b.passed

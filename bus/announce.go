@@ -196,7 +196,7 @@ func (l *link) endLocked(in *inbound) {
 // the removal of a route the messages that wait to be sent back on it. The caller has
 // made sure that nobody writes.
 func (l *link) writeRoutesLocked() {
-	for l.hasRoutes() && len(l.first) < firstCap && l.err == nil && !l.bye {
+	for l.hasRoutes() && (len(l.first) < firstCap || len(l.dirty) == 0) && l.err == nil && !l.bye { // that the set is whole takes no room
 		l.seq++
 		change := routeChange{seq: l.seq, at: l.core.clock()}
 		b := l.encodeRoutes(&change)

@@ -313,6 +313,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 			err = nil // its sender gets the answer
 		}
 	case b.kind == frameMsg && b.done == nil, b.kind == frameHandover:
+		l.core.placing.Add(1)
 		l.bulks.again = append(l.bulks.again, b)
 	}
 	if b.reset, b.err = true, err; b.lent {
@@ -368,6 +369,10 @@ func (l *link) routeAgain() {
 		} else {
 			l.core.dead(address, &o, b.err)
 		}
+		l.core.placing.Add(-1)
+	}
+	if len(again) > 0 {
+		l.core.poke()
 	}
 }
 

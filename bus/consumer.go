@@ -275,6 +275,7 @@ func (c *Consumer) closeLocked() (msgs []*Message, first bool) {
 	c.closed = true
 	c.local.removed = true
 	msgs = c.box.take(func(*Message) bool { return true })
+	c.core.placing.Add(int32(len(msgs))) // until sendBack
 	c.restIfIdleLocked()
 	c.closedLocked()
 	if !c.overLocked() {

@@ -36,6 +36,7 @@ type core struct {
 	caller    Caller       // the outbound interceptors; nil: none
 
 	waiting atomic.Int32 // messages in waiting lists
+	placing atomic.Int32 // messages taken back, from consumers or links, that are in none yet
 	active  atomic.Int64 // consumers that have work
 	refuses atomic.Bool  // no call is taken any more
 	closed  atomic.Bool  // goodbye has been said on all links

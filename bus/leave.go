@@ -60,9 +60,10 @@ func (c *core) beginLeaving() {
 	}
 	c.dropRoutes(local)
 	back := byLink(msgs)
+	var free []*Consumer
 	for l := range c.links {
 		l.mu.Lock()
-		l.leaveLocked(back[l])
+		free = l.leaveLocked(back[l], free)
 		l.mu.Unlock()
 	}
 	for _, cn := range closed {
@@ -70,6 +71,7 @@ func (c *core) beginLeaving() {
 	}
 	close(c.leaving)
 	c.mu.Unlock()
+	c.unpin(free...)
 	c.sendBack(msgs)
 	c.unfade(local)
 	grantAll(local)
@@ -77,11 +79,18 @@ func (c *core) beginLeaving() {
 }
 
 // leaveLocked writes LEAVING, which takes all consumers back at once: no change
-// of routes follows. What came on the link and waited goes back behind it. The
-// caller holds core.mu.
-func (l *link) leaveLocked(waited []*Message) {
-	if l.leaving || l.err != nil {
-		return
+// of routes follows. What came on the link and waited goes back behind it. It appends
+// consumers to free that closed before, and with which the link has nothing more to do.
+// The caller holds core.mu.
+func (l *link) leaveLocked(waited []*Message, free []*Consumer) []*Consumer {
+	switch {
+	case l.err != nil:
+		for _, m := range waited {
+			m.in.cutOff(1)
+		}
+		return free
+	case l.leaving:
+		return free
 	}
 	if !l.whole { // the set ends here
 		l.dirty = nil
@@ -103,19 +112,20 @@ func (l *link) leaveLocked(waited []*Message) {
 		in.retracted = true
 		in.bounceHeldLocked(nil)
 	}
-	l.owingLocked()
+	free = l.owingLocked(free)
 	l.wakeLocked()
+	return free
 }
 
-// owingLocked pays what is owed. Nothing is freed by it before the removal is
-// acknowledged.
-func (l *link) owingLocked() {
+// owingLocked pays what is owed.
+func (l *link) owingLocked(free []*Consumer) []*Consumer {
 	for _, in := range l.owing {
 		in.listed = false
-		l.payLocked(in, nil)
+		free = l.payLocked(in, free)
 	}
 	clear(l.owing)
 	l.owing = l.owing[:0]
+	return free
 }
 
 // gotLeaving answers a peer that leaves: from here on it gets no message.
@@ -287,7 +297,7 @@ func (c *core) workEnded() bool {
 // quiet reports whether nothing is under way, once work has ended. The caller
 // holds all locks of links.
 func (c *core) quiet() bool {
-	if c.waiting.Load() > 0 || c.pend.n.Load() > 0 {
+	if c.placing.Load() > 0 || c.waiting.Load() > 0 || c.pend.n.Load() > 0 {
 		return false
 	}
 	for l := range c.links {

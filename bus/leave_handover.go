@@ -130,7 +130,7 @@ func (l *link) endHandovers() {
 // a peer as windows may take of the pool. owned says that the body is not in the
 // read buffer.
 func (r *reader) gotHandover(f *frame, owned bool) error {
-	if !r.leftBehind || f.head[fKind] != kindSend {
+	if !r.parting.Load() || f.head[fKind] != kindSend {
 		return fmt.Errorf("%w: handover of kind %d by a peer that stays or has no reason to", errMalformed, f.head[fKind])
 	}
 	address := string(f.address)

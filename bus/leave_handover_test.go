@@ -271,3 +271,37 @@ func TestLeaveWithManyConsumers(t *testing.T) {
 		}
 	})
 }
+
+// The node that stays may get consumers, the one that is waited for too, while a large
+// message is being handed over to it.
+func TestRoutesBesideHandover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := bustest.NewCluster(t, 2, quiet)
+		for _, conn := range []*bustest.Conn{c.Conn(0, 1), c.Conn(1, 0)} {
+			conn.SetRate(1 << 20)
+		}
+		block := make(chan struct{})
+		consume(t, c.Bus(0), "a", func(context.Context, *bus.Message) error { <-block; return nil })
+		for _, size := range []int{0, 1 << 20} { // the first is handled, the other waits
+			if err := c.Bus(0).Send(t.Context(), "a", make([]byte, size)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		closed := make(chan error, 1)
+		go func() { closed <- c.Bus(0).Close() }() // ends with the leave
+		time.Sleep(100 * time.Millisecond)
+		close(block)
+		time.Sleep(300 * time.Millisecond) // a part of it is there
+		var handled atomic.Int32
+		consume(t, c.Bus(1), "b", nothing)
+		consume(t, c.Bus(1), "a", func(context.Context, *bus.Message) error { handled.Add(1); return nil })
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+		time.Sleep(5 * time.Second)
+		if n := handled.Load(); n != 1 {
+			t.Errorf("what was sent back was handled %d times", n)
+		}
+	})
+}

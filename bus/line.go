@@ -16,7 +16,8 @@ type line struct {
 	tickets uint64
 	publish []chan struct{} // publishers that wait for credit
 
-	routes *routeSet // by which lanes is sorted
+	routes  *routeSet // by which lanes is sorted
+	changed bool      // it was sorted anew since what waits was last looked at for whom nobody is left
 }
 
 // lane is what waits for the same credit.
@@ -67,7 +68,7 @@ func (r *ring) restLocked() {
 func (r *ring) enqueueLocked(w *waiter) {
 	line := r.lineLocked()
 	if w.lane = &line.any; w.o.choice&fixed != 0 {
-		r.sortLocked(line)
+		line.changed = r.sortLocked(line) || line.changed
 		w.lane = line.laneOf(r.seat(&w.o, line.routes))
 	}
 	if w.ready == nil {
@@ -171,7 +172,8 @@ func (r *ring) grantLocked() {
 	if line == nil {
 		return
 	}
-	changed := r.sortLocked(line)
+	changed := r.sortLocked(line) || line.changed
+	line.changed = false
 	line.any.to = reach{all: line.routes}
 	line.any.back, line.any.stuck = r.placeLocked(line.any.back, line.any.to, noTicket)
 	for _, l := range line.lanes {

@@ -82,7 +82,7 @@ type link struct {
 
 	said timeSaid
 
-	routes  []*route // by the peer's number; written under core.mu, by the reader
+	routes  []*route // by the peer's number; written by the reader, under mu
 	replied inbound  // where replies come from
 	times   peerTime // of the reader
 	ups     func()

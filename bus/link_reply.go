@@ -126,6 +126,9 @@ func (l *link) adopt(b *bulkOut) error {
 }
 
 func (l *link) replyLost() error {
+	if l.err == nil {
+		return fmt.Errorf("%w: reply to %s: goodbye has been said", ErrLinkLost, l.peer.Name)
+	}
 	return fmt.Errorf("%w: reply to %s: %v", ErrLinkLost, l.peer.Name, l.err)
 }
 
@@ -241,10 +244,17 @@ func (l *link) keptLessLocked(bytes int64) {
 	}
 }
 
-// dropKeptLocked drops all when the link has ended.
-func (l *link) dropKeptLocked() {
+// dropKeptLocked drops all when the link has ended. It returns those who ask in one of
+// them, and are in no table yet.
+func (l *link) dropKeptLocked() (asking []*call) {
+	for _, r := range l.kept.small {
+		if r.call != nil {
+			asking = append(asking, r.call)
+		}
+	}
 	l.keptLessLocked(l.kept.bytes)
 	l.kept.small, l.kept.large = nil, nil
+	return asking
 }
 
 // askLarge sends a large question. Who asks waits for its answer anyway, and so for

@@ -96,9 +96,10 @@ func (in *inbound) alone(f *frame) bool {
 func (in *inbound) take(cost int64, f *frame) error {
 	if in.taken-in.paid >= in.window.Load() {
 		in.link.mu.Lock()
+		w := in.window.Load() // with what was returned: it shrinks by that
 		in.paid = in.returned
 		in.link.mu.Unlock()
-		if w := in.window.Load(); in.taken-in.paid >= w {
+		if in.taken-in.paid >= w {
 			return fmt.Errorf("%w: message for route %d, whose window of %d bytes is used up", errMalformed, in.consumer.num, w)
 		}
 	}

@@ -82,7 +82,9 @@ func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
 			drop = append(drop, rt)
 		}
 	}
-	l.resetAllLocked(func(b *bulkOut) bool { return b.o.head[fKind] != kindPublish && b.routes[0].removed })
+	l.resetAllLocked(func(b *bulkOut) bool { // those of a publish go on for the others, and a handover has no route
+		return b.kind == frameMsg && b.o.head[fKind] != kindPublish && b.routes[0].removed
+	})
 	l.core.dropRoutes(drop)
 	return drop, err
 }

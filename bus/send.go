@@ -261,9 +261,9 @@ var (
 // returns errLookAgain when no route is left that could.
 func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 	o.head[fStarved] = 1
+	deadline := o.due(r.core) // before it is copied: it is that of all waits of the call
 	w := &waiter{o: *o, ready: make(chan struct{})}
 	w.o.flushes = false
-	deadline := w.o.due(r.core)
 	if err := r.queue(w); err != nil {
 		return nil, err
 	}

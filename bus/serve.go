@@ -67,7 +67,7 @@ func (c *core) addLink(l *link) error {
 	if c.closing {
 		l.mu.Lock()
 		l.writeRoutesLocked()
-		l.leaveLocked(nil)
+		l.leaveLocked(nil, nil) // nothing has come yet
 		l.mu.Unlock()
 		return nil
 	}
@@ -163,7 +163,7 @@ func (c *core) removeLink(l *link, err error) {
 		c.linkEnded(l)
 	}
 	l.endBulksLocked()
-	l.dropKeptLocked()
+	asking := l.dropKeptLocked()
 	l.cutOffUnwrittenLocked()
 	l.endQuestionsLocked()
 	c.stats.unknown.Add(uint64(l.outside))
@@ -176,8 +176,8 @@ func (c *core) removeLink(l *link, err error) {
 			rt.ring.unknown(int(rt.unsettled), requests[rt.num])
 		}
 	}
-	ins, blocked := l.ins, l.blocked
-	l.ins, l.blocked, l.owing = nil, nil, nil
+	ins, blocked, freed := l.ins, l.blocked, l.bulks.freed
+	l.ins, l.blocked, l.owing, l.bulks.freed = nil, nil, nil, nil
 	if l.payTimer != nil {
 		l.payTimer.Stop()
 	}
@@ -189,9 +189,13 @@ func (c *core) removeLink(l *link, err error) {
 		}
 	}
 	c.mu.Unlock()
+	c.unpin(freed...)
 	l.pend.end(func(*call) error {
 		return fmt.Errorf("%w to %s; the handler may have run", ErrLinkLost, l.peer)
 	})
+	for _, k := range asking {
+		k.answer(answer{err: fmt.Errorf("%w to %s, before the question was written", ErrLinkLost, l.peer), in: l.pend.from()})
+	}
 	l.pend.stop()
 	close(l.down)
 	release(blocked, nil)
@@ -310,6 +314,9 @@ func (l *link) trim() {
 	defer l.mu.Unlock()
 	if l.state == writeIdle {
 		l.outbox.trim()
+		if l.empty() {
+			l.back = nil // all of it is written
+		}
 		l.bulks.copied = nil
 	}
 }

@@ -180,6 +180,10 @@ func (c *core) sendBack(msgs []*Message) {
 			c.takeBack(m)
 		}
 	}
+	if len(msgs) > 0 {
+		c.placing.Add(-int32(len(msgs)))
+		c.poke()
+	}
 }
 
 // takeBack takes back a message of this node's from a closing consumer of its
@@ -278,7 +282,7 @@ type sentBack struct {
 // sentBackLocked notes a message that was appended, until it is written.
 func (l *link) sentBackLocked(in *inbound) {
 	i := 0
-	for i < len(l.back) && l.written(l.back[i].at) {
+	for l.state != writeRunning && i < len(l.back) && l.written(l.back[i].at) {
 		i++
 	}
 	l.back = append(slices.Delete(l.back, 0, i), sentBack{in, mark(l.swaps + 1)})
