@@ -15,6 +15,10 @@ func TestTakeBackWhileTheLastConsumerGoes(t *testing.T) {
 	s := &scope{core: c}
 	cn := &Consumer{core: c, address: "a", scope: s, concurrency: 1}
 	ended, gone := make(chan struct{}), make(chan struct{})
+	times := 100_000
+	if testing.Short() {
+		times = 20_000
+	}
 	go func() { // ends with the other one, unless they lock each other up
 		defer close(gone)
 		for !isDone(ended) {
@@ -30,7 +34,7 @@ func TestTakeBackWhileTheLastConsumerGoes(t *testing.T) {
 	}()
 	go func() {
 		defer close(ended)
-		for range 100_000 {
+		for range times {
 			o := outgoing{deadline: c.clock() + int64(time.Hour), call: c.newCall(0)}
 			o.head[fKind] = kindRequest
 			o.call.turn = turn{held: &heldTurn{scope: s}}
