@@ -115,55 +115,18 @@
 // handshakes, about 0.2 s of one core, and an idle one sends 600 small frames a
 // second.
 //
-// Times measured on the simulated network of package clustertest, 0.2 to 2 ms
-// one way, with the real code (go test ./cluster -run
-// 'Simulation|Sizes|Partition|CutOff' -long -v):
-//
-//	nodes                                               5         10        50
-//	all started at once: all linked                     -         0.05 s    0.1 s
-//	a node loses power: no link to it is left           3-4 s     3.6-4.5 s 4.3 s
-//	it is cut off: it says so, and counts nobody        5.5-5.7 s 5.7 s     5.7 s
-//	its cable is plugged in again: linked again         0-2.9 s   0.1-0.3 s 0.1-0.3 s
-//	a partition of a minute ends: all linked again      0-0.2 s   0.1 s     0.1 s
-//	a partition of 25 hours ends (4 nodes)              1-2 s
-//	a process is killed: gossip agrees (links: at once) 2.5 s
-//	a host that lost power is replaced at its address   1.0 s
-//
 // On real sockets of one machine a node joins two others within 10 ms, TLS
 // included, and leaves within 0.6 s, of which gossip takes 0.5.
 //
 // # Faults
 //
-// Measured with real processes under 1,000 requests and 1,000 sends a second
-// unless the numbers say otherwise, on a busy 2-core machine; each line is
-// printed by the command that is named. Requests that fail do so typed, when
-// the link breaks; sends that are lost were under way on it, and are counted.
-// FAULTS.md, beside this file, has all of them, those in virtual time, and the
-// same done to Vert.x.
-//
-//	fault                            requests  failed  seen
-//	kill -9 of a consumer's process    30,140       1  link down after 2 ms, no failure and no send to it later   (P)
-//	stopped for 2 s                     2,922       0  the link held                                              (P)
-//	stopped for 30 s                   29,087      37  link down after 4.3 s, linked again 0.1 s after it went on (P)
-//	a consumer that handles nothing    36,002       0  others at 100% of their rate, memory flat                  (P)
-//	no descriptors left                 7,075       0  members served, a newcomer linked 0.2 s after the end      (P)
-//	a tenth of a CPU, 32 MiB           18,002       0  the link held, nobody was taken for failed                 (P)
-//	rolling restart of five            18,100       0  18,100 sends, none lost; a leave took 0.7 s at most        (P)
-//	closed with a backlog               6,147       0  11,536 sends, none lost; the leave took 0.5 s              (P)
-//	killed, stopped, closed at random 125,260     375  each once, in time, its own reply                          (P)
-//	a cable is pulled                  12,086      50  link down after 3.1 s, linked again 0.6 s after the end    (N)
-//	one direction is lost              12,193      50  link down after 3.8 s, linked again 1.9 s after the end    (N)
-//	two of five are cut off            12,776     111  both sides go on, one cluster 0.3 s after the end          (N)
-//	1 Mbit/s                           12,004       0  the link full of bulk held, others at their rate           (N)
-//	66,400 streams of strangers, 100,000 packets    0  memory +9 MiB, members at 100% of their rate               (A)
-//
-//	(P) go test ./cluster -run TestProcesses -long -v -timeout 30m     without -long the short forms
-//	(N) go test ./cluster -run TestNetworks -long -v -timeout 30m      needs Linux namespaces
-//	(A) go test ./cluster -run TestAttack -long -v -timeout 30m
-//
-// In virtual time, 602 runs of clusters of 3, 5, 10 and 50 under random faults
-// made 1.08 million requests, of which each ended once, in time (go test
-// ./cluster -run TestChaos -long -v).
+// What a program sees when nodes are killed, stopped, cut off, replaced or attacked
+// is measured in FAULTS.md, beside this file: with real processes under load, in
+// network namespaces and in virtual time, each figure with the command that repeats
+// it, and the same done to Vert.x. In short: requests to a process that is killed
+// fail within milliseconds, and those to one that is silent within 4.75 s, with an
+// error that says so; a node that leaves fails no request and loses no message; and a
+// partition of any length heals within seconds of its end.
 //
 // # The gossip lane
 //
