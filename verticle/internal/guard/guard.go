@@ -22,11 +22,17 @@ type Error struct {
 // see [Stack]. The value is not wrapped: a panic with an error is not that error.
 func (e *Error) Error() string { return e.text }
 
+// GuardedStack returns the stack of the panic.
+func (e *Error) GuardedStack() string { return e.stack }
+
 // Stack returns the stack of the first [Error] in err as an attribute of a log
-// line, and nothing if there is none.
+// line, and nothing if there is none. It may be an Error of another tree's copy of
+// this package: what a provider does is guarded in package discovery, and logged in
+// cluster.
 func Stack(err error) []any {
-	if e := (*Error)(nil); errors.As(err, &e) {
-		return []any{"stack", e.stack}
+	var e interface{ GuardedStack() string }
+	if errors.As(err, &e) {
+		return []any{"stack", e.GuardedStack()}
 	}
 	return nil
 }
