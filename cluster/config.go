@@ -89,7 +89,9 @@ type Config struct {
 	TLS *tls.Config
 
 	// Logger is where the node logs. The default is [slog.Default] at the time
-	// of Join. A line at which its handler panics is lost.
+	// of Join. A line at which its handler panics is lost. Of news of one kind,
+	// members that join, fail or leave, say, the first eight in ten seconds have
+	// a line each, and the rest of them one together: [Node.Events] tells all.
 	Logger *slog.Logger
 
 	// Network replaces the system's network in tests; see package clustertest.
