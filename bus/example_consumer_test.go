@@ -72,13 +72,13 @@ func ExampleEventBus_Addresses() {
 	c.Pause()
 	eb.Send(context.Background(), "greet", "grace")
 	for _, a := range eb.Addresses() {
-		fmt.Printf("%s: %d consumers, %d paused, %d sent, %d handled, %d wait\n", a.Address, a.Consumers, a.Paused, a.Sent, a.Handled, a.Queued)
+		fmt.Printf("%s: %d consumers, %d paused, %d sent, %d wait\n", a.Address, a.Consumers, a.Paused, a.Sent, a.Queued)
 	}
 	eb.Close()
 	for _, a := range eb.Addresses() {
 		fmt.Printf("forgotten: %d sent, %d settled, %d bounced\n", a.Sent, a.Settled, a.Bounced)
 	}
 	// Output:
-	// greet: 1 consumers, 1 paused, 3 sent, 2 handled, 1 wait
+	// greet: 1 consumers, 1 paused, 3 sent, 1 wait
 	// forgotten: 3 sent, 2 settled, 1 bounced
 }

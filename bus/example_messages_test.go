@@ -107,7 +107,7 @@ func ExampleWithOutbound() {
 	}))
 	m, err := eb.Request(context.Background(), "greet", "ada")
 	fmt.Println(string(m.Body), err)
-	// Output:
+	// Unordered output:
 	// Reply greet trace 42 true
 	// Request greet ada true
 	// "trace 42" <nil>
