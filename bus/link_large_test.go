@@ -23,6 +23,9 @@ import (
 // Large bodies and small messages that would each fill a link have about half of it
 // each, however long the way and whatever a kernel holds of them.
 func TestLargeBodyBesideFlood(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector")
+	}
 	for _, l := range []line{
 		{rate: mbit(100), buffer: 256 << 10, delay: time.Millisecond},
 		{rate: mbit(100), buffer: 4 << 20, delay: time.Millisecond},
