@@ -242,7 +242,7 @@ func (l *link) writtenLocked(b *bulkOut) {
 	l.bulks.pace.over(b, len(l.bulks.out) == 0)
 	for _, rt := range b.routes {
 		rt.bulks--
-		l.blockedLocked(rt.ring) // messages wait behind it
+		l.entrance.wait(rt.ring) // messages wait behind it
 	}
 	switch b.kind {
 	case frameBounce:
@@ -297,7 +297,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 		rt.bulks--
 		l.outside--
 		l.sent--
-		l.blockedLocked(rt.ring)
+		l.entrance.wait(rt.ring)
 	}
 	if b.kind == frameBounce {
 		l.bounceExpiredLocked(b.m)

@@ -43,9 +43,8 @@ type link struct {
 	outbox
 	pace       pace
 	state      uint8
-	err        error           // why the link takes nothing any more
-	blocked    []*ring         // of messages for which there was no room
-	releases   int             // of them
+	err        error // why the link takes nothing any more
+	entrance   entrance
 	stalled    bool            // a publish has waited for room in vain
 	room       []chan struct{} // of questions, or replies, for which there was none
 	kept       keptReplies
@@ -126,8 +125,7 @@ func (l *link) post(rt *route, o *outgoing) bool {
 		return false
 	}
 	large := len(o.body) > chunked
-	if !l.hasRoom() || large && !l.bulks.takesBulk() {
-		l.blockedLocked(rt.ring)
+	if !l.admitsLocked(rt.ring, large) {
 		return false
 	}
 	if o.call != nil {
@@ -163,19 +161,6 @@ func (l *link) starvedLocked(rt *route, o *outgoing) {
 		rt.starved = true
 	}
 }
-
-// blockedLocked notes that messages of r wait for room.
-func (l *link) blockedLocked(r *ring) {
-	for _, o := range l.blocked {
-		if o == r {
-			return
-		}
-	}
-	l.blocked = append(l.blocked, r)
-}
-
-// hasRoom reports whether a call may append, or has to wait.
-func (l *link) hasRoom() bool { return l.backlog() < l.pace.limit }
 
 // wakeLocked wakes the writer if nobody is about to write.
 func (l *link) wakeLocked() {
@@ -225,16 +210,6 @@ func (l *link) writer() {
 func closeWrite(conn net.Conn) {
 	if c, ok := conn.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite() // the connection is closed anyway, a little later
-	}
-}
-
-// release wakes those who waited for room.
-func release(blocked []*ring, room []chan struct{}) {
-	for _, c := range room {
-		close(c)
-	}
-	for _, r := range blocked {
-		r.grant()
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 )
 
@@ -86,32 +85,6 @@ func (l *link) nextLocked() part {
 		return l.chunkLocked(l.takeFirst())
 	}
 	return l.next(l.pace.most, len(l.bulks.out) > 0 && !l.bye)
-}
-
-// releaseLocked wakes those who waited for room, once there is enough of it, or for
-// a large body to end. It lets go of the lock.
-func (l *link) releaseLocked() {
-	l.placeLocked()
-	room := l.backlog() <= l.pace.limit/2
-	if room {
-		l.stalled = false
-	}
-	room = room && (l.blocked != nil || l.room != nil)
-	if !room && l.bulks.freed == nil && !l.bulks.ended {
-		return
-	}
-	blocked, waiting, freed := l.blocked, l.room, l.bulks.freed
-	if n := len(blocked); n > 1 { // each is the first at times, as others may take all the room then
-		l.releases++
-		blocked = slices.Concat(blocked[l.releases%n:], blocked[:l.releases%n])
-	}
-	l.blocked, l.room, l.bulks.freed, l.bulks.ended = nil, nil, nil, false
-	l.mu.Unlock()
-	release(blocked, waiting)
-	l.core.unpin(freed...)
-	l.core.poke()
-	l.mu.Lock()
-	l.placeLargeLocked() // for which no message has taken the place
 }
 
 // write writes a part and returns how much of it is written. If it is to be now,

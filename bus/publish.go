@@ -167,10 +167,11 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 	if l.err != nil || l.bye || l.leftBehind {
 		return true
 	}
-	full := !l.hasRoom() || len(o.body) > chunked && !l.bulks.takesBulk()
+	large := len(o.body) > chunked
+	full := !l.hasRoom() || large && !l.bulks.takesBulk()
 	l.stalled = full && (l.stalled || last)
 	if full && !l.stalled {
-		l.blockedLocked(r)
+		l.blockLocked(r, large)
 		return false
 	}
 	routes := r.routes.Load().of(l) // as the peer knows them: they change under this lock

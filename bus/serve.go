@@ -176,8 +176,8 @@ func (c *core) removeLink(l *link, err error) {
 			rt.ring.unknown(int(rt.unsettled), requests[rt.num])
 		}
 	}
-	ins, blocked, freed := l.ins, l.blocked, l.bulks.freed
-	l.ins, l.blocked, l.owing, l.bulks.freed = nil, nil, nil, nil
+	ins, blocked, freed := l.ins, l.entrance.end(), l.bulks.freed
+	l.ins, l.owing, l.bulks.freed = nil, nil, nil
 	if l.payTimer != nil {
 		l.payTimer.Stop()
 	}
@@ -198,7 +198,9 @@ func (c *core) removeLink(l *link, err error) {
 	}
 	l.pend.stop()
 	close(l.down)
-	release(blocked, nil)
+	for _, r := range blocked {
+		r.grant()
+	}
 	c.unfade(l.routes)
 	c.linked.fire()
 	c.poke()

@@ -167,13 +167,9 @@ func (s *slowLine) drive(i int) {
 	})
 }
 
-// loop calls one after the other, each with a limit that is enough for all who wait:
-// twice where the request is large and the reply, too.
+// loop calls one after the other, each with a limit that is enough for all who wait.
 func (s *slowLine) loop(i int, kind string, pause time.Duration, call func(ctx context.Context, n uint64) error) {
 	limit := 10*s.slowest() + 20*time.Second
-	if kind == "large reply" {
-		limit *= 2
-	}
 	count, _ := s.ended[i].LoadOrStore(kind, new(atomic.Int64))
 	s.wg.Go(func() {
 		for n := uint64(0); s.ctx.Err() == nil; n++ {
@@ -193,7 +189,7 @@ func (s *slowLine) loop(i int, kind string, pause time.Duration, call func(ctx c
 
 // rest checks what must hold in the end, and that both leave in peace.
 func (s *slowLine) rest() {
-	time.Sleep(20*s.slowest() + 2*time.Minute)
+	time.Sleep(10*s.slowest() + time.Minute)
 	for i, n := range s.nodes {
 		if len(n.Peers()) != 1 {
 			s.t.Errorf("n%d: the link has ended", i)

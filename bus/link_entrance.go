@@ -1,0 +1,107 @@
+package bus
+
+import "slices"
+
+// entrance is who waits to append messages to a link: their rings, which take turns.
+// While some wait no other ring's messages go past them, however many senders it has,
+// and each appends as much in its turn as there is room for. It is guarded by link.mu.
+type entrance struct {
+	rings []granter // that wait for room, the next in turn first
+	turn  granter   // that appends now
+	large []granter // that wait for a large body to end
+}
+
+// granter is a ring: grant places messages of it that wait, as far as there is room.
+type granter interface{ grant() }
+
+// wait lets a ring wait for its turn.
+func (e *entrance) wait(r granter) {
+	if !slices.Contains(e.rings, r) {
+		e.rings = append(e.rings, r)
+	}
+}
+
+// bulkEnded lets those wait for their turn who waited for a large body to end.
+func (e *entrance) bulkEnded() {
+	for _, r := range e.large {
+		e.wait(r)
+	}
+	e.large = nil
+}
+
+// end returns all who wait, and forgets them.
+func (e *entrance) end() []granter {
+	e.bulkEnded()
+	rings := e.rings
+	e.rings = nil
+	return rings
+}
+
+// hasRoom reports whether a call may append, or has to wait.
+func (l *link) hasRoom() bool { return l.backlog() < l.pace.limit }
+
+// admitsLocked reports whether a message of a ring may be appended. If not, the ring
+// is granted what it may when its turn comes.
+func (l *link) admitsLocked(r granter, large bool) bool {
+	e := &l.entrance
+	if l.hasRoom() && (len(e.rings) == 0 || e.turn == r) && (!large || l.bulks.takesBulk()) {
+		return true
+	}
+	l.blockLocked(r, large)
+	return false
+}
+
+// blockLocked lets a ring wait until a message of it may be appended.
+func (l *link) blockLocked(r granter, large bool) {
+	e := &l.entrance
+	if !large || l.bulks.takesBulk() {
+		e.wait(r)
+	} else if !slices.Contains(e.large, r) {
+		e.large = append(e.large, r)
+	}
+}
+
+// admitLocked lets those in who wait, each in its turn, as long as there is room. It
+// lets go of the lock for each, and is called by who has made state writeRunning.
+func (l *link) admitLocked() {
+	e := &l.entrance
+	for len(e.rings) > 0 && l.hasRoom() && l.err == nil {
+		e.turn = e.rings[0]
+		e.rings = slices.Delete(e.rings, 0, 1)
+		l.mu.Unlock()
+		e.turn.grant()
+		l.mu.Lock()
+	}
+	e.turn = nil
+}
+
+// releaseLocked lets in who waited for room, once there is enough of it, and wakes
+// who waited for a large body to end. It lets go of the lock.
+func (l *link) releaseLocked() {
+	l.placeLocked()
+	room := l.backlog() <= l.pace.limit/2
+	if room {
+		l.stalled = false
+	}
+	ended := l.bulks.freed != nil || l.bulks.ended
+	if !ended && !(room && (len(l.entrance.rings) > 0 || l.room != nil)) {
+		return
+	}
+	waiting, freed := l.room, l.bulks.freed
+	l.room, l.bulks.freed = nil, nil
+	if l.bulks.ended {
+		l.bulks.ended = false
+		l.entrance.bulkEnded()
+	}
+	l.mu.Unlock()
+	for _, c := range waiting {
+		close(c)
+	}
+	l.core.unpin(freed...)
+	l.core.poke()
+	l.mu.Lock()
+	if room {
+		l.admitLocked()
+	}
+	l.placeLargeLocked() // for which no message has taken the place
+}
