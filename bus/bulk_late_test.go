@@ -57,7 +57,7 @@ func (p *playedPeer) lives() {
 		p.t.Errorf("the link has ended: %v", err)
 	default:
 	}
-	if n := bus.Reserved(p.eb); n != 0 {
+	if n := bus.Assembling(p.eb); n != 0 {
 		p.t.Errorf("%d bytes are reserved for bodies", n)
 	}
 	if s := p.eb.Stats(); s.Sent != s.Settled+s.Bounced+s.Unknown {
@@ -89,7 +89,7 @@ func TestLateMessageLosesItsBody(t *testing.T) {
 	late(t, func(context.Context, *bus.Message) error { t.Error("handled"); return nil }, func(p *playedPeer, _ *bus.Consumer) {
 		p.say(bulkOf(t, 1, &wire.Msg{Kind: 1, Route: 1, TimeLeft: 1000}), quarter(), quarter())
 		time.Sleep(time.Second + time.Millisecond)
-		if n := bus.Reserved(p.eb); n != 0 {
+		if n := bus.Assembling(p.eb); n != 0 {
 			t.Errorf("at its deadline %d bytes are reserved for it", n)
 		}
 		p.hears("that the body is late", refusedAsLate)

@@ -135,7 +135,7 @@ func TestBulkHeldReservations(t *testing.T) {
 		if !bytes.Contains(b[:n], stream(t, &wire.Frame{Kind: &wire.Frame_BulkGo{BulkGo: &wire.Chunk{Id: 1, Bytes: 64 << 10}}})) {
 			t.Errorf("after a minute, and 59 s after all deadlines, the third peer has no room")
 		}
-		if n := bus.Reserved(eb); n != 64<<10 {
+		if n := bus.Assembling(eb); n != 64<<10 {
 			t.Errorf("%d bytes are reserved", n)
 		}
 		for _, p := range peers {

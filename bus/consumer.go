@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -56,7 +57,7 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 		}
 		opt.applyConsume(&o)
 	}
-	if err := o.check(); err != nil {
+	if err := cmp.Or(o.check(), checkReserved(address, o.reserved)); err != nil {
 		return nil, err
 	}
 	if h = eb.core.wrap(h); h == nil {

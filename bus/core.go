@@ -34,6 +34,7 @@ type core struct {
 	bodies    *recycler    // apart, as it must not keep the core
 	replies   inbound      // where their replies come from
 	caller    Caller       // the outbound interceptors; nil: none
+	keeps     keeps
 
 	waiting atomic.Int32 // messages in waiting lists
 	placing atomic.Int32 // messages taken back, from consumers or links, that are in none yet

@@ -172,7 +172,7 @@
 //
 // # Limits
 //
-//	address                       255 bytes, UTF-8
+//	address                       255 bytes, UTF-8; those that begin with "_runrig." are Reserved
 //	text of a ReplyError          16 KiB; what is longer is cut, with a note of its length
 //	body                          16 MiB (WithBodyLimit); over 64 KiB it goes in chunks
 //	headers of a message          1,024 and 16 KiB

@@ -23,8 +23,8 @@ func Recycled(eb *EventBus) int { return eb.core.bodies.kept() }
 // PoolMissing returns how many bytes windows have taken out of the pool.
 func PoolMissing(eb *EventBus) int64 { return eb.core.memory - eb.core.pool.free.Load() }
 
-// Reserved returns how many bytes are reserved for large bodies that come in.
-func Reserved(eb *EventBus) int64 {
+// Assembling returns how many bytes are reserved for large bodies that come in.
+func Assembling(eb *EventBus) int64 {
 	b := &eb.core.assembly
 	b.mu.Lock()
 	defer b.mu.Unlock()

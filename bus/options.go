@@ -91,6 +91,7 @@ type callOptions struct {
 	noWait     bool
 	localOnly  bool
 	localFirst bool
+	reserved   bool
 	sameTag    *string
 	byKey      *string
 }
@@ -121,6 +122,7 @@ func (o *callOptions) check(verb string) error {
 		{o.localFirst, "LocalFirst", "Send and Request", one},
 		{o.sameTag != nil, "SameTag", "Send and Request", one},
 		{o.localOnly, "LocalOnly", "Send, Publish, Request and RequestAll", verb != verbReply && verb != verbAsk},
+		{o.reserved, "Reserved", "Send, Publish, Request and RequestAll", verb != verbReply && verb != verbAsk},
 		{o.gossip && o.localOnly, "Gossip with LocalOnly", "nothing", false},
 		{o.byKey != nil && (o.localOnly || o.localFirst || o.sameTag != nil), "ByKey with another choice of consumers", "nothing", false},
 	} {
@@ -222,6 +224,7 @@ type consumeOptions struct {
 	window      int64
 	concurrency int
 	localOnly   bool
+	reserved    bool
 }
 
 type consumeOption func(*consumeOptions)

@@ -54,6 +54,9 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 		}
 		o.header = set.header
 	}
+	if err := checkReserved(address, set != nil && set.reserved); err != nil {
+		return nil, err
+	}
 	b, codec, err := c.codecs.encode(body)
 	if err != nil {
 		return nil, err

@@ -54,7 +54,7 @@ func (c *court) open(eb *bus.EventBus, name string) (err error) {
 	c.closed = false
 	clear(c.revisions)
 	c.mu.Unlock()
-	c.consumer, err = eb.Consume(courtAddress(name), bus.Respond(c.hear), bus.WithConcurrency(courtRoom))
+	c.consumer, err = eb.Consume(courtAddress(name), bus.Respond(c.hear), bus.WithConcurrency(courtRoom), bus.Reserved())
 	return err
 }
 

@@ -171,7 +171,7 @@ func (l *lostReign) Unwrap() error { return l.error }
 func (y *standby) listen(ctx context.Context, seen uint64) (news Change, ok bool) {
 	until := y.claim.clock.now().Add(y.claim.ttl / 20)
 	for {
-		d, err := bus.Request[decree](ctx, y.d.EventBus(), courtAddress(y.claim.name), petition{y.claim.revision, seen})
+		d, err := bus.Request[decree](ctx, y.d.EventBus(), courtAddress(y.claim.name), petition{y.claim.revision, seen}, bus.Reserved())
 		switch {
 		case err == nil:
 			sleep(ctx, time.Duration(d.Delay)*time.Millisecond)
