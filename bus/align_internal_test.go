@@ -9,26 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"google.golang.org/protobuf/proto"
-
-	"github.com/runrig-go/runrig/bus/internal/wire"
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
-
-func TestPad(t *testing.T) {
-	t.Parallel()
-	for n := range 100 {
-		b := appendPad(nil, n)
-		if (n+len(b))%alignment != 0 || len(b) > len((&link{}).pad) {
-			t.Errorf("%d bytes after %d", len(b), n)
-		}
-		var f wire.Frame
-		if err := proto.Unmarshal(b, &f); err != nil || (len(b) > 0) != (f.Kind != nil) {
-			t.Errorf("%x is %v, %v", b, f.Kind, err)
-		} else if _, ok := f.Kind.(*wire.Frame_Pad); len(b) > 0 && !ok {
-			t.Errorf("%x is %T", b, f.Kind)
-		}
-	}
-}
 
 // tape keeps what is written to a connection.
 type tape struct {
@@ -55,44 +37,44 @@ func (c *tape) check(t *testing.T) (framed, chunked int) {
 	missing := map[uint64]uint64{} // bytes of bodies in chunks
 	write, padded := 0, false      // where it began; it must end aligned
 	ends := func(at int) {
-		if padded && (at-write)%alignment != 0 {
+		if padded && (at-write)%frame.Alignment != 0 {
 			t.Errorf("a write with large bodies, or between chunks, has %d bytes", at-write)
 		}
 	}
 	for at := 0; at < len(c.all); {
-		kind, begin, end, err := nextFrame(c.all[at:])
+		kind, begin, end, err := frame.Next(c.all[at:])
 		if err != nil {
 			t.Fatal(err)
 		}
-		tail := kind == framePad && (c.starts[at+end] || at+end == len(c.all)) // of the chunk before: on a pipe they are writes
+		tail := kind == frame.Pad && (c.starts[at+end] || at+end == len(c.all)) // of the chunk before: on a pipe they are writes
 		if c.starts[at] && !tail {
 			ends(at)
 			write, padded = at, len(missing) > 0
 		}
-		var f frame
+		var f frame.Frame
 		switch kind {
-		case frameMsg, frameReply, frameChunk, frameBulk:
-			if err := f.parse(c.all[at+begin : at+end]); err != nil {
+		case frame.Msg, frame.Reply, frame.Chunk, frame.Bulk:
+			if err := f.Parse(c.all[at+begin : at+end]); err != nil {
 				t.Fatal(err)
 			}
 		}
 		at += end
-		if len(f.body) >= alignedBody {
+		if len(f.Body) >= frame.AlignedBody {
 			padded = true
-			if from := at - len(f.body) - write; from%alignment != 0 {
-				t.Errorf("a body of %d bytes begins at %d", len(f.body), from)
+			if from := at - len(f.Body) - write; from%frame.Alignment != 0 {
+				t.Errorf("a body of %d bytes begins at %d", len(f.Body), from)
 			}
 		}
-		switch id := f.head[fBulk]; {
-		case kind == frameBulk:
-			missing[id] = f.head[fSize]
+		switch id := f.Bulk(); {
+		case kind == frame.Bulk:
+			missing[id] = f.Size()
 			padded = true
-		case kind == frameChunk:
-			if missing[id] -= uint64(len(f.body)); missing[id] == 0 {
+		case kind == frame.Chunk:
+			if missing[id] -= uint64(len(f.Body)); missing[id] == 0 {
 				delete(missing, id)
 				chunked++
 			}
-		case len(f.body) >= alignedBody:
+		case len(f.Body) >= frame.AlignedBody:
 			framed++
 		}
 	}
@@ -146,16 +128,16 @@ func testAlignment(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				request("small", i%300+i%5*alignedBody/4, i%7)
+				request("small", i%300+i%5*frame.AlignedBody/4, i%7)
 			}
 		}
 	})
 	var framed, inChunks int
-	for i, size := range []int{100, alignedBody - 1, alignedBody, 20001, chunked - 7, chunked, chunked + 1, 100_003, writePart, 700_001, 1 << 20} {
+	for i, size := range []int{100, frame.AlignedBody - 1, frame.AlignedBody, 20001, chunked - 7, chunked, chunked + 1, 100_003, writePart, 700_001, 1 << 20} {
 		switch {
 		case size > chunked:
 			inChunks++
-		case size >= alignedBody:
+		case size >= frame.AlignedBody:
 			framed++
 		}
 		callers.Go(func() { request("large", size, i) })

@@ -63,33 +63,6 @@ func TestLocalRequestAllocs(t *testing.T) {
 	})
 }
 
-// Writing a frame allocates nothing, with headers or without; nor does reading
-// one without.
-func TestFrameAllocs(t *testing.T) {
-	buf := make([]byte, 0, 1<<10)
-	h := head{fKind: kindRequest, fRoute: 300, fID: 1 << 30, fTimeLeft: 30000, fCodec: codecJSON}
-	header, body := Header{"k": {"v1", "v2"}, "trace": {"x"}}, make([]byte, 128)
-	rest := appendCodecName(appendSkipped(nil, []byte{1, 2}), "order")
-	var f frame
-	t.Run("append", func(t *testing.T) {
-		allocs(t, 0, func() { buf = append(appendFrame(buf[:0], frameMsg, &h, nil, nil, len(body)), body...) })
-	})
-	t.Run("append headers", func(t *testing.T) {
-		allocs(t, 0, func() { buf = append(appendFrame(buf[:0], frameMsg, &h, header, rest, len(body)), body...) })
-	})
-	for name, rest := range map[string][]byte{"parse": nil, "parse skipped": appendSkipped(nil, []byte{1, 2}), "parse codec": appendCodecName(nil, "order")} {
-		t.Run(name, func(t *testing.T) {
-			b := append(appendFrame(nil, frameMsg, &h, nil, rest, len(body)), body...)
-			allocs(t, 0, func() {
-				_, begin, end, err := nextFrame(b)
-				if err != nil || f.parse(b[begin:end]) != nil {
-					t.Error(err)
-				}
-			})
-		})
-	}
-}
-
 // A publish within the node is one copy of the body for all, and a Message for
 // each consumer and its mailbox.
 func TestPublishAllocs(t *testing.T) {

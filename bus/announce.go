@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protowire"
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // announcer is what a link has told the peer of this node's consumers, and has
@@ -185,10 +185,10 @@ func (l *link) bouncedLocked(in *inbound) {
 func (l *link) endLocked(in *inbound) {
 	switch {
 	case !l.leaving && in.gone && !in.returning:
-		l.frameLocked(frameRoutesDone, &head{fRoute: uint64(in.consumer.num)})
+		l.frameLocked(frame.RoutesDone, &frame.Head{frame.FRoute: uint64(in.consumer.num)})
 		l.returned()
 	case l.left && l.bulks.bounces == 0:
-		l.frameLocked(frameRoutesDone, &head{})
+		l.frameLocked(frame.RoutesDone, &frame.Head{})
 	}
 }
 
@@ -199,20 +199,17 @@ func (l *link) writeRoutesLocked() {
 	for l.hasRoutes() && (len(l.first) < firstCap || len(l.dirty) == 0) && l.err == nil && !l.bye { // that the set is whole takes no room
 		l.seq++
 		change := routeChange{seq: l.seq, at: l.core.clock()}
-		b := l.encodeRoutes(&change)
+		says := l.takeDirty(&change)
 		if len(l.dirty) == 0 && !l.whole {
-			l.whole = true
-			b = append(b, 4<<3, 1) // last
+			l.whole, says.Last = true, true
 		}
-		if len(b) == 0 {
+		if says.Empty() {
 			if l.seq--; len(l.dirty) > 0 { // what they are behind is not written
 				return
 			}
 			continue
 		}
-		seq := protowire.AppendVarint([]byte{1 << 3}, l.seq)
-		l.first = protowire.AppendVarint(append(l.first, frameRoutes<<3|2), uint64(len(seq)+len(b)))
-		l.first = append(append(l.first, seq...), b...)
+		l.first = says.Append(l.first, l.seq)
 		l.unacked = append(l.unacked, change)
 		for _, in := range change.removed {
 			in.bounceHeldLocked(nil) // not the last of in: its removal is not acknowledged yet
@@ -220,51 +217,39 @@ func (l *link) writeRoutesLocked() {
 	}
 }
 
-// encodeRoutes encodes the fields of a ROUTES and takes what they say out of
-// the dirty set.
-func (l *link) encodeRoutes(change *routeChange) (b []byte) {
-	var removed []byte
+// takeDirty takes out of the dirty set what a ROUTES has room for.
+func (l *link) takeDirty(change *routeChange) (says frame.Changes) {
 	var later []*inbound
 	n := 0
-	for ; n < len(l.dirty) && len(b)+len(removed) <= routesFrame; n++ {
+	for ; n < len(l.dirty) && says.Len() <= routesFrame; n++ {
 		in := l.dirty[n]
 		l.dirty[n] = nil
 		switch c := in.consumer; {
 		case in.removing && in.announced:
 			in.retracted = true
-			removed = protowire.AppendVarint(removed, uint64(c.num))
+			says.Remove(c.num)
 			change.removed = append(change.removed, in)
 		case in.removing: // the peer need never hear of it
 		case !l.written(in.behind):
 			later = append(later, in)
 		default:
 			in.announced = true
-			b = appendAdded(b, c)
+			says.Add(c.num, c.address, c.toldWindow())
 			change.added = append(change.added, in)
 		}
 	}
 	if l.dirty = append(l.dirty[n:], later...); len(l.dirty) == 0 {
 		l.dirty = nil
 	}
-	if len(removed) > 0 {
-		b = protowire.AppendBytes(append(b, 3<<3|2), removed)
-	}
-	return b
+	return says
 }
 
-func appendAdded(b []byte, c *Consumer) []byte {
-	n := 1 + protowire.SizeVarint(uint64(c.num)) + lenField(len(c.address))
-	window := c.firstWindow()
-	if window != windowFloor { // which need not be said
-		n += 1 + protowire.SizeVarint(uint64(window))
+// toldWindow returns the window that a ROUTES says; 0 stands for windowFloor.
+func (c *Consumer) toldWindow() uint64 {
+	if w := c.firstWindow(); w != windowFloor {
+		return uint64(w)
 	}
-	b = protowire.AppendVarint(append(b, 2<<3|2), uint64(n))
-	b = protowire.AppendVarint(append(b, 1<<3), uint64(c.num))
-	b = protowire.AppendString(append(b, 2<<3|2), c.address)
-	if window != windowFloor {
-		b = protowire.AppendVarint(append(b, 3<<3), uint64(window))
-	}
-	return b
+	return 0
 }
 
 func (c *Consumer) isClosed() bool {
@@ -279,7 +264,7 @@ func (l *link) gotRoutesAck(seq uint64) error {
 	var free []*Consumer
 	if len(l.unacked) == 0 || seq < l.unacked[0].seq || seq > l.seq {
 		l.mu.Unlock()
-		return fmt.Errorf("%w: acknowledgement of routes %d, which are not under way", errMalformed, seq)
+		return fmt.Errorf("%w: acknowledgement of routes %d, which are not under way", frame.ErrMalformed, seq)
 	}
 	for len(l.unacked) > 0 && l.unacked[0].seq <= seq {
 		change := l.unacked[0]

@@ -6,14 +6,16 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // bulkIn is a frame whose large body comes in chunks.
 type bulkIn struct {
 	reservation
 	kind    int
-	f       frame      // without the body
-	ins     []*inbound // of a message: where it goes
+	f       frame.Frame // without the body
+	ins     []*inbound  // of a message: where it goes
 	cost    int64
 	come    int64 // bytes
 	begun   int64 // when the first of them came
@@ -33,28 +35,28 @@ const bulkLimit = time.Hour
 
 // gotBulk (rule 22) begins a frame with a large body. Where it goes is settled now: what
 // is said of routes later comes later.
-func (r *reader) gotBulk(f *frame) error {
-	size, kind := f.head[fSize], int(f.head[fFrame])
-	b := &bulkIn{reservation: reservation{link: r.link, id: f.head[fBulk], size: int64(size)}, kind: kind}
-	if err := b.f.parse(f.body); err != nil {
+func (r *reader) gotBulk(f *frame.Frame) error {
+	size, kind := f.Size(), f.StandsFor()
+	b := &bulkIn{reservation: reservation{link: r.link, id: f.Bulk(), size: int64(size)}, kind: kind}
+	if err := b.f.Parse(f.Body); err != nil {
 		return err
 	}
-	if size <= chunked || len(r.bulksIn) >= bulksAhead || r.bulksIn[b.id] != nil || b.f.body != nil {
-		return fmt.Errorf("%w: body of %d bytes in chunks, beside %d others", errMalformed, size, len(r.bulksIn))
+	if size <= chunked || len(r.bulksIn) >= bulksAhead || r.bulksIn[b.id] != nil || b.f.Body != nil {
+		return fmt.Errorf("%w: body of %d bytes in chunks, beside %d others", frame.ErrMalformed, size, len(r.bulksIn))
 	}
 	if limit := uint64(r.core.bodyLimit); size > limit {
-		r.link.frame(frameBulkReset, &head{fBulk: b.id, fSize: limit, fRefused: refusedLarge})
+		r.link.frame(frame.BulkReset, &frame.Head{frame.FBulk: b.id, frame.FSize: limit, frame.FRefused: frame.RefusedLarge})
 		r.soon()
 		return nil
 	}
-	b.f.codecName, b.f.address = slices.Clone(b.f.codecName), slices.Clone(b.f.address) // they are part of the read buffer
-	b.cost = cost(int(size), b.f.header)
+	b.f.CodecName, b.f.Address = slices.Clone(b.f.CodecName), slices.Clone(b.f.Address) // they are part of the read buffer
+	b.cost = cost(int(size), b.f.Header)
 	if err := r.address(b); err != nil {
 		return err
 	}
 	b.deadline = r.deadline(&b.f)
-	if kind == frameReply && b.f.head[fAsk] == 0 {
-		b.deadline = r.pend.deadline(b.f.head[fID])
+	if kind == frame.Reply && b.f.Ask() == 0 {
+		b.deadline = r.pend.deadline(b.f.ID())
 	}
 	if r.bulksIn == nil {
 		r.bulksIn = map[uint64]*bulkIn{}
@@ -73,27 +75,27 @@ func (b *bulkIn) throwAway() {
 	b.buf, b.over = nil, true
 	b.mu.Unlock()
 	b.link.core.assembly.release(&b.reservation)
-	b.link.frame(frameBulkReset, &head{fBulk: b.id, fRefused: refusedLate})
+	b.link.frame(frame.BulkReset, &frame.Head{frame.FBulk: b.id, frame.FRefused: frame.RefusedLate})
 	b.link.soon()
 }
 
 // address finds where a large message goes, and counts it as come.
 func (r *reader) address(b *bulkIn) error {
 	switch b.kind {
-	case frameReply, frameBounce, frameHandover:
+	case frame.Reply, frame.Bounce, frame.Handover:
 		return nil
 	}
-	kind := b.f.head[fKind]
-	if b.kind != frameMsg || kind < kindSend || kind > kindPublish {
-		return fmt.Errorf("%w: chunks for a frame %d of kind %d", errMalformed, b.kind, kind)
+	kind := b.f.Kind()
+	if b.kind != frame.Msg || kind < kindSend || kind > kindPublish {
+		return fmt.Errorf("%w: chunks for a frame %d of kind %d", frame.ErrMalformed, b.kind, kind)
 	}
-	in := r.inbound(b.f.head[fRoute])
+	in := r.inbound(b.f.Route())
 	if in == nil {
-		return fmt.Errorf("%w: message for route %d, which is not there", errMalformed, b.f.head[fRoute])
+		return fmt.Errorf("%w: message for route %d, which is not there", frame.ErrMalformed, b.f.Route())
 	}
 	b.ins = []*inbound{in}
 	if kind == kindPublish {
-		skip, err := numbers(b.f.skipped)
+		skip, err := frame.Numbers(b.f.Skipped)
 		if err != nil {
 			return err
 		}
@@ -130,17 +132,17 @@ func (b *bulkIn) place(n int, now int64) []byte {
 }
 
 // gotChunk takes a part of a body.
-func (r *reader) gotChunk(f *frame) error {
-	b, n := r.bulksIn[f.head[fBulk]], len(f.body)
+func (r *reader) gotChunk(f *frame.Frame) error {
+	b, n := r.bulksIn[f.Bulk()], len(f.Body)
 	if b == nil || n == 0 {
-		return fmt.Errorf("%w: chunk of %d bytes that was not asked for", errMalformed, n)
+		return fmt.Errorf("%w: chunk of %d bytes that was not asked for", frame.ErrMalformed, n)
 	}
 	to := b.place(n, r.now)
 	if to == nil {
-		return fmt.Errorf("%w: chunk of %d bytes behind %d of %d that there is room for", errMalformed, n, b.come, b.held.Load())
+		return fmt.Errorf("%w: chunk of %d bytes behind %d of %d that there is room for", frame.ErrMalformed, n, b.come, b.held.Load())
 	}
-	if &to[0] != &f.body[0] { // else it was read to where it belongs
-		copy(to, f.body)
+	if &to[0] != &f.Body[0] { // else it was read to where it belongs
+		copy(to, f.Body)
 	}
 	return r.came(b, n)
 }
@@ -154,7 +156,7 @@ func (r *reader) came(b *bulkIn, n int) error {
 		return r.assembled(b)
 	}
 	if b.unacked >= chunkAck { // at the end nobody waits for it
-		r.link.frame(frameChunkAck, &head{fBulk: b.id, fSize: uint64(b.unacked)})
+		r.link.frame(frame.ChunkAck, &frame.Head{frame.FBulk: b.id, frame.FSize: uint64(b.unacked)})
 		r.soon()
 		b.unacked = 0
 	}
@@ -193,15 +195,15 @@ func (r *reader) assembled(b *bulkIn) error {
 		return r.overdue(b)
 	}
 	body = body[:b.size]
-	b.f.body = body
-	b.f.due = b.deadline
+	b.f.Body = body
+	b.f.Due = b.deadline
 	switch b.kind {
-	case frameReply:
+	case frame.Reply:
 		r.gotReply(&b.f, true)
 		return nil
-	case frameBounce:
+	case frame.Bounce:
 		return r.gotBounce(&b.f, true)
-	case frameHandover:
+	case frame.Handover:
 		return r.gotHandover(&b.f, true)
 	}
 	e := r.entry(&b.f, b.cost)
@@ -214,13 +216,13 @@ func (r *reader) assembled(b *bulkIn) error {
 // all the same.
 func (r *reader) overdue(b *bulkIn) error {
 	switch b.kind {
-	case frameReply:
+	case frame.Reply:
 		r.gotLateReply(&b.f)
 		return nil
-	case frameBounce:
+	case frame.Bounce:
 		return r.gotLateBounce(&b.f, b.cost)
-	case frameHandover:
-		r.core.dead(string(b.f.address), &outgoing{}, errLateHandover)
+	case frame.Handover:
+		r.core.dead(string(b.f.Address), &outgoing{}, errLateHandover)
 		return nil
 	}
 	e := r.entry(&b.f, b.cost)
@@ -236,8 +238,8 @@ func (r *reader) overdue(b *bulkIn) error {
 }
 
 // gotBulkReset throws a frame away that its sender takes back.
-func (r *reader) gotBulkReset(f *frame) {
-	b := r.bulksIn[f.head[fBulk]]
+func (r *reader) gotBulkReset(f *frame.Frame) {
+	b := r.bulksIn[f.Bulk()]
 	if b == nil {
 		return // refused
 	}

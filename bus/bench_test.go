@@ -5,34 +5,12 @@ import (
 	"net"
 	"sync"
 	"testing"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
-func benchFrame() (h head, body []byte) {
-	return head{fKind: kindSend, fRoute: 300, fTimeLeft: 30000, fCodec: codecJSON}, make([]byte, 128)
-}
-
-func BenchmarkEncode(b *testing.B) {
-	h, body := benchFrame()
-	buf := make([]byte, 0, 1<<10)
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = append(appendFrame(buf[:0], frameMsg, &h, nil, nil, len(body)), body...)
-	}
-}
-
-func BenchmarkDecode(b *testing.B) {
-	h, body := benchFrame()
-	buf := append(appendFrame(nil, frameMsg, &h, nil, nil, len(body)), body...)
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	var f frame
-	for b.Loop() {
-		_, begin, end, err := nextFrame(buf)
-		if err != nil || f.parse(buf[begin:end]) != nil {
-			b.Fatal(err)
-		}
-	}
+func benchFrame() (h frame.Head, body []byte) {
+	return frame.Head{frame.FKind: kindSend, frame.FRoute: 300, frame.FTimeLeft: 30000, frame.FCodec: codecJSON}, make([]byte, 128)
 }
 
 // BenchmarkRoutePick is one pick among ten routes of a link, with credit always

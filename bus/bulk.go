@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // A body over chunked bytes does not travel in its frame but in chunks between
@@ -25,9 +27,9 @@ const (
 
 // bulkOut is a frame with a large body on its way out.
 type bulkOut struct {
-	kind   int // frameMsg, frameReply, frameBounce or frameHandover
+	kind   int // frame.Msg, frame.Reply, frame.Bounce or frame.Handover
 	id     uint64
-	head   head
+	head   frame.Head
 	header Header
 	rest   []byte // fields between the headers and the body
 	body   []byte
@@ -73,7 +75,7 @@ func (b *bulks) takesBulk() bool { return len(b.out) < bulksAhead }
 
 // postBulkLocked takes a large message for rts, which have been charged.
 func (l *link) postBulkLocked(o *outgoing, rts []*route, rest []byte) {
-	b := &bulkOut{kind: frameMsg, head: o.head, header: o.header, rest: rest, body: o.body, owned: o.owned, done: o.done, due: o.due(l.core), o: *o, routes: rts}
+	b := &bulkOut{kind: frame.Msg, head: o.head, header: o.header, rest: rest, body: o.body, owned: o.owned, done: o.done, due: o.due(l.core), o: *o, routes: rts}
 	for _, rt := range rts {
 		rt.bulks++
 	}
@@ -103,13 +105,13 @@ func (l *link) expire(b *bulkOut) {
 // overdue is the error of a large frame that was not all written in time.
 func (b *bulkOut) overdue(l *link) error {
 	switch {
-	case b.kind == frameMsg && b.done == nil:
+	case b.kind == frame.Msg && b.done == nil:
 		return b.routes[0].ring.late()
-	case b.kind == frameHandover:
+	case b.kind == frame.Handover:
 		return b.o.ring.late()
 	}
 	what := "message"
-	if b.kind == frameReply {
+	if b.kind == frame.Reply {
 		what = "reply"
 	}
 	return fmt.Errorf("%w: %s of %d bytes to %s was under way: %w", ErrBusy, what, len(b.body), l.peer.Name, context.DeadlineExceeded)
@@ -120,7 +122,7 @@ func (b *bulkOut) overdue(l *link) error {
 func (l *link) lateEnd(id uint64) error {
 	l.mu.Lock()
 	i := slices.IndexFunc(l.bulks.out, func(b *bulkOut) bool {
-		return b.kind == frameMsg && b.o.call != nil && b.head[fID] == id && b.done == nil && !b.whole()
+		return b.kind == frame.Msg && b.o.call != nil && b.head.ID() == id && b.done == nil && !b.whole()
 	})
 	if i < 0 {
 		l.mu.Unlock()
@@ -143,12 +145,12 @@ func (l *link) cancel(num uint32, id uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, b := range l.bulks.out {
-		if b.kind == frameMsg && b.o.call != nil && b.head[fID] == id && !b.whole() {
+		if b.kind == frame.Msg && b.o.call != nil && b.head.ID() == id && !b.whole() {
 			l.resetLocked(b, context.Canceled)
 			return
 		}
 	}
-	l.frameLocked(frameCancel, &head{fRoute: uint64(num), fID: id})
+	l.frameLocked(frame.Cancel, &frame.Head{frame.FRoute: uint64(num), frame.FID: id})
 	l.wakeLocked()
 }
 
@@ -168,11 +170,11 @@ func (l *link) askLocked() {
 		}
 		b.asked = true
 		if b.due != 0 {
-			b.head[fTimeLeft] = l.leftLocked(b.due)
+			b.head[frame.FTimeLeft] = l.leftLocked(b.due)
 		}
-		inner := appendFields(nil, &b.head, b.header, b.rest)
-		h := head{fBulk: b.id, fSize: uint64(len(b.body)), fFrame: uint64(b.kind)}
-		l.buf = append(appendFrame(l.buf, frameBulk, &h, nil, nil, len(inner)), inner...)
+		inner := frame.AppendFields(nil, &b.head, b.header, b.rest)
+		h := frame.Head{frame.FBulk: b.id, frame.FSize: uint64(len(b.body)), frame.FFrame: uint64(b.kind)}
+		l.buf = append(frame.Append(l.buf, frame.Bulk, &h, nil, nil, len(inner)), inner...)
 	}
 }
 
@@ -213,7 +215,7 @@ func (l *link) chunkLocked(b []byte) part {
 		l.bulks.copied = append(l.bulks.copied[:0], chunk...)
 		chunk = l.bulks.copied
 	}
-	b = appendFrame(b, frameChunk, &head{fBulk: o.id}, nil, nil, len(chunk))
+	b = frame.Append(b, frame.Chunk, &frame.Head{frame.FBulk: o.id}, nil, nil, len(chunk))
 	if !o.lent {
 		l.chunkGoneLocked(o)
 	}
@@ -245,13 +247,13 @@ func (l *link) writtenLocked(b *bulkOut) {
 		l.entrance.wait(rt.ring) // messages wait behind it
 	}
 	switch b.kind {
-	case frameBounce:
+	case frame.Bounce:
 		l.bulks.freed = l.settledLocked(b.m, l.bulks.freed)
 		l.bouncedLocked(b.m.in)
-	case frameHandover:
+	case frame.Handover:
 		l.given = append(l.given, handed{b.o.ring.address, b.o})
 	}
-	if b.kind == frameReply && len(l.kept.large) == 0 {
+	if b.kind == frame.Reply && len(l.kept.large) == 0 {
 		l.kept.slow = false
 	}
 	b.end(nil)
@@ -288,7 +290,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 	l.bulks.out = slices.DeleteFunc(l.bulks.out, func(o *bulkOut) bool { return o == b })
 	l.bulks.pace.over(b, len(l.bulks.out) == 0)
 	if b.asked {
-		l.frameLocked(frameBulkReset, &head{fBulk: b.id})
+		l.frameLocked(frame.BulkReset, &frame.Head{frame.FBulk: b.id})
 		l.returned()
 	}
 	for _, rt := range b.routes {
@@ -299,20 +301,20 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 		l.sent--
 		l.entrance.wait(rt.ring)
 	}
-	if b.kind == frameBounce {
+	if b.kind == frame.Bounce {
 		l.bounceExpiredLocked(b.m)
 		l.bouncedLocked(b.m.in)
 	}
-	ended := b.o.call != nil && l.pend.take(b.head[fID]) == nil
+	ended := b.o.call != nil && l.pend.take(b.head.ID()) == nil
 	switch {
-	case b.kind == frameMsg && b.o.head[fKind] == kindPublish:
+	case b.kind == frame.Msg && b.o.head.Kind() == kindPublish:
 		b.routes[0].ring.lose(LossSkipped, len(b.routes))
 		err = nil
-	case b.kind == frameMsg && ended: // the call may be another request's by now
+	case b.kind == frame.Msg && ended: // the call may be another request's by now
 		if err == errAgain {
 			err = nil // its sender gets the answer
 		}
-	case b.kind == frameMsg && b.done == nil, b.kind == frameHandover:
+	case b.kind == frame.Msg && b.done == nil, b.kind == frame.Handover:
 		l.core.placing.Add(1)
 		l.bulks.again = append(l.bulks.again, b)
 	}
@@ -329,7 +331,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 // routed elsewhere.
 func (l *link) resetAllLocked(which func(*bulkOut) bool) {
 	for _, b := range slices.Clone(l.bulks.out) {
-		if (b.kind == frameMsg || b.kind == frameHandover) && !b.whole() && which(b) {
+		if (b.kind == frame.Msg || b.kind == frame.Handover) && !b.whole() && which(b) {
 			l.resetLocked(b, errAgain)
 		}
 	}
@@ -343,7 +345,7 @@ func (l *link) endBulksLocked() {
 		switch {
 		case b.whole():
 			b.end(nil)
-		case b.kind == frameBounce:
+		case b.kind == frame.Bounce:
 			b.m.in.cutOff(1)
 			b.end(nil)
 		default:
@@ -378,7 +380,7 @@ func (l *link) routeAgain() {
 
 // address returns that of a message.
 func (b *bulkOut) address() string {
-	if b.kind == frameHandover {
+	if b.kind == frame.Handover {
 		return b.o.ring.address
 	}
 	return b.routes[0].ring.address
@@ -424,15 +426,15 @@ func (l *link) giveUp(done chan error, err error) bool {
 
 // gotBulkGo, gotChunkAck and gotBulkRefused are the receiver's answers. Those to
 // a frame that was reset meanwhile are ignored.
-func (l *link) gotBulkGo(f *frame) error {
+func (l *link) gotBulkGo(f *frame.Frame) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b, n := l.bulkLocked(f.head[fBulk]), f.head[fSize]
+	b, n := l.bulkLocked(f.Bulk()), f.Size()
 	switch {
 	case b == nil:
 		return nil
 	case n > uint64(len(b.body)):
-		return fmt.Errorf("%w: memory for %d bytes of a body of %d", errMalformed, n, len(b.body))
+		return fmt.Errorf("%w: memory for %d bytes of a body of %d", frame.ErrMalformed, n, len(b.body))
 	case n == 0:
 		n = uint64(len(b.body))
 	}
@@ -441,15 +443,15 @@ func (l *link) gotBulkGo(f *frame) error {
 	return nil
 }
 
-func (l *link) gotChunkAck(f *frame) error {
+func (l *link) gotChunkAck(f *frame.Frame) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b, n := l.bulkLocked(f.head[fBulk]), f.head[fSize]
+	b, n := l.bulkLocked(f.Bulk()), f.Size()
 	if b == nil {
 		return nil
 	}
 	if n > uint64(b.sent-b.acked) {
-		return fmt.Errorf("%w: acknowledgement of %d bytes, where %d are under way", errMalformed, n, b.sent-b.acked)
+		return fmt.Errorf("%w: acknowledgement of %d bytes, where %d are under way", frame.ErrMalformed, n, b.sent-b.acked)
 	}
 	b.acked += int(n)
 	l.bulks.pace.acked(b, int(n), l.core.clock())
@@ -459,18 +461,18 @@ func (l *link) gotChunkAck(f *frame) error {
 
 // gotBulkRefused ends a frame whose body is too large for the peer, or has not
 // come there in time.
-func (l *link) gotBulkRefused(f *frame) {
+func (l *link) gotBulkRefused(f *frame.Frame) {
 	l.mu.Lock()
-	switch b := l.bulkLocked(f.head[fBulk]); {
+	switch b := l.bulkLocked(f.Bulk()); {
 	case b == nil || b.whole(): // it is over
-	case f.head[fRefused] == refusedLate:
+	case f.Refused() == frame.RefusedLate:
 		l.resetLocked(b, b.overdue(l))
 	default:
 		b.asked = false // the peer has nothing of it
-		err := fmt.Errorf("%w: body of %d bytes for %s, whose limit is %d (WithBodyLimit)", ErrTooLarge, len(b.body), l.peer.Name, f.head[fSize])
+		err := fmt.Errorf("%w: body of %d bytes for %s, whose limit is %d (WithBodyLimit)", ErrTooLarge, len(b.body), l.peer.Name, f.Size())
 		l.resetLocked(b, err)
-		if b.kind == frameReply && b.done == nil { // who gave it has gone on
-			l.replyLocked(&reply{id: b.head[fID], failed: true, code: CodeFailed, body: []byte(err.Error())})
+		if b.kind == frame.Reply && b.done == nil { // who gave it has gone on
+			l.replyLocked(&reply{id: b.head.ID(), failed: true, code: CodeFailed, body: []byte(err.Error())})
 		}
 	}
 	l.mu.Unlock()

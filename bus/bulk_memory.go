@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // budget is the memory for large bodies that are coming in.
@@ -202,11 +204,11 @@ func (b *budget) takesStepLocked(r *reservation) bool {
 // tell tells the senders how much of their bodies there is memory for.
 func tell(granted []grant) {
 	for _, g := range granted {
-		h := head{fBulk: g.id}
+		h := frame.Head{frame.FBulk: g.id}
 		if g.held < g.size {
-			h[fSize] = uint64(g.held)
+			h[frame.FSize] = uint64(g.held)
 		}
-		g.link.frame(frameBulkGo, &h)
+		g.link.frame(frame.BulkGo, &h)
 		g.link.soon()
 	}
 }

@@ -3,6 +3,8 @@ package bus
 import (
 	"maps"
 	"slices"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // choice is what a sender asks of the consumer that gets its message: which may,
@@ -50,8 +52,8 @@ func (c *core) choice(o *callOptions) (ch choice) {
 // choose sets the choice of a message whose kind is known.
 func (o *outgoing) choose(ch choice) {
 	o.choice = ch
-	if o.head[fKind] == kindSend {
-		o.head[fID] = uint64(ch)
+	if o.head.Kind() == kindSend {
+		o.head[frame.FID] = uint64(ch)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"unicode/utf8"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 const (
@@ -58,7 +60,7 @@ func WithCodec[S, R any](name string, encode func(S) ([]byte, error), decode fun
 	}
 	k := codec{
 		name:   name,
-		field:  appendCodecName(nil, name),
+		field:  frame.AppendCodecName(nil, name),
 		encode: func(body any) ([]byte, error) { return encode(body.(S)) },
 		decode: func(b []byte, v any) (bool, error) { return decodeInto(decode, b, v) },
 	}
@@ -164,11 +166,11 @@ func (cs *codecs) name(number uint8) string {
 
 // number returns the codec of a body that came, codecUnknown if this node does
 // not have it.
-func (cs *codecs) number(f *frame) uint8 {
-	if n := f.head[fCodec]; n < codecNamed {
+func (cs *codecs) number(f *frame.Frame) uint8 {
+	if n := f.Codec(); n < codecNamed {
 		return uint8(n)
 	}
-	return cs.find(f.head[fCodec], f.codecName)
+	return cs.find(f.Codec(), f.CodecName)
 }
 
 func (cs *codecs) find(onWire uint64, name []byte) uint8 {
@@ -203,10 +205,10 @@ func (c *core) noCodec(what, codec string) *ReplyError {
 
 // refuse (rule 17) settles a message whose codec this node does not have, and answers a
 // request. It waits for nothing.
-func (r *reader) refuse(in *inbound, e *entry, f *frame) {
+func (r *reader) refuse(in *inbound, e *entry, f *frame.Frame) {
 	m := new(Message)
 	e.message(m, in)
-	codec := describeCodec(f.head[fCodec], f.codecName)
+	codec := describeCodec(f.Codec(), f.CodecName)
 	r.core.undecodable(m.Address(), m.From(), codec)
 	m.fail(r.core.noCodec(fmt.Sprintf("the message to %q", m.Address()), codec))
 	in.settle(m)

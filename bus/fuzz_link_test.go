@@ -182,7 +182,7 @@ func liveHeap() uint64 {
 // FuzzGossip feeds payloads to the gossip lane: no more than one message comes
 // of each, and every payload is counted under one heading.
 func FuzzGossip(f *testing.F) {
-	for line := range strings.Lines(readFile(f, "testdata/protocol1.hex")) {
+	for line := range strings.Lines(readFile(f, "internal/frame/testdata/protocol1.hex")) {
 		if text, ok := strings.CutPrefix(line, "gossip: "); ok {
 			b, err := hex.DecodeString(strings.TrimSpace(text))
 			if err != nil {

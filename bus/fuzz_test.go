@@ -1,118 +1,18 @@
 package bus
 
 import (
-	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
+	"math"
 	"strings"
 	"testing"
 
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/runrig-go/runrig/bus/internal/frame"
 	"github.com/runrig-go/runrig/bus/internal/wire"
 )
-
-// seedGolden gives the fuzzer the golden frames, in a fixed order.
-func seedGolden(f *testing.F, add func(b []byte)) {
-	f.Helper()
-	frames := golden(f, 1)
-	for _, name := range slices.Sorted(maps.Keys(frames)) {
-		add(frames[name])
-	}
-}
-
-// FuzzFrame checks that no input makes the reading of a frame panic, that it
-// stays within the input, and that it reads what protobuf reads.
-func FuzzFrame(f *testing.F) {
-	seedGolden(f, func(b []byte) { f.Add(b) })
-	f.Fuzz(func(t *testing.T, b []byte) {
-		kind, begin, end, err := nextFrame(b)
-		if err != nil {
-			if !errors.Is(err, errMalformed) {
-				t.Error(err)
-			}
-			return
-		}
-		if end == 0 || end > len(b) {
-			return // more is needed
-		}
-		if kind < 1 || begin < 2 || begin > end || end-begin > maxFrame {
-			t.Fatalf("kind %d from %d to %d of %d", kind, begin, end, len(b))
-		}
-		inner := bytes.Clone(b[begin:end])
-		var p frame
-		err = p.parse(inner)
-		if !bytes.Equal(inner, b[begin:end]) {
-			t.Fatal("parse changed its input")
-		}
-		switch m := contentOf(kind).(type) {
-		case *wire.Msg:
-			checkParsed(t, inner, m, &p, err, func() bool {
-				return uint32(p.head[fKind]) == m.Kind && uint32(p.head[fRoute]) == m.Route && p.head[fID] == m.Id &&
-					p.head[fTimeLeft] == m.TimeLeft && uint32(p.head[fCodec]) == m.Codec && uint32(p.head[fHops]) == m.Hops &&
-					p.head[fStarved] != 0 == m.Starved && bytes.Equal(p.body, m.Body) && sameHeader(p.header, headerOf(m.Headers)) &&
-					string(p.codecName) == m.CodecName && sameSkipped(&p, m)
-			})
-		case *wire.Reply:
-			checkParsed(t, inner, m, &p, err, func() bool {
-				return uint32(p.head[fFailed]) == m.Failed && p.head[fID] == m.Id && uint32(p.head[fCodec]) == m.Codec &&
-					p.head[fAsk] == m.Ask && p.head[fTimeLeft] == m.TimeLeft && string(p.codecName) == m.CodecName &&
-					int64(unzigzag(p.head[fCode])) == m.Code && bytes.Equal(p.body, m.Body) && sameHeader(p.header, headerOf(m.Headers))
-			})
-		case *wire.Credit:
-			checkParsed(t, inner, m, &p, err, func() bool {
-				return uint32(p.head[fRoute]) == m.Route && p.head[fBytes] == m.Bytes && p.head[fMessages] == m.Messages
-			})
-		case *wire.RoutesAck:
-			checkParsed(t, inner, m, &p, err, func() bool { return p.head[fSeq] == m.Seq })
-		case *wire.RoutesDone:
-			checkParsed(t, inner, m, &p, err, func() bool { return uint32(p.head[fRoute]) == m.Route })
-		case *wire.Cancel:
-			checkParsed(t, inner, m, &p, err, func() bool { return uint32(p.head[fRoute]) == m.Route && p.head[fID] == m.Id })
-		}
-	})
-}
-
-// checkParsed checks that parse takes what protobuf takes, and the same out of it.
-func checkParsed(t *testing.T, inner []byte, m proto.Message, p *frame, err error, same func() bool) {
-	if proto.Unmarshal(inner, m) != nil {
-		return
-	}
-	if m.ProtoReflect().Descriptor().Fields().ByNumber(fieldHeaders) == nil && fields(inner, fieldHeaders) > 0 {
-		return // one parser serves all frames: where there are headers, they must be well formed
-	}
-	if err != nil {
-		t.Fatalf("protobuf reads %v; by hand: %v", m, err)
-	}
-	if !same() {
-		t.Fatalf("protobuf reads %v; by hand: %v %v %x %x", m, p.head, p.header, p.skipped, p.body)
-	}
-}
-
-// sameSkipped compares the numbers of a publish. Those that are over 32 bits
-// protobuf cuts, and numbers refuses.
-func sameSkipped(p *frame, m *wire.Msg) bool {
-	ns, err := numbers(p.skipped)
-	return err != nil || slices.Equal(ns, m.Skipped)
-}
-
-// fields counts the fields of a number in a message that is well formed.
-func fields(b []byte, num protowire.Number) (count int) {
-	for len(b) > 0 {
-		got, _, n := protowire.ConsumeField(b)
-		if n < 0 {
-			return count
-		}
-		if got == num {
-			count++
-		}
-		b = b[n:]
-	}
-	return count
-}
 
 // FuzzHeader checks that headers survive the wire, that they are charged the
 // same on both sides, and that protobuf reads them too.
@@ -136,11 +36,11 @@ func FuzzHeader(f *testing.F) {
 			}
 			return
 		}
-		b := appendFrame(nil, frameMsg, &head{fRoute: 1}, h, nil, 0)
+		b := frame.Append(nil, frame.Msg, &frame.Head{frame.FRoute: 1}, h, nil, 0)
 		_, inner := content(t, b)
-		var p frame
-		if err := p.parse(inner); err != nil || !sameHeader(p.header, h) || cost(0, p.header) != cost(0, h) {
-			t.Fatalf("%q, charged %d bytes; read %q, charged %d bytes, %v", h, cost(0, h), p.header, cost(0, p.header), err)
+		var p frame.Frame
+		if err := p.Parse(inner); err != nil || !sameHeader(p.Header, h) || cost(0, p.Header) != cost(0, h) {
+			t.Fatalf("%q, charged %d bytes; read %q, charged %d bytes, %v", h, cost(0, h), p.Header, cost(0, p.Header), err)
 		}
 		var m wire.Msg
 		if err := proto.Unmarshal(inner, &m); err != nil || !sameHeader(headerOf(m.Headers), h) {
@@ -170,12 +70,12 @@ func validUTF8(h Header) bool {
 // FuzzRoutes feeds ROUTES to a link: what is taken over is what they say, it is
 // acknowledged, and when the link ends nothing is left.
 func FuzzRoutes(f *testing.F) {
-	_, inner := content(f, golden(f, 1)["routes"])
-	f.Add(inner, inner)
 	routes := func(r *wire.Routes) []byte { return marshal(f, r) }
 	add := func(num uint32, address string) *wire.Routes_Added {
 		return &wire.Routes_Added{Number: num, Address: address, Window: 1 << 10}
 	}
+	same := routes(&wire.Routes{Seq: 2, Added: []*wire.Routes_Added{add(1, "greet"), add(300, "ping")}, Removed: []uint32{4, 200}, Last: true})
+	f.Add(same, same)
 	f.Add(routes(&wire.Routes{Seq: 1, Added: []*wire.Routes_Added{add(1, "a"), add(2, "a"), add(3, "b")}, Last: true}), routes(&wire.Routes{Seq: 2, Removed: []uint32{2, 1}}))
 	f.Add(routes(&wire.Routes{Seq: 1, Added: []*wire.Routes_Added{add(1, "a")}, Last: true}), routes(&wire.Routes{Seq: 2, Added: []*wire.Routes_Added{add(1, "b")}, Removed: []uint32{1}}))
 	f.Add(routes(&wire.Routes{Seq: 1, Added: []*wire.Routes_Added{add(1, "a"), add(1, "a")}}), routes(&wire.Routes{Removed: []uint32{1, 1}}))
@@ -185,12 +85,12 @@ func FuzzRoutes(f *testing.F) {
 		l := c.newLink(Peer{Name: "peer", Boot: 2}, nil, nil)
 		want, acks := map[uint32]string{}, 0
 		for _, b := range [][]byte{first, second} {
-			if len(b) > maxFrame {
+			if len(b) > frame.MaxSize {
 				return
 			}
 			err := l.gotRoutes(b)
 			if err != nil {
-				if !errors.Is(err, errMalformed) {
+				if !errors.Is(err, frame.ErrMalformed) {
 					t.Error(err)
 				}
 				break
@@ -250,8 +150,8 @@ func checkAcks(t *testing.T, b []byte, want int) {
 	t.Helper()
 	got := 0
 	for ; len(b) > 0; got++ {
-		kind, _, end, err := nextFrame(b)
-		if err != nil || kind != frameRoutesAck || end > len(b) {
+		kind, _, end, err := frame.Next(b)
+		if err != nil || kind != frame.RoutesAck || end > len(b) {
 			t.Fatalf("frame of kind %d, %v", kind, err)
 		}
 		b = b[end:]
@@ -259,4 +159,75 @@ func checkAcks(t *testing.T, b []byte, want int) {
 	if got != want {
 		t.Fatalf("%d acknowledgements of %d", got, want)
 	}
+}
+
+// The largest message that the limits allow fits a frame.
+func TestLargestFrame(t *testing.T) {
+	t.Parallel()
+	most := frame.Head{math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64, 0, math.MaxUint64, math.MaxUint64}
+	many, one, short := Header{}, Header{"k": {strings.Repeat("v", frame.MaxHeader-1)}}, Header{}
+	for i := range frame.MaxHeaders {
+		many.Add(fmt.Sprintf("%08x", i), "12345678")
+		short.Add("k", "v")
+	}
+	for name, h := range map[string]Header{"none": nil, "many": many, "one": one, "short": short} {
+		body := make([]byte, chunked)
+		if err := newCore(config{bodyLimit: chunked}).checkSize("a message to", "a", h, body); err != nil {
+			t.Fatal(err)
+		}
+		b := append(frame.Append(nil, frame.Msg, &most, h, nil, len(body)), body...)
+		if kind, _, end, err := frame.Next(b); err == nil && kind == frame.Pad {
+			b = b[end:]
+		}
+		kind, inner := content(t, b)
+		var f frame.Frame
+		if err := f.Parse(inner); err != nil || kind != frame.Msg || !sameHeader(f.Header, h) || len(f.Body) != chunked {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func marshal(t testing.TB, m proto.Message) []byte {
+	t.Helper()
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// content reads the frame that b holds, and nothing else.
+func content(t testing.TB, b []byte) (kind int, inner []byte) {
+	t.Helper()
+	kind, begin, end, err := frame.Next(b)
+	if err != nil || end != len(b) {
+		t.Fatalf("frame.Next(%x): kind %d, to %d of %d, %v", b, kind, end, len(b), err)
+	}
+	return kind, b[begin:end]
+}
+
+// sameHeader compares headers, of which nil and empty ones are the same.
+func sameHeader(a, b Header) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for k, vs := range a {
+		if len(vs) != len(b[k]) {
+			return false
+		}
+		for i := range vs {
+			if vs[i] != b[k][i] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func headerOf(hs []*wire.Header) Header {
+	h := Header{}
+	for _, e := range hs {
+		h.Add(e.GetKey(), e.GetValue())
+	}
+	return h
 }

@@ -74,7 +74,7 @@ func (c *core) publishGossip(address string, o *outgoing) error {
 	if n := len(address) + headers + len(name) + len(o.body); n > maxGossip {
 		return fmt.Errorf("%w: %d bytes of address, headers and body for the gossip lane at %q; the limit is %d", ErrTooLarge, n, address, maxGossip)
 	}
-	g := &wire.Gossip{Sent: uint64(time.Now().UnixMilli()), Address: address, Codec: uint32(o.head[fCodec]), CodecName: name, Body: o.body}
+	g := &wire.Gossip{Sent: uint64(time.Now().UnixMilli()), Address: address, Codec: uint32(o.head.Codec()), CodecName: name, Body: o.body}
 	for k, vs := range o.header {
 		for _, v := range vs {
 			g.Headers = append(g.Headers, &wire.Header{Key: k, Value: v})

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // close leaves: it closes all consumers, sends back what they have not handled,
@@ -98,7 +100,7 @@ func (l *link) leaveLocked(waited []*Message, free []*Consumer) []*Consumer {
 	}
 	l.leaving = true
 	l.eager.Store(true)
-	l.frameLocked(frameLeaving, &head{})
+	l.frameLocked(frame.Leaving, &frame.Head{})
 	l.dirty = nil
 	l.holdLocked(waited)
 	for _, in := range l.ins {
@@ -133,7 +135,7 @@ func (l *link) gotLeaving() {
 	l.parting.Store(true)
 	l.eager.Store(true)
 	l.dropAllRoutes(func() {
-		l.frameLocked(frameLeavingOK, &head{})
+		l.frameLocked(frame.LeavingOK, &frame.Head{})
 		l.leavesAt = l.core.clock()
 	})
 	l.payAll() // wakes the writer too
@@ -274,7 +276,7 @@ func (c *core) goodbye(force bool) bool {
 	}
 	c.closed.Store(true)
 	for l := range c.links {
-		l.frameLocked(frameGoodbye, &head{})
+		l.frameLocked(frame.Goodbye, &frame.Head{})
 		l.bye = true
 		l.token()
 		l.wakeLocked()

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // What was sent back to a node that leaves, and has no consumer on any node, it hands
@@ -66,7 +68,7 @@ func (r *ring) orphans() (ws []*waiter) {
 	}
 	for _, w := range slices.Concat(lists...) {
 		here := w.o.choice&localOnly != 0
-		if w.o.head[fKind] == kindSend && (here || set.len() == 0) {
+		if w.o.head.Kind() == kindSend && (here || set.len() == 0) {
 			ws = append(ws, w)
 		}
 	}
@@ -94,19 +96,19 @@ func (l *link) handOver(r *ring, o *outgoing) bool {
 	if l.err != nil || l.bye || l.leftBehind || len(l.buf) >= bufferCap || large && !l.bulks.takesBulk() {
 		return false
 	}
-	h := head{
-		fKind: kindSend, fID: uint64(o.choice), fCodec: o.head[fCodec], fHops: o.head[fHops],
+	h := frame.Head{
+		frame.FKind: kindSend, frame.FID: uint64(o.choice), frame.FCodec: o.head.Codec(), frame.FHops: o.head.Hops(),
 	}
-	rest := appendAddress(l.core.codecs.field(o.codec), r.address)
+	rest := frame.AppendAddress(l.core.codecs.field(o.codec), r.address)
 	if large {
-		b := &bulkOut{kind: frameHandover, head: h, header: o.header, rest: rest, body: o.body, o: *o, due: o.deadline}
+		b := &bulkOut{kind: frame.Handover, head: h, header: o.header, rest: rest, body: o.body, o: *o, due: o.deadline}
 		b.o.ring = r
 		l.endsAt(b, o.deadline)
 		l.enqueueLocked(b)
 		return true
 	}
-	h[fTimeLeft] = l.leftLocked(o.deadline)
-	l.buf = append(appendFrame(l.buf, frameHandover, &h, o.header, rest, len(o.body)), o.body...)
+	h[frame.FTimeLeft] = l.leftLocked(o.deadline)
+	l.buf = append(frame.Append(l.buf, frame.Handover, &h, o.header, rest, len(o.body)), o.body...)
 	l.given = append(l.given, handed{r.address, *o})
 	l.wakeLocked()
 	return true
@@ -129,28 +131,28 @@ func (l *link) endHandovers() {
 // gotHandover waits with a message for a peer that leaves. It takes as many bytes of
 // a peer as windows may take of the pool. owned says that the body is not in the
 // read buffer.
-func (r *reader) gotHandover(f *frame, owned bool) error {
-	if !r.parting.Load() || f.head[fKind] != kindSend {
-		return fmt.Errorf("%w: handover of kind %d by a peer that stays or has no reason to", errMalformed, f.head[fKind])
+func (r *reader) gotHandover(f *frame.Frame, owned bool) error {
+	if !r.parting.Load() || f.Kind() != kindSend {
+		return fmt.Errorf("%w: handover of kind %d by a peer that stays or has no reason to", frame.ErrMalformed, f.Kind())
 	}
-	address := string(f.address)
+	address := string(f.Address)
 	if err := checkAddress(address); err != nil {
-		return fmt.Errorf("%w: handover: %v", errMalformed, err)
+		return fmt.Errorf("%w: handover: %v", frame.ErrMalformed, err)
 	}
 	c := r.core
 	o := outgoing{
-		header: f.header, body: f.body, owned: true, cost: cost(len(f.body), f.header),
+		header: f.Header, body: f.Body, owned: true, cost: cost(len(f.Body), f.Header),
 		deadline: r.deadline(f), codec: c.codecs.number(f),
 	}
 	if !owned {
-		o.body = slices.Clone(f.body)
+		o.body = slices.Clone(f.Body)
 	}
-	o.head[fKind], o.head[fCodec], o.head[fHops] = kindSend, f.head[fCodec], f.head[fHops]
-	o.choose(choice(f.head[fID]).elsewhere())
+	o.head[frame.FKind], o.head[frame.FCodec], o.head[frame.FHops] = kindSend, f.Codec(), f.Hops()
+	o.choose(choice(f.ID()).elsewhere())
 	r.handedOver += o.cost
 	switch {
 	case o.codec == codecUnknown:
-		c.dead(address, &o, c.noCodec("a message that a leaving node handed over", describeCodec(f.head[fCodec], f.codecName)))
+		c.dead(address, &o, c.noCodec("a message that a leaving node handed over", describeCodec(f.Codec(), f.CodecName)))
 	case r.handedOver > c.memory:
 		c.dead(address, &o, errHandedOver)
 	default:

@@ -118,7 +118,7 @@ func (o *outgoing) rank(takenBack bool) uint64 {
 	if o.choice&byKey == 0 {
 		return 0
 	}
-	rank := 2 * o.head[fHops]
+	rank := 2 * o.head.Hops()
 	if takenBack {
 		rank++
 	}

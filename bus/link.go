@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // States of a link's write side.
@@ -74,7 +76,7 @@ type link struct {
 	tryOnce  func(fd uintptr) bool
 	cut      atomic.Bool // a chunk is to be given back: see cutShort
 	parts    [3][]byte
-	pad      [2 * alignment]byte
+	pad      [2 * frame.Alignment]byte
 	vector   net.Buffers
 
 	questions map[uint64]*question // that came and are not answered, by id; guarded by mu
@@ -129,25 +131,25 @@ func (l *link) post(rt *route, o *outgoing) bool {
 		return false
 	}
 	if o.call != nil {
-		if o.head[fID] = l.pend.add(o.call, rt.num, nil); o.head[fID] == 0 {
+		if o.head[frame.FID] = l.pend.add(o.call, rt.num, nil); o.head.ID() == 0 {
 			return false // it has ended
 		}
 	}
-	if o.head[fStarved] != 0 && !rt.starved {
-		o.head[fStarved] = 0 // it has waited for something else
+	if o.head.Starved() && !rt.starved {
+		o.head[frame.FStarved] = 0 // it has waited for something else
 	}
 	rt.starved = false
 	rt.charge(o.cost)
 	l.outside++
 	l.sent++
-	o.head[fRoute] = uint64(rt.num)
+	o.head[frame.FRoute] = uint64(rt.num)
 	if large {
 		l.postBulkLocked(o, []*route{rt}, l.core.codecs.field(o.codec))
 		return true
 	}
 	l.bulks.pace.quiet = 0
-	o.head[fTimeLeft] = l.leftLocked(o.due(l.core))
-	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, l.core.codecs.field(o.codec), len(o.body)), o.body...)
+	o.head[frame.FTimeLeft] = l.leftLocked(o.due(l.core))
+	l.buf = append(frame.Append(l.buf, frame.Msg, &o.head, o.header, l.core.codecs.field(o.codec), len(o.body)), o.body...)
 	if !o.flushes || l.raw == nil {
 		l.wakeLocked()
 	}
@@ -157,7 +159,7 @@ func (l *link) post(rt *route, o *outgoing) bool {
 // starvedLocked notes that a message which waits has found no credit. Where the link
 // is what holds up, more credit would only make its buffer longer.
 func (l *link) starvedLocked(rt *route, o *outgoing) {
-	if o.head[fStarved] != 0 && 2*l.backlog() <= l.pace.limit {
+	if o.head.Starved() && 2*l.backlog() <= l.pace.limit {
 		rt.starved = true
 	}
 }
@@ -247,17 +249,17 @@ func (l *link) flushRequest() {
 }
 
 // frameLocked appends a frame without a body, regardless of the room that there is.
-func (l *link) frameLocked(kind int, h *head) {
+func (l *link) frameLocked(kind int, h *frame.Head) {
 	switch {
 	case l.err != nil || l.bye:
 	case overtakes(kind, h):
-		l.first = appendFrame(l.first, kind, h, nil, nil, 0)
+		l.first = frame.Append(l.first, kind, h, nil, nil, 0)
 	default:
-		l.buf = appendFrame(l.buf, kind, h, nil, nil, 0)
+		l.buf = frame.Append(l.buf, kind, h, nil, nil, 0)
 	}
 }
 
-func (l *link) frame(kind int, h *head) {
+func (l *link) frame(kind int, h *frame.Head) {
 	l.mu.Lock()
 	l.frameLocked(kind, h)
 	l.mu.Unlock()

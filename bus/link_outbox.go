@@ -1,6 +1,10 @@
 package bus
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
+)
 
 // outbox is what a link has to write. It is guarded by link.mu, but for the bytes
 // that are being written, which are whoever's has made link.state writeRunning.
@@ -63,12 +67,12 @@ func (q *outbox) written(m mark) bool {
 }
 
 // overtakes reports whether a frame belongs to first.
-func overtakes(kind int, h *head) bool {
+func overtakes(kind int, h *frame.Head) bool {
 	switch kind {
-	case framePing, framePong, frameCredit, frameLeaving, frameBulkGo, frameChunkAck:
+	case frame.Ping, frame.Pong, frame.Credit, frame.Leaving, frame.BulkGo, frame.ChunkAck:
 		return true
-	case frameBulkReset:
-		return h[fRefused] != 0 // of what the peer has begun
+	case frame.BulkReset:
+		return h[frame.FRefused] != 0 // of what the peer has begun
 	}
 	return false
 }
@@ -86,7 +90,7 @@ type part struct {
 // written, and of the padding behind it; nil if nothing is.
 func (p part) left(n int) []byte {
 	size := len(p.b) + len(p.chunk)
-	pad := appendPad(nil, size)
+	pad := frame.AppendPad(nil, size)
 	if n == size+len(pad) {
 		return nil
 	}
@@ -101,7 +105,7 @@ func (q *outbox) takeFirst() []byte {
 }
 
 // next returns the frames that are to be written next, of those in order about so
-// many bytes. The writes around large bodies are to have even ends: see alignment.
+// many bytes. The writes around large bodies are to have even ends: see frame.Alignment.
 func (q *outbox) next(most int, even bool) (p part) {
 	if len(q.rest) > 0 {
 		return part{b: q.rest}
@@ -111,8 +115,8 @@ func (q *outbox) next(most int, even bool) (p part) {
 		return part{b: run}
 	}
 	p = part{b: q.takeFirst(), first: true}
-	if even || len(run) >= alignedBody {
-		p.b = appendPad(p.b, len(p.b))
+	if even || len(run) >= frame.AlignedBody {
+		p.b = frame.AppendPad(p.b, len(p.b))
 	}
 	if len(run) > inlineMax {
 		p.after = run
@@ -126,8 +130,8 @@ func (q *outbox) next(most int, even bool) (p part) {
 // run returns the frames in turn that are next.
 func (q *outbox) run(most int, even bool) []byte {
 	if len(q.turn) == 0 && len(q.buf) > 0 {
-		if even || len(q.buf) >= alignedBody {
-			q.buf = appendPad(q.buf, len(q.buf))
+		if even || len(q.buf) >= frame.AlignedBody {
+			q.buf = frame.AppendPad(q.buf, len(q.buf))
 		}
 		q.grown = q.grown || len(q.buf) > bufferKept
 		q.turnAll, q.buf, q.spare = q.buf, q.spare[:0], q.turnAll[:0]
@@ -143,7 +147,7 @@ func (q *outbox) run(most int, even bool) []byte {
 // frameEnd returns the end of the frame of b that reaches to at, or over it.
 func frameEnd(b []byte, at int) (end int) {
 	for end < at {
-		_, _, n, err := nextFrame(b[end:])
+		_, _, n, err := frame.Next(b[end:])
 		if err != nil || n == 0 || n > len(b)-end { // which this node has not written
 			return len(b)
 		}

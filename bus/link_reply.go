@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // keptReplies is the replies for which a link had no room: they are kept until there
@@ -92,7 +94,7 @@ func (l *link) replyBulkLocked(r *reply) (*bulkOut, error) {
 	if l.err != nil || l.bye {
 		return nil, l.replyLost()
 	}
-	b := &bulkOut{kind: frameReply, head: l.replyHeadLocked(r), header: r.header, rest: l.core.codecs.field(r.codec), body: r.body, owned: !r.shared, done: make(chan error, 1)}
+	b := &bulkOut{kind: frame.Reply, head: l.replyHeadLocked(r), header: r.header, rest: l.core.codecs.field(r.codec), body: r.body, owned: !r.shared, done: make(chan error, 1)}
 	if r.call != nil {
 		b.due = r.call.deadline
 	}
@@ -136,24 +138,24 @@ func (l *link) replyLost() error {
 // answered in its place.
 func (l *link) replyLocked(r *reply) {
 	h := l.replyHeadLocked(r)
-	if r.call != nil && h[fAsk] == 0 {
+	if r.call != nil && h[frame.FAsk] == 0 {
 		r = &reply{id: r.id, failed: true, code: CodeUnanswered, body: []byte("who asked back has given up")}
 		h = l.replyHeadLocked(r)
 	}
-	l.buf = append(appendFrame(l.buf, frameReply, &h, r.header, l.core.codecs.field(r.codec), len(r.body)), r.body...)
+	l.buf = append(frame.Append(l.buf, frame.Reply, &h, r.header, l.core.codecs.field(r.codec), len(r.body)), r.body...)
 	l.replies++
 }
 
 // replyHeadLocked returns the numbers of a reply, and notes that an answer to
 // it is waited for if it asks.
-func (l *link) replyHeadLocked(r *reply) head {
-	h := head{fID: r.id, fCodec: wireCodec(r.codec)}
+func (l *link) replyHeadLocked(r *reply) frame.Head {
+	h := frame.Head{frame.FID: r.id, frame.FCodec: wireCodec(r.codec)}
 	if r.failed {
-		h[fFailed], h[fCode] = 1, zigzag(r.code)
+		h[frame.FFailed], h[frame.FCode] = 1, frame.Zigzag(r.code)
 	}
 	if r.call != nil {
-		h[fAsk] = l.pend.add(r.call, 0, nil)
-		h[fTimeLeft] = l.leftLocked(r.call.deadline)
+		h[frame.FAsk] = l.pend.add(r.call, 0, nil)
+		h[frame.FTimeLeft] = l.leftLocked(r.call.deadline)
 	}
 	return h
 }

@@ -1,6 +1,10 @@
 package bus
 
-import "time"
+import (
+	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
+)
 
 // What waits in a link grows older: in the buffers of its sender, in the network,
 // and in the socket of a receiver that is stopped. So that no deadline is put off by
@@ -31,9 +35,9 @@ func (l *link) leftLocked(deadline int64) uint64 {
 	if said := &l.said; said.swaps != l.swaps+1 { // once for what is written together
 		said.swaps = l.swaps + 1
 		if now := l.core.clock(); said.at == 0 || now-said.at >= int64(timeEvery) {
-			h := head{fClock: clockOf(now)}
-			l.buf = appendFrame(l.buf, frameTime, &h, nil, nil, 0)
-			said.at = int64(h[fClock]) * 1e3
+			h := frame.Head{frame.FClock: clockOf(now)}
+			l.buf = frame.Append(l.buf, frame.Time, &h, nil, nil, 0)
+			said.at = int64(h[frame.FClock]) * 1e3
 		}
 	}
 	return wholeMs(deadline - l.said.at)
@@ -73,9 +77,9 @@ func (p *peerTime) heard(now int64, clock, before uint64) (peer int64) {
 func timeFrom(clock uint64) int64 { return int64(min(clock, 1<<50)) * 1e3 }
 
 // deadline returns that of a frame that was read now.
-func (l *link) deadline(f *frame, now int64) int64 {
-	if f.due != 0 {
-		return f.due
+func (l *link) deadline(f *frame.Frame, now int64) int64 {
+	if f.Due != 0 {
+		return f.Due
 	}
 	if t := &l.times; t.said != 0 {
 		now = t.said + t.apart
@@ -83,21 +87,21 @@ func (l *link) deadline(f *frame, now int64) int64 {
 	return now + timeLeft(f)
 }
 
-func (r *reader) gotPing(f *frame) {
-	if clock := f.head[fClock]; clock != 0 {
+func (r *reader) gotPing(f *frame.Frame) {
+	if clock := f.Clock(); clock != 0 {
 		r.times.heard(r.now, clock, 0)
 	}
-	r.pong(f.head[fClock])
+	r.pong(f.Clock())
 }
 
-func (r *reader) gotPong(f *frame) {
-	if clock := f.head[fClock]; clock != 0 {
-		r.times.heard(r.now, clock, f.head[fHeard])
+func (r *reader) gotPong(f *frame.Frame) {
+	if clock := f.Clock(); clock != 0 {
+		r.times.heard(r.now, clock, f.Heard())
 	}
 }
 
 // gotTime notes from when on the time left is that frames behind it say.
-func (r *reader) gotTime(f *frame) {
-	r.times.said = r.times.heard(r.now, f.head[fClock], 0)
+func (r *reader) gotTime(f *frame.Frame) {
+	r.times.said = r.times.heard(r.now, f.Clock(), 0)
 	r.timed.Store(true)
 }

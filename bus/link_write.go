@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 const (
@@ -133,7 +135,7 @@ func (l *link) cutShort() {
 // writeChunk writes a part with a piece of a large body, unless it is cut short.
 func (l *link) writeChunk(p part) (n int, err error) {
 	defer func() { l.parts, l.vector = [3][]byte{}, nil }()
-	pad := appendPad(l.pad[:0], len(p.b)+len(p.chunk))
+	pad := frame.AppendPad(l.pad[:0], len(p.b)+len(p.chunk))
 	parts := append(l.parts[:0], p.b)
 	for chunk := p.chunk; len(chunk) > 0; parts = l.parts[:0] {
 		k := min(len(chunk), l.writePart())

@@ -11,7 +11,7 @@ func (c *Consumer) creditLocked(o *outgoing) bool {
 	if rt.credit() <= 0 || rt.stalled {
 		c.passBatchLocked(1)
 	}
-	return rt.credit() > 0 || o.head[fStarved] != 0 && c.growLocked(o)
+	return rt.credit() > 0 || o.head.Starved() && c.growLocked(o)
 }
 
 // post gives a message of this node's to the consumer, if there is credit.
@@ -35,7 +35,7 @@ func (c *Consumer) acceptLocked(rt *route, o *outgoing) (ok, start bool) {
 	c.openLocked()
 	m := c.box.slab.message(o, c.core.bodies)
 	m.in, m.deadline, m.charge, m.id = c.ownLocked(), o.due(c.core), uint32(o.cost), uint64(o.choice)
-	m.word = traits(uint8(o.head[fKind]), o.codec, uint8(o.head[fHops]))
+	m.word = traits(uint8(o.head.Kind()), o.codec, uint8(o.head.Hops()))
 	m.setHeader(o.header)
 	if o.call != nil {
 		if m.id = c.core.pend.add(o.call, 0, m); m.id == 0 {

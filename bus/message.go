@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"unicode/utf8"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // kinds of messages, as they stand on the wire.
@@ -352,8 +354,6 @@ type reply struct {
 // make this node allocate for one.
 const (
 	maxAddress   = 255
-	maxHeader    = 16 << 10 // keys and values of one message
-	maxHeaders   = 1 << 10  // of one message
 	maxErrorText = 16 << 10
 	messageCost  = 128 // bytes that a message is charged on top of its body
 	headersCost  = 384 // and for having headers, on top of their text,
@@ -400,8 +400,8 @@ func (c *core) checkSize(what, address string, h Header, body []byte) error {
 			return fmt.Errorf("bus: header without a key of %s %q, with the value %q", what, address, vs[0])
 		}
 	}
-	if n, values := h.size(); n > maxHeader || values > maxHeaders {
-		return fmt.Errorf("%w: %d headers of %d bytes in %s %q; the limits are %d and %d", ErrTooLarge, values, n, what, address, maxHeaders, maxHeader)
+	if n, values := h.size(); n > frame.MaxHeader || values > frame.MaxHeaders {
+		return fmt.Errorf("%w: %d headers of %d bytes in %s %q; the limits are %d and %d", ErrTooLarge, values, n, what, address, frame.MaxHeaders, frame.MaxHeader)
 	}
 	return nil
 }

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protowire"
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // patience is how long a publish waits for consumers without room, once per
@@ -86,7 +86,7 @@ func (t targets) post(r *ring, o *outgoing, last bool) (left targets) {
 
 // wait waits for the laggards, and skips them when the time is over.
 func (t targets) wait(ctx context.Context, r *ring, o *outgoing) {
-	o.head[fStarved] = 1
+	o.head[frame.FStarved] = 1
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
@@ -235,18 +235,18 @@ func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip i
 		skipped = l.laggards(routes)
 		l.stall(routes)
 	}
-	if len(skipped) > maxSkipped { // more than a frame holds: the others must do without it
+	if len(skipped) > frame.MaxSkipped { // more than a frame holds: the others must do without it
 		r.lose(LossSkipped, charge)
 		return
 	}
 	rest := l.core.codecs.field(o.codec)
 	if len(skipped) > 0 {
-		rest = append(appendSkipped(nil, skipped), rest...)
+		rest = append(frame.AppendSkipped(nil, skipped), rest...)
 	}
 	large := len(o.body) > chunked
-	waited := o.head[fStarved]
+	waited := o.head[frame.FStarved]
 	charged := l.charge(o, routes, large)
-	defer func() { o.head[fStarved] = waited }() // for others
+	defer func() { o.head[frame.FStarved] = waited }() // for others
 	l.outside += int64(charge)
 	l.sent += int64(charge)
 	if large {
@@ -254,8 +254,8 @@ func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip i
 		return
 	}
 	l.bulks.pace.quiet = 0
-	o.head[fTimeLeft] = l.leftLocked(o.due(l.core))
-	l.buf = append(appendFrame(l.buf, frameMsg, &o.head, o.header, rest, len(o.body)), o.body...)
+	o.head[frame.FTimeLeft] = l.leftLocked(o.due(l.core))
+	l.buf = append(frame.Append(l.buf, frame.Msg, &o.head, o.header, rest, len(o.body)), o.body...)
 	l.wakeLocked()
 }
 
@@ -264,7 +264,7 @@ func (l *link) laggards(routes leaves) (b []byte) {
 	for i := range routes.len() {
 		for _, rt := range routes.leaf(i) {
 			if rt.link == l && !rt.removed && !rt.takesPublish() {
-				b = protowire.AppendVarint(b, uint64(rt.num))
+				b = frame.AppendNumber(b, rt.num)
 			}
 		}
 	}
@@ -274,17 +274,17 @@ func (l *link) laggards(routes leaves) (b []byte) {
 // charge charges the routes that take a publish, which goes to the first of them by
 // name, and says so if one of them was starved. It returns them if it is large, as it holds them up.
 func (l *link) charge(o *outgoing, routes leaves, large bool) (charged []*route) {
-	o.head[fRoute], o.head[fStarved] = 0, 0
+	o.head[frame.FRoute], o.head[frame.FStarved] = 0, 0
 	for i := range routes.len() {
 		for _, rt := range routes.leaf(i) {
 			if rt.link != l || rt.removed || !rt.takesPublish() {
 				continue
 			}
-			if o.head[fRoute] == 0 {
-				o.head[fRoute] = uint64(rt.num)
+			if o.head.Route() == 0 {
+				o.head[frame.FRoute] = uint64(rt.num)
 			}
 			if rt.starved {
-				rt.starved, o.head[fStarved] = false, 1
+				rt.starved, o.head[frame.FStarved] = false, 1
 			}
 			rt.charge(o.cost)
 			if large {

@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 const (
 	readBuffer = 64 << 10
-	readFirst  = 4 << 10 // of a link that has little to read
-	readAhead  = 2 << 10 // what is read beside a large body, before the next
-	directBody = 8 << 10 // a frame so large is not read into the buffer
+	readFirst  = 4 << 10           // of a link that has little to read
+	readAhead  = 2 << 10           // what is read beside a large body, before the next
+	directBody = frame.AlignedBody // a frame so large is not read into the buffer
 )
 
 // reader takes frames from the connection. It waits for input and nothing else.
@@ -20,7 +22,7 @@ type reader struct {
 	r, w  int   // in[r:w] is not handled yet
 	now   int64 // when the last read returned
 	large bool  // the last frame had a large body: another may follow
-	f     frame
+	f     frame.Frame
 
 	// A run: messages in sequence for one consumer, which are delivered together.
 	to     *inbound
@@ -90,7 +92,7 @@ func (r *reader) grow(filled bool) error {
 		size *= 2
 	}
 	r.large = r.large && !filled
-	_, _, end, err := nextFrame(r.in[:r.w])
+	_, _, end, err := frame.Next(r.in[:r.w])
 	if size = max(size, end); size > len(r.in) {
 		r.in = append(make([]byte, 0, size), r.in[:r.w]...)[:size]
 	}
@@ -101,7 +103,7 @@ func (r *reader) grow(filled bool) error {
 func (r *reader) frames() (bye bool, err error) {
 	for {
 		b := r.in[r.r:r.w]
-		kind, begin, end, err := nextFrame(b)
+		kind, begin, end, err := frame.Next(b)
 		switch {
 		case err != nil || end == 0:
 			return false, err
@@ -124,14 +126,14 @@ func (r *reader) frames() (bye bool, err error) {
 // direct reads what is missing of a frame's body to where it belongs. It reports
 // false if more of the frame must be in the buffer first, or all of it.
 func (r *reader) direct(kind int, b []byte, size int) (done bool, err error) {
-	if kind != frameMsg && kind != frameReply && kind != frameChunk {
+	if kind != frame.Msg && kind != frame.Reply && kind != frame.Chunk {
 		return false, nil
 	}
-	missing, err := r.f.parsePart(b, size)
+	missing, err := r.f.ParsePart(b, size)
 	if err != nil || missing <= 0 {
 		return false, err
 	}
-	have := len(r.f.body)
+	have := len(r.f.Body)
 	if err := checkBody(kind, have+missing); err != nil {
 		return false, err
 	}
@@ -139,7 +141,7 @@ func (r *reader) direct(kind int, b []byte, size int) (done bool, err error) {
 	if to == nil {
 		return false, nil // it is wrong, and will be seen to be
 	}
-	copy(to, r.f.body)
+	copy(to, r.f.Body)
 	r.deliver() // what came before does not wait for the rest
 	for have < len(to) {
 		n, err := r.fill(to[have:])
@@ -149,23 +151,23 @@ func (r *reader) direct(kind int, b []byte, size int) (done bool, err error) {
 		}
 	}
 	r.r, r.w, r.large = 0, 0, true
-	r.f.body = to
+	r.f.Body = to
 	_, err = r.handle(kind, true)
 	return true, err
 }
 
 // checkBody checks that a body may come in one piece.
 func checkBody(kind, size int) error {
-	if size > chunked && kind != frameChunk {
-		return fmt.Errorf("%w: body of %d bytes in a frame; the limit is %d", errMalformed, size, chunked)
+	if size > chunked && kind != frame.Chunk {
+		return fmt.Errorf("%w: body of %d bytes in a frame; the limit is %d", frame.ErrMalformed, size, chunked)
 	}
 	return nil
 }
 
 // place returns memory for a body.
 func (r *reader) place(kind, size int) []byte {
-	if kind == frameChunk {
-		if b := r.bulksIn[r.f.head[fBulk]]; b != nil {
+	if kind == frame.Chunk {
+		if b := r.bulksIn[r.f.Bulk()]; b != nil {
 			return b.place(size, r.now)
 		}
 		return nil
@@ -174,14 +176,14 @@ func (r *reader) place(kind, size int) []byte {
 }
 
 func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
-	if kind == framePad {
+	if kind == frame.Pad {
 		return false, nil
 	}
-	if kind == frameRoutes {
+	if kind == frame.Routes {
 		r.endRun()
 		return false, r.gotRoutes(b)
 	}
-	if err := r.f.parse(b); err != nil {
+	if err := r.f.Parse(b); err != nil {
 		return false, err
 	}
 	return r.handle(kind, false)
@@ -191,58 +193,58 @@ func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
 // part of the read buffer.
 func (r *reader) handle(kind int, owned bool) (bye bool, err error) {
 	f := &r.f
-	if err := checkBody(kind, len(f.body)); err != nil {
+	if err := checkBody(kind, len(f.Body)); err != nil {
 		return false, err
 	}
-	if kind == frameMsg {
+	if kind == frame.Msg {
 		return false, r.message(f, owned)
 	}
 	r.endRun()
 	switch kind {
-	case frameReply:
+	case frame.Reply:
 		r.gotReply(f, owned)
-	case frameCredit:
+	case frame.Credit:
 		err = r.gotCredit(f)
-	case frameRoutesAck:
-		err = r.gotRoutesAck(f.head[fSeq])
-	case frameRoutesDone:
-		r.gotRoutesDone(f.head[fRoute])
-	case frameCancel:
+	case frame.RoutesAck:
+		err = r.gotRoutesAck(f.Seq())
+	case frame.RoutesDone:
+		r.gotRoutesDone(f.Route())
+	case frame.Cancel:
 		r.gotCancel(f)
-	case frameBounce:
+	case frame.Bounce:
 		err = r.gotBounce(f, owned)
-	case frameHandover:
+	case frame.Handover:
 		err = r.gotHandover(f, owned)
-	case framePing:
+	case frame.Ping:
 		r.gotPing(f)
-	case framePong:
+	case frame.Pong:
 		r.gotPong(f)
-	case frameTime:
+	case frame.Time:
 		r.gotTime(f)
-	case frameLeaving:
+	case frame.Leaving:
 		r.gotLeaving()
-	case frameLeavingOK:
+	case frame.LeavingOK:
 		r.gotLeavingOK()
-	case frameGoodbye:
+	case frame.Goodbye:
 		return true, nil
-	case frameBulk:
+	case frame.Bulk:
 		err = r.gotBulk(f)
-	case frameBulkGo:
+	case frame.BulkGo:
 		err = r.gotBulkGo(f)
-	case frameChunk:
+	case frame.Chunk:
 		err = r.gotChunk(f)
-	case frameRest:
+	case frame.Rest:
 		err = r.gotRest(f)
-	case frameChunkAck:
+	case frame.ChunkAck:
 		err = r.gotChunkAck(f)
-	case frameBulkReset:
-		if f.head[fRefused] != 0 {
+	case frame.BulkReset:
+		if f.Refused() != 0 {
 			r.gotBulkRefused(f)
 		} else {
 			r.gotBulkReset(f)
 		}
 	default:
-		err = fmt.Errorf("%w: frame of unknown type %d", errMalformed, kind)
+		err = fmt.Errorf("%w: frame of unknown type %d", frame.ErrMalformed, kind)
 	}
 	return false, err
 }

@@ -3,6 +3,8 @@ package bus
 import (
 	"fmt"
 	"slices"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 const (
@@ -25,30 +27,30 @@ type entry struct {
 }
 
 // message adds one to the run of its consumer.
-func (r *reader) message(f *frame, owned bool) error {
-	kind := f.head[fKind]
+func (r *reader) message(f *frame.Frame, owned bool) error {
+	kind := f.Kind()
 	if kind < kindSend || kind > kindPublish {
-		return fmt.Errorf("%w: message of kind %d", errMalformed, kind)
+		return fmt.Errorf("%w: message of kind %d", frame.ErrMalformed, kind)
 	}
-	if r.to == nil || uint64(r.to.consumer.num) != f.head[fRoute] {
+	if r.to == nil || uint64(r.to.consumer.num) != f.Route() {
 		r.deliver()
-		if r.to = r.inbound(f.head[fRoute]); r.to == nil {
-			return fmt.Errorf("%w: message for route %d, which is not there", errMalformed, f.head[fRoute])
+		if r.to = r.inbound(f.Route()); r.to == nil {
+			return fmt.Errorf("%w: message for route %d, which is not there", frame.ErrMalformed, f.Route())
 		}
 	}
 	if kind == kindPublish && !r.to.alone(f) {
 		r.endRun()
 		return r.gotPublish(f, owned)
 	}
-	small := !owned && len(f.body) <= smallBody
-	if r.n == runMax || small && r.small+len(f.body) > blockMax {
+	small := !owned && len(f.Body) <= smallBody
+	if r.n == runMax || small && r.small+len(f.Body) > blockMax {
 		r.deliver()
 	}
-	cost := cost(len(f.body), f.header)
+	cost := cost(len(f.Body), f.Header)
 	if err := r.to.take(cost, f); err != nil {
 		return err
 	}
-	if f.head[fCodec] >= codecNamed {
+	if f.Codec() >= codecNamed {
 		if e := r.entry(f, cost); e.codec == codecUnknown {
 			r.unsettledIn.Add(1)
 			r.refuse(r.to, &e, f)
@@ -57,17 +59,17 @@ func (r *reader) message(f *frame, owned bool) error {
 	}
 	e := &r.run[r.n]
 	*e = r.entry(f, cost)
-	if e.extra = !small || f.header != nil; e.extra {
+	if e.extra = !small || f.Header != nil; e.extra {
 		x := &r.extra[r.n]
-		if x.header = f.header; !small {
-			x.body = f.body
+		if x.header = f.Header; !small {
+			x.body = f.Body
 			if !owned {
-				x.body = r.core.bodies.copy(f.body)
+				x.body = r.core.bodies.copy(f.Body)
 			}
 		}
 	}
 	if small {
-		r.small += copy(r.bodies[r.small:], f.body)
+		r.small += copy(r.bodies[r.small:], f.Body)
 	}
 	r.n++
 	return nil
@@ -81,29 +83,29 @@ type extra struct {
 
 // timeLeft returns how much time a message has left, from the peer's last TIME on. It
 // bounds what the peer says, so that reckoning with it does not overflow.
-func timeLeft(f *frame) int64 { return int64(min(f.head[fTimeLeft], 1<<40)) * 1e6 }
+func timeLeft(f *frame.Frame) int64 { return int64(min(f.TimeLeft(), 1<<40)) * 1e6 }
 
-func (r *reader) deadline(f *frame) int64 { return r.link.deadline(f, r.now) }
+func (r *reader) deadline(f *frame.Frame) int64 { return r.link.deadline(f, r.now) }
 
 // alone reports whether a publish goes to this consumer only.
-func (in *inbound) alone(f *frame) bool {
+func (in *inbound) alone(f *frame.Frame) bool {
 	c := in.consumer
-	return in.known && f.skipped == nil && c.local.ring.mine.Load() == c && c.sibling.Load() == nil
+	return in.known && f.Skipped == nil && c.local.ring.mine.Load() == c && c.sibling.Load() == nil
 }
 
 // take notes that a message has come, and checks that its sender had credit for
 // it (rule 10). Credit that is on its way to the sender counts: it has less.
-func (in *inbound) take(cost int64, f *frame) error {
+func (in *inbound) take(cost int64, f *frame.Frame) error {
 	if in.taken-in.paid >= in.window.Load() {
 		in.link.mu.Lock()
 		w := in.window.Load() // with what was returned: it shrinks by that
 		in.paid = in.returned
 		in.link.mu.Unlock()
 		if in.taken-in.paid >= w {
-			return fmt.Errorf("%w: message for route %d, whose window of %d bytes is used up", errMalformed, in.consumer.num, w)
+			return fmt.Errorf("%w: message for route %d, whose window of %d bytes is used up", frame.ErrMalformed, in.consumer.num, w)
 		}
 	}
-	if f.head[fStarved] != 0 {
+	if f.Starved() {
 		now := in.link.core.clock()
 		in.grow(in.link.deadline(f, now) - now)
 	}
@@ -168,10 +170,10 @@ func (e *entry) message(m *Message, in *inbound) {
 }
 
 // entry returns what a message is but for its body and headers.
-func (r *reader) entry(f *frame, cost int64) entry {
+func (r *reader) entry(f *frame.Frame, cost int64) entry {
 	return entry{
-		id: f.head[fID], deadline: r.deadline(f), cost: uint32(cost), size: int32(len(f.body)),
-		kind: uint8(f.head[fKind]), codec: r.core.codecs.number(f), hops: uint8(min(f.head[fHops], maxHops)),
+		id: f.ID(), deadline: r.deadline(f), cost: uint32(cost), size: int32(len(f.Body)),
+		kind: uint8(f.Kind()), codec: r.core.codecs.number(f), hops: uint8(min(f.Hops(), maxHops)),
 	}
 }
 
@@ -195,20 +197,20 @@ func (in *inbound) put(ms []Message) {
 
 // gotPublish (rule 14) fans a publish out to the routes that the sender has charged:
 // those of the address that it had acknowledged and did not skip.
-func (r *reader) gotPublish(f *frame, owned bool) error {
-	skip, err := numbers(f.skipped)
+func (r *reader) gotPublish(f *frame.Frame, owned bool) error {
+	skip, err := frame.Numbers(f.Skipped)
 	if err != nil {
 		return err
 	}
-	first := r.inbound(f.head[fRoute])
+	first := r.inbound(f.Route())
 	if first == nil {
-		return fmt.Errorf("%w: publish for route %d, which is not there", errMalformed, f.head[fRoute])
+		return fmt.Errorf("%w: publish for route %d, which is not there", frame.ErrMalformed, f.Route())
 	}
-	body := f.body
+	body := f.Body
 	if !owned {
 		body = r.core.bodies.copy(body)
 	}
-	cost := cost(len(body), f.header)
+	cost := cost(len(body), f.Header)
 	ins := r.charged(first, skip)
 	for _, in := range ins {
 		if err := in.take(cost, f); err != nil {
@@ -222,7 +224,7 @@ func (r *reader) gotPublish(f *frame, owned bool) error {
 }
 
 // fanOut gives a message to several consumers, which share its body.
-func (r *reader) fanOut(e *entry, f *frame, ins []*inbound, body []byte) {
+func (r *reader) fanOut(e *entry, f *frame.Frame, ins []*inbound, body []byte) {
 	for _, in := range ins {
 		if e.codec == codecUnknown {
 			r.refuse(in, e, f)
@@ -231,7 +233,7 @@ func (r *reader) fanOut(e *entry, f *frame, ins []*inbound, body []byte) {
 		ms := make([]Message, 1)
 		e.message(&ms[0], in)
 		ms[0].setBody(body)
-		ms[0].setHeader(f.header)
+		ms[0].setHeader(f.Header)
 		in.put(ms)
 	}
 }

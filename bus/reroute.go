@@ -83,7 +83,7 @@ func (r *ring) takeBackLocked(o *outgoing, left time.Duration, rank uint64) erro
 	if o.call != nil && !o.call.waits(r, w) {
 		return errEnded
 	}
-	rest := nap(o.head[fHops], left)
+	rest := nap(o.head.Hops(), left)
 	if w.rests = rest > 0; w.rests && rest < left {
 		w.timer = time.AfterFunc(rest, func() { r.wake(w) })
 	} else {
@@ -181,7 +181,7 @@ func (c *core) dead(address string, o *outgoing, reason error) {
 	}
 	c.sparse.warn(c.log, "dead letter", "address", address, "err", reason)
 	if c.events.tell != nil {
-		c.events.note(DeadLetter{Address: address, Header: o.header, Body: slices.Clip(o.body), Request: o.head[fKind] == kindRequest, Reason: reason})
+		c.events.note(DeadLetter{Address: address, Header: o.header, Body: slices.Clip(o.body), Request: o.head.Kind() == kindRequest, Reason: reason})
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"testing"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // A request that comes back while the last consumer goes, which could not take it
@@ -36,7 +38,7 @@ func TestTakeBackWhileTheLastConsumerGoes(t *testing.T) {
 		defer close(ended)
 		for range times {
 			o := outgoing{deadline: c.clock() + int64(time.Hour), call: c.newCall(0)}
-			o.head[fKind] = kindRequest
+			o.head[frame.FKind] = kindRequest
 			o.call.turn = turn{held: &heldTurn{scope: s}}
 			c.reroute("a", &o, false)
 			o.call.withdraw(context.Canceled) // if it waits

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // What comes back over a link for what was sent: replies, credit, messages
@@ -11,22 +13,22 @@ import (
 
 // gotReply answers a request (rule 15); owned says that the body is not in the read
 // buffer.
-func (l *link) gotReply(f *frame, owned bool) {
-	c := l.pend.take(f.head[fID])
-	ask := f.head[fAsk]
+func (l *link) gotReply(f *frame.Frame, owned bool) {
+	c := l.pend.take(f.ID())
+	ask := f.Ask()
 	if c == nil { // it has ended
 		l.core.stats.lateReplies.Add(1)
 		l.notAnswered(ask, errGone)
 		return
 	}
 	r := reply{
-		failed: f.head[fFailed] != 0, code: unzigzag(f.head[fCode]), header: f.header,
-		body: f.body, codec: l.core.codecs.number(f), shared: !owned,
+		failed: f.Failed(), code: f.Code(), header: f.Header,
+		body: f.Body, codec: l.core.codecs.number(f), shared: !owned,
 	}
 	a := l.core.answerOf(&l.replied, &r)
 	switch {
 	case r.codec == codecUnknown:
-		codec := describeCodec(f.head[fCodec], f.codecName)
+		codec := describeCodec(f.Codec(), f.CodecName)
 		a = answer{err: fmt.Errorf("bus: the reply from %s is encoded by %s, which this node does not have (WithCodec)", l.peer.Name, codec), in: &l.replied}
 		l.notAnswered(ask, l.core.noCodec("the question", codec))
 	case ask != 0 && a.err == nil:
@@ -40,10 +42,10 @@ func (l *link) gotReply(f *frame, owned bool) {
 }
 
 // gotLateReply ends a request whose reply was too late to be taken in.
-func (l *link) gotLateReply(f *frame) {
+func (l *link) gotLateReply(f *frame.Frame) {
 	l.core.stats.lateReplies.Add(1)
-	l.notAnswered(f.head[fAsk], errGone)
-	if c := l.pend.take(f.head[fID]); c != nil {
+	l.notAnswered(f.Ask(), errGone)
+	if c := l.pend.take(f.ID()); c != nil {
 		c.answer(answer{err: fmt.Errorf("bus: no reply in time: %w", context.DeadlineExceeded)})
 	}
 	l.core.poke()
@@ -61,18 +63,18 @@ func (c *core) answerOf(in *inbound, r *reply) answer {
 }
 
 // gotCredit books what the peer's consumer has settled.
-func (l *link) gotCredit(f *frame) error {
-	rt := l.route(f.head[fRoute])
+func (l *link) gotCredit(f *frame.Frame) error {
+	rt := l.route(f.Route())
 	if rt == nil {
-		return fmt.Errorf("%w: credit for route %d, which is not there", errMalformed, f.head[fRoute])
+		return fmt.Errorf("%w: credit for route %d, which is not there", frame.ErrMalformed, f.Route())
 	}
-	if w := f.head[fWindow]; w > maxWindow {
-		return fmt.Errorf("%w: window of %d bytes for route %d", errMalformed, w, rt.num)
+	if w := f.Window(); w > maxWindow {
+		return fmt.Errorf("%w: window of %d bytes for route %d", frame.ErrMalformed, w, rt.num)
 	}
-	if err := l.settled(rt, f.head[fBytes], f.head[fMessages], f.head[fWindow]); err != nil {
+	if err := l.settled(rt, f.Bytes(), f.Messages(), f.Window()); err != nil {
 		return err
 	}
-	l.core.stats.settled.Add(f.head[fMessages])
+	l.core.stats.settled.Add(f.Messages())
 	rt.ring.grant()
 	l.core.poke()
 	return nil
@@ -105,40 +107,40 @@ func (l *link) owes(rt *route, bytes, messages uint64) error {
 		sent, used = l.bulks.less(rt, sent, used)
 	}
 	if messages > uint64(sent) || bytes > uint64(used) {
-		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", errMalformed, messages, bytes, rt.num, sent, used)
+		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", frame.ErrMalformed, messages, bytes, rt.num, sent, used)
 	}
 	return nil
 }
 
 // gotBounce takes a message back and routes it elsewhere; owned says that the
 // body is not in the read buffer.
-func (l *link) gotBounce(f *frame, owned bool) error {
-	rt := l.route(f.head[fRoute])
-	if rt == nil || f.head[fKind] != kindSend && f.head[fKind] != kindRequest {
-		return fmt.Errorf("%w: bounce of kind %d of route %d", errMalformed, f.head[fKind], f.head[fRoute])
+func (l *link) gotBounce(f *frame.Frame, owned bool) error {
+	rt := l.route(f.Route())
+	if rt == nil || f.Kind() != kindSend && f.Kind() != kindRequest {
+		return fmt.Errorf("%w: bounce of kind %d of route %d", frame.ErrMalformed, f.Kind(), f.Route())
 	}
-	cost := cost(len(f.body), f.header)
+	cost := cost(len(f.Body), f.Header)
 	if err := l.owes(rt, uint64(cost), 1); err != nil {
 		return err
 	}
 	o := outgoing{
-		header: f.header, body: f.body, owned: true, cost: cost,
+		header: f.Header, body: f.Body, owned: true, cost: cost,
 		deadline: l.deadline(f, l.core.clock()),
 	}
 	if !owned {
-		o.body = slices.Clone(f.body)
+		o.body = slices.Clone(f.Body)
 	}
 	if o.codec = l.core.codecs.number(f); o.codec == codecUnknown {
-		return fmt.Errorf("%w: bounce of route %d with %s, which this node cannot have used", errMalformed, f.head[fRoute], describeCodec(f.head[fCodec], f.codecName))
+		return fmt.Errorf("%w: bounce of route %d with %s, which this node cannot have used", frame.ErrMalformed, f.Route(), describeCodec(f.Codec(), f.CodecName))
 	}
-	o.head[fKind], o.head[fCodec], o.head[fHops] = f.head[fKind], f.head[fCodec], f.head[fHops]
+	o.head[frame.FKind], o.head[frame.FCodec], o.head[frame.FHops] = f.Kind(), f.Codec(), f.Hops()
 	ended := false
-	if f.head[fKind] == kindRequest {
-		o.call = l.pend.take(f.head[fID])
+	if f.Kind() == kindRequest {
+		o.call = l.pend.take(f.ID())
 		ended = o.call == nil
 	}
 	if !ended { // first placed or waiting, then settled: leaving looks at both
-		o.chosen(f.head[fID])
+		o.chosen(f.ID())
 		l.core.reroute(rt.ring.address, &o, false)
 	}
 	return l.bounced(rt, cost)
@@ -156,20 +158,20 @@ func (l *link) bounced(rt *route, cost int64) error {
 }
 
 // gotLateBounce ends a message that was sent back too late to be taken in.
-func (l *link) gotLateBounce(f *frame, cost int64) error {
-	rt := l.route(f.head[fRoute])
+func (l *link) gotLateBounce(f *frame.Frame, cost int64) error {
+	rt := l.route(f.Route())
 	if rt == nil {
-		return fmt.Errorf("%w: bounce of route %d, which is not there", errMalformed, f.head[fRoute])
+		return fmt.Errorf("%w: bounce of route %d, which is not there", frame.ErrMalformed, f.Route())
 	}
 	if err := l.owes(rt, uint64(cost), 1); err != nil {
 		return err
 	}
-	o := outgoing{header: f.header, cost: cost}
-	o.head[fKind] = f.head[fKind]
-	if f.head[fKind] == kindRequest {
-		o.call = l.pend.take(f.head[fID])
+	o := outgoing{header: f.Header, cost: cost}
+	o.head[frame.FKind] = f.Kind()
+	if f.Kind() == kindRequest {
+		o.call = l.pend.take(f.ID())
 	}
-	if f.head[fKind] == kindSend || o.call != nil {
+	if f.Kind() == kindSend || o.call != nil {
 		l.core.dead(rt.ring.address, &o, fmt.Errorf("%w: it was sent back too late: %w", ErrNoConsumer, context.DeadlineExceeded))
 	}
 	return l.bounced(rt, cost)
@@ -177,26 +179,23 @@ func (l *link) gotLateBounce(f *frame, cost int64) error {
 
 // gotCancel ends the context of a request's handler, or its turn in the mailbox
 // (rule 5).
-func (l *link) gotCancel(f *frame) {
-	if f.head[fRoute] == 0 {
-		l.questionOver(f.head[fID], stateCanceled)
+func (l *link) gotCancel(f *frame.Frame) {
+	if f.Route() == 0 {
+		l.questionOver(f.ID(), stateCanceled)
 		return
 	}
 	l.mu.Lock()
-	in := l.inLocked(uint32(min(f.head[fRoute], maxRoutes)))
+	in := l.inLocked(uint32(min(f.Route(), maxRoutes)))
 	l.mu.Unlock()
 	if in == nil {
 		return // handled, or sent back
 	}
 	c := in.consumer
 	c.mu.Lock()
-	m := c.box.find(in, f.head[fID])
+	m := c.box.find(in, f.ID())
 	c.mu.Unlock()
 	if m != nil {
 		m.end(stateCanceled)
 		c.gaveUp()
 	}
 }
-
-func zigzag(n int) uint64   { return uint64(int64(n)<<1) ^ uint64(int64(n)>>63) }
-func unzigzag(v uint64) int { return int(int64(v>>1) ^ -int64(v&1)) }

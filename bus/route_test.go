@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 func nothing(context.Context, *Message) error { return nil }
@@ -38,7 +40,7 @@ func TestPostChecksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := linkTwo(t)
 		o := outgoing{cost: 128}
-		o.head[fKind], o.head[fTimeLeft] = kindSend, 1000
+		o.head[frame.FKind], o.head[frame.FTimeLeft] = kindSend, 1000
 		c := mustConsume(t, b, "x", nothing)
 		synctest.Wait()
 		rt := a.core.dir.get("x").routes.Load().at(0)

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/runrig-go/runrig/bus/internal/frame"
 	"github.com/runrig-go/runrig/bus/internal/wire"
 )
 
@@ -17,7 +18,7 @@ const maxRoutes = 1 << 20
 func (l *link) gotRoutes(b []byte) error {
 	var r wire.Routes
 	if err := proto.Unmarshal(b, &r); err != nil {
-		return fmt.Errorf("%w: routes: %v", errMalformed, err)
+		return fmt.Errorf("%w: routes: %v", frame.ErrMalformed, err)
 	}
 	c := l.core
 	removed, rings, err := l.changeRoutes(&r)
@@ -64,7 +65,7 @@ func (l *link) changeRoutes(r *wire.Routes) (touched []*route, rings []*ring, er
 		c.addRoute(rt)
 		rings = append(rings, rt.ring)
 	}
-	l.frameLocked(frameRoutesAck, &head{fSeq: r.Seq})
+	l.frameLocked(frame.RoutesAck, &frame.Head{frame.FSeq: r.Seq})
 	return touched, rings, nil
 }
 
@@ -74,7 +75,7 @@ func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
 	for _, num := range nums {
 		rt := l.route(uint64(num))
 		if rt == nil || rt.removed && !l.leftBehind {
-			err = fmt.Errorf("%w: removal of route %d, which is not there", errMalformed, num)
+			err = fmt.Errorf("%w: removal of route %d, which is not there", frame.ErrMalformed, num)
 			break
 		}
 		if !rt.removed {
@@ -83,7 +84,7 @@ func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
 		}
 	}
 	l.resetAllLocked(func(b *bulkOut) bool { // those of a publish go on for the others, and a handover has no route
-		return b.kind == frameMsg && b.o.head[fKind] != kindPublish && b.routes[0].removed
+		return b.kind == frame.Msg && b.o.head.Kind() != kindPublish && b.routes[0].removed
 	})
 	l.core.dropRoutes(drop)
 	return drop, err
@@ -95,13 +96,13 @@ func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
 		a.Window = windowFloor
 	}
 	if a.Number == 0 || a.Number > maxRoutes || a.Window > maxWindow {
-		return nil, fmt.Errorf("%w: route %d with a window of %d", errMalformed, a.Number, a.Window)
+		return nil, fmt.Errorf("%w: route %d with a window of %d", frame.ErrMalformed, a.Number, a.Window)
 	}
 	if err := checkAddress(a.Address); err != nil {
-		return nil, fmt.Errorf("%w: route %d: %v", errMalformed, a.Number, err)
+		return nil, fmt.Errorf("%w: route %d: %v", frame.ErrMalformed, a.Number, err)
 	}
 	if old := l.route(uint64(a.Number)); old != nil && (!old.removed || old.unsettled > 0) {
-		return nil, fmt.Errorf("%w: route %d is in use", errMalformed, a.Number)
+		return nil, fmt.Errorf("%w: route %d is in use", frame.ErrMalformed, a.Number)
 	}
 	for uint64(len(l.routes)) <= uint64(a.Number) {
 		l.routes = append(l.routes, nil)

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // outgoing is a message on its way to a consumer.
 type outgoing struct {
-	head     head
+	head     frame.Head
 	header   Header
 	body     []byte
 	owned    bool // the body's memory is nobody else's
@@ -66,7 +68,7 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 	}
 	o.body, o.owned, o.codec = b, !isShared(codec), codec
 	o.cost = cost(len(b), o.header)
-	o.head[fKind], o.head[fCodec] = kind, wireCodec(codec)
+	o.head[frame.FKind], o.head[frame.FCodec] = kind, wireCodec(codec)
 	if set != nil {
 		o.choose(c.choice(set))
 	}
@@ -263,7 +265,7 @@ var (
 // wait queues o until a route takes it; whoever returns credit posts it. It
 // returns errLookAgain when no route is left that could.
 func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
-	o.head[fStarved] = 1
+	o.head[frame.FStarved] = 1
 	deadline := o.due(r.core) // before it is copied: it is that of all waits of the call
 	w := &waiter{o: *o, ready: make(chan struct{})}
 	w.o.flushes = false

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 const (
@@ -290,7 +292,7 @@ func (l *link) beat(now int64, overslept bool) {
 
 func (l *link) ping(now int64) {
 	l.lastPing.Store(now)
-	l.frame(framePing, &head{fClock: clockOf(now)})
+	l.frame(frame.Ping, &frame.Head{frame.FClock: clockOf(now)})
 	l.soon()
 }
 
@@ -301,11 +303,11 @@ func (l *link) pong(clock uint64) {
 	if l.ponged {
 		return
 	}
-	h := head{fHeard: clock}
+	h := frame.Head{frame.FHeard: clock}
 	if clock != 0 {
-		h[fClock] = clockOf(l.core.clock())
+		h[frame.FClock] = clockOf(l.core.clock())
 	}
-	l.frameLocked(framePong, &h)
+	l.frameLocked(frame.Pong, &h)
 	l.ponged = true
 	l.wakeLocked()
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // inbound is the receiving end of a route: what one node sends to a consumer of
@@ -122,12 +124,12 @@ func (l *link) payLocked(in *inbound, free []*Consumer) []*Consumer {
 		return free
 	}
 	n, bytes := owed>>owedBits, owed&(1<<owedBits-1)
-	h := head{fRoute: uint64(in.consumer.num), fBytes: bytes, fMessages: n}
+	h := frame.Head{frame.FRoute: uint64(in.consumer.num), frame.FBytes: bytes, frame.FMessages: n}
 	if in.shrinkLocked(int64(bytes)) {
 		in.resized++
-		h[fWindow] = uint64(in.window.Load())
+		h[frame.FWindow] = uint64(in.window.Load())
 	}
-	l.frameLocked(frameCredit, &h)
+	l.frameLocked(frame.Credit, &h)
 	in.settled += int64(n)
 	in.returned += int64(bytes)
 	l.unsettledIn.Add(-int64(n))
@@ -210,7 +212,7 @@ func (c *core) takeBack(m *Message) {
 	c.stats.bounced.Add(1)
 	cn.local.ring.book(rareBounced, 1)
 	o := outgoing{header: m.Header(), body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, codec: m.codec()}
-	o.head[fKind], o.head[fCodec], o.head[fHops] = uint64(m.kind()), wireCodec(m.codec()), nextHop(m.hops())
+	o.head[frame.FKind], o.head[frame.FCodec], o.head[frame.FHops] = uint64(m.kind()), wireCodec(m.codec()), nextHop(m.hops())
 	if m.kind() == kindRequest {
 		if o.call = c.pend.take(m.id); o.call == nil {
 			return // it has ended
@@ -243,30 +245,30 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	}
 	cn := m.in.consumer
 	num := uint64(cn.num)
-	credit := head{fRoute: num, fBytes: uint64(m.charge), fMessages: 1}
+	credit := frame.Head{frame.FRoute: num, frame.FBytes: uint64(m.charge), frame.FMessages: 1}
 	switch {
 	case cn.over(m):
 		cn.local.ring.bookFate(m)
-		l.frameLocked(frameCredit, &credit)
+		l.frameLocked(frame.Credit, &credit)
 	case m.kind() == kindPublish:
 		cn.local.ring.lose(LossDropped, 1)
-		l.frameLocked(frameCredit, &credit)
+		l.frameLocked(frame.Credit, &credit)
 	case m.in.returning: // behind that, so that what is sent back is in order
 		m.in.hold(m)
 		return free
 	default:
-		h := head{fKind: uint64(m.kind()), fRoute: num, fID: m.id, fCodec: wireCodec(m.codec()), fHops: nextHop(m.hops())}
+		h := frame.Head{frame.FKind: uint64(m.kind()), frame.FRoute: num, frame.FID: m.id, frame.FCodec: wireCodec(m.codec()), frame.FHops: nextHop(m.hops())}
 		rest := l.core.codecs.field(m.codec())
 		if len(m.Body) > chunked {
 			m.in.returning = true
 			l.bulks.bounces++
-			b := &bulkOut{kind: frameBounce, head: h, header: m.Header(), rest: rest, body: m.Body, owned: true, m: m, due: m.deadline}
+			b := &bulkOut{kind: frame.Bounce, head: h, header: m.Header(), rest: rest, body: m.Body, owned: true, m: m, due: m.deadline}
 			l.endsAt(b, m.deadline)
 			l.enqueueLocked(b)
 			return free // it is settled when it is written
 		}
-		h[fTimeLeft] = l.leftLocked(m.deadline)
-		l.buf = append(appendFrame(l.buf, frameBounce, &h, m.Header(), rest, len(m.Body)), m.Body...)
+		h[frame.FTimeLeft] = l.leftLocked(m.deadline)
+		l.buf = append(frame.Append(l.buf, frame.Bounce, &h, m.Header(), rest, len(m.Body)), m.Body...)
 		l.returned()
 		l.sentBackLocked(m.in)
 	}
@@ -303,7 +305,7 @@ func (l *link) cutOffUnwrittenLocked() {
 func (l *link) bounceExpiredLocked(m *Message) {
 	m.in.consumer.expired(m)
 	m.in.consumer.local.ring.bookFate(m)
-	l.frameLocked(frameCredit, &head{fRoute: uint64(m.in.consumer.num), fBytes: uint64(m.charge), fMessages: 1})
+	l.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(m.in.consumer.num), frame.FBytes: uint64(m.charge), frame.FMessages: 1})
 	l.bulks.freed = l.settledLocked(m, l.bulks.freed)
 }
 

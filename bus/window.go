@@ -3,6 +3,8 @@ package bus
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 const (
@@ -76,7 +78,7 @@ func (in *inbound) grow(left int64) {
 	}
 	in.window.Store(w + more)
 	in.resized++
-	l.frameLocked(frameCredit, &head{fRoute: uint64(in.consumer.num), fWindow: uint64(w + more)})
+	l.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(in.consumer.num), frame.FWindow: uint64(w + more)})
 	l.wakeLocked()
 }
 

@@ -1,6 +1,10 @@
 package bus
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
+)
 
 // windows is what a link knows of the routes whose windows have ever grown. Their
 // sender sees, each windowKept, how much of them was used since, and gives back what
@@ -61,22 +65,22 @@ func (l *link) restLocked(rt *route, w *grownWindow, idle bool) {
 	if rt.window = max(w.first, rt.window/4); idle {
 		rt.window = w.first
 	}
-	h := head{fRoute: uint64(rt.num), fResized: w.resized, fWindow: uint64(rt.window)}
-	l.buf = appendFrame(l.buf, frameRest, &h, nil, nil, 0)
+	h := frame.Head{frame.FRoute: uint64(rt.num), frame.FResized: w.resized, frame.FWindow: uint64(rt.window)}
+	l.buf = frame.Append(l.buf, frame.Rest, &h, nil, nil, 0)
 }
 
 // gotRest takes over a smaller window that the sender of a route keeps to from here
 // on. If the window has changed meanwhile the sender hears of that, and goes by it.
-func (l *link) gotRest(f *frame) error {
+func (l *link) gotRest(f *frame.Frame) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	in := l.inLocked(uint32(min(f.head[fRoute], maxRoutes)))
-	if in == nil || in.freed || f.head[fResized] != uint64(in.resized) {
+	in := l.inLocked(uint32(min(f.Route(), maxRoutes)))
+	if in == nil || in.freed || f.Resized() != uint64(in.resized) {
 		return nil
 	}
-	w, was := int64(min(f.head[fWindow], maxWindow)), in.window.Load()
+	w, was := int64(min(f.Window(), maxWindow)), in.window.Load()
 	if w < in.consumer.firstWindow() || w >= was {
-		return fmt.Errorf("%w: window of %d bytes, of %d, is enough for route %d", errMalformed, w, was, in.consumer.num)
+		return fmt.Errorf("%w: window of %d bytes, of %d, is enough for route %d", frame.ErrMalformed, w, was, in.consumer.num)
 	}
 	in.window.Store(w)
 	l.core.pool.give(was - w)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // heldRaw is a connection's raw side whose writes take until they are let go.
@@ -53,14 +55,14 @@ func TestGoodbyeDuringInlineWrite(t *testing.T) {
 		}
 		served := make(chan error, 1)
 		go func() { served <- links.Serve(context.Background(), Peer{Name: "b", Boot: 2}, ours, nil) }()
-		say(frameRoutes<<3|2, 4, 1<<3, 1, 4<<3, 1) // seq 1, last
+		say(frame.Routes<<3|2, 4, 1<<3, 1, 4<<3, 1) // seq 1, last
 		l := onlyLink(t, eb.core)
 		raw := &heldRaw{l: l, letGo: make(chan struct{})}
 		l.raw = raw
-		l.frame(framePong, &head{})
+		l.frame(frame.Pong, &frame.Head{})
 		go l.flush()
 		synctest.Wait()
-		say(frameGoodbye<<3|2, 0) // the peer answers before the caller goes on
+		say(frame.Goodbye<<3|2, 0) // the peer answers before the caller goes on
 		close(raw.letGo)
 		synctest.Wait()
 		theirs.Close()

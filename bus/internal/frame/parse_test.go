@@ -1,12 +1,10 @@
-package bus
+package frame
 
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -25,19 +23,19 @@ func TestTruncation(t *testing.T) {
 			continue
 		}
 		for i := range b {
-			if _, _, end, err := nextFrame(b[:i]); err != nil || end != 0 && end <= i {
+			if _, _, end, err := Next(b[:i]); err != nil || end != 0 && end <= i {
 				t.Errorf("%s: %d of %d bytes: to %d, %v", c.name, i, len(b), end, err)
 			}
 		}
 		kind, inner := content(t, b)
 		for i := range inner {
-			var p frame
-			hand := p.parse(inner[:i])
+			var p Frame
+			hand := p.Parse(inner[:i])
 			generated := proto.Unmarshal(inner[:i], contentOf(kind))
 			if (hand == nil) != (generated == nil) {
 				t.Errorf("%s: %d of %d bytes of content: %v, protobuf %v", c.name, i, len(inner), hand, generated)
 			}
-			if hand != nil && !errors.Is(hand, errMalformed) {
+			if hand != nil && !errors.Is(hand, ErrMalformed) {
 				t.Errorf("%s: %d of %d bytes of content: %v", c.name, i, len(inner), hand)
 			}
 		}
@@ -61,7 +59,7 @@ func contentOf(kind int) proto.Message {
 func TestMalformedFrames(t *testing.T) {
 	t.Parallel()
 	long := bytes.Repeat([]byte{0x80}, 12)
-	sized := func(n int) []byte { return protowire.AppendVarint([]byte{frameMsg<<3 | 2}, uint64(n)) }
+	sized := func(n int) []byte { return protowire.AppendVarint([]byte{Msg<<3 | 2}, uint64(n)) }
 	for _, c := range []struct {
 		name  string
 		b     []byte
@@ -69,21 +67,21 @@ func TestMalformedFrames(t *testing.T) {
 	}{
 		{"nothing", nil, false},
 		{"one byte", []byte{0x0a}, false},
-		{"varint field", []byte{frameMsg << 3, 1}, true},
-		{"group", []byte{frameMsg<<3 | 3, 1}, true},
+		{"varint field", []byte{Msg << 3, 1}, true},
+		{"group", []byte{Msg<<3 | 3, 1}, true},
 		{"field 0", []byte{2, 0}, true},
 		{"text", []byte("GET / HTTP/1.1\r\n\r\n"), true},
 		{"TLS", []byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}, true},
 		{"endless tag", long, true},
 		{"endless length", append([]byte{0x0a}, long...), true},
 		{"tag that goes on", long[:9], false},
-		{"largest", sized(maxFrame), false},
-		{"too large", sized(maxFrame + 1), true},
+		{"largest", sized(MaxSize), false},
+		{"too large", sized(MaxSize + 1), true},
 		{"far too large", sized(math.MaxInt), true},
 		{"largest number", append([]byte{0x0a}, protowire.AppendVarint(nil, math.MaxUint64)...), true},
 	} {
-		kind, begin, end, err := nextFrame(c.b)
-		if (err != nil) != c.wrong || err != nil && !errors.Is(err, errMalformed) {
+		kind, begin, end, err := Next(c.b)
+		if (err != nil) != c.wrong || err != nil && !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: kind %d from %d to %d, %v", c.name, kind, begin, end, err)
 		}
 		if err == nil && end != 0 && end <= len(c.b) {
@@ -101,37 +99,14 @@ func TestMalformedFrames(t *testing.T) {
 		"header of a broken tag": {fieldHeaders<<3 | 2, 1, 0x80},
 		"wire type 7":            {1<<3 | 7, 0},
 	} {
-		var f frame
-		if err := f.parse(b); !errors.Is(err, errMalformed) {
+		var f Frame
+		if err := f.Parse(b); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for name, b := range map[string][]byte{"unfinished": {0x80}, "over 32 bits": protowire.AppendVarint(nil, 1<<32)} {
-		if ns, err := numbers(b); !errors.Is(err, errMalformed) {
+		if ns, err := Numbers(b); !errors.Is(err, ErrMalformed) {
 			t.Errorf("skipped numbers, %s: %v, %v", name, ns, err)
-		}
-	}
-}
-
-// The largest message that the limits allow fits a frame.
-func TestLargestFrame(t *testing.T) {
-	t.Parallel()
-	most := head{math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64, 0, math.MaxUint64, math.MaxUint64}
-	many, one, short := Header{}, Header{"k": {strings.Repeat("v", maxHeader-1)}}, Header{}
-	for i := range maxHeaders {
-		many.Add(fmt.Sprintf("%08x", i), "12345678")
-		short.Add("k", "v")
-	}
-	for name, h := range map[string]Header{"none": nil, "many": many, "one": one, "short": short} {
-		body := make([]byte, chunked)
-		if err := newCore(config{bodyLimit: chunked}).checkSize("a message to", "a", h, body); err != nil {
-			t.Fatal(err)
-		}
-		b := append(alone(appendFrame(nil, frameMsg, &most, h, nil, len(body))), body...)
-		kind, inner := content(t, b)
-		var f frame
-		if err := f.parse(inner); err != nil || kind != frameMsg || !sameHeader(f.header, h) || len(f.body) != chunked {
-			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
@@ -144,11 +119,11 @@ func TestSkippedUnpacked(t *testing.T) {
 		"one by one": {fieldSkipped << 3, 5, fieldSkipped << 3, 6},
 		"in parts":   protowire.AppendBytes([]byte{fieldSkipped<<3 | 2, 1, 5, fieldSkipped<<3 | 2}, []byte{6}),
 	} {
-		var f frame
-		if err := f.parse(b); err != nil {
+		var f Frame
+		if err := f.Parse(b); err != nil {
 			t.Fatal(err)
 		}
-		if ns, err := numbers(f.skipped); err != nil || !slices.Equal(ns, []uint32{5, 6}) {
+		if ns, err := Numbers(f.Skipped); err != nil || !slices.Equal(ns, []uint32{5, 6}) {
 			t.Errorf("%s: %v, %v", name, ns, err)
 		}
 	}

@@ -1,8 +1,8 @@
-package bus
+package frame
 
 import "google.golang.org/protobuf/encoding/protowire"
 
-// A large body begins at a multiple of alignment in its write, and a write of so
+// A large body begins at a multiple of Alignment in its write, and a write of so
 // many bytes, or one between the chunks of a body, ends at a multiple. The kernel
 // then copies between addresses that agree in their last bits, which some
 // processors do twice as fast.
@@ -13,21 +13,21 @@ import "google.golang.org/protobuf/encoding/protowire"
 // ends less than 32 bytes before the end of its piece, the next begins a new one
 // (sk_page_frag_refill in net/core/sock.c). Hence not more than 16.
 const (
-	alignment   = 16
-	alignedBody = directBody // from this size on
+	Alignment   = 16
+	AlignedBody = 8 << 10 // bytes of a body from which on it is aligned
 )
 
-// appendPad appends a frame without a meaning, so that what is n bytes into its
+// AppendPad appends a frame without a meaning, so that what is n bytes into its
 // write is aligned then.
-func appendPad(b []byte, n int) []byte {
+func AppendPad(b []byte, n int) []byte {
 	const least = 3 // bytes of a frame
-	gap := -n & (alignment - 1)
+	gap := -n & (Alignment - 1)
 	if gap == 0 {
 		return b
 	}
 	if gap < least {
-		gap += alignment
+		gap += Alignment
 	}
-	b = append(protowire.AppendVarint(b, framePad<<3|2), byte(gap-least))
+	b = append(protowire.AppendVarint(b, Pad<<3|2), byte(gap-least))
 	return append(b, make([]byte, gap-least)...)
 }

@@ -1,4 +1,4 @@
-package bus
+package frame
 
 import (
 	"bufio"
@@ -63,9 +63,9 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s: protobuf %x, golden %x", c.name, got, want)
 		}
 		kind, inner := content(t, want)
-		var f frame
-		if err := f.parse(inner); err != nil || kind != c.kind || f.head != c.head || string(f.codecName) != c.codec || string(f.address) != c.address || !sameHeader(f.header, c.header) || !bytes.Equal(f.body, c.body) {
-			t.Errorf("%s: read as kind %d %v %v %x, %v", c.name, kind, f.head, f.header, f.body, err)
+		var f Frame
+		if err := f.Parse(inner); err != nil || kind != c.kind || f.Head != c.head || string(f.CodecName) != c.codec || string(f.Address) != c.address || !sameHeader(f.Header, c.header) || !bytes.Equal(f.Body, c.body) {
+			t.Errorf("%s: read as kind %d %v %v %x, %v", c.name, kind, f.Head, f.Header, f.Body, err)
 		}
 	}
 	for name, m := range map[string]proto.Message{"routes": goldenRoutes(), "gossip": goldenGossip(), "gossip codec": goldenGossipCodec()} {
@@ -79,9 +79,9 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s: read as %v, %v", name, got, err)
 		}
 	}
-	seen[frameRoutes] = true
-	for kind := frameMsg; kind <= frameHandover; kind++ {
-		if bulk := kind > frameGoodbye && kind < frameHandover; !bulk && !seen[kind] {
+	seen[Routes] = true
+	for kind := Msg; kind <= Handover; kind++ {
+		if bulk := kind > Goodbye && kind < Handover; !bulk && !seen[kind] {
 			t.Errorf("no golden frame of kind %d", kind)
 		}
 	}
@@ -101,13 +101,13 @@ func goldenRoutes() *wire.Frame {
 
 func goldenGossip() *wire.Gossip {
 	return &wire.Gossip{
-		Boot: 0x0123456789abcdef, Seq: 1, Sent: 1700000000000, Address: "news", Codec: codecJSON,
+		Boot: 0x0123456789abcdef, Seq: 1, Sent: 1700000000000, Address: "news", Codec: 1,
 		Headers: []*wire.Header{{Key: "k", Value: "v"}}, Body: []byte(`"hi"`),
 	}
 }
 
 func goldenGossipCodec() *wire.Gossip {
 	g := goldenGossip()
-	g.Codec, g.CodecName = codecNamed, "order"
+	g.Codec, g.CodecName = 3, "order"
 	return g
 }
