@@ -61,9 +61,6 @@
 // order across addresses or senders; relaying between nodes that cannot reach
 // each other.
 //
-// A message does not tell whether it was sent or published. Where a handler has
-// to know, use two addresses. [Message.WantsReply] tells requests apart.
-//
 // # Which consumer
 //
 // The consumers of an address on all nodes take turns, so that each has the same

@@ -167,6 +167,27 @@ func (m *Message) WantsReply() bool {
 	return m.kind() == kindRequest && m.state()&stateAnswered == 0
 }
 
+// Verb says by which call the message came: VerbSend, VerbPublish or VerbRequest,
+// also of RequestAll; of a reply it is VerbReply, or VerbAsk if it asks back.
+func (m *Message) Verb() Verb {
+	reply := m.Address() == ""
+	switch m.kind() {
+	case kindSend:
+		return VerbSend
+	case kindPublish:
+		return VerbPublish
+	case kindRequest:
+		if reply {
+			return VerbAsk
+		}
+		return VerbRequest
+	}
+	if reply && m.in != nil {
+		return VerbReply
+	}
+	return ""
+}
+
 // Rerouted reports whether the message was first at a consumer that closed
 // before it handled it. Such messages are exempt from the order in which their
 // sender sent them.
