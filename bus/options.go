@@ -94,6 +94,7 @@ type callOptions struct {
 	reserved   bool
 	sameTag    *string
 	byKey      *string
+	placed     func()
 }
 
 // The verbs, for options that do not fit them.
@@ -116,6 +117,7 @@ func (o *callOptions) check(verb string) error {
 		fits  bool
 	}{
 		{o.idempotent, "Idempotent", "Request", verb == verbRequest},
+		{o.placed != nil, "Placed", "Request", verb == verbRequest},
 		{o.gossip, "Gossip", "Publish", verb == verbPublish},
 		{o.noWait, "NoWait", "Publish", verb == verbPublish},
 		{o.byKey != nil, "ByKey", "Send and Request", one},
@@ -165,6 +167,13 @@ func WithHeader(key, value string) CallOption {
 // Idempotent says that the request may be handled twice: when the link to its
 // consumer's node is lost, it goes to another consumer, until its deadline.
 func Idempotent() CallOption { return callOption(func(o *callOptions) { o.idempotent = true }) }
+
+// Placed has f called once when the request is on its way, in order behind what its
+// sender sent before: what is sent from then on comes behind it. So several requests
+// can be under way at a time, each on its goroutine, and keep their order. f runs in
+// the goroutine of the call, before that waits for the reply; it must not block. It
+// is not called where Request fails before.
+func Placed(f func()) CallOption { return callOption(func(o *callOptions) { o.placed = f }) }
 
 // Gossip publishes over the gossip lane; see the package documentation for
 // what it is good for and its limits. On a bus that is not clustered the

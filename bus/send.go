@@ -26,6 +26,7 @@ type outgoing struct {
 	ring     *ring      // as prepare found it
 	flushes  bool       // whoever posts it flushes the link
 	done     chan error // of a large body: see bulkOut
+	placed   func()     // of a request: see Placed; nil once it was called
 }
 
 // ended reports whether nobody waits for the answer any more.
@@ -71,6 +72,7 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 	o.head[frame.FKind], o.head[frame.FCodec] = kind, wireCodec(codec)
 	if set != nil {
 		o.choose(c.choice(set))
+		o.placed = set.placed
 	}
 	o.setDeadline(ctx, c)
 	o.turn = turnOf(ctx)
@@ -136,6 +138,10 @@ func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, 
 	}
 	if rt.link != nil {
 		rt.link.flushRequest()
+	}
+	if f := o.placed; f != nil {
+		o.placed = nil
+		f()
 	}
 	return c.await(ctx, call).result(address)
 }
