@@ -119,11 +119,11 @@ func (b *bulkIn) place(n int, now int64) []byte {
 	case int64(end) > b.size:
 		return nil
 	case b.over:
-		return b.link.core.bodies.get(n)
+		return b.link.core.bodies.Get(n)
 	case int64(end) > held:
 		return nil
 	case end > cap(b.buf):
-		b.buf = append(b.link.core.bodies.get(int(held))[:0], b.buf[:b.come]...)
+		b.buf = append(b.link.core.bodies.Get(int(held))[:0], b.buf[:b.come]...)
 	}
 	if b.begun == 0 {
 		b.begun = now

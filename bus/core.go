@@ -8,12 +8,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/recycle"
 )
 
 // core is what a bus and its scopes share.
 //
 // Lock order: bulks.routing, core.mu, ring.mu, link.mu or Consumer.mu, pending.mu,
-// call.mu. Those of scopes, signals, clock, crew, log, events, books and the recycler
+// call.mu. Those of scopes, signals, clock, crew, log, events, books and recycle.Memory
 // come last: who holds one takes no other. Of links only leaving takes several at once.
 type core struct {
 	config
@@ -30,10 +32,10 @@ type core struct {
 	coarse    coarse
 	crew      crew
 	assembly  budget
-	kept      atomic.Int64 // bytes of replies for which links had no room
-	bodies    *recycler    // apart, as it must not keep the core
-	replies   inbound      // where their replies come from
-	caller    Caller       // the outbound interceptors; nil: none
+	kept      atomic.Int64    // bytes of replies for which links had no room
+	bodies    *recycle.Memory // apart, as it must not keep the core
+	replies   inbound         // where their replies come from
+	caller    Caller          // the outbound interceptors; nil: none
 	keeps     keeps
 
 	waiting atomic.Int32 // messages in waiting lists
@@ -82,7 +84,7 @@ func newCore(c config) *core {
 	b.losses.log, b.losses.events = c.log, &b.events
 	b.pool.free.Store(c.memory)
 	b.assembly.init(max(64<<20, 4*int64(c.bodyLimit)))
-	b.bodies = &recycler{limit: int(c.memory / 4)}
+	b.bodies = recycle.New(int(c.memory / 4))
 	b.dir.init()
 	b.pend.init(b, nil)
 	b.replies.consumer = &Consumer{core: b}

@@ -1,5 +1,7 @@
 package bus
 
+import "github.com/runrig-go/runrig/bus/internal/recycle"
+
 // Numbers returns how many numbers of routes the bus has ever had in use at once.
 func Numbers(eb *EventBus) int {
 	eb.core.mu.Lock()
@@ -15,10 +17,10 @@ func NumbersOf(eb *EventBus) int {
 }
 
 // Recycling says whether memory of bodies is used again.
-const Recycling = recycling
+const Recycling = recycle.Enabled
 
 // Recycled returns how many bytes of bodies are kept to be used again.
-func Recycled(eb *EventBus) int { return eb.core.bodies.kept() }
+func Recycled(eb *EventBus) int { return eb.core.bodies.Kept() }
 
 // PoolMissing returns how many bytes windows have taken out of the pool.
 func PoolMissing(eb *EventBus) int64 { return eb.core.memory - eb.core.pool.free.Load() }

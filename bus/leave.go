@@ -39,7 +39,7 @@ func (c *core) close() error {
 	c.pend.stop()
 	c.losses.tellAll()
 	c.events.await()
-	c.bodies.end()
+	c.bodies.End()
 	c.dismiss()
 	close(c.done)
 	return c.err

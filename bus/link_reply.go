@@ -85,7 +85,7 @@ func (l *link) replyLarge(ctx context.Context, r *reply) error {
 // own gives a reply memory of its own.
 func (r *reply) own(c *core) {
 	if r.shared {
-		r.body, r.shared = c.bodies.copy(r.body), false
+		r.body, r.shared = c.bodies.Copy(r.body), false
 	}
 }
 
@@ -122,7 +122,7 @@ func (l *link) adopt(b *bulkOut) error {
 	}
 	l.kept.slow = true
 	if b.done = nil; !b.owned {
-		b.body, b.owned = l.core.bodies.copy(b.body), true
+		b.body, b.owned = l.core.bodies.Copy(b.body), true
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 
 	"github.com/runrig-go/runrig/bus/internal/frame"
+	"github.com/runrig-go/runrig/bus/internal/recycle"
 )
 
 const (
@@ -29,8 +30,8 @@ type reader struct {
 	run    [runMax]entry
 	extra  [runMax]extra
 	n      int
-	bodies [blockMax]byte // bodies up to smallBody, one after the other
-	small  int            // how much of bodies is used
+	bodies [recycle.BlockSize]byte // bodies up to smallBody, one after the other
+	small  int                     // how much of bodies is used
 
 	bulksIn map[uint64]*bulkIn
 	pace    float64 // bytes a nanosecond at which the last large body came; 0: not known
@@ -172,7 +173,7 @@ func (r *reader) place(kind, size int) []byte {
 		}
 		return nil
 	}
-	return r.core.bodies.get(size)
+	return r.core.bodies.Get(size)
 }
 
 func (r *reader) frame(kind int, b []byte) (bye bool, err error) {

@@ -5,11 +5,11 @@ import (
 	"slices"
 
 	"github.com/runrig-go/runrig/bus/internal/frame"
+	"github.com/runrig-go/runrig/bus/internal/recycle"
 )
 
 const (
-	runMax    = 31      // messages that are allocated together, in 2 KiB
-	blockMax  = 4 << 10 // bytes of small bodies that are
+	runMax    = 31 // messages that are allocated together, in 2 KiB
 	smallBody = 1 << 10
 )
 
@@ -43,7 +43,7 @@ func (r *reader) message(f *frame.Frame, owned bool) error {
 		return r.gotPublish(f, owned)
 	}
 	small := !owned && len(f.Body) <= smallBody
-	if r.n == runMax || small && r.small+len(f.Body) > blockMax {
+	if r.n == runMax || small && r.small+len(f.Body) > recycle.BlockSize {
 		r.deliver()
 	}
 	cost := cost(len(f.Body), f.Header)
@@ -64,7 +64,7 @@ func (r *reader) message(f *frame.Frame, owned bool) error {
 		if x.header = f.Header; !small {
 			x.body = f.Body
 			if !owned {
-				x.body = r.core.bodies.copy(f.Body)
+				x.body = r.core.bodies.Copy(f.Body)
 			}
 		}
 	}
@@ -135,7 +135,7 @@ func (r *reader) deliver() {
 		return
 	}
 	ms := make([]Message, r.n)
-	left := r.core.bodies.block(r.bodies[:r.small])
+	left := r.core.bodies.Block(r.bodies[:r.small])
 	for i := range ms {
 		e, m := &r.run[i], &ms[i]
 		e.message(m, r.to)
@@ -208,7 +208,7 @@ func (r *reader) gotPublish(f *frame.Frame, owned bool) error {
 	}
 	body := f.Body
 	if !owned {
-		body = r.core.bodies.copy(body)
+		body = r.core.bodies.Copy(body)
 	}
 	cost := cost(len(body), f.Header)
 	ins := r.charged(first, skip)

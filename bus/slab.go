@@ -1,6 +1,10 @@
 package bus
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/runrig-go/runrig/bus/internal/recycle"
+)
 
 // slab is memory for messages with small bodies, of which one has little and
 // there are many. Who keeps one keeps those beside it, with bodies of up to
@@ -11,7 +15,7 @@ type slab struct {
 }
 
 // message returns a message with the body of o, or with a copy unless it is owned.
-func (s *slab) message(o *outgoing, from *recycler) *Message {
+func (s *slab) message(o *outgoing, from *recycle.Memory) *Message {
 	b := o.body
 	if len(b) > smallBody {
 		return newMessage(b, o.owned)
@@ -26,7 +30,7 @@ func (s *slab) message(o *outgoing, from *recycler) *Message {
 		return m
 	}
 	if len(b) > len(s.bodies) {
-		s.bodies = from.get(blockMax)
+		s.bodies = from.Get(recycle.BlockSize)
 	}
 	m.setBody(s.bodies[:copy(s.bodies, b)])
 	s.bodies = s.bodies[len(b):]
