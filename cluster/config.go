@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"regexp"
@@ -88,6 +89,15 @@ type Config struct {
 	// package. A function of it that panics fails the handshake, and is logged.
 	TLS *tls.Config
 
+	// Admin makes the handler of HTTP requests that come on the node's own port
+	// from somebody who looks at the node and its cluster, see [DialAdmin]: that of
+	// package inspect, as a rule. Who asks must hold a secret, as a node does; a node
+	// without Secrets answers only its own host. Join calls Admin once, before the
+	// others are found. It must not wait for the node, of which all else works. At
+	// most 64 such streams are open at once. Without Admin none is taken; so it is,
+	// and in the log, where Admin panics or returns nil.
+	Admin func(*Node) http.Handler
+
 	// Logger is where the node logs. The default is [slog.Default] at the time
 	// of Join. A line at which its handler panics is lost. Of news of one kind,
 	// members that join, fail or leave, say, the first eight in ten seconds have
@@ -110,6 +120,7 @@ type settings struct {
 	tls       *tlsSetup // nil: plain text
 	log       *slog.Logger
 	network   Network
+	admin     func(*Node) http.Handler // nil: none
 	hostname  func() (string, error)
 }
 
@@ -126,6 +137,7 @@ func (c Config) settle(ctx context.Context) (*settings, error) {
 		provider: c.Discovery,
 		log:      guard.Logger(c.Logger),
 		network:  c.Network,
+		admin:    c.Admin,
 		hostname: os.Hostname,
 	}
 	if s.network == nil {
@@ -180,6 +192,9 @@ func (c Config) secure(s *settings) error {
 		s.tls, err = ownTLS(c.TLS)
 	case c.Secrets.given():
 		s.tls, err = secretTLS(all)
+	}
+	if s.tls != nil && c.Admin != nil {
+		s.tls.server.NextProtos = append(s.tls.server.NextProtos, alpnAdmin)
 	}
 	return err
 }

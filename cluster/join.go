@@ -138,6 +138,7 @@ func (n *Node) start(s *settings, t *transport) error {
 	}
 	n.gossip = g
 	n.lane.serf.Store(g)
+	n.openAdmin(s.admin)
 	n.port.serve()
 	var ctx context.Context
 	ctx, n.stopSeek = context.WithCancel(context.Background())

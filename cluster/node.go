@@ -66,6 +66,26 @@ type Node struct {
 // Self returns this node as others see it.
 func (n *Node) Self() Member { return n.self }
 
+// EventBus returns the bus that the node has made part of the cluster.
+func (n *Node) EventBus() *bus.EventBus { return n.eb }
+
+// Info is how a node is set up.
+type Info struct {
+	Cluster                string // the cluster's name
+	Secured                bool   // by a secret
+	Bound                  string // the address and port where the node listens
+	MinVersion, MaxVersion int    // of the protocol
+}
+
+// Info returns how the node is set up.
+func (n *Node) Info() Info {
+	own := n.peers.own
+	return Info{
+		Cluster: own.Cluster, Secured: n.port.tls != nil, Bound: n.port.bound.String(),
+		MinVersion: int(own.MinVersion), MaxVersion: int(own.MaxVersion),
+	}
+}
+
 // Members returns all members that are known, this node too, sorted by name and
 // boot id. Those that failed or left are listed for a while.
 func (n *Node) Members() []Member {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -81,6 +82,7 @@ type port struct {
 	streams    chan struct{} // places for gossip streams without a secret
 	said       pool          // room for what they say
 	gossip     chan net.Conn
+	admin      *adminStreams // nil: none are served
 	packets    chan *memberlist.Packet
 
 	counts       *counters
@@ -246,6 +248,8 @@ func (p *port) identifyPlain(c net.Conn, first byte) error {
 		return p.identifyBus(c)
 	case first <= gossipTypes || first == gossipLabel:
 		return p.identifyGossip(&peeked{Conn: c, first: first})
+	case first == adminMagic:
+		return p.identifyAdmin(c)
 	case first == tlsRecord:
 		refuseTLS(c)
 		return &RefusedError{Reason: ErrSecret, Peer: c.RemoteAddr().String(), Detail: "it uses TLS, this node has no secret"}
@@ -260,6 +264,9 @@ func (p *port) identifySecure(c net.Conn, first byte) error {
 		// A stranger learns why, and nothing of this node.
 		_ = wire.Write(c, &wire.Greeting{MinVersion: p.own.MinVersion, MaxVersion: p.own.MaxVersion, Verdict: wire.Secret})
 		return &RefusedError{Reason: ErrSecret, Peer: c.RemoteAddr().String(), Detail: "it speaks plain text, this node has a secret"}
+	case adminMagic:
+		refuseAdmin(c, http.StatusUnauthorized, "this node has a secret")
+		return &RefusedError{Reason: ErrSecret, Peer: c.RemoteAddr().String(), Detail: "it speaks plain text, this node has a secret"}
 	default:
 		return fmt.Errorf("%w: first byte %#x, not TLS", wire.ErrFormat, first)
 	}
@@ -267,8 +274,11 @@ func (p *port) identifySecure(c net.Conn, first byte) error {
 	if err != nil {
 		return typedTLS(err, c.RemoteAddr().String())
 	}
-	if s.ConnectionState().NegotiatedProtocol != alpnGossip {
+	switch s.ConnectionState().NegotiatedProtocol {
+	case alpnBus:
 		return p.identifyBus(s)
+	case alpnAdmin:
+		return p.identifyAdmin(s)
 	}
 	g, err := readGossip(s, nil, p.envelope, p.envelope.label, gossipAsks)
 	if err != nil {

@@ -88,7 +88,9 @@ var errProtocol = errors.New("the peer asks for no protocol of a node")
 // checkProtocol refuses what crypto/tls lets pass: a client that negotiates no
 // protocol at all.
 func checkProtocol(s tls.ConnectionState) error {
-	if s.NegotiatedProtocol != alpnBus && s.NegotiatedProtocol != alpnGossip {
+	switch s.NegotiatedProtocol {
+	case alpnBus, alpnGossip, alpnAdmin:
+	default:
 		return fmt.Errorf("%w: it negotiated %q", errProtocol, s.NegotiatedProtocol)
 	}
 	return nil
