@@ -131,6 +131,17 @@ func (eb *EventBus) Do(ctx context.Context, f func(ctx context.Context) error) e
 	return eb.scope.do(ctx, f)
 }
 
+// Busy returns for how long, in all, somebody has held the turn of the scope: its
+// consumers' handlers, but those of [WithConcurrency] over 1, and functions of Do.
+// The share of a time that it grows by is how busy the scope was. It is 0 on a bus
+// that is no scope.
+func (eb *EventBus) Busy() time.Duration {
+	if eb.scope == nil {
+		return 0
+	}
+	return eb.scope.busyTime()
+}
+
 // Peers returns the nodes that are linked and have told all their consumers.
 func (eb *EventBus) Peers() []Peer { return eb.core.peers() }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // scope is a turn that consumers take: at most one of them handles a message.
@@ -16,6 +17,8 @@ type scope struct {
 	queue []turnTaker
 	doing bool        // a Do holds it
 	made  []*Consumer // that the Do has registered
+	since int64       // by the bus's clock, when the turn that is held was taken; of no meaning while busy is false
+	held  int64       // nanoseconds, of the turns before
 }
 
 // heldTurn is a turn that a Do holds, until it is over.
@@ -41,7 +44,9 @@ func (s *scope) push(c *Consumer) {
 	s.mu.Lock()
 	s.queue = append(s.queue, turnTaker{consumer: c})
 	start := !s.busy
-	s.busy = true
+	if start {
+		s.busy, s.since = true, s.core.clock()
+	}
 	s.mu.Unlock()
 	if start {
 		s.core.start(s)
@@ -52,6 +57,7 @@ func (s *scope) push(c *Consumer) {
 func (s *scope) work() {
 	for {
 		s.mu.Lock()
+		s.countLocked()
 		if len(s.queue) == 0 {
 			s.queue, s.busy = nil, false
 			s.mu.Unlock()
@@ -78,7 +84,7 @@ func (s *scope) acquire(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	if !s.busy {
-		s.busy = true
+		s.busy, s.since = true, s.core.clock()
 		s.mu.Unlock()
 		return nil
 	}
@@ -107,12 +113,29 @@ func (s *scope) acquire(ctx context.Context) error {
 // release passes the turn on.
 func (s *scope) release() {
 	s.mu.Lock()
+	s.countLocked()
 	idle := len(s.queue) == 0
 	s.busy = !idle
 	s.mu.Unlock()
 	if !idle {
 		s.core.start(s)
 	}
+}
+
+// countLocked counts the time for which the turn was held until now.
+func (s *scope) countLocked() {
+	now := s.core.clock()
+	s.held, s.since = s.held+now-s.since, now
+}
+
+// busyTime returns for how long the turn has been held.
+func (s *scope) busyTime() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy {
+		s.countLocked()
+	}
+	return time.Duration(s.held)
 }
 
 // stage keeps a consumer that a Do has registered until it has succeeded.

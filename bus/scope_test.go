@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/runrig-go/runrig/bus"
 )
@@ -193,6 +194,49 @@ func TestConcurrencyInScope(t *testing.T) {
 		synctest.Wait()
 		if turns != n {
 			t.Errorf("%d turns; want %d", turns, n)
+		}
+	})
+}
+
+// TestBusy: the time of a scope's turn is that of its handlers and of Do, also while
+// they run, and of nothing else.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		eb := bus.New()
+		defer eb.Close()
+		scope := eb.Scope()
+		sleeps := bus.HandlerFunc(func(context.Context, *bus.Message) error { time.Sleep(time.Second); return nil })
+		_, err := scope.Consume("turn", sleeps)
+		_, beside := scope.Consume("beside", sleeps, bus.WithConcurrency(2))
+		if err != nil || beside != nil {
+			t.Fatal(err, beside)
+		}
+		busy := func(want time.Duration) {
+			t.Helper()
+			if got := scope.Busy(); got < want || got > want+time.Millisecond {
+				t.Errorf("busy for %v, want %v", got, want)
+			}
+		}
+		busy(0)
+		for _, address := range []string{"turn", "beside", "turn"} {
+			if _, err := eb.Request(t.Context(), address, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		busy(2 * time.Second)
+		if err := scope.Do(t.Context(), func(context.Context) error {
+			time.Sleep(time.Second)
+			busy(3 * time.Second)
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		busy(3 * time.Second)
+		if eb.Busy() != 0 {
+			t.Error("a bus that is no scope has a turn")
 		}
 	})
 }
