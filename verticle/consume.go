@@ -91,6 +91,7 @@ func (g *guarded) Handle(ctx context.Context, m *bus.Message) error {
 			g.life.panicked(step, errGoexit)
 			return
 		}
+		g.life.d.keepStack()
 		g.life.panicked(step, panicError(p))
 		panic(p)
 	}()

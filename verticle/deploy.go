@@ -95,6 +95,7 @@ func (d *Deployment) admit(ctx context.Context) error {
 			return err
 		}
 	}
+	registryOf(d.eb).enter(d)
 	return nil
 }
 

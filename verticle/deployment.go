@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +21,8 @@ import (
 // goroutines.
 type Deployment struct {
 	id          string
+	name        string
+	deployed    time.Time
 	path        []string // IDs, from the root's on
 	verticle    Verticle
 	parent      *Deployment
@@ -44,11 +45,17 @@ type Deployment struct {
 	ended   bool        // all is over
 	step    string      // what the undeployment waits for
 	hurries *time.Timer // of an Undeploy while the last life was ending
+
+	failure  error // the last one, in whichever life
+	failedAt time.Time
+	stack    string // of the last panic
 }
 
 func newDeployment(eb *bus.EventBus, parent *Deployment, v Verticle, c config) *Deployment {
 	d := &Deployment{
 		id:       newID(c.name),
+		name:     c.name,
+		deployed: time.Now(),
 		verticle: v,
 		parent:   parent,
 		claims:   new(claims),
@@ -148,7 +155,7 @@ func (d *Deployment) protect(step string, f func() error) (err error) {
 		if p := recover(); p != nil {
 			err = panicError(p)
 		}
-		d.log.Error("verticle panicked", "in", step, "err", err, "stack", string(debug.Stack()))
+		d.log.Error("verticle panicked", "in", step, "err", err, "stack", d.keepStack())
 	}()
 	err = f()
 	returned = true

@@ -64,6 +64,7 @@ func (l *life) beginLocked(err error, deadline time.Time) bool {
 	l.time, l.cut = context.WithDeadline(context.Background(), deadline)
 	l.begin(ErrUndeployed)
 	if err != nil {
+		l.d.failedLocked(err)
 		l.d.tellLocked(Failed{Path: l.d.path, Err: err})
 	}
 	return true

@@ -103,6 +103,7 @@ func (d *Deployment) abandon(l *life, step string, err error) {
 	f := d.failed(step, err)
 	l.errs = append(l.errs, f)
 	l.cause = len(l.errs)
+	d.failedLocked(f)
 	if l.announced { // else its own Failed came last
 		d.tellLocked(Failed{Path: d.path, Err: f})
 	}

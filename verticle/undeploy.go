@@ -129,6 +129,7 @@ func (d *Deployment) end() {
 		d.log.Debug("verticle undeployed")
 	}
 	d.tell()
+	registryOf(d.eb).leave(d)
 	if d.parent != nil {
 		d.within.disown(d, left || below)
 	}
