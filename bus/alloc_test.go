@@ -104,7 +104,7 @@ func TestContextAllocs(t *testing.T) {
 	mustConsume(t, eb, "a", func(ctx context.Context, _ *Message) error {
 		handled <- testing.AllocsPerRun(100, func() {
 			_, ok := ctx.Deadline()
-			if ctx.Err() != nil || ctx.Value("key") != nil || !ok || turnOf(ctx).consumer == nil {
+			if ctx.Err() != nil || ctx.Value("key") != nil || !ok || turnOf(ctx) == (turn{}) {
 				t.Error("a context that is not the handler's")
 			}
 		})

@@ -114,7 +114,7 @@ func (eb *EventBus) Consume(address string, h Handler, opts ...ConsumeOption) (*
 // use needs no lock; those of [WithConcurrency] over 1 run beside them. A handler
 // that waits holds up the whole scope.
 func (eb *EventBus) Scope() *EventBus {
-	return &EventBus{core: eb.core, scope: &scope{core: eb.core}}
+	return &EventBus{core: eb.core, scope: newScope(eb.core)}
 }
 
 // Do waits for the turn of the scope, until ctx ends, and holds it while f

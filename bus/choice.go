@@ -63,7 +63,7 @@ func (o *outgoing) fits(rt *route) bool {
 	if o.choice&localOnly != 0 && rt.link != nil {
 		return false
 	}
-	return o.call == nil || rt.link != nil || !o.turn.blocks(rt.consumer)
+	return o.call == nil || rt.link != nil || !o.turn.blocks(rt.consumer.holds())
 }
 
 // picky reports whether fits can say no, or one route may take it only.

@@ -17,7 +17,7 @@ type Consumer struct {
 	core        *core
 	address     string
 	handler     Handler
-	scope       *scope // whose turn it takes; nil: none
+	holder      holder // of its turn, if concurrency is 1
 	window      int32  // at most maxWindow
 	concurrency int32
 	localOnly   bool
@@ -67,8 +67,8 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 		core: eb.core, address: address, handler: h,
 		window: int32(o.window), concurrency: int32(min(o.concurrency, math.MaxInt32)), localOnly: o.localOnly,
 	}
-	if c.concurrency == 1 {
-		c.scope = eb.scope
+	if eb.scope != nil && c.concurrency == 1 {
+		c.holder.scope = &eb.scope.turns
 	}
 	register := eb.core.announce
 	if eb.scope != nil && eb.scope.stage(c) { // to be announced at the end of the Do
@@ -165,6 +165,15 @@ func (c *core) numberOf(cn *Consumer) {
 	}
 	cn.num = uint32(len(c.consumers))
 	c.consumers = append(c.consumers, cn)
+}
+
+// holds returns who holds the turn while the consumer handles a message: nil if it
+// handles several at a time, or c is nil.
+func (c *Consumer) holds() *holder {
+	if c == nil || c.concurrency != 1 {
+		return nil
+	}
+	return &c.holder
 }
 
 // Address returns the address that the consumer listens on.

@@ -96,70 +96,10 @@ func (x *handlerContext) Err() error {
 	return context.Canceled
 }
 
-// turnKey is the key under which a context has the turn that its holder has: a
-// *heldTurn, or the *Message whose handler it is.
-type turnKey struct{}
-
 // Value returns the message for turnKey, until its handler has returned.
 func (x *handlerContext) Value(key any) any {
 	if key == (turnKey{}) && x.message().state()&stateDone == 0 {
 		return x.message()
 	}
 	return nil
-}
-
-// turn is what the holder of a context holds up: a consumer, or a Do and what
-// waits for that; the zero turn is nothing. It may be over at any time.
-type turn struct {
-	consumer *Consumer
-	message  *Message // that the consumer handles
-	held     *heldTurn
-}
-
-func turnOf(ctx context.Context) turn {
-	switch v := ctx.Value(turnKey{}).(type) {
-	case *heldTurn:
-		if v.over.Load() {
-			return turnOf(v.outer)
-		}
-		return turn{held: v}
-	case *Message:
-		if c := v.in.consumer; c.concurrency == 1 {
-			return turn{consumer: c, message: v}
-		}
-	}
-	return turn{}
-}
-
-// now returns what of the turn is not over.
-func (t turn) now() turn {
-	switch {
-	case t.message != nil && t.message.state()&stateDone != 0:
-		return turn{}
-	case t.held != nil && t.held.over.Load():
-		return turnOf(t.held.outer)
-	}
-	return t
-}
-
-// of reports whether the turn is the scope's, or held by one who holds it.
-func (t turn) of(s *scope) bool {
-	switch t = t.now(); {
-	case t.consumer != nil:
-		return t.consumer.scope == s
-	case t.held != nil:
-		return t.held.scope == s || turnOf(t.held.outer).of(s)
-	}
-	return false
-}
-
-// blocks reports whether c cannot handle anything before the turn ends.
-func (t turn) blocks(c *Consumer) bool {
-	switch t = t.now(); {
-	case c == nil:
-		return false
-	case c == t.consumer || c.scope != nil && t.of(c.scope):
-		return true
-	}
-	return t.held != nil && turnOf(t.held.outer).blocks(c)
 }

@@ -291,7 +291,9 @@ func (p *placing) stuck(w *waiter, open int) bool {
 	case o.turn != (turn{}) && p.full == nil:
 		p.full = w
 	case o.turn != (turn{}): // full is what either could go to
-		return !p.to.any(func(rt *route) bool { return o.turn.blocks(rt.consumer) && p.full.o.turn.blocks(rt.consumer) })
+		return !p.to.any(func(rt *route) bool {
+			return o.turn.blocks(rt.consumer.holds()) && p.full.o.turn.blocks(rt.consumer.holds())
+		})
 	}
 	return false
 }

@@ -14,8 +14,8 @@ import (
 // anyway, locks nothing up.
 func TestTakeBackWhileTheLastConsumerGoes(t *testing.T) {
 	c := newCore(config{log: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	s := &scope{core: c}
-	cn := &Consumer{core: c, address: "a", scope: s, concurrency: 1}
+	s := newScope(c)
+	cn := &Consumer{core: c, address: "a", holder: holder{&s.turns}, concurrency: 1}
 	ended, gone := make(chan struct{}), make(chan struct{})
 	times := 100_000
 	if testing.Short() {
@@ -39,7 +39,7 @@ func TestTakeBackWhileTheLastConsumerGoes(t *testing.T) {
 		for range times {
 			o := outgoing{deadline: c.clock() + int64(time.Hour), call: c.newCall(0)}
 			o.head[frame.FKind] = kindRequest
-			o.call.turn = turn{held: &heldTurn{scope: s}}
+			o.call.turn = turn{&s.holder, &heldTurn{}}
 			c.reroute("a", &o, false)
 			o.call.withdraw(context.Canceled) // if it waits
 		}

@@ -248,7 +248,7 @@ func (r *ring) open(o *outgoing) bool {
 // closedTo says why no route of the ring may take o.
 func (r *ring) closedTo(o *outgoing) error {
 	to, _ := r.aim(o)
-	if to.any(func(rt *route) bool { return o.turn.blocks(rt.consumer) }) {
+	if to.any(func(rt *route) bool { return o.turn.blocks(rt.consumer.holds()) }) {
 		return fmt.Errorf("%w: only consumers in the caller's own scope listen on %q; they cannot answer before the caller returns", ErrDeadlock, r.address)
 	}
 	switch {
@@ -361,7 +361,7 @@ func (r *ring) holdsTurnOfAll(o *outgoing) bool {
 		if o.choice&localOnly != 0 && rt.link != nil {
 			return false
 		}
-		blocked := o.turn.blocks(rt.consumer)
+		blocked := o.turn.blocks(rt.consumer.holds())
 		some = some || blocked
 		return !blocked
 	}) && some

@@ -8,8 +8,8 @@ import (
 // mailbox is empty; closing the bus waits for it.
 func (c *Consumer) start() {
 	c.core.tick()
-	if c.scope != nil {
-		c.scope.push(c)
+	if c.holder.scope != nil {
+		c.holder.scope.push(c)
 	} else {
 		c.core.start(c)
 	}
@@ -17,6 +17,9 @@ func (c *Consumer) start() {
 
 // work handles what is there.
 func (c *Consumer) work() { c.drain(nil, -1) }
+
+// drainSome handles up to n messages, and reports whether there are more.
+func (c *Consumer) drainSome(n int) (more bool) { return c.drain(nil, n) }
 
 // drain ends the handling of last, if it is not nil, and handles up to n
 // messages, all if n is negative. It reports whether there is more. Frames that
@@ -278,12 +281,12 @@ func (c *Consumer) failed(m *Message, p any) {
 
 // goOn goes on after a handler that ended its goroutine.
 func (c *Consumer) goOn(last *Message) {
-	if c.scope == nil {
+	if c.holder.scope == nil {
 		c.drain(last, -1)
 		return
 	}
 	if c.drain(last, turnLength) {
-		c.scope.push(c)
+		c.holder.scope.push(c)
 	}
-	c.scope.work()
+	c.holder.scope.work()
 }

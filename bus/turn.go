@@ -1,0 +1,95 @@
+package bus
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// holder is somebody who can hold a turn, and is the same as another only if it is
+// at the same address in memory: a consumer that handles one message at a time, or a
+// scope.
+type holder struct {
+	scope *turns // whose turn the consumer takes; nil: none, or it is a scope
+}
+
+// turn is a turn that the context of a call holds, of a consumer or of a scope; the
+// zero turn is none. Turns can be compared. A turn may be over at any time.
+type turn struct {
+	holder *holder
+	of     interface{ isOver() bool } // the message that the consumer handles, or the Do
+}
+
+// heldTurn is the turn of a scope that a Do holds.
+type heldTurn struct {
+	holder *holder
+	outer  context.Context // of the Do's caller, which may hold another turn meanwhile
+	over   atomic.Bool
+}
+
+func (h *heldTurn) isOver() bool { return h.over.Load() }
+
+// isOver reports whether the turn is over that a consumer has for the message.
+func (m *Message) isOver() bool { return m.state()&stateDone != 0 }
+
+// turnKey is the key under which a context has its turn: a *heldTurn, or the *Message
+// whose handler has the context.
+type turnKey struct{}
+
+// turnOf returns the turn that a context holds.
+func turnOf(ctx context.Context) turn {
+	switch v := ctx.Value(turnKey{}).(type) {
+	case *heldTurn:
+		if v.isOver() {
+			return turnOf(v.outer)
+		}
+		return turn{v.holder, v}
+	case *Message:
+		if h := v.in.consumer.holds(); h != nil {
+			return turn{h, v}
+		}
+	}
+	return turn{}
+}
+
+// now returns what of the turn is not over: that of the Do's caller, where the Do has
+// ended.
+func (t turn) now() turn {
+	if t.holder == nil || !t.of.isOver() {
+		return t
+	}
+	return t.outer()
+}
+
+// outer returns the turn that the caller of the Do holds.
+func (t turn) outer() turn {
+	if held, ok := t.of.(*heldTurn); ok {
+		return turnOf(held.outer)
+	}
+	return turn{}
+}
+
+// includes reports whether the turn is the scope's, or one that was taken within the
+// scope's.
+func (t turn) includes(scope *turns) bool {
+	t = t.now()
+	switch {
+	case t.holder == nil:
+		return false
+	case t.holder == &scope.holder || t.holder.scope == scope:
+		return true
+	}
+	return t.outer().includes(scope)
+}
+
+// blocks reports whether h cannot have its turn before this one ends; nil is a
+// consumer that needs none.
+func (t turn) blocks(h *holder) bool {
+	t = t.now()
+	switch {
+	case h == nil || t.holder == nil:
+		return false
+	case h == t.holder || h.scope != nil && t.includes(h.scope):
+		return true
+	}
+	return t.outer().blocks(h)
+}
