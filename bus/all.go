@@ -14,7 +14,7 @@ func (c *core) requestAll(ctx context.Context, address string, body any, opts []
 	if _, err := c.prepare(ctx, &o, verbAll, kindRequest, address, body, opts); err != nil {
 		return nil, err
 	}
-	o.due(c) // of all of them
+	o.due(c.services) // of all of them
 	routes, err := c.askable(ctx, address, &o)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (c *core) requestAll(ctx context.Context, address string, body any, opts []
 // while the first link to a member is coming up.
 func (c *core) askable(ctx context.Context, address string, o *outgoing) ([]*route, error) {
 	for {
-		if c.refuses.Load() {
+		if c.leave.at(busFinishes) {
 			return nil, fmt.Errorf("%w: requests to all of %q", ErrClosed, address)
 		}
 		r := c.dir.get(address)
@@ -75,7 +75,7 @@ func (rt *route) node(c *core) string {
 	if rt.link != nil {
 		return rt.link.peer.Name
 	}
-	if name := c.selfName(); name != "" {
+	if name := c.self.name(); name != "" {
 		return name
 	}
 	return "this node"

@@ -198,7 +198,7 @@ func (l *link) endLocked(in *inbound) {
 func (l *link) writeRoutesLocked() {
 	for l.hasRoutes() && (len(l.first) < firstCap || len(l.dirty) == 0) && l.err == nil && !l.bye { // that the set is whole takes no room
 		l.seq++
-		change := routeChange{seq: l.seq, at: l.core.clock()}
+		change := routeChange{seq: l.seq, at: l.clock.now()}
 		says := l.takeDirty(&change)
 		if len(l.dirty) == 0 && !l.whole {
 			l.whole, says.Last = true, true
@@ -281,7 +281,7 @@ func (l *link) gotRoutesAck(seq uint64) error {
 	l.soon()
 	l.acks.fire()
 	l.core.unpin(free...)
-	l.core.poke()
+	l.leave.recheck()
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 // bulkIn is a frame whose large body comes in chunks.
 type bulkIn struct {
 	reservation
+	link    *link
 	kind    int
 	f       frame.Frame // without the body
 	ins     []*inbound  // of a message: where it goes
@@ -37,14 +38,14 @@ const bulkLimit = time.Hour
 // is said of routes later comes later.
 func (r *reader) gotBulk(f *frame.Frame) error {
 	size, kind := f.Size(), f.StandsFor()
-	b := &bulkIn{reservation: reservation{link: r.link, id: f.Bulk(), size: int64(size)}, kind: kind}
+	b := &bulkIn{link: r.link, reservation: reservation{peer: r.link, id: f.Bulk(), size: int64(size)}, kind: kind}
 	if err := b.f.Parse(f.Body); err != nil {
 		return err
 	}
 	if size <= chunked || len(r.bulksIn) >= bulksAhead || r.bulksIn[b.id] != nil || b.f.Body != nil {
 		return fmt.Errorf("%w: body of %d bytes in chunks, beside %d others", frame.ErrMalformed, size, len(r.bulksIn))
 	}
-	if limit := uint64(r.core.bodyLimit); size > limit {
+	if limit := uint64(r.bodyLimit); size > limit {
 		r.link.frame(frame.BulkReset, &frame.Head{frame.FBulk: b.id, frame.FSize: limit, frame.FRefused: frame.RefusedLarge})
 		r.soon()
 		return nil
@@ -62,9 +63,19 @@ func (r *reader) gotBulk(f *frame.Frame) error {
 		r.bulksIn = map[uint64]*bulkIn{}
 	}
 	r.bulksIn[b.id] = b
-	r.core.assembly.ask(&b.reservation, r.comesSoon(b.size))
+	r.assembly.ask(&b.reservation, r.comesSoon(b.size))
 	b.late = time.AfterFunc(min(time.Duration(b.deadline-r.now), bulkLimit), b.throwAway)
 	return nil
+}
+
+// grantBulk tells the peer how many bytes of a body may come so far.
+func (l *link) grantBulk(id uint64, held, size int64) {
+	h := frame.Head{frame.FBulk: id}
+	if held < size {
+		h[frame.FSize] = uint64(held)
+	}
+	l.frame(frame.BulkGo, &h)
+	l.soon()
 }
 
 // throwAway gives the memory back of a body that has not come in time. Its sender
@@ -74,7 +85,7 @@ func (b *bulkIn) throwAway() {
 	b.mu.Lock()
 	b.buf, b.over = nil, true
 	b.mu.Unlock()
-	b.link.core.assembly.release(&b.reservation)
+	b.link.assembly.release(&b.reservation)
 	b.link.frame(frame.BulkReset, &frame.Head{frame.FBulk: b.id, frame.FRefused: frame.RefusedLate})
 	b.link.soon()
 }
@@ -119,11 +130,11 @@ func (b *bulkIn) place(n int, now int64) []byte {
 	case int64(end) > b.size:
 		return nil
 	case b.over:
-		return b.link.core.bodies.Get(n)
+		return b.link.bodies.Get(n)
 	case int64(end) > held:
 		return nil
 	case end > cap(b.buf):
-		b.buf = append(b.link.core.bodies.Get(int(held))[:0], b.buf[:b.come]...)
+		b.buf = append(b.link.bodies.Get(int(held))[:0], b.buf[:b.come]...)
 	}
 	if b.begun == 0 {
 		b.begun = now
@@ -162,7 +173,7 @@ func (r *reader) came(b *bulkIn, n int) error {
 	}
 	if held := b.held.Load(); held < b.size && 2*b.come >= held {
 		r.measure(b)
-		r.core.assembly.more(&b.reservation, r.comesSoon(b.size-b.come))
+		r.assembly.more(&b.reservation, r.comesSoon(b.size-b.come))
 	}
 	return nil
 }
@@ -254,14 +265,14 @@ func (r *reader) gotBulkReset(f *frame.Frame) {
 	}
 	r.link.mu.Unlock()
 	r.core.unpin(free...)
-	r.core.poke()
+	r.leave.recheck()
 }
 
 // endBulk forgets a body that is whole, or will not be.
 func (r *reader) endBulk(b *bulkIn) {
 	delete(r.bulksIn, b.id)
 	b.late.Stop() // what it does meanwhile does no harm
-	r.core.assembly.release(&b.reservation)
+	r.assembly.release(&b.reservation)
 }
 
 // endBulks gives back what is reserved when the link has ended.

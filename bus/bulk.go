@@ -75,7 +75,7 @@ func (b *bulks) takesBulk() bool { return len(b.out) < bulksAhead }
 
 // postBulkLocked takes a large message for rts, which have been charged.
 func (l *link) postBulkLocked(o *outgoing, rts []*route, rest []byte) {
-	b := &bulkOut{kind: frame.Msg, head: o.head, header: o.header, rest: rest, body: o.body, owned: o.owned, done: o.done, due: o.due(l.core), o: *o, routes: rts}
+	b := &bulkOut{kind: frame.Msg, head: o.head, header: o.header, rest: rest, body: o.body, owned: o.owned, done: o.done, due: o.due(l.services), o: *o, routes: rts}
 	for _, rt := range rts {
 		rt.bulks++
 	}
@@ -88,7 +88,7 @@ func (l *link) postBulkLocked(o *outgoing, rts []*route, rest []byte) {
 
 // endsAt has a large frame taken back at its deadline if it is not all written.
 func (l *link) endsAt(b *bulkOut, deadline int64) {
-	b.timer = time.AfterFunc(time.Duration(deadline-l.core.clock()), func() { l.expire(b) })
+	b.timer = time.AfterFunc(time.Duration(deadline-l.clock.now()), func() { l.expire(b) })
 }
 
 // expire takes back a large frame whose deadline is over.
@@ -99,7 +99,7 @@ func (l *link) expire(b *bulkOut) {
 	}
 	l.mu.Unlock()
 	l.routeAgain()
-	l.core.poke()
+	l.leave.recheck()
 }
 
 // overdue is the error of a large frame that was not all written in time.
@@ -206,7 +206,7 @@ func (l *link) chunkLocked(b []byte) part {
 	o := l.bulks.next()
 	chunk := o.body[o.sent:min(o.granted, o.sent+l.bulks.pace.size(l.pace.most))]
 	o.sent += len(chunk)
-	l.bulks.pace.sent(o, len(chunk), l.core.clock())
+	l.bulks.pace.sent(o, len(chunk), l.clock.now())
 	switch {
 	case o.owned:
 	case l.raw != nil:
@@ -315,7 +315,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 			err = nil // its sender gets the answer
 		}
 	case b.kind == frame.Msg && b.done == nil, b.kind == frame.Handover:
-		l.core.placing.Add(1)
+		l.work.placing.Add(1)
 		l.bulks.again = append(l.bulks.again, b)
 	}
 	if b.reset, b.err = true, err; b.lent {
@@ -371,10 +371,10 @@ func (l *link) routeAgain() {
 		} else {
 			l.core.dead(address, &o, b.err)
 		}
-		l.core.placing.Add(-1)
+		l.work.placing.Add(-1)
 	}
 	if len(again) > 0 {
-		l.core.poke()
+		l.leave.recheck()
 	}
 }
 
@@ -389,7 +389,7 @@ func (b *bulkOut) address() string {
 // awaitBulk waits until a large body is written, to errAgain, or until ctx or
 // the deadline ends: then it is reset.
 func (c *core) awaitBulk(ctx context.Context, l *link, o *outgoing, what string) error {
-	t := time.NewTimer(time.Duration(o.due(c) - c.clock()))
+	t := time.NewTimer(time.Duration(o.due(c.services) - c.clock.now()))
 	defer t.Stop()
 	why := context.DeadlineExceeded
 	select {
@@ -401,7 +401,7 @@ func (c *core) awaitBulk(ctx context.Context, l *link, o *outgoing, what string)
 	}
 	if l.giveUp(o.done, fmt.Errorf("%w: %s %s was under way: %w", ErrBusy, what, l.peer.Name, why)) {
 		l.soon()
-		c.poke()
+		c.leave.recheck()
 	}
 	return <-o.done
 }
@@ -454,7 +454,7 @@ func (l *link) gotChunkAck(f *frame.Frame) error {
 		return fmt.Errorf("%w: acknowledgement of %d bytes, where %d are under way", frame.ErrMalformed, n, b.sent-b.acked)
 	}
 	b.acked += int(n)
-	l.bulks.pace.acked(b, int(n), l.core.clock())
+	l.bulks.pace.acked(b, int(n), l.clock.now())
 	l.wakeLocked()
 	return nil
 }
@@ -477,7 +477,7 @@ func (l *link) gotBulkRefused(f *frame.Frame) {
 	}
 	l.mu.Unlock()
 	l.routeAgain()
-	l.core.poke()
+	l.leave.recheck()
 }
 
 func (l *link) bulkLocked(id uint64) *bulkOut {

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // budget is the memory for large bodies that are coming in.
@@ -27,11 +25,11 @@ type budget struct {
 	mu      sync.Mutex
 	total   int64
 	free    int64
-	firsts  int64           // bytes that bodies in steps hold which have had one
-	stepped int64           // and the others
-	steps   []*reservation  // those bodies, in order of age
-	queue   []*reservation  // that want more, first come first served
-	holds   map[*link]int64 // by whom
+	firsts  int64              // bytes that bodies in steps hold which have had one
+	stepped int64              // and the others
+	steps   []*reservation     // those bodies, in order of age
+	queue   []*reservation     // that want more, first come first served
+	holds   map[bulkPeer]int64 // by whom
 }
 
 const (
@@ -40,9 +38,15 @@ const (
 	soonWithin = 2 * time.Second // in which a body comes that comes soon
 )
 
+// bulkPeer is a node from which large bodies come. The budget tells it how many bytes of
+// a body may come so far, without a lock.
+type bulkPeer interface {
+	grantBulk(id uint64, held, size int64)
+}
+
 // reservation is memory for a body in the node's budget.
 type reservation struct {
-	link    *link
+	peer    bulkPeer
 	id      uint64
 	size    int64
 	held    atomic.Int64 // bytes that are granted; changed under budget.mu
@@ -58,7 +62,7 @@ type grant struct {
 }
 
 func (b *budget) init(total int64) {
-	b.total, b.free, b.holds = total, total, map[*link]int64{}
+	b.total, b.free, b.holds = total, total, map[bulkPeer]int64{}
 }
 
 // The parts of the memory. A quarter is one body of the limit, at least.
@@ -105,8 +109,8 @@ func (b *budget) release(r *reservation) {
 	b.leaveStepsLocked(r)
 	held := r.held.Swap(0)
 	b.free += held
-	if b.holds[r.link] -= held; b.holds[r.link] == 0 {
-		delete(b.holds, r.link)
+	if b.holds[r.peer] -= held; b.holds[r.peer] == 0 {
+		delete(b.holds, r.peer)
 	}
 	granted := b.grantLocked()
 	b.mu.Unlock()
@@ -150,7 +154,7 @@ func (b *budget) grantLocked() (granted []grant) {
 			continue
 		}
 		b.free -= need
-		b.holds[r.link] += need
+		b.holds[r.peer] += need
 		r.held.Store(r.wants)
 		granted = append(granted, grant{r, r.wants})
 	}
@@ -163,9 +167,9 @@ func (b *budget) grantLocked() (granted []grant) {
 // another body whole, only if as much as the link then holds is left to others.
 func (b *budget) takesWholeLocked(r *reservation) bool {
 	left := b.free - (r.wants - r.held.Load())
-	others := b.holds[r.link]
+	others := b.holds[r.peer]
 	for _, o := range b.steps {
-		if o.link == r.link {
+		if o.peer == r.peer {
 			others -= o.held.Load()
 		}
 	}
@@ -175,7 +179,7 @@ func (b *budget) takesWholeLocked(r *reservation) bool {
 // takesFirstLocked reports whether r may have its first step: one of a link at a
 // time.
 func (b *budget) takesFirstLocked(r *reservation) bool {
-	return b.holds[r.link] == 0 && b.firsts+r.wants <= b.forFirsts() && b.free >= r.wants
+	return b.holds[r.peer] == 0 && b.firsts+r.wants <= b.forFirsts() && b.free >= r.wants
 }
 
 // takesStepLocked reports whether r, of which some is to follow, may have more.
@@ -185,7 +189,7 @@ func (b *budget) takesStepLocked(r *reservation) bool {
 	switch {
 	case left < 0 || b.free < r.wants-r.held.Load():
 		return false
-	case r != oldest && b.holds[r.link] > left-(oldest.size-oldest.stepped):
+	case r != oldest && b.holds[r.peer] > left-(oldest.size-oldest.stepped):
 		return false
 	}
 	for _, o := range b.steps { // one after the other
@@ -204,11 +208,6 @@ func (b *budget) takesStepLocked(r *reservation) bool {
 // tell tells the senders how much of their bodies there is memory for.
 func tell(granted []grant) {
 	for _, g := range granted {
-		h := frame.Head{frame.FBulk: g.id}
-		if g.held < g.size {
-			h[frame.FSize] = uint64(g.held)
-		}
-		g.link.frame(frame.BulkGo, &h)
-		g.link.soon()
+		g.peer.grantBulk(g.id, g.held, g.size)
 	}
 }

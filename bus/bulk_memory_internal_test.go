@@ -17,7 +17,7 @@ func newBudget(t testing.TB) (*budget, func(size int64, l *link) *coming, func()
 	t.Cleanup(func() { eb.Close() })
 	b := new(budget)
 	b.init(64 << 20)
-	return b, func(size int64, l *link) *coming { return &coming{reservation: reservation{link: l, size: size}} },
+	return b, func(size int64, l *link) *coming { return &coming{reservation: reservation{peer: l, size: size}} },
 		func() *link { return eb.core.newLink(Peer{}, nil, nil) }
 }
 

@@ -150,7 +150,7 @@ func (eb *EventBus) Stats() Stats { return eb.core.statistics() }
 
 // Done returns a channel that is closed when the bus is closed and no link is
 // left.
-func (eb *EventBus) Done() <-chan struct{} { return eb.core.done }
+func (eb *EventBus) Done() <-chan struct{} { return eb.core.leave.over }
 
 // Close leaves. It closes all consumers: what they have not handled goes back
 // to its senders, who give it to other consumers. It waits until running

@@ -15,7 +15,7 @@ func asked(t *testing.T, c *core, body []byte) *outgoing {
 	if _, err := c.prepare(t.Context(), o, verbRequest, kindRequest, "x", body, nil); err != nil {
 		t.Fatal(err)
 	}
-	o.call = c.newCall(o.due(c))
+	o.call = c.calls.get(o.due(c.services))
 	return o
 }
 
@@ -46,8 +46,8 @@ func TestGivenUpBetweenTwoPlaces(t *testing.T) {
 					o.call.withdraw(context.Canceled)
 					into(t, a.core, o)
 					synctest.Wait()
-					if s := a.Stats(); s.Sent > 0 || s.DeadLetters > 0 || !isQuiet(a.core) || a.core.waiting.Load() > 0 {
-						t.Errorf("linked %v: %+v; waiting %d", linked, s, a.core.waiting.Load())
+					if s := a.Stats(); s.Sent > 0 || s.DeadLetters > 0 || !isQuiet(a.core) || a.core.work.waiting.Load() > 0 {
+						t.Errorf("linked %v: %+v; waiting %d", linked, s, a.core.work.waiting.Load())
 					}
 				})
 			}

@@ -31,14 +31,14 @@ const (
 )
 
 // choice returns what the options of a call ask for.
-func (c *core) choice(o *callOptions) (ch choice) {
+func (s *self) choice(o *callOptions) (ch choice) {
 	if o.localOnly {
 		ch |= localOnly
 	}
 	if o.localFirst {
 		ch |= localFirst
 	}
-	if tags := c.tags.Load(); o.sameTag != nil && tags != nil {
+	if tags := s.tags.Load(); o.sameTag != nil && tags != nil {
 		if i, ok := slices.BinarySearch(*tags, *o.sameTag); ok {
 			ch |= sameTag | choice(i)<<choiceBits
 		}
@@ -145,16 +145,15 @@ func (o *outgoing) first(to []*route, tier int, n uint32) uint32 {
 func tagsOf(p Peer) []string { return slices.Sorted(maps.Keys(p.Tags)) }
 
 // sharedTags says of which of this node's tags the peer has the same value.
-func (c *core) sharedTags(peer Peer) (shared []bool) {
-	tags := c.tags.Load()
+func (s *self) sharedTags(peer Peer) (shared []bool) {
+	tags := s.tags.Load()
 	if tags == nil {
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	own := s.node.Load().Tags
 	for _, tag := range *tags {
 		value, ok := peer.Tags[tag]
-		shared = append(shared, ok && value == c.self.Tags[tag])
+		shared = append(shared, ok && value == own[tag])
 	}
 	return shared
 }
@@ -180,9 +179,9 @@ func mix(n uint64) uint64 {
 // comes of the key, the boot of the consumer's node and its number there. So all
 // nodes agree, in whatever order they know the routes, and when one comes or
 // goes only its own keys move. It is nil if other nodes know of none.
-func (c *core) owner(ch choice, s *routeSet) (owner *route) {
-	k, most := c.keyOf(ch), uint64(0)
-	for part := range s.parts() {
+func (s *self) owner(ch choice, routes *routeSet) (owner *route) {
+	k, most := s.keyOf(ch), uint64(0)
+	for part := range routes.parts() {
 		owner, most = k.heaviest(part, owner, most)
 	}
 	return owner
@@ -191,7 +190,7 @@ func (c *core) owner(ch choice, s *routeSet) (owner *route) {
 // key is what the weights of routes come of.
 type key struct{ hash, self uint64 }
 
-func (c *core) keyOf(ch choice) key { return key{uint64(ch >> choiceBits), c.boot.Load()} }
+func (s *self) keyOf(ch choice) key { return key{uint64(ch >> choiceBits), s.boot.Load()} }
 
 // heaviest returns which of the routes has the highest weight, and that, if it is
 // more than that of another; routes that no other node knows have none.
@@ -241,7 +240,7 @@ func (r *ring) seat(o *outgoing, s *routeSet) (to reach, held *route) {
 		if held := r.heldBy(o.choice, s); held != nil {
 			return reach{}, held
 		}
-		return reach{one: r.core.owner(o.choice, s)}, nil
+		return reach{one: r.self.owner(o.choice, s)}, nil
 	}
 	if o.only.gone() {
 		return reach{}, nil

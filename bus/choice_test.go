@@ -13,7 +13,7 @@ import (
 // agree.
 func TestOwnersAreFrozen(t *testing.T) {
 	c := newCore(config{})
-	c.boot.Store(0x1111111111111111)
+	c.self.boot.Store(0x1111111111111111)
 	r := newRing(c, "a")
 	var routes []*route
 	for _, boot := range []uint64{0, 0x2222222222222222, 0xfedcba9876543210} {
@@ -35,15 +35,15 @@ func TestOwnersAreFrozen(t *testing.T) {
 		"ada":                   {0x7d3c4ad372fc32, 4},
 		"a longer key, ünïcöde": {0x8e17ebb421ec27, 2},
 	} {
-		ch := c.choice(&callOptions{byKey: &key})
-		owner := c.owner(ch, newRouteSet(routes))
+		ch := c.self.choice(&callOptions{byKey: &key})
+		owner := c.self.owner(ch, newRouteSet(routes))
 		at := slices.Index(routes, owner)
 		if h := hashKey(key); h != want.hash || at != want.owner || uint64(ch>>choiceBits) != h {
 			t.Errorf("%q: {%#x, %d}, not {%#x, %d}", key, h, at, want.hash, want.owner)
 		}
 		mixed := append([]*route(nil), routes...)
 		rand.Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
-		if c.owner(ch, newRouteSet(mixed)) != owner {
+		if c.self.owner(ch, newRouteSet(mixed)) != owner {
 			t.Errorf("%q: the owner depends on the order of routes", key)
 		}
 	}
@@ -80,7 +80,7 @@ func TestTidyAfterFade(t *testing.T) {
 // Choosing by tag or key allocates nothing but the options themselves.
 func TestChoiceAllocs(t *testing.T) {
 	l, r := benchRoutes(10)
-	r.core.tags.Store(&[]string{"zone"})
+	r.self.tags.Store(&[]string{"zone"})
 	key, tag := "ada", "zone"
 	for name, set := range map[string]*callOptions{
 		"key": {byKey: &key}, "tag": {sameTag: &tag}, "local": {localFirst: true},
@@ -89,7 +89,7 @@ func TestChoiceAllocs(t *testing.T) {
 			h, body := benchFrame()
 			o := outgoing{head: h, body: body, owned: true, cost: messageCost + 128}
 			allocs(t, 0, func() {
-				o.choose(r.core.choice(set))
+				o.choose(r.self.choice(set))
 				to, _ := r.aim(&o)
 				rt, _ := r.try(&o, to)
 				if rt == nil {
@@ -111,7 +111,7 @@ func BenchmarkKeyPick(b *testing.B) {
 	set := &callOptions{byKey: &key}
 	b.ReportAllocs()
 	for b.Loop() {
-		o.choose(r.core.choice(set))
+		o.choose(r.self.choice(set))
 		to, _ := r.aim(&o)
 		rt, _ := r.try(&o, to)
 		if rt == nil {

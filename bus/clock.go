@@ -6,13 +6,17 @@ import (
 	"time"
 )
 
-// coarse is a clock that costs nothing to read: a timer sets it while consumers
-// have work, or somebody reads it.
-type coarse struct {
-	now   atomic.Int64
-	armed atomic.Bool
-	works atomic.Bool // a consumer has begun to work, and not all had ended at the last tick
-	read  atomic.Bool // since the last tick
+// clock is the bus's clock: ns, monotonic. It has a coarse one beside it that costs
+// nothing to read: a timer sets that while consumers have work, or somebody reads it.
+type clock struct {
+	epoch time.Time
+	work  *work
+	idle  func() // called at a tick when no consumer has work
+
+	coarse atomic.Int64
+	armed  atomic.Bool
+	works  atomic.Bool // a consumer has begun to work, and not all had ended at the last tick
+	read   atomic.Bool // since the last tick
 
 	mu    sync.Mutex
 	timer *time.Timer
@@ -26,85 +30,91 @@ const coarseTick = 50 * time.Millisecond
 // starved is how far it may be behind without anything being begun too late.
 const starved = 10 * time.Second
 
-// clock is the bus's clock: ns, monotonic.
-func (c *core) clock() int64 { return int64(time.Since(c.epoch)) }
+func (c *clock) init(w *work, idle func()) { c.epoch, c.work, c.idle = time.Now(), w, idle }
 
-func (c *core) timeOf(clock int64) time.Time { return c.epoch.Add(time.Duration(clock)) }
+func (c *clock) now() int64 { return int64(time.Since(c.epoch)) }
+
+// timeOf returns the time at which the clock shows now.
+func (c *clock) timeOf(now int64) time.Time { return c.epoch.Add(time.Duration(now)) }
+
+// at returns what the clock shows at t, up to farAway from now.
+func (c *clock) at(t time.Time) int64 {
+	now := c.now()
+	return now + min(int64(t.Sub(c.epoch))-now, farAway)
+}
 
 // roughly returns the time, up to coarseTick ago.
-func (c *core) roughly() int64 {
-	if !c.coarse.armed.Load() {
-		c.arm(&c.coarse.read)
+func (c *clock) roughly() int64 {
+	if !c.armed.Load() {
+		c.arm(&c.read)
 	}
-	if !c.coarse.read.Load() {
-		c.coarse.read.Store(true)
+	if !c.read.Load() {
+		c.read.Store(true)
 	}
-	return c.coarse.now.Load()
+	return c.coarse.Load()
 }
 
 // tick keeps the coarse clock going while a consumer works that is about to begin.
-func (c *core) tick() {
-	if !c.coarse.works.Load() {
-		c.arm(&c.coarse.works)
+func (c *clock) tick() {
+	if !c.works.Load() {
+		c.arm(&c.works)
 	}
 }
 
 // arm has the next tick come for a reason, unless that is so already.
-func (c *core) arm(reason *atomic.Bool) {
-	t := &c.coarse
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if was := reason.Swap(true); was && t.armed.Load() {
+func (c *clock) arm(reason *atomic.Bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if was := reason.Swap(true); was && c.armed.Load() {
 		return
 	}
-	c.setTick()
-	t.armed.Store(true)
+	c.setLocked()
+	c.armed.Store(true)
 }
 
-// setTick sets the clock, and the timer. The caller holds coarse.mu.
-func (c *core) setTick() {
-	t, now := &c.coarse, c.clock()
-	t.now.Store(now)
-	t.due = now + int64(coarseTick)
-	if t.timer == nil {
-		t.timer = time.AfterFunc(coarseTick, c.ticked)
+// setLocked sets the coarse clock, and the timer.
+func (c *clock) setLocked() {
+	now := c.now()
+	c.coarse.Store(now)
+	c.due = now + int64(coarseTick)
+	if c.timer == nil {
+		c.timer = time.AfterFunc(coarseTick, c.ticked)
 	} else {
-		t.timer.Reset(coarseTick)
+		c.timer.Reset(coarseTick)
 	}
 }
 
-func (c *core) ticked() {
+func (c *clock) ticked() {
 	if !c.ticksOn() {
-		c.dismiss()
+		c.idle()
 	}
 }
 
 // ticksOn sets the coarse clock, which goes on while there is a reason. It reports
 // whether consumers work.
-func (c *core) ticksOn() bool {
-	t := &c.coarse
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if c.clock() < t.due { // armed anew, as the timer fired
+func (c *clock) ticksOn() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.now() < c.due { // armed anew, as the timer fired
 		return true
 	}
-	if c.active.Load() == 0 {
-		t.works.Store(false)
-		if c.active.Load() > 0 { // its tick has seen it set
-			t.works.Store(true)
+	if c.work.active.Load() == 0 {
+		c.works.Store(false)
+		if c.work.active.Load() > 0 { // its tick has seen it set
+			c.works.Store(true)
 		}
 	}
-	works := t.works.Load()
-	if t.read.Swap(false) || works {
-		c.setTick()
+	works := c.works.Load()
+	if c.read.Swap(false) || works {
+		c.setLocked()
 	} else {
-		t.armed.Store(false)
+		c.armed.Store(false)
 	}
 	return works
 }
 
 // expired reports whether a deadline is over. It reads the clock only if it may
 // be.
-func (c *core) expired(deadline int64) bool {
-	return c.roughly()+int64(starved) >= deadline && c.clock() >= deadline
+func (c *clock) expired(deadline int64) bool {
+	return c.roughly()+int64(starved) >= deadline && c.now() >= deadline
 }

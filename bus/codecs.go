@@ -195,12 +195,12 @@ func describeCodec(onWire uint64, name []byte) string {
 func (c *core) undecodable(address, peer, codec string) {
 	c.stats.undecodable.Add(1)
 	c.bookAt(address, rareUndecodable)
-	c.sparse.warn(c.log, "message of a codec that is not registered", "address", address, "peer", peer, "codec", codec)
+	c.sparse.warn("message of a codec that is not registered", "address", address, "peer", peer, "codec", codec)
 }
 
 // noCodec is the answer to one who has used a codec that this node does not have.
-func (c *core) noCodec(what, codec string) *ReplyError {
-	return &ReplyError{Code: CodeBody, Message: fmt.Sprintf("%s is encoded by %s, which %s does not have (WithCodec)", what, codec, c.selfName())}
+func (s *services) noCodec(what, codec string) *ReplyError {
+	return &ReplyError{Code: CodeBody, Message: fmt.Sprintf("%s is encoded by %s, which %s does not have (WithCodec)", what, codec, s.self.name())}
 }
 
 // refuse (rule 17) settles a message whose codec this node does not have, and answers a
@@ -210,7 +210,7 @@ func (r *reader) refuse(in *inbound, e *entry, f *frame.Frame) {
 	e.message(m, in)
 	codec := describeCodec(f.Codec(), f.CodecName)
 	r.core.undecodable(m.Address(), m.From(), codec)
-	m.fail(r.core.noCodec(fmt.Sprintf("the message to %q", m.Address()), codec))
+	m.fail(r.noCodec(fmt.Sprintf("the message to %q", m.Address()), codec))
 	in.settle(m)
 	r.link.soon()
 }

@@ -87,7 +87,7 @@ func (c *core) refuseIfClosing(cs ...*Consumer) error {
 }
 
 func (c *core) refuseIfClosingLocked(cs []*Consumer) error {
-	if c.closing {
+	if c.leave.at(busLeaves) {
 		return fmt.Errorf("%w: cannot consume %q", ErrClosed, cs[0].address)
 	}
 	return nil
@@ -285,7 +285,7 @@ func (c *Consumer) closeLocked() (msgs []*Message, first bool) {
 	c.closed = true
 	c.local.removed = true
 	msgs = c.box.take(func(*Message) bool { return true })
-	c.core.placing.Add(int32(len(msgs))) // until sendBack
+	c.core.work.placing.Add(int32(len(msgs))) // until sendBack
 	c.restIfIdleLocked()
 	c.closedLocked()
 	if !c.overLocked() {

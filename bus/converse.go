@@ -64,7 +64,7 @@ func (m *Message) ask(ctx context.Context, body any, opts []CallOption) (*Messag
 		defer cancel()
 	}
 	c := m.in.core()
-	call := c.newCall(c.deadlineOf(ctx))
+	call := c.calls.get(deadlineOf(ctx, &c.clock))
 	r.call, r.deadline = call, call.deadline
 	if err := m.give(ctx, &r); err != nil {
 		if call.ended.CompareAndSwap(false, true) {
@@ -80,11 +80,10 @@ func (m *Message) ask(ctx context.Context, body any, opts []CallOption) (*Messag
 	return a.m, nil
 }
 
-// deadlineOf returns the deadline of a context that has one.
-func (c *core) deadlineOf(ctx context.Context) int64 {
+// deadlineOf returns the deadline, by the bus's clock, of a context that has one.
+func deadlineOf(ctx context.Context, c *clock) int64 {
 	d, _ := ctx.Deadline()
-	now := c.clock()
-	return now + min(int64(d.Sub(c.epoch))-now, farAway)
+	return c.at(d)
 }
 
 // flush writes what answering m has left in the link's buffer.
@@ -100,7 +99,7 @@ func (c *core) askLocal(requester *call, r *reply) {
 	m := c.answerOf(&c.replies, r).m
 	m.word, m.deadline = m.word|traits(kindRequest, 0, 0), r.call.deadline
 	m.id = c.pend.add(r.call, 0, m)
-	if c.closed.Load() {
+	if c.leave.at(busGone) {
 		c.endLocal(r.call, m, answer{err: fmt.Errorf("%w: question to a requester of this node", ErrClosed)})
 	} else if requester == nil || !requester.answer(answer{m: m}) {
 		c.endLocal(r.call, m, answer{err: errGone})
@@ -128,7 +127,7 @@ func (l *link) asked(m *Message, id uint64, deadline int64) {
 	if old := l.questions[id]; old != nil { // the peer breaks a rule
 		old.timer.Stop()
 	}
-	left := time.Duration(deadline - l.core.clock())
+	left := time.Duration(deadline - l.clock.now())
 	l.questions[id] = &question{m, time.AfterFunc(left, func() { l.questionOver(id, stateExpired) })} // stopped with the question
 }
 
@@ -149,7 +148,7 @@ func (l *link) takeQuestion(id uint64) *Message {
 func (l *link) questionOver(id uint64, reason uint32) {
 	if m := l.takeQuestion(id); m != nil {
 		m.end(reason)
-		l.core.poke()
+		l.leave.recheck()
 	}
 }
 
@@ -183,7 +182,7 @@ func (m *Message) questionEnded() error {
 	switch {
 	case s&(stateExpired|stateCanceled) == 0:
 		return nil
-	case s&stateExpired != 0 || m.in.core().clock() >= m.deadline:
+	case s&stateExpired != 0 || m.in.core().clock.now() >= m.deadline:
 		return fmt.Errorf("bus: the question of %s is over: %w", m.From(), context.DeadlineExceeded)
 	}
 	return fmt.Errorf("bus: %s has given up its question: %w", m.From(), context.Canceled)
@@ -193,6 +192,6 @@ func (m *Message) questionEnded() error {
 func (m *Message) answered() {
 	if l := m.in.link; l != nil && m.isQuestion() {
 		l.takeQuestion(m.id)
-		l.core.poke()
+		l.leave.recheck()
 	}
 }

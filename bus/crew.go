@@ -7,6 +7,9 @@ import "sync"
 // stack would be in no cache, and too small for most handlers: a message that
 // comes alone would wait until it has grown.
 type crew struct {
+	clock *clock
+	leave *departure
+
 	mu   sync.Mutex
 	idle []chan worker
 }
@@ -20,22 +23,22 @@ const crewMax = 16 // goroutines that linger
 
 // start runs w on a goroutine: the one that has lingered for the shortest time, or
 // a new one.
-func (c *core) start(w worker) {
-	c.crew.mu.Lock()
-	last := len(c.crew.idle) - 1
+func (c *crew) start(w worker) {
+	c.mu.Lock()
+	last := len(c.idle) - 1
 	if last < 0 {
-		c.crew.mu.Unlock()
+		c.mu.Unlock()
 		go c.serveWorkers(w)
 		return
 	}
-	next := c.crew.idle[last]
-	c.crew.idle = c.crew.idle[:last]
-	c.crew.mu.Unlock()
+	next := c.idle[last]
+	c.idle = c.idle[:last]
+	c.mu.Unlock()
 	next <- w
 }
 
 // serveWorkers runs w, and then those that are started while it lingers.
-func (c *core) serveWorkers(w worker) {
+func (c *crew) serveWorkers(w worker) {
 	var next chan worker
 	for w != nil {
 		w.work()
@@ -48,26 +51,26 @@ func (c *core) serveWorkers(w worker) {
 
 // linger makes a goroutine part of the crew, and returns the channel over which it
 // gets what it is to run. It returns nil if the goroutine should rather end.
-func (c *core) linger(next chan worker) chan worker {
-	c.crew.mu.Lock()
-	defer c.crew.mu.Unlock()
-	if len(c.crew.idle) == crewMax || !c.coarse.works.Load() || c.closed.Load() {
+func (c *crew) linger(next chan worker) chan worker {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.idle) == crewMax || !c.clock.works.Load() || c.leave.at(busGone) {
 		return nil
 	}
 	if next == nil {
 		next = make(chan worker, 1)
 	}
-	c.crew.idle = append(c.crew.idle, next)
+	c.idle = append(c.idle, next)
 	return next
 }
 
 // dismiss ends the goroutines that linger, when no consumer has work at a tick of the
 // coarse clock, or the bus has closed.
-func (c *core) dismiss() {
-	c.crew.mu.Lock()
-	defer c.crew.mu.Unlock()
-	for _, next := range c.crew.idle {
+func (c *crew) dismiss() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, next := range c.idle {
 		close(next)
 	}
-	c.crew.idle = nil
+	c.idle = nil
 }

@@ -38,7 +38,7 @@ func (r *ring) heldBy(ch choice, s *routeSet) *route {
 	var held *route
 	var most uint64
 	first := uint64(1<<64 - 1)
-	k := r.core.keyOf(ch)
+	k := r.self.keyOf(ch)
 	for part := range s.fading.parts() {
 		held, most = k.heaviest(part, held, most)
 		for _, rt := range part {

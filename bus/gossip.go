@@ -96,7 +96,7 @@ func (c *core) toLane(g *wire.Gossip) error {
 	defer c.gossip.sending.Unlock()
 	c.mu.Lock()
 	lane := c.lane
-	g.Boot, g.Seq = c.self.Boot, c.gossip.seq+1
+	g.Boot, g.Seq = c.self.boot.Load(), c.gossip.seq+1
 	c.mu.Unlock()
 	if lane == nil {
 		return nil
@@ -136,15 +136,15 @@ func (c *core) receiveGossip(payload []byte) {
 func (c *core) isNews(g *wire.Gossip) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing || g.Boot == c.self.Boot {
+	if c.leave.at(busLeaves) || g.Boot == c.self.boot.Load() {
 		return false
 	}
-	if int64(g.Sent) < c.self.Since.Add(-clockSkew).UnixMilli() {
+	if int64(g.Sent) < c.self.node.Load().Since.Add(-clockSkew).UnixMilli() {
 		c.stats.gossipOld.Add(1)
 		return false
 	}
 	h := c.gossip.of(g.Boot)
-	h.at = c.clock()
+	h.at = c.clock.now()
 	isNew, missed := h.mark(g.Seq)
 	if !isNew {
 		c.stats.gossipDuplicates.Add(1)
@@ -188,7 +188,7 @@ func (c *core) deliverGossip(g *wire.Gossip, header Header, remote bool) {
 		c.undecodable(g.Address, c.nameOf(g.Boot), describeCodec(uint64(g.Codec), []byte(g.CodecName)))
 		return
 	}
-	deadline := c.clock() + int64(defaultTimeout)
+	deadline := c.clock.now() + int64(defaultTimeout)
 	for cn := r.mine.Load(); cn != nil; cn = cn.sibling.Load() {
 		if remote && cn.localOnly {
 			continue

@@ -16,14 +16,13 @@ import (
 // goodbye.
 func (c *core) close() error {
 	c.mu.Lock()
-	first := !c.closing
-	c.closing = true
+	first := !c.leave.at(busLeaves)
+	c.leave.to(busLeaves)
 	c.mu.Unlock()
 	if !first {
-		<-c.done
-		return c.err
+		<-c.leave.over
+		return c.leave.err
 	}
-	c.quits.Store(true)
 	c.beginLeaving()
 	over := c.awaitQuiet()
 	var overdue error
@@ -34,15 +33,16 @@ func (c *core) close() error {
 		c.endWaiting(func(r *ring) error { return fmt.Errorf("%w before %q had a consumer for it", ErrClosed, r.address) })
 	}
 	c.awaitLinks()
-	c.err = errors.Join(overdue, c.broken())
+	c.leave.err = errors.Join(overdue, c.broken())
 	c.pend.end(func(*call) error { return ErrClosed })
 	c.pend.stop()
 	c.losses.tellAll()
 	c.events.await()
 	c.bodies.End()
-	c.dismiss()
-	close(c.done)
-	return c.err
+	c.crew.dismiss()
+	c.leave.to(busOver)
+	close(c.leave.over)
+	return c.leave.err
 }
 
 // beginLeaving closes all consumers, in one LEAVING per link.
@@ -71,7 +71,7 @@ func (c *core) beginLeaving() {
 	for _, cn := range closed {
 		c.bury(cn)
 	}
-	close(c.leaving)
+	close(c.leave.begun)
 	c.mu.Unlock()
 	c.unpin(free...)
 	c.sendBack(msgs)
@@ -136,11 +136,11 @@ func (l *link) gotLeaving() {
 	l.eager.Store(true)
 	l.dropAllRoutes(func() {
 		l.frameLocked(frame.LeavingOK, &frame.Head{})
-		l.leavesAt = l.core.clock()
+		l.leavesAt = l.clock.now()
 	})
 	l.payAll() // wakes the writer too
 	l.core.linked.fire()
-	l.core.log.Debug("peer leaves", "peer", l.peer.String())
+	l.log.Debug("peer leaves", "peer", l.peer.String())
 }
 
 // gotLeavingOK knows that no message will come on the link any more.
@@ -159,7 +159,7 @@ func (l *link) gotLeavingOK() {
 	}
 	l.mu.Unlock()
 	l.core.unpin(free...)
-	l.core.poke()
+	l.leave.recheck()
 }
 
 const (
@@ -178,10 +178,10 @@ func (c *core) awaitQuiet() (over bool) {
 	defer end.Stop()
 	defer look.Stop()
 	alone := !c.inCluster()
-	worked := c.clock() // when somebody had something to do
+	worked := c.clock.now() // when somebody had something to do
 	for {
 		c.handOver()
-		if worked = c.lastWork(worked); alone || c.clock()-worked >= int64(min(leavePatience, c.drain/2)) {
+		if worked = c.lastWork(worked); alone || c.clock.now()-worked >= int64(min(leavePatience, c.drain/2)) {
 			c.endWaiting(func(r *ring) error {
 				if r.routes.Load().len() > 0 {
 					return nil
@@ -193,7 +193,7 @@ func (c *core) awaitQuiet() (over bool) {
 			return false
 		}
 		select {
-		case <-c.pokes:
+		case <-c.leave.look:
 		case <-look.C:
 		case <-half.C:
 			alone = true
@@ -209,8 +209,8 @@ func (c *core) awaitQuiet() (over bool) {
 func (c *core) lastWork(before int64) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.clock()
-	if c.active.Load() > 0 {
+	now := c.clock.now()
+	if c.work.active.Load() > 0 {
 		return now
 	}
 	for l := range c.links {
@@ -232,7 +232,7 @@ func (c *core) lastWork(before int64) int64 {
 // linkEnded notes how a link has ended while this node leaves. The caller holds core.mu
 // and link.mu.
 func (c *core) linkEnded(l *link) {
-	now := c.clock()
+	now := c.clock.now()
 	if l.leavesAt > 0 && now-l.leavesAt < int64(leavePatience) {
 		c.peerWorked = now
 	}
@@ -254,7 +254,7 @@ func (c *core) broken() error {
 func (c *core) inCluster() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.attached
+	return c.self.node.Load() != nil
 }
 
 // goodbye says goodbye on all links in one step, if nothing is under way or
@@ -270,18 +270,18 @@ func (c *core) goodbye(force bool) bool {
 	if !force && !c.workEnded() {
 		return false
 	}
-	c.refuses.Store(true)
+	c.leave.to(busFinishes)
 	if !force && !c.quiet() {
 		return false
 	}
-	c.closed.Store(true)
+	c.leave.to(busGone)
 	for l := range c.links {
 		l.frameLocked(frame.Goodbye, &frame.Head{})
 		l.bye = true
 		l.token()
 		l.wakeLocked()
 	}
-	close(c.ended)
+	close(c.leave.gone)
 	return true
 }
 
@@ -293,13 +293,13 @@ func (c *core) workEnded() bool {
 			return false
 		}
 	}
-	return c.active.Load() == 0
+	return c.work.active.Load() == 0
 }
 
 // quiet reports whether nothing is under way, once work has ended. The caller
 // holds all locks of links.
 func (c *core) quiet() bool {
-	if c.placing.Load() > 0 || c.waiting.Load() > 0 || c.pend.n.Load() > 0 {
+	if c.work.placing.Load() > 0 || c.work.waiting.Load() > 0 || c.pend.n.Load() > 0 {
 		return false
 	}
 	for l := range c.links {
@@ -314,13 +314,13 @@ func (c *core) quiet() bool {
 func (c *core) open() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.closing {
+	if !c.leave.at(busLeaves) {
 		return true
 	}
-	if c.closed.Load() {
+	if c.leave.at(busGone) {
 		return false
 	}
-	if c.active.Load() > 0 || c.waiting.Load() > 0 {
+	if c.work.active.Load() > 0 || c.work.waiting.Load() > 0 {
 		return true
 	}
 	for l := range c.links {
@@ -382,7 +382,7 @@ func (c *core) overdue() error {
 		}
 	}
 	return fmt.Errorf("bus: %w after %v (WithDrainTimeout): %d consumers still handle messages%s, %d messages wait for a consumer%s",
-		errDrain, c.drain, c.active.Load(), ofAddresses(busy), c.waiting.Load(), ofAddresses(waited))
+		errDrain, c.drain, c.work.active.Load(), ofAddresses(busy), c.work.waiting.Load(), ofAddresses(waited))
 }
 
 // ofAddresses names a few of the addresses, for the text of an error.

@@ -23,7 +23,7 @@ type handed struct {
 // here. What only consumers of this node may take, as the sender asked for, nobody can
 // have any more.
 func (c *core) handOver() {
-	if c.waiting.Load() == 0 {
+	if c.work.waiting.Load() == 0 {
 		return
 	}
 	for _, r := range c.dir.all() {
@@ -99,7 +99,7 @@ func (l *link) handOver(r *ring, o *outgoing) bool {
 	h := frame.Head{
 		frame.FKind: kindSend, frame.FID: uint64(o.choice), frame.FCodec: o.head.Codec(), frame.FHops: o.head.Hops(),
 	}
-	rest := frame.AppendAddress(l.core.codecs.field(o.codec), r.address)
+	rest := frame.AppendAddress(l.codecs.field(o.codec), r.address)
 	if large {
 		b := &bulkOut{kind: frame.Handover, head: h, header: o.header, rest: rest, body: o.body, o: *o, due: o.deadline}
 		b.o.ring = r
@@ -158,7 +158,7 @@ func (r *reader) gotHandover(f *frame.Frame, owned bool) error {
 	default:
 		c.reroute(address, &o, false)
 	}
-	c.poke()
+	c.leave.recheck()
 	return nil
 }
 

@@ -79,7 +79,7 @@ func (r *ring) enqueueLocked(w *waiter) {
 		w.lane.queue = append(w.lane.queue, w)
 	}
 	r.waiting.Add(1)
-	r.core.waiting.Add(1)
+	r.work.waiting.Add(1)
 	r.grantLocked() // credit may have come since
 }
 
@@ -251,7 +251,7 @@ func (r *ring) placeLocked(ws []*waiter, to reach, before uint64) (left []*waite
 	if to.len() == 0 {
 		return ws, true
 	}
-	p := placing{to: to, now: r.core.clock()}
+	p := placing{to: to, now: r.clock.now()}
 	i, kept := 0, 0
 	for ; i < len(ws) && ws[i].ticket < before && !stuck; i++ {
 		w := ws[i]
@@ -368,14 +368,14 @@ func (l *lane) sweep() {
 func (r *ring) releaseLocked(w *waiter) {
 	w.out = true
 	r.waiting.Add(-1)
-	r.core.waiting.Add(-1)
+	r.work.waiting.Add(-1)
 	if w.timer != nil {
 		w.timer.Stop()
 	}
 	if w.ready != nil {
 		close(w.ready)
 	}
-	r.core.poke()
+	r.leave.recheck()
 }
 
 // remove ends the waiting of w, for a reason; it reports whether it waited.

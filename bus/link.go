@@ -24,6 +24,7 @@ const (
 // writeRunning takes it from there, a part at a time, and writes. Reading is one
 // goroutine's.
 type link struct {
+	*services
 	core *core
 	peer Peer
 	conn net.Conn
@@ -93,7 +94,7 @@ type link struct {
 
 func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 	l := &link{
-		core: c, peer: peer, conn: conn, ups: up, shared: c.sharedTags(peer),
+		services: c.services, core: c, peer: peer, conn: conn, ups: up, shared: c.self.sharedTags(peer),
 		wake: make(chan struct{}, 1), down: make(chan struct{}),
 	}
 	if t, ok := conn.(*net.TCPConn); ok {
@@ -106,7 +107,7 @@ func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 	l.pend.init(c, l)
 	l.replied.link = l
 	l.pace.set(paceMost)
-	now := c.clock()
+	now := c.clock.now()
 	l.lastRead.Store(now)
 	l.lastWrite.Store(now)
 	l.lastPing.Store(now)
@@ -144,12 +145,12 @@ func (l *link) post(rt *route, o *outgoing) bool {
 	l.sent++
 	o.head[frame.FRoute] = uint64(rt.num)
 	if large {
-		l.postBulkLocked(o, []*route{rt}, l.core.codecs.field(o.codec))
+		l.postBulkLocked(o, []*route{rt}, l.codecs.field(o.codec))
 		return true
 	}
 	l.bulks.pace.quiet = 0
-	o.head[frame.FTimeLeft] = l.leftLocked(o.due(l.core))
-	l.buf = append(frame.Append(l.buf, frame.Msg, &o.head, o.header, l.core.codecs.field(o.codec), len(o.body)), o.body...)
+	o.head[frame.FTimeLeft] = l.leftLocked(o.due(l.services))
+	l.buf = append(frame.Append(l.buf, frame.Msg, &o.head, o.header, l.codecs.field(o.codec), len(o.body)), o.body...)
 	if !o.flushes || l.raw == nil {
 		l.wakeLocked()
 	}

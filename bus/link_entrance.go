@@ -98,7 +98,7 @@ func (l *link) releaseLocked() {
 		close(c)
 	}
 	l.core.unpin(freed...)
-	l.core.poke()
+	l.leave.recheck()
 	l.mu.Lock()
 	if room {
 		l.admitLocked()

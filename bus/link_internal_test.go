@@ -38,7 +38,7 @@ func TestSlowWrite(t *testing.T) {
 				p.bulk, p.chunk = &bulkOut{}, make([]byte, size.chunk)
 			}
 			for len(p.b) > 0 {
-				n, err := l.write(p, eb.core.clock(), false)
+				n, err := l.write(p, eb.core.clock.now(), false)
 				if err != nil {
 					t.Fatalf("%d bytes and a piece of %d: %v", size.buffer, size.chunk, err)
 				}

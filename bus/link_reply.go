@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/bus/internal/frame"
+	"github.com/runrig-go/runrig/bus/internal/recycle"
 )
 
 // keptReplies is the replies for which a link had no room: they are kept until there
@@ -30,8 +31,7 @@ func (r *reply) keptCost() int64 { return cost(len(r.body), r.header) }
 // keeps reports whether the link may keep one more reply: while it keeps little, or
 // no more than its share of the node's bound, which is that of its windows.
 func (l *link) keeps() bool {
-	c := l.core
-	return l.kept.bytes < keptAlways || l.kept.bytes < c.memory/keptShare && c.kept.Load() < c.memory
+	return l.kept.bytes < keptAlways || l.kept.bytes < l.memory/keptShare && l.keptBytes.Load() < l.memory
 }
 
 // reply takes a reply, to be written when there is room; whoever runs the handler
@@ -58,7 +58,7 @@ func (l *link) replyLarge(ctx context.Context, r *reply) error {
 	l.mu.Lock()
 	if !l.bulks.takesBulk() || l.kept.slow || len(l.kept.large) > 0 {
 		l.mu.Unlock()
-		r.own(l.core)
+		r.own(l.bodies)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return l.keepLocked(ctx, r)
@@ -83,9 +83,9 @@ func (l *link) replyLarge(ctx context.Context, r *reply) error {
 }
 
 // own gives a reply memory of its own.
-func (r *reply) own(c *core) {
+func (r *reply) own(bodies *recycle.Memory) {
 	if r.shared {
-		r.body, r.shared = c.bodies.Copy(r.body), false
+		r.body, r.shared = bodies.Copy(r.body), false
 	}
 }
 
@@ -94,7 +94,7 @@ func (l *link) replyBulkLocked(r *reply) (*bulkOut, error) {
 	if l.err != nil || l.bye {
 		return nil, l.replyLost()
 	}
-	b := &bulkOut{kind: frame.Reply, head: l.replyHeadLocked(r), header: r.header, rest: l.core.codecs.field(r.codec), body: r.body, owned: !r.shared, done: make(chan error, 1)}
+	b := &bulkOut{kind: frame.Reply, head: l.replyHeadLocked(r), header: r.header, rest: l.codecs.field(r.codec), body: r.body, owned: !r.shared, done: make(chan error, 1)}
 	if r.call != nil {
 		b.due = r.call.deadline
 	}
@@ -122,7 +122,7 @@ func (l *link) adopt(b *bulkOut) error {
 	}
 	l.kept.slow = true
 	if b.done = nil; !b.owned {
-		b.body, b.owned = l.core.bodies.Copy(b.body), true
+		b.body, b.owned = l.bodies.Copy(b.body), true
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (l *link) replyLocked(r *reply) {
 		r = &reply{id: r.id, failed: true, code: CodeUnanswered, body: []byte("who asked back has given up")}
 		h = l.replyHeadLocked(r)
 	}
-	l.buf = append(frame.Append(l.buf, frame.Reply, &h, r.header, l.core.codecs.field(r.codec), len(r.body)), r.body...)
+	l.buf = append(frame.Append(l.buf, frame.Reply, &h, r.header, l.codecs.field(r.codec), len(r.body)), r.body...)
 	l.replies++
 }
 
@@ -181,9 +181,9 @@ func (l *link) keepLocked(ctx context.Context, r *reply) error {
 		return fmt.Errorf("%w: link to %s keeps %d bytes of replies, for which it has no room", ErrBusy, l.peer.Name, l.kept.bytes)
 	}
 	k, kept := &l.kept, *r
-	kept.own(l.core)
+	kept.own(l.bodies)
 	k.bytes += kept.keptCost()
-	l.core.kept.Add(kept.keptCost())
+	l.keptBytes.Add(kept.keptCost())
 	if len(kept.body) > chunked {
 		k.large = append(k.large, &kept)
 		l.placeLargeLocked()
@@ -232,15 +232,15 @@ func (l *link) takeKeptLocked(list *[]*reply) *reply {
 		*list = nil
 	}
 	l.keptLessLocked(r.keptCost())
-	if r.deadline <= l.core.clock() {
-		l.core.stats.lateReplies.Add(1)
+	if r.deadline <= l.clock.now() {
+		l.stats.lateReplies.Add(1)
 		return nil
 	}
 	return r
 }
 
 func (l *link) keptLessLocked(bytes int64) {
-	l.core.kept.Add(-bytes)
+	l.keptBytes.Add(-bytes)
 	if l.kept.bytes -= bytes; l.kept.bytes <= l.kept.full/2 {
 		l.kept.full = 0
 	}

@@ -34,7 +34,7 @@ type timeSaid struct {
 func (l *link) leftLocked(deadline int64) uint64 {
 	if said := &l.said; said.swaps != l.swaps+1 { // once for what is written together
 		said.swaps = l.swaps + 1
-		if now := l.core.clock(); said.at == 0 || now-said.at >= int64(timeEvery) {
+		if now := l.clock.now(); said.at == 0 || now-said.at >= int64(timeEvery) {
 			h := frame.Head{frame.FClock: clockOf(now)}
 			l.buf = frame.Append(l.buf, frame.Time, &h, nil, nil, 0)
 			said.at = int64(h[frame.FClock]) * 1e3

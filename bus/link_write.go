@@ -51,11 +51,11 @@ func (l *link) writePartLocked(now bool) bool {
 	p := l.nextLocked()
 	l.replies = 0
 	l.mu.Unlock()
-	begin := l.core.clock()
+	begin := l.clock.now()
 	n, err := l.write(p, begin, now)
 	took := begin
 	if !now {
-		took = l.core.clock()
+		took = l.clock.now()
 	}
 	l.lastWrite.Store(took)
 	l.mu.Lock()
@@ -113,7 +113,7 @@ func (l *link) write(p part, begin int64, now bool) (n int, err error) {
 			}
 			now := begin
 			if len(b) > 0 {
-				now = l.core.clock()
+				now = l.clock.now()
 				l.extend(now)
 			}
 			if inTurn && len(b) > paceLeast && now-begin > int64(paceTime) {
@@ -152,7 +152,7 @@ func (l *link) writeChunk(p part) (n int, err error) {
 			if err != nil && !l.cut.Load() && !l.goesOn(int(k), err) {
 				return n, err
 			}
-			l.extend(l.core.clock())
+			l.extend(l.clock.now())
 		}
 	}
 	return n, nil

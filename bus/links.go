@@ -69,7 +69,7 @@ func (l *Links) Probe(boot uint64) { l.core.probe(boot) }
 func (l *Links) Receive(payload []byte) { l.core.receiveGossip(payload) }
 
 // Leaving returns a channel that is closed when the bus begins to close.
-func (l *Links) Leaving() <-chan struct{} { return l.core.leaving }
+func (l *Links) Leaving() <-chan struct{} { return l.core.leave.begun }
 
 // Open reports whether a new link could still be of use. It is false once the
 // bus is closed, or is closing and has nothing left to place.

@@ -17,7 +17,7 @@ func (c *Consumer) creditLocked(o *outgoing) bool {
 // post gives a message of this node's to the consumer, if there is credit.
 func (c *Consumer) post(rt *route, o *outgoing) bool {
 	c.mu.Lock()
-	if rt.removed || c.core.closed.Load() || !c.creditLocked(o) {
+	if rt.removed || c.core.leave.at(busGone) || !c.creditLocked(o) {
 		c.mu.Unlock()
 		return false
 	}
@@ -34,7 +34,7 @@ func (c *Consumer) post(rt *route, o *outgoing) bool {
 func (c *Consumer) acceptLocked(rt *route, o *outgoing) (ok, start bool) {
 	c.openLocked()
 	m := c.box.slab.message(o, c.core.bodies)
-	m.in, m.deadline, m.charge, m.id = c.ownLocked(), o.due(c.core), uint32(o.cost), uint64(o.choice)
+	m.in, m.deadline, m.charge, m.id = c.ownLocked(), o.due(c.core.services), uint32(o.cost), uint64(o.choice)
 	m.word = traits(uint8(o.head.Kind()), o.codec, uint8(o.head.Hops()))
 	m.setHeader(o.header)
 	if o.call != nil {

@@ -138,7 +138,7 @@ func (l *losses) tellAll() {
 // lose counts messages to the address that are lost, and has it told. Those that
 // have expired their consumer counts: see Consumer.expired.
 func (r *ring) lose(what Loss, n int) {
-	s := &r.core.stats
+	s := &r.stats
 	switch what {
 	case LossCutOff:
 		s.cutOff.Add(uint64(n))
@@ -150,12 +150,12 @@ func (r *ring) lose(what Loss, n int) {
 		s.dropped.Add(uint64(n))
 		r.book(rareDropped, n)
 	}
-	r.core.losses.add(what, r.address, n)
+	r.losses.add(what, r.address, n)
 }
 
 // unknown books what was under way on a link that has ended, some of it requests. The
 // link counts it.
 func (r *ring) unknown(n, requests int) {
 	r.book(rareUnknown, n)
-	r.core.losses.add(LossUnknown, r.address, max(0, n-requests))
+	r.losses.add(LossUnknown, r.address, max(0, n-requests))
 }

@@ -225,7 +225,7 @@ func (c *Consumer) wantsWorkerLocked(came int) bool {
 		return false
 	}
 	if b.workers++; b.workers == 1 {
-		c.core.active.Add(1)
+		c.core.work.active.Add(1)
 	}
 	return true
 }

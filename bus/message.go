@@ -404,9 +404,9 @@ func checkAddress(address string) error {
 	return nil
 }
 
-func (c *core) checkSize(what, address string, h Header, body []byte) error {
-	if len(body) > c.bodyLimit {
-		return fmt.Errorf("%w: body of %d bytes in %s %q; the limit is %d (WithBodyLimit)", ErrTooLarge, len(body), what, address, c.bodyLimit)
+func (s *services) checkSize(what, address string, h Header, body []byte) error {
+	if len(body) > s.bodyLimit {
+		return fmt.Errorf("%w: body of %d bytes in %s %q; the limit is %d (WithBodyLimit)", ErrTooLarge, len(body), what, address, s.bodyLimit)
 	}
 	if h == nil {
 		return nil

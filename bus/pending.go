@@ -76,10 +76,13 @@ type call struct {
 	w    *waiter
 }
 
-// newCall returns a call, perhaps one that was used before. The pool is the
-// bus's own: a channel must not leave the bubble of a test with virtual time.
-func (c *core) newCall(deadline int64) *call {
-	k, _ := c.calls.Get().(*call)
+// callPool is memory of calls. It is the bus's own: a channel must not leave the bubble
+// of a test with virtual time.
+type callPool struct{ unused sync.Pool }
+
+// get returns a call, perhaps one that was used before.
+func (p *callPool) get(deadline int64) *call {
+	k, _ := p.unused.Get().(*call)
 	if k == nil {
 		k = &call{ch: make(chan answer, 1)}
 	}
@@ -87,12 +90,12 @@ func (c *core) newCall(deadline int64) *call {
 	return k
 }
 
-// freeCall gives back a call that has been answered: nobody else knows it.
-func (c *core) freeCall(k *call) {
+// put gives back a call that has been answered: nobody else knows it.
+func (p *callPool) put(k *call) {
 	k.ended.Store(false)
 	k.in, k.msg, k.ring, k.w, k.turn = nil, nil, nil, nil, turn{}
 	k.choice = 0
-	c.calls.Put(k)
+	p.unused.Put(k)
 }
 
 // answer ends the request, unless its caller has given up.
@@ -132,6 +135,7 @@ func (c *call) where() (in *pending, id uint64, r *ring, w *waiter) {
 // are not used twice: a slot's number with its generation. One timer serves
 // all deadlines.
 type pending struct {
+	*services
 	core *core
 	link *link // nil: within this node
 	n    atomic.Int32
@@ -151,7 +155,7 @@ type slot struct {
 const slotBits = 24
 
 func (p *pending) init(c *core, l *link) {
-	p.core, p.link, p.next = c, l, math.MaxInt64
+	p.services, p.core, p.link, p.next = c.services, c, l, math.MaxInt64
 }
 
 // add registers a call that goes to consumer num, to one of this node as m, or,
@@ -183,7 +187,7 @@ func (p *pending) add(c *call, num uint32, m *Message) uint64 {
 
 func (p *pending) setTimer(at int64) {
 	p.next = at
-	d := time.Duration(at - p.core.clock())
+	d := time.Duration(at - p.clock.now())
 	if p.timer == nil {
 		p.timer = time.AfterFunc(d, p.expire)
 	} else {
@@ -210,7 +214,7 @@ func (p *pending) deadline(id uint64) int64 {
 	if at < uint64(len(p.slots)) && p.slots[at].gen == id>>slotBits && p.slots[at].call != nil {
 		return p.slots[at].call.deadline
 	}
-	return p.core.clock() + int64(defaultTimeout)
+	return p.clock.now() + int64(defaultTimeout)
 }
 
 func (p *pending) takeLocked(at uint32) *call {
@@ -236,7 +240,7 @@ func (p *pending) from() *inbound {
 
 // expire answers the requests that are due and sets the timer for the others.
 func (p *pending) expire() {
-	now := p.core.clock()
+	now := p.clock.now()
 	p.end(func(c *call) error {
 		if c.deadline > now {
 			return nil
@@ -269,7 +273,7 @@ func (p *pending) end(why func(*call) error) {
 	for i, c := range due {
 		_ = p.expired(c, errs[i]) // its caller has it
 	}
-	p.core.poke()
+	p.leave.recheck()
 }
 
 // expired answers a call that was taken out before its reply came, and ends
@@ -288,9 +292,9 @@ func (p *pending) expired(c *call, err error) error {
 
 // withdraw ends a call that was taken out as its caller has given up.
 func (p *pending) withdraw(c *call, why error) error {
-	defer p.core.poke()
+	defer p.leave.recheck()
 	switch msg := c.msg; {
-	case why == context.DeadlineExceeded && p.core.clock() >= c.deadline:
+	case why == context.DeadlineExceeded && p.clock.now() >= c.deadline:
 		return p.expired(c, errNoReply)
 	case msg != nil:
 		msg.end(stateCanceled)

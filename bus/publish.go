@@ -19,7 +19,7 @@ func (c *core) publish(ctx context.Context, address string, body any, opts []Cal
 	if err != nil {
 		return err
 	}
-	if c.refuses.Load() {
+	if c.leave.at(busFinishes) {
 		return fmt.Errorf("%w: publish to %q", ErrClosed, address)
 	}
 	if set != nil && set.gossip {
@@ -108,7 +108,7 @@ func (t targets) wait(ctx context.Context, r *ring, o *outgoing) {
 			continue
 		case <-timer.C:
 		case <-ctx.Done():
-		case <-r.core.ended:
+		case <-r.leave.gone:
 		}
 		t.post(r, o, true)
 		r.noPublisher(changed)
@@ -239,7 +239,7 @@ func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip i
 		r.lose(LossSkipped, charge)
 		return
 	}
-	rest := l.core.codecs.field(o.codec)
+	rest := l.codecs.field(o.codec)
 	if len(skipped) > 0 {
 		rest = append(frame.AppendSkipped(nil, skipped), rest...)
 	}
@@ -254,7 +254,7 @@ func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip i
 		return
 	}
 	l.bulks.pace.quiet = 0
-	o.head[frame.FTimeLeft] = l.leftLocked(o.due(l.core))
+	o.head[frame.FTimeLeft] = l.leftLocked(o.due(l.services))
 	l.buf = append(frame.Append(l.buf, frame.Msg, &o.head, o.header, rest, len(o.body)), o.body...)
 	l.wakeLocked()
 }

@@ -38,7 +38,7 @@ func TestQuestionBetweenGivingUpAndWithdrawing(t *testing.T) {
 		if _, err := c.prepare(t.Context(), &o, verbRequest, kindRequest, "x", nil, nil); err != nil {
 			t.Fatal(err)
 		}
-		o.call = c.newCall(o.due(c))
+		o.call = c.calls.get(o.due(c.services))
 		if rt, _ := o.ring.try(&o, reach{all: o.ring.routes.Load()}); rt == nil {
 			t.Fatal("no route took it")
 		}
@@ -79,7 +79,7 @@ func TestQuiet(t *testing.T) {
 		check("paid", true, true)
 
 		l := onlyLink(t, a.core)
-		id := l.pend.add(a.core.newCall(a.core.clock()+int64(time.Minute)), 1, nil)
+		id := l.pend.add(a.core.calls.get(a.core.clock.now()+int64(time.Minute)), 1, nil)
 		check("asked", false, true)
 		l.pend.take(id)
 		check("answered", true, true)

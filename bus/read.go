@@ -79,7 +79,7 @@ func readError(err error) error {
 func (r *reader) fill(b []byte) (int, error) {
 	r.listens.Store(true)
 	n, err := r.conn.Read(b)
-	r.now = r.core.clock()
+	r.now = r.clock.now()
 	r.lastRead.Store(r.now)
 	r.listens.Store(false)
 	return n, err
@@ -173,7 +173,7 @@ func (r *reader) place(kind, size int) []byte {
 		}
 		return nil
 	}
-	return r.core.bodies.Get(size)
+	return r.link.bodies.Get(size)
 }
 
 func (r *reader) frame(kind int, b []byte) (bye bool, err error) {

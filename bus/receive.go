@@ -64,7 +64,7 @@ func (r *reader) message(f *frame.Frame, owned bool) error {
 		if x.header = f.Header; !small {
 			x.body = f.Body
 			if !owned {
-				x.body = r.core.bodies.Copy(f.Body)
+				x.body = r.link.bodies.Copy(f.Body)
 			}
 		}
 	}
@@ -106,7 +106,7 @@ func (in *inbound) take(cost int64, f *frame.Frame) error {
 		}
 	}
 	if f.Starved() {
-		now := in.link.core.clock()
+		now := in.link.clock.now()
 		in.grow(in.link.deadline(f, now) - now)
 	}
 	in.received++
@@ -135,7 +135,7 @@ func (r *reader) deliver() {
 		return
 	}
 	ms := make([]Message, r.n)
-	left := r.core.bodies.Block(r.bodies[:r.small])
+	left := r.link.bodies.Block(r.bodies[:r.small])
 	for i := range ms {
 		e, m := &r.run[i], &ms[i]
 		e.message(m, r.to)
@@ -173,7 +173,7 @@ func (e *entry) message(m *Message, in *inbound) {
 func (r *reader) entry(f *frame.Frame, cost int64) entry {
 	return entry{
 		id: f.ID(), deadline: r.deadline(f), cost: uint32(cost), size: int32(len(f.Body)),
-		kind: uint8(f.Kind()), codec: r.core.codecs.number(f), hops: uint8(min(f.Hops(), maxHops)),
+		kind: uint8(f.Kind()), codec: r.codecs.number(f), hops: uint8(min(f.Hops(), maxHops)),
 	}
 }
 
@@ -208,7 +208,7 @@ func (r *reader) gotPublish(f *frame.Frame, owned bool) error {
 	}
 	body := f.Body
 	if !owned {
-		body = r.core.bodies.Copy(body)
+		body = r.link.bodies.Copy(body)
 	}
 	cost := cost(len(body), f.Header)
 	ins := r.charged(first, skip)

@@ -40,7 +40,7 @@ func (c *core) reroute(address string, o *outgoing, takenBack bool) {
 		return
 	}
 	c.stats.rerouted.Add(1)
-	left := o.due(c) - c.clock()
+	left := o.due(c.services) - c.clock.now()
 	c.mu.Lock()
 	r := c.ringOf(address)
 	r.mu.Lock() // before core.mu is let go of: nobody forgets the ring meanwhile
@@ -67,7 +67,7 @@ var errNoneMay = errors.New("no consumer may take it")
 // line. It returns an error if there is nothing to wait for: errNoneMay if that is
 // closedTo's to explain, errEnded if nobody waits for the answer any more.
 func (r *ring) takeBackLocked(o *outgoing, left time.Duration, rank uint64) error {
-	if r.core.closed.Load() {
+	if r.leave.at(busGone) {
 		return fmt.Errorf("%w before %q had a consumer for it", ErrClosed, r.address)
 	}
 	if left <= 0 {
@@ -101,7 +101,7 @@ func (r *ring) wake(w *waiter) {
 	if w.out { // it is gone
 		return
 	}
-	left := time.Duration(w.o.deadline - r.core.clock())
+	left := time.Duration(w.o.deadline - r.clock.now())
 	if r.holdsTurnOfAll(&w.o) {
 		left = 0
 	}
@@ -113,7 +113,7 @@ func (r *ring) wake(w *waiter) {
 // when only its caller's own scope is left.
 func (r *ring) expire(w *waiter) {
 	reason := r.late()
-	if r.core.clock() < w.o.deadline {
+	if r.clock.now() < w.o.deadline {
 		if r.waitsOn(w) {
 			return
 		}
@@ -135,7 +135,7 @@ func (r *ring) waitsOn(w *waiter) bool {
 	if r.holdsTurnOfAll(&w.o) {
 		return false
 	}
-	w.timer.Reset(time.Duration(w.o.deadline - r.core.clock()))
+	w.timer.Reset(time.Duration(w.o.deadline - r.clock.now()))
 	return true
 }
 
@@ -179,7 +179,7 @@ func (c *core) dead(address string, o *outgoing, reason error) {
 	if o.call != nil {
 		o.call.answer(answer{err: reason})
 	}
-	c.sparse.warn(c.log, "dead letter", "address", address, "err", reason)
+	c.sparse.warn("dead letter", "address", address, "err", reason)
 	if c.events.tell != nil {
 		c.events.note(DeadLetter{Address: address, Header: o.header, Body: slices.Clip(o.body), Request: o.head.Kind() == kindRequest, Reason: reason})
 	}

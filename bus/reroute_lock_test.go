@@ -37,7 +37,7 @@ func TestTakeBackWhileTheLastConsumerGoes(t *testing.T) {
 	go func() {
 		defer close(ended)
 		for range times {
-			o := outgoing{deadline: c.clock() + int64(time.Hour), call: c.newCall(0)}
+			o := outgoing{deadline: c.clock.now() + int64(time.Hour), call: c.calls.get(0)}
 			o.head[frame.FKind] = kindRequest
 			o.call.turn = turn{&s.holder, &heldTurn{}}
 			c.reroute("a", &o, false)

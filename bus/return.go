@@ -17,38 +17,38 @@ func (l *link) gotReply(f *frame.Frame, owned bool) {
 	c := l.pend.take(f.ID())
 	ask := f.Ask()
 	if c == nil { // it has ended
-		l.core.stats.lateReplies.Add(1)
+		l.stats.lateReplies.Add(1)
 		l.notAnswered(ask, errGone)
 		return
 	}
 	r := reply{
 		failed: f.Failed(), code: f.Code(), header: f.Header,
-		body: f.Body, codec: l.core.codecs.number(f), shared: !owned,
+		body: f.Body, codec: l.codecs.number(f), shared: !owned,
 	}
 	a := l.core.answerOf(&l.replied, &r)
 	switch {
 	case r.codec == codecUnknown:
 		codec := describeCodec(f.Codec(), f.CodecName)
 		a = answer{err: fmt.Errorf("bus: the reply from %s is encoded by %s, which this node does not have (WithCodec)", l.peer.Name, codec), in: &l.replied}
-		l.notAnswered(ask, l.core.noCodec("the question", codec))
+		l.notAnswered(ask, l.noCodec("the question", codec))
 	case ask != 0 && a.err == nil:
-		l.asked(a.m, ask, l.deadline(f, l.core.clock()))
+		l.asked(a.m, ask, l.deadline(f, l.clock.now()))
 	}
 	if !c.answer(a) && a.m != nil {
 		a.m.fail(errGone) // nothing, unless it asks
 		l.soon()
 	}
-	l.core.poke()
+	l.leave.recheck()
 }
 
 // gotLateReply ends a request whose reply was too late to be taken in.
 func (l *link) gotLateReply(f *frame.Frame) {
-	l.core.stats.lateReplies.Add(1)
+	l.stats.lateReplies.Add(1)
 	l.notAnswered(f.Ask(), errGone)
 	if c := l.pend.take(f.ID()); c != nil {
 		c.answer(answer{err: fmt.Errorf("bus: no reply in time: %w", context.DeadlineExceeded)})
 	}
-	l.core.poke()
+	l.leave.recheck()
 }
 
 // answerOf makes a reply a request's answer.
@@ -74,9 +74,9 @@ func (l *link) gotCredit(f *frame.Frame) error {
 	if err := l.settled(rt, f.Bytes(), f.Messages(), f.Window()); err != nil {
 		return err
 	}
-	l.core.stats.settled.Add(f.Messages())
+	l.stats.settled.Add(f.Messages())
 	rt.ring.grant()
-	l.core.poke()
+	l.leave.recheck()
 	return nil
 }
 
@@ -125,12 +125,12 @@ func (l *link) gotBounce(f *frame.Frame, owned bool) error {
 	}
 	o := outgoing{
 		header: f.Header, body: f.Body, owned: true, cost: cost,
-		deadline: l.deadline(f, l.core.clock()),
+		deadline: l.deadline(f, l.clock.now()),
 	}
 	if !owned {
 		o.body = slices.Clone(f.Body)
 	}
-	if o.codec = l.core.codecs.number(f); o.codec == codecUnknown {
+	if o.codec = l.codecs.number(f); o.codec == codecUnknown {
 		return fmt.Errorf("%w: bounce of route %d with %s, which this node cannot have used", frame.ErrMalformed, f.Route(), describeCodec(f.Codec(), f.CodecName))
 	}
 	o.head[frame.FKind], o.head[frame.FCodec], o.head[frame.FHops] = f.Kind(), f.Codec(), f.Hops()
@@ -151,9 +151,9 @@ func (l *link) bounced(rt *route, cost int64) error {
 	if err := l.settled(rt, uint64(cost), 1, 0); err != nil {
 		return err
 	}
-	l.core.stats.bounced.Add(1)
+	l.stats.bounced.Add(1)
 	rt.ring.book(rareBounced, 1)
-	l.core.poke()
+	l.leave.recheck()
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 // ring is what this node knows of an address: the routes to its consumers on
 // all nodes, which take turns, and the messages that wait for one of them.
 type ring struct {
+	*services
 	core    *core
 	address string
 
@@ -28,7 +29,7 @@ type ring struct {
 }
 
 func newRing(c *core, address string) *ring {
-	r := &ring{core: c, address: address}
+	r := &ring{services: c.services, core: c, address: address}
 	r.routes.Store(noRoutes)
 	r.next.Store(rand.Uint32())
 	return r

@@ -14,7 +14,7 @@ type scope struct {
 	made  []*Consumer // that the Do has registered; guarded by turns.mu
 }
 
-func newScope(c *core) *scope { return &scope{turns: turns{core: c}, core: c} }
+func newScope(c *core) *scope { return &scope{turns: turns{crew: &c.crew, clock: &c.clock}, core: c} }
 
 // stage keeps a consumer that a Do has registered until it has succeeded.
 func (s *scope) stage(c *Consumer) bool {

@@ -11,7 +11,8 @@ import (
 // came: the consumers of a scope, and its Do.
 type turns struct {
 	holder holder
-	core   *core
+	crew   *crew
+	clock  *clock
 
 	mu    sync.Mutex
 	busy  bool // somebody holds the turn
@@ -40,11 +41,11 @@ func (t *turns) push(c drainer) {
 	t.queue = append(t.queue, turnTaker{consumer: c})
 	start := !t.busy
 	if start {
-		t.busy, t.since = true, t.core.clock()
+		t.busy, t.since = true, t.clock.now()
 	}
 	t.mu.Unlock()
 	if start {
-		t.core.start(t)
+		t.crew.start(t)
 	}
 }
 
@@ -79,7 +80,7 @@ func (t *turns) acquire(ctx context.Context) error {
 	}
 	t.mu.Lock()
 	if !t.busy {
-		t.busy, t.since = true, t.core.clock()
+		t.busy, t.since = true, t.clock.now()
 		t.mu.Unlock()
 		return nil
 	}
@@ -113,13 +114,13 @@ func (t *turns) release() {
 	t.busy = !idle
 	t.mu.Unlock()
 	if !idle {
-		t.core.start(t)
+		t.crew.start(t)
 	}
 }
 
 // countLocked counts the time for which the turn was held until now.
 func (t *turns) countLocked() {
-	now := t.core.clock()
+	now := t.clock.now()
 	t.held, t.since = t.held+now-t.since, now
 }
 

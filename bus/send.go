@@ -71,27 +71,26 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 	o.cost = cost(len(b), o.header)
 	o.head[frame.FKind], o.head[frame.FCodec] = kind, wireCodec(codec)
 	if set != nil {
-		o.choose(c.choice(set))
+		o.choose(c.self.choice(set))
 		o.placed = set.placed
 	}
-	o.setDeadline(ctx, c)
+	o.setDeadline(ctx, &c.clock)
 	o.turn = turnOf(ctx)
 	return set, nil
 }
 
 // setDeadline takes over the deadline of ctx. Where it has none, the clock is
 // read only if somebody asks.
-func (o *outgoing) setDeadline(ctx context.Context, c *core) {
+func (o *outgoing) setDeadline(ctx context.Context, c *clock) {
 	if d, ok := ctx.Deadline(); ok {
-		now := c.clock()
-		o.deadline = now + min(int64(d.Sub(c.epoch))-now, farAway)
+		o.deadline = c.at(d)
 	}
 }
 
 // due returns the deadline.
-func (o *outgoing) due(c *core) int64 {
+func (o *outgoing) due(s *services) int64 {
 	if o.deadline == 0 {
-		o.deadline = c.roughly() + int64(defaultTimeout)
+		o.deadline = s.clock.roughly() + int64(defaultTimeout)
 	}
 	return o.deadline
 }
@@ -124,12 +123,12 @@ func (c *core) request(ctx context.Context, address string, body any, opts []Cal
 
 // ask sends a request once and waits for its answer.
 func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, error) {
-	call := c.newCall(o.due(c))
+	call := c.calls.get(o.due(c.services))
 	call.turn, call.choice = o.turn, o.choice
 	o.call, o.flushes = call, true
 	if len(o.body) > chunked { // it may be taken back: see resetLocked
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, c.timeOf(call.deadline))
+		ctx, cancel = context.WithDeadline(ctx, c.clock.timeOf(call.deadline))
 		defer cancel()
 	}
 	rt, err := c.post(ctx, address, o)
@@ -151,13 +150,13 @@ func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, 
 func (c *core) await(ctx context.Context, call *call) answer {
 	select {
 	case a := <-call.ch:
-		c.freeCall(call)
+		c.calls.put(call)
 		return a
 	case <-ctx.Done():
 	}
 	if !call.ended.CompareAndSwap(false, true) { // the answer is there
 		a := <-call.ch
-		c.freeCall(call)
+		c.calls.put(call)
 		return a
 	}
 	return call.withdraw(ctx.Err())
@@ -169,7 +168,7 @@ func (c *core) whyOver(ctx context.Context, o *outgoing) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if c.clock() >= o.due(c) {
+	if c.clock.now() >= o.due(c.services) {
 		return context.DeadlineExceeded
 	}
 	return nil
@@ -198,7 +197,7 @@ func (c *core) post(ctx context.Context, address string, o *outgoing) (*route, e
 // deliver posts o to a route, or lets it wait for one.
 func (c *core) deliver(ctx context.Context, address string, o *outgoing) (*route, error) {
 	for {
-		if c.refuses.Load() {
+		if c.leave.at(busFinishes) {
 			return nil, fmt.Errorf("%w: message to %q", ErrClosed, address)
 		}
 		r := o.ring
@@ -272,7 +271,7 @@ var (
 // returns errLookAgain when no route is left that could.
 func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 	o.head[frame.FStarved] = 1
-	deadline := o.due(r.core) // before it is copied: it is that of all waits of the call
+	deadline := o.due(r.services) // before it is copied: it is that of all waits of the call
 	w := &waiter{o: *o, ready: make(chan struct{})}
 	w.o.flushes = false
 	if err := r.queue(w); err != nil {
@@ -280,7 +279,7 @@ func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 	}
 	r.flush()
 
-	t := time.NewTimer(time.Duration(deadline - r.core.clock()))
+	t := time.NewTimer(time.Duration(deadline - r.clock.now()))
 	defer t.Stop()
 	select {
 	case <-w.ready:
@@ -288,7 +287,7 @@ func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 		r.remove(w, r.busy(ctx.Err()))
 	case <-t.C:
 		r.remove(w, r.busy(context.DeadlineExceeded))
-	case <-r.core.ended:
+	case <-r.leave.gone:
 		r.remove(w, r.busy(context.DeadlineExceeded))
 	}
 	<-w.ready // removed, or posted meanwhile
@@ -303,7 +302,7 @@ func (r *ring) queue(w *waiter) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.core.closed.Load():
+	case r.leave.at(busGone):
 		return fmt.Errorf("%w: message to %q", ErrClosed, r.address)
 	case r.gone || !r.open(&w.o):
 		return errLookAgain
@@ -320,7 +319,7 @@ func (r *ring) hopes(o *outgoing) bool { return r.open(o) && !r.holdsTurnOfAll(o
 
 // busy is the error of a call whose wait for room has ended: why says by what.
 func (r *ring) busy(why error) error {
-	if r.core.closed.Load() {
+	if r.leave.at(busGone) {
 		return fmt.Errorf("%w while a message waited for room at a consumer of %q", ErrClosed, r.address)
 	}
 	return fmt.Errorf("%w: no consumer of %q%s had room in time: %w", ErrBusy, r.address, r.nodes(), why)
@@ -329,7 +328,7 @@ func (r *ring) busy(why error) error {
 // nodes names the nodes whose consumers a message may have waited for, a few of
 // them. A bus without a cluster has none.
 func (r *ring) nodes() string {
-	if r.core.boot.Load() == 0 {
+	if r.self.boot.Load() == 0 {
 		return ""
 	}
 	routes := r.routes.Load()

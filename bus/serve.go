@@ -56,7 +56,7 @@ var errGoodbye = errors.New("the peer has left")
 func (c *core) addLink(l *link) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed.Load() {
+	if c.leave.at(busGone) {
 		return fmt.Errorf("%w: no link to %s", ErrClosed, l.peer.Name)
 	}
 	for o := range c.links {
@@ -66,7 +66,7 @@ func (c *core) addLink(l *link) error {
 	}
 	l.peer.Since = time.Now()
 	c.links[l] = struct{}{}
-	if c.closing {
+	if c.leave.at(busLeaves) {
 		l.mu.Lock()
 		l.writeRoutesLocked()
 		l.leaveLocked(nil, nil) // nothing has come yet
@@ -161,7 +161,7 @@ func (c *core) removeLink(l *link, err error) {
 	c.mu.Lock()
 	delete(c.links, l)
 	l.mu.Lock()
-	if c.closing {
+	if c.leave.at(busLeaves) {
 		c.linkEnded(l)
 	}
 	l.endBulksLocked()
@@ -205,7 +205,7 @@ func (c *core) removeLink(l *link, err error) {
 	}
 	c.unfade(l.routes)
 	c.linked.fire()
-	c.poke()
+	c.leave.recheck()
 	if wasUp {
 		down := PeerDown{Peer: l.peer, Err: err}
 		if errors.Is(err, errGoodbye) {
@@ -247,7 +247,7 @@ func (b *beats) stop() { b.timer.Stop() }
 // heartbeat says now and then that this node lives, and ends the link when the peer
 // does not.
 func (c *core) heartbeat(l *link) *beats {
-	b := &beats{last: c.clock()}
+	b := &beats{last: c.clock.now()}
 	ready := make(chan struct{})
 	b.timer = time.AfterFunc(heartbeat, func() {
 		<-ready
@@ -256,7 +256,7 @@ func (c *core) heartbeat(l *link) *beats {
 			return
 		default:
 		}
-		now := c.clock()
+		now := c.clock.now()
 		l.beat(now, now-b.last > int64(heartbeat+overslept))
 		b.last = now
 		b.timer.Reset(heartbeat)
@@ -305,7 +305,7 @@ func (l *link) pong(clock uint64) {
 	}
 	h := frame.Head{frame.FHeard: clock}
 	if clock != 0 {
-		h[frame.FClock] = clockOf(l.core.clock())
+		h[frame.FClock] = clockOf(l.clock.now())
 	}
 	l.frameLocked(frame.Pong, &h)
 	l.ponged = true
@@ -333,7 +333,7 @@ func (c *core) probe(boot uint64) {
 		if l.peer.Boot != boot {
 			continue
 		}
-		now := c.clock()
+		now := c.clock.now()
 		l.ping(now)
 		time.AfterFunc(probeLimit, func() { // outlives the link by a second at most
 			if l.lastRead.Load() < now {

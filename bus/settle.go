@@ -52,7 +52,7 @@ func (in *inbound) from() string {
 	if in.link != nil {
 		return in.link.peer.Name
 	}
-	return in.consumer.core.selfName()
+	return in.consumer.core.self.name()
 }
 
 // payDelay is how long settled messages may go untold (rule 12).
@@ -104,7 +104,7 @@ func (l *link) payAll() {
 	l.mu.Unlock()
 	l.soon()
 	l.core.unpin(free...)
-	l.core.poke()
+	l.leave.recheck()
 }
 
 // pay tells what in owes.
@@ -113,7 +113,7 @@ func (l *link) pay(in *inbound) {
 	free := l.payLocked(in, nil)
 	l.mu.Unlock()
 	l.core.unpin(free...)
-	l.core.poke()
+	l.leave.recheck()
 }
 
 // payLocked appends the credit of in, and in's consumer to free if that was the
@@ -167,7 +167,7 @@ func (in *inbound) reply(ctx context.Context, r *reply) error {
 	} else if call != nil {
 		call.answer(c.answerOf(&c.replies, r))
 	}
-	c.poke()
+	c.leave.recheck()
 	return nil
 }
 
@@ -183,8 +183,8 @@ func (c *core) sendBack(msgs []*Message) {
 		}
 	}
 	if len(msgs) > 0 {
-		c.placing.Add(-int32(len(msgs)))
-		c.poke()
+		c.work.placing.Add(-int32(len(msgs)))
+		c.leave.recheck()
 	}
 }
 
@@ -235,7 +235,7 @@ func (l *link) bounce(m *Message) {
 	l.mu.Unlock()
 	l.soon()
 	l.core.unpin(free...)
-	l.core.poke()
+	l.leave.recheck()
 }
 
 func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
@@ -258,7 +258,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		return free
 	default:
 		h := frame.Head{frame.FKind: uint64(m.kind()), frame.FRoute: num, frame.FID: m.id, frame.FCodec: wireCodec(m.codec()), frame.FHops: nextHop(m.hops())}
-		rest := l.core.codecs.field(m.codec())
+		rest := l.codecs.field(m.codec())
 		if len(m.Body) > chunked {
 			m.in.returning = true
 			l.bulks.bounces++

@@ -9,6 +9,8 @@ import (
 // sparse keeps a log readable: it lets one warning of a kind pass each second,
 // with the number of those that it kept back.
 type sparse struct {
+	log *slog.Logger
+
 	mu   sync.Mutex
 	last map[string]*sparseKind // by message, of which there are few
 }
@@ -18,7 +20,7 @@ type sparseKind struct {
 	kept int
 }
 
-func (s *sparse) warn(log *slog.Logger, msg string, args ...any) {
+func (s *sparse) warn(msg string, args ...any) {
 	s.mu.Lock()
 	k := s.last[msg]
 	if k == nil {
@@ -40,5 +42,5 @@ func (s *sparse) warn(log *slog.Logger, msg string, args ...any) {
 	if kept > 0 {
 		args = append(args, "kept_back", kept)
 	}
-	log.Warn(msg, args...)
+	s.log.Warn(msg, args...)
 }

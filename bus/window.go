@@ -66,14 +66,14 @@ func (c *Consumer) firstWindow() int64 { return min(windowFloor, int64(c.window)
 // grow doubles the window of a route whose sender had to wait with a message that
 // has so much time left, and tells it. The link's reader calls it.
 func (in *inbound) grow(left int64) {
-	l, now := in.link, in.link.core.clock()
+	l, now := in.link, in.link.clock.now()
 	in.starved.Store(now)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := in.window.Load()
 	more := min(w, int64(in.consumer.window)-w)
 	settled := in.returned + int64(in.owed.Load()&(1<<owedBits-1))
-	if more <= 0 || !in.growth.may(settled, in.taken-settled, w, now, left) || in.consumer.paused.Load() || l.leaving || in.removing || !l.core.pool.take(more, now) {
+	if more <= 0 || !in.growth.may(settled, in.taken-settled, w, now, left) || in.consumer.paused.Load() || l.leaving || in.removing || !l.pool.take(more, now) {
 		return
 	}
 	in.window.Store(w + more)
@@ -92,7 +92,7 @@ func (in *inbound) shrinkLocked(given int64) bool {
 		return false
 	}
 	core := in.link.core
-	now, kept := core.clock(), int64(windowKept)
+	now, kept := core.clock.now(), int64(windowKept)
 	if missed := core.pool.missed.Load(); missed > 0 && now-missed < kept {
 		kept = int64(windowPressed)
 	}
@@ -109,7 +109,7 @@ func (in *inbound) shrinkLocked(given int64) bool {
 func (in *inbound) giveBack() {
 	if grown := in.window.Load() - in.consumer.firstWindow(); grown > 0 {
 		in.window.Add(-grown)
-		in.link.core.pool.give(grown)
+		in.link.pool.give(grown)
 	}
 }
 
@@ -119,9 +119,9 @@ func (c *Consumer) growLocked(o *outgoing) bool {
 	if c.box == nil || c.paused.Load() {
 		return false
 	}
-	rt, now := &c.local, c.core.clock()
+	rt, now := &c.local, c.core.clock.now()
 	more := min(rt.window, int64(c.window)-rt.window)
-	keepsUp := c.box.growth.may(rt.settled, rt.unsettled, rt.unsettled, now, o.due(c.core)-now)
+	keepsUp := c.box.growth.may(rt.settled, rt.unsettled, rt.unsettled, now, o.due(c.core.services)-now)
 	if more <= 0 || !keepsUp || !c.core.pool.take(more, now) {
 		return false
 	}

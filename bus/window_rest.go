@@ -83,6 +83,6 @@ func (l *link) gotRest(f *frame.Frame) error {
 		return fmt.Errorf("%w: window of %d bytes, of %d, is enough for route %d", frame.ErrMalformed, w, was, in.consumer.num)
 	}
 	in.window.Store(w)
-	l.core.pool.give(was - w)
+	l.pool.give(was - w)
 	return nil
 }

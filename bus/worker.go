@@ -7,11 +7,11 @@ import (
 // start runs a worker, in turn if the consumer is in a scope. It is done when the
 // mailbox is empty; closing the bus waits for it.
 func (c *Consumer) start() {
-	c.core.tick()
+	c.core.clock.tick()
 	if c.holder.scope != nil {
 		c.holder.scope.push(c)
 	} else {
-		c.core.start(c)
+		c.core.crew.start(c)
 	}
 }
 
@@ -81,7 +81,7 @@ func (c *Consumer) next(last *Message, n int, dirty **link) (m *Message, more bo
 		c.core.over(c)
 	}
 	if spawn {
-		c.core.start(c)
+		c.core.crew.start(c)
 	}
 	if grant {
 		c.local.ring.grant()
@@ -112,8 +112,8 @@ func (c *Consumer) idleLocked() {
 		return
 	}
 	c.restIfIdleLocked()
-	c.core.active.Add(-1)
-	c.core.poke()
+	c.core.work.active.Add(-1)
+	c.core.leave.recheck()
 }
 
 // ranLocked settles last, or the worker's batch, and reports whether credit
@@ -203,7 +203,7 @@ func (c *Consumer) over(m *Message) bool {
 	case s&stateCanceled != 0:
 		m.ends(fateCanceled)
 		core.stats.canceled.Add(1)
-	case s&stateExpired != 0 || core.expired(m.deadline):
+	case s&stateExpired != 0 || core.clock.expired(m.deadline):
 		c.expired(m)
 	default:
 		return false
@@ -259,7 +259,7 @@ func (c *Consumer) call(m *Message) {
 	case err != nil:
 		m.ends(fateFailed)
 		c.core.stats.failed.Add(1)
-		c.core.sparse.warn(c.core.log, "handler failed", "address", c.address, "peer", m.From(), "err", err)
+		c.core.sparse.warn("handler failed", "address", c.address, "peer", m.From(), "err", err)
 	case m.WantsReply():
 		m.replyEmpty()
 	}

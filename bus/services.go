@@ -1,0 +1,79 @@
+package bus
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/runrig-go/runrig/bus/internal/recycle"
+)
+
+// services is what all parts of a bus share that holds none of them: nothing in it
+// points to a route, a ring, a consumer or a link. Its locks come last in their order:
+// whoever holds one takes no other.
+type services struct {
+	self  self
+	leave departure
+	work  work
+	clock clock
+	crew  crew
+
+	log    *slog.Logger
+	sparse sparse
+	stats  counters
+	losses losses
+	events events
+
+	codecs    codecs
+	bodyLimit int
+
+	memory    int64 // which windows may take, and replies that are kept
+	pool      pool
+	assembly  budget
+	keptBytes atomic.Int64    // of replies for which links have no room
+	bodies    *recycle.Memory // apart, as it must not keep the services
+	mailboxes sync.Pool       // of *mailbox
+	calls     callPool
+}
+
+func newServices(c config) *services {
+	s := &services{log: c.log, sparse: sparse{log: c.log}, codecs: c.codecs, bodyLimit: c.bodyLimit, memory: c.memory}
+	s.leave.init()
+	s.clock.init(&s.work, s.crew.dismiss)
+	s.crew.clock, s.crew.leave = &s.clock, &s.leave
+	s.events.tell, s.events.log = c.tell, c.log
+	s.losses.log, s.losses.events = c.log, &s.events
+	s.pool.free.Store(c.memory)
+	s.assembly.init(max(64<<20, 4*int64(c.bodyLimit)))
+	s.bodies = recycle.New(int(c.memory / 4))
+	return s
+}
+
+// self is this node in its cluster: nothing until the bus is attached to one.
+type self struct {
+	node atomic.Pointer[Peer]
+	boot atomic.Uint64
+	tags atomic.Pointer[[]string] // their names, in order
+}
+
+func (s *self) set(p Peer) {
+	s.boot.Store(p.Boot)
+	tags := tagsOf(p)
+	s.tags.Store(&tags)
+	s.node.Store(&p)
+}
+
+// name returns the node's name, "" if the bus is not attached.
+func (s *self) name() string {
+	if p := s.node.Load(); p != nil {
+		return p.Name
+	}
+	return ""
+}
+
+// work counts what is under way in the bus as a whole, beside what is on its links.
+type work struct {
+	waiting atomic.Int32 // messages in waiting lists
+	placing atomic.Int32 // messages taken back, from consumers or links, that are in none yet
+	active  atomic.Int64 // consumers that have work
+}
