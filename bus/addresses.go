@@ -56,125 +56,6 @@ func (n *counts) addTo(s *Stats) {
 	s.Canceled += n[fateCanceled]
 }
 
-// ledger is the counters of an address that no route or consumer of now has:
-// those that gone ones had, and those of what is rare. It is guarded by
-// core.books.
-type ledger struct {
-	settled uint64 // bounced ones too
-	counts  counts
-	rare    [rarities]uint64
-}
-
-// What is rare.
-const (
-	rareBounced = iota
-	rareUnknown
-	rareRerouted
-	rareDeadLetter
-	rareSkipped
-	rareUndecodable
-	rareDropped
-	rareCutOff
-	rarities
-)
-
-func (b *ledger) add(o *ledger) {
-	b.settled += o.settled
-	for i, n := range o.counts {
-		b.counts[i] += n
-	}
-	for i, n := range o.rare {
-		b.rare[i] += n
-	}
-}
-
-func (b *ledger) addTo(s *Stats) {
-	s.Sent += b.settled + b.rare[rareUnknown]
-	s.Settled += b.settled - b.rare[rareBounced] // which may wrap round until the routes' are added
-	s.Bounced += b.rare[rareBounced]
-	s.Unknown += b.rare[rareUnknown]
-	s.Rerouted += b.rare[rareRerouted]
-	s.DeadLetters += b.rare[rareDeadLetter]
-	s.Skipped += b.rare[rareSkipped]
-	s.Undecodable += b.rare[rareUndecodable]
-	s.Dropped += b.rare[rareDropped]
-	s.CutOff += b.rare[rareCutOff]
-	b.counts.addTo(s)
-}
-
-// book enters something rare, whoever holds whichever lock.
-func (r *ring) book(what int, n int) {
-	if n == 0 {
-		return
-	}
-	r.core.books.Lock()
-	defer r.core.books.Unlock()
-	r.bookLocked().rare[what] += uint64(n)
-}
-
-// bookFate enters what became of a message that its consumer, which has closed,
-// does not count itself.
-func (r *ring) bookFate(m *Message) {
-	r.core.books.Lock()
-	defer r.core.books.Unlock()
-	r.bookLocked().counts[m.fate()]++
-}
-
-// bookAt is book for an address, which may not be known.
-func (c *core) bookAt(address string, what int) {
-	if r := c.dir.get(address); r != nil {
-		r.book(what, 1)
-		return
-	}
-	c.books.Lock()
-	defer c.books.Unlock()
-	c.forgotten.rare[what]++
-}
-
-// bookLocked returns the ledger to enter something in. The caller holds
-// core.books.
-func (r *ring) bookLocked() *ledger {
-	if r.past == nil {
-		r.past = new(ledger)
-	}
-	return r.past
-}
-
-// bookLocked enters what a route that goes for good has counted. The caller holds
-// its lock.
-func (rt *route) bookLocked() {
-	if rt.settled == 0 {
-		return
-	}
-	rt.ring.core.books.Lock()
-	defer rt.ring.core.books.Unlock()
-	rt.ring.bookLocked().settled += uint64(rt.settled)
-}
-
-// forgetBook adds the ledger of a ring that is forgotten to that of all such,
-// where what is entered late goes too.
-func (r *ring) forgetBook() {
-	c := r.core
-	c.books.Lock()
-	defer c.books.Unlock()
-	if r.past != nil {
-		c.forgotten.add(r.past)
-	}
-	r.past = &c.forgotten
-}
-
-// book enters what a consumer has counted that is buried and over.
-func (c *Consumer) book() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.local.bookLocked()
-	if c.counts != nil {
-		c.core.books.Lock()
-		defer c.core.books.Unlock()
-		c.local.ring.bookLocked().add(&ledger{counts: *c.counts})
-	}
-}
-
 // survey collects the statistics of addresses. The caller of its methods holds
 // core.mu.
 type survey struct {
@@ -200,7 +81,7 @@ func (c *core) addresses() []AddressStats {
 	s := survey{by: map[*ring]*AddressStats{}}
 	c.mu.Lock()
 	rings := c.dir.all()
-	s.books(c, rings) // before what has settled that which has bounced
+	s.books(&c.books, rings) // before what has settled that which has bounced
 	for _, r := range rings {
 		s.ring(r)
 		for cn := r.mine.Load(); cn != nil; cn = cn.sibling.Load() {
@@ -286,13 +167,13 @@ func (a *AddressStats) route(rt *route) {
 	a.Settled += uint64(rt.settled)
 }
 
-func (s *survey) books(c *core, rings []*ring) {
-	c.books.Lock()
-	defer c.books.Unlock()
+func (s *survey) books(b *books, rings []*ring) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, r := range rings {
-		if r.past != nil {
-			r.past.addTo(&s.at(r).Stats)
+		if r.page.ledger != nil {
+			r.page.ledger.addTo(&s.at(r).Stats)
 		}
 	}
-	c.forgotten.addTo(&s.forgotten.Stats)
+	b.forgotten.addTo(&s.forgotten.Stats)
 }

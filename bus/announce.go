@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -107,7 +108,8 @@ func (l *link) retract(c *Consumer, waited []*Message) {
 func byLink(msgs []*Message) map[*link][]*Message {
 	by := map[*link][]*Message{}
 	for _, m := range msgs {
-		if l := m.in.link; l != nil {
+		if m.in.linked {
+			l := m.inbound().link
 			by[l] = append(by[l], m)
 		}
 	}
@@ -130,7 +132,7 @@ func (l *link) holdLocked(waited []*Message) {
 	}
 	since := map[*inbound]*[]*Message{}
 	for _, m := range waited {
-		in := m.in
+		in := m.inbound()
 		if _, ok := since[in]; !ok {
 			since[in], in.held = in.held, nil
 		}
@@ -296,6 +298,22 @@ func (l *link) goneLocked(in *inbound, free []*Consumer) []*Consumer {
 		l.endLocked(in)
 	}
 	return l.freeLocked(in, free)
+}
+
+// awaitKnown waits until the peer knows a consumer, or never will.
+func (l *link) awaitKnown(ctx context.Context, c *Consumer) error {
+	for {
+		changed := l.acks.wait()
+		if known, err := l.knows(c); known || err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-l.down:
+		case <-ctx.Done():
+			return fmt.Errorf("bus: %s does not know the consumer of %q yet: %w", l.peer.Name, c.address, ctx.Err())
+		}
+	}
 }
 
 // knows reports whether the peer has acknowledged the consumer, or will never

@@ -36,7 +36,7 @@ func TestRoutesEqualProtobuf(t *testing.T) {
 		l.dirty = append(l.dirty, l.ins[c.num])
 		removed = append(removed, c.num)
 	}
-	more := &Consumer{core: l.core, num: 1 << 20, address: "more", window: 1 << 26}
+	more := &Consumer{node: &l.core.own, num: 1 << 20, address: "more", window: 1 << 26}
 	l.announce(more)
 	checkRoutes(t, l, &wire.Routes{
 		Seq: 2, Removed: removed,
@@ -51,7 +51,7 @@ func routesLink(t *testing.T) (*link, []*Consumer) {
 	l := c.newLink(Peer{Name: "peer", Boot: 2}, nil, nil)
 	var cs []*Consumer
 	for i, address := range []string{"a", "greet", strings.Repeat("x", maxAddress), "κόσμε"} {
-		cs = append(cs, &Consumer{core: c, num: uint32(1 + i*100), address: address, window: int32(1) << (10 + 5*i)})
+		cs = append(cs, &Consumer{node: &c.own, num: uint32(1 + i*100), address: address, window: int32(1) << (10 + 5*i)})
 	}
 	return l, cs
 }
@@ -73,7 +73,7 @@ func TestRoutesInSeveralFrames(t *testing.T) {
 	l, _ := routesLink(t)
 	const n = 1000
 	for i := range n {
-		l.announce(&Consumer{core: l.core, num: uint32(i + 1), address: fmt.Sprintf("%0255d", i), window: 1 << 10})
+		l.announce(&Consumer{node: &l.core.own, num: uint32(i + 1), address: fmt.Sprintf("%0255d", i), window: 1 << 10})
 	}
 	var b []byte
 	l.mu.Lock()

@@ -34,7 +34,7 @@ func BenchmarkRoutePick(b *testing.B) {
 func benchRoutes(n int) (*link, *ring) {
 	c := newCore(config{})
 	l := c.newLink(Peer{Boot: 2}, nil, nil)
-	r := newRing(c, "a")
+	r := newRing(c.services, c, "a")
 	for i := range n {
 		c.addRoute(&route{ring: r, link: l, num: uint32(i + 1), window: defaultWindow})
 	}
@@ -42,11 +42,11 @@ func benchRoutes(n int) (*link, *ring) {
 }
 
 func BenchmarkMailbox(b *testing.B) {
-	c := &Consumer{core: newCore(config{}), concurrency: 1}
+	c := &Consumer{node: &newCore(config{}).own, concurrency: 1}
 	in := &inbound{consumer: c, link: &link{}}
 	ms := make([]Message, 16)
 	for i := range ms {
-		ms[i].in = in
+		ms[i].in = in.from()
 	}
 	c.openLocked()
 	c.box.workers = 1

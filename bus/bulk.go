@@ -249,7 +249,7 @@ func (l *link) writtenLocked(b *bulkOut) {
 	switch b.kind {
 	case frame.Bounce:
 		l.bulks.freed = l.settledLocked(b.m, l.bulks.freed)
-		l.bouncedLocked(b.m.in)
+		l.bouncedLocked(b.m.inbound())
 	case frame.Handover:
 		l.given = append(l.given, handed{b.o.ring.address, b.o})
 	}
@@ -303,7 +303,7 @@ func (l *link) resetLocked(b *bulkOut, err error) {
 	}
 	if b.kind == frame.Bounce {
 		l.bounceExpiredLocked(b.m)
-		l.bouncedLocked(b.m.in)
+		l.bouncedLocked(b.m.inbound())
 	}
 	ended := b.o.call != nil && l.pend.take(b.head.ID()) == nil
 	switch {
@@ -346,7 +346,7 @@ func (l *link) endBulksLocked() {
 		case b.whole():
 			b.end(nil)
 		case b.kind == frame.Bounce:
-			b.m.in.cutOff(1)
+			b.m.inbound().cutOff(1)
 			b.end(nil)
 		default:
 			b.end(fmt.Errorf("%w to %s", ErrLinkLost, l.peer.Name))

@@ -45,8 +45,8 @@ func New(opts ...Option) *EventBus {
 // [ErrDeadlock], and those of the encoding. Options: [WithHeader], [LocalOnly],
 // [LocalFirst], [SameTag], [ByKey].
 func (eb *EventBus) Send(ctx context.Context, address string, body any, opts ...CallOption) error {
-	if c := eb.core; c.caller != nil {
-		_, err := c.intercept(ctx, VerbSend, address, body, opts, nil)
+	if out := eb.core.own.out; out != nil {
+		_, err := out.intercept(ctx, VerbSend, address, body, opts, nil)
 		return err
 	}
 	return eb.core.send(ctx, address, body, opts)
@@ -58,8 +58,8 @@ func (eb *EventBus) Send(ctx context.Context, address string, body any, opts ...
 // half of their window is free. [Stats] counts what they miss. Options:
 // [WithHeader], [NoWait], [LocalOnly], [Gossip].
 func (eb *EventBus) Publish(ctx context.Context, address string, body any, opts ...CallOption) error {
-	if c := eb.core; c.caller != nil {
-		_, err := c.intercept(ctx, VerbPublish, address, body, opts, nil)
+	if out := eb.core.own.out; out != nil {
+		_, err := out.intercept(ctx, VerbPublish, address, body, opts, nil)
 		return err
 	}
 	return eb.core.publish(ctx, address, body, opts)
@@ -74,8 +74,8 @@ func (eb *EventBus) Publish(ctx context.Context, address string, body any, opts 
 // caller then answers; see [Message.Request]. Options: [WithHeader],
 // [Idempotent], [LocalOnly], [LocalFirst], [SameTag], [ByKey], [Placed].
 func (eb *EventBus) Request(ctx context.Context, address string, body any, opts ...CallOption) (*Message, error) {
-	if c := eb.core; c.caller != nil {
-		return c.intercept(ctx, VerbRequest, address, body, opts, nil)
+	if out := eb.core.own.out; out != nil {
+		return out.intercept(ctx, VerbRequest, address, body, opts, nil)
 	}
 	return eb.core.request(ctx, address, body, opts)
 }
@@ -94,8 +94,8 @@ func (eb *EventBus) Request(ctx context.Context, address string, body any, opts 
 // error is [ErrNoConsumer], as with Request. Options: [WithHeader],
 // [LocalOnly].
 func (eb *EventBus) RequestAll(ctx context.Context, address string, body any, opts ...CallOption) ([]*Message, error) {
-	if c := eb.core; c.caller != nil {
-		return c.interceptAll(ctx, address, body, opts)
+	if out := eb.core.own.out; out != nil {
+		return out.interceptAll(ctx, address, body, opts)
 	}
 	return eb.core.requestAll(ctx, address, body, opts)
 }

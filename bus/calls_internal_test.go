@@ -77,7 +77,7 @@ func TestTakenBackWhileItExpires(t *testing.T) {
 		if err := <-ended; !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != defaultTimeout {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
-		if n := a.core.pend.n.Load() + p.n.Load(); n > 0 {
+		if n := a.core.own.pend.n.Load() + p.n.Load(); n > 0 {
 			t.Errorf("%d calls are pending", n)
 		}
 		if p.expired(call, errNoReply); len(call.ch) > 0 { // and the second

@@ -14,7 +14,7 @@ import (
 func TestOwnersAreFrozen(t *testing.T) {
 	c := newCore(config{})
 	c.self.boot.Store(0x1111111111111111)
-	r := newRing(c, "a")
+	r := newRing(c.services, c, "a")
 	var routes []*route
 	for _, boot := range []uint64{0, 0x2222222222222222, 0xfedcba9876543210} {
 		for num := range uint32(3) { // 0: other nodes do not know it
@@ -128,9 +128,9 @@ func BenchmarkKeyPick(b *testing.B) {
 // this node may take, of which none has room.
 func BenchmarkWaitingLocal(b *testing.B) {
 	c := newCore(config{})
-	r := newRing(c, "a")
+	r := newRing(c.services, c, "a")
 	for range 2 {
-		cn := &Consumer{core: c, concurrency: 1, window: windowFloor}
+		cn := &Consumer{node: &c.own, concurrency: 1, window: windowFloor}
 		cn.local = route{ring: r, consumer: cn, window: windowFloor, used: windowFloor}
 		c.addRoute(&cn.local)
 	}

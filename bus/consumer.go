@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -14,7 +15,7 @@ import (
 
 // Consumer is a handler at an address.
 type Consumer struct {
-	core        *core
+	node        *ownNode
 	address     string
 	handler     Handler
 	holder      holder // of its turn, if concurrency is 1
@@ -36,7 +37,7 @@ type Consumer struct {
 	local route // for messages from this node; of no ring: not announced at all
 
 	mu     sync.Mutex
-	own    *inbound      // the receiving end of local; nil: nothing has come
+	own    *origin       // of what comes on local; nil: nothing has come
 	box    *mailbox      // nil: idle
 	counts *counts       // nil: nothing has come
 	done   chan struct{} // made when asked for
@@ -64,7 +65,7 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 		return nil, fmt.Errorf("bus: an inbound interceptor (WithInbound) made nothing of the handler for %q", address)
 	}
 	c := &Consumer{
-		core: eb.core, address: address, handler: h,
+		node: &eb.core.own, address: address, handler: h,
 		window: int32(o.window), concurrency: int32(min(o.concurrency, math.MaxInt32)), localOnly: o.localOnly,
 	}
 	if eb.scope != nil && c.concurrency == 1 {
@@ -184,26 +185,41 @@ func (c *Consumer) Address() string { return c.address }
 // is sent back to its senders, who give it to another consumer of the address.
 // Closing again does nothing.
 func (c *Consumer) Close() error {
-	c.core.mu.Lock()
-	msgs, first := c.closeLocked()
-	announced := c.local.ring != nil
+	c.node.consumers.closeConsumer(c)
+	return nil
+}
+
+func (c *core) closeConsumer(cn *Consumer) {
+	c.mu.Lock()
+	msgs, first := c.shut(cn)
+	announced := cn.local.ring != nil
 	if first && announced {
-		c.core.dropRoutes([]*route{&c.local})
-		if c.num != 0 {
+		c.dropRoutes([]*route{&cn.local})
+		if cn.num != 0 {
 			back := byLink(msgs)
-			for l := range c.core.links {
-				l.retract(c, back[l])
+			for l := range c.links {
+				l.retract(cn, back[l])
 			}
 		}
-		c.core.bury(c)
+		c.bury(cn)
 	}
-	c.core.mu.Unlock()
-	c.core.sendBack(msgs)
+	c.mu.Unlock()
+	c.sendBack(msgs)
 	if first && announced {
-		c.core.unfade([]*route{&c.local})
-		c.local.ring.grant()
+		c.unfade([]*route{&cn.local})
+		cn.local.ring.grant()
 	}
-	return nil
+}
+
+// shut marks a consumer closed and returns the messages that waited; first says whether
+// it was not closed before. The caller holds core.mu, and takes the route out of its
+// ring then.
+func (c *core) shut(cn *Consumer) (msgs []*Message, first bool) {
+	msgs, over, first := cn.close()
+	if first && !over {
+		c.late[cn] = struct{}{}
+	}
+	return msgs, first
 }
 
 // bury forgets a closed consumer that nothing refers to any more. The caller
@@ -241,8 +257,8 @@ func (c *core) unnumber(cn *Consumer) {
 	}
 }
 
-// over forgets a closed consumer of which nothing is under way any more.
-func (c *core) over(cn *Consumer) {
+// consumerOver forgets a closed consumer of which nothing is under way any more.
+func (c *core) consumerOver(cn *Consumer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, late := c.late[cn]; !late {
@@ -273,25 +289,22 @@ func (c *core) unpin(cs ...*Consumer) {
 	}
 }
 
-// closeLocked marks the consumer closed and returns the messages that waited;
-// first says whether it was not closed before. The caller holds core.mu, and takes
-// the route out of its ring then.
-func (c *Consumer) closeLocked() (msgs []*Message, first bool) {
+// close marks the consumer closed and returns the messages that waited; first says
+// whether it was not closed before, and over what overLocked does. The caller holds
+// core.mu.
+func (c *Consumer) close() (msgs []*Message, over, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return nil, false
+		return nil, false, false
 	}
 	c.closed = true
 	c.local.removed = true
 	msgs = c.box.take(func(*Message) bool { return true })
-	c.core.work.placing.Add(int32(len(msgs))) // until sendBack
+	c.node.work.placing.Add(int32(len(msgs))) // until sendBack
 	c.restIfIdleLocked()
 	c.closedLocked()
-	if !c.overLocked() {
-		c.core.late[c] = struct{}{}
-	}
-	return msgs, true
+	return msgs, c.overLocked(), true
 }
 
 // Done returns a channel that is closed when the consumer is closed and its
@@ -318,8 +331,8 @@ func (c *Consumer) closedLocked() {
 	if c.done != nil {
 		close(c.done)
 	}
-	if c.core.events.tell != nil && c.local.ring != nil {
-		c.core.events.note(ConsumerClosed{c.address})
+	if c.node.events.tell != nil && c.local.ring != nil {
+		c.node.events.note(ConsumerClosed{c.address})
 	}
 }
 
@@ -327,33 +340,19 @@ func (c *Consumer) closedLocked() {
 // or their links have ended; it returns at once on a bus without links. It
 // returns the error of ctx, or [ErrClosed] if the consumer is closed meanwhile
 // or not announced yet, as in [EventBus.Do].
-func (c *Consumer) Known(ctx context.Context) error {
-	c.core.mu.Lock()
-	var links []*link
-	for l := range c.core.links {
-		links = append(links, l)
-	}
-	announced := c.local.ring != nil
-	c.core.mu.Unlock()
+func (c *Consumer) Known(ctx context.Context) error { return c.node.consumers.awaitKnown(ctx, c) }
+
+func (c *core) awaitKnown(ctx context.Context, cn *Consumer) error {
+	c.mu.Lock()
+	links := slices.Collect(maps.Keys(c.links))
+	announced := cn.local.ring != nil
+	c.mu.Unlock()
 	if !announced {
-		return fmt.Errorf("%w: consumer of %q is not announced", ErrClosed, c.address)
+		return fmt.Errorf("%w: consumer of %q is not announced", ErrClosed, cn.address)
 	}
 	for _, l := range links {
-		for {
-			changed := l.acks.wait()
-			known, err := l.knows(c)
-			if err != nil {
-				return err
-			}
-			if known {
-				break
-			}
-			select {
-			case <-changed:
-			case <-l.down:
-			case <-ctx.Done():
-				return fmt.Errorf("bus: %s does not know the consumer of %q yet: %w", l.peer.Name, c.address, ctx.Err())
-			}
+		if err := l.awaitKnown(ctx, cn); err != nil {
+			return err
 		}
 	}
 	return nil

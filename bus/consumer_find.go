@@ -11,12 +11,12 @@ type finder struct {
 }
 
 type requestKey struct {
-	in *inbound
+	in *origin
 	id uint64
 }
 
 // find finds a request that waits or is being handled.
-func (b *mailbox) find(in *inbound, id uint64) *Message {
+func (b *mailbox) find(in *origin, id uint64) *Message {
 	if b == nil {
 		return nil
 	}

@@ -52,7 +52,7 @@ func (x *handlerContext) message() *Message { return (*Message)(x) }
 
 // Deadline returns the message's deadline.
 func (x *handlerContext) Deadline() (time.Time, bool) {
-	return x.in.core().clock.timeOf(x.deadline), true
+	return x.in.clock.timeOf(x.deadline), true
 }
 
 // Done returns a channel that is closed when the context has ended.
@@ -68,7 +68,7 @@ func (x *handlerContext) Done() <-chan struct{} {
 		return l.done
 	}
 	l := &life{done: make(chan struct{})}
-	l.timer = time.AfterFunc(time.Duration(m.deadline-m.in.core().clock.now()), func() { m.end(stateExpired) })
+	l.timer = time.AfterFunc(time.Duration(m.deadline-m.in.clock.now()), func() { m.end(stateExpired) })
 	if !r.life.CompareAndSwap(nil, l) {
 		l.timer.Stop()
 		return r.life.Load().done
@@ -83,7 +83,7 @@ func (x *handlerContext) Done() <-chan struct{} {
 func (x *handlerContext) Err() error {
 	m := x.message()
 	s := m.state()
-	if s&stateEnded == 0 && m.in.core().clock.now() >= m.deadline {
+	if s&stateEnded == 0 && m.in.clock.now() >= m.deadline {
 		m.end(stateExpired)
 		s = m.state()
 	}

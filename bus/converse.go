@@ -41,8 +41,8 @@ func (m *Message) Request(ctx context.Context, body any, opts ...CallOption) (*M
 	if m.in == nil {
 		return nil, m.notRequest()
 	}
-	if c := m.in.core(); c.caller != nil && m.kind() == kindRequest {
-		return c.intercept(ctx, VerbAsk, m.Address(), body, opts, m)
+	if out := m.in.back.outbound(); out != nil && m.kind() == kindRequest {
+		return out.intercept(ctx, VerbAsk, m.Address(), body, opts, m)
 	}
 	return m.ask(ctx, body, opts)
 }
@@ -63,8 +63,7 @@ func (m *Message) ask(ctx context.Context, body any, opts []CallOption) (*Messag
 		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
 		defer cancel()
 	}
-	c := m.in.core()
-	call := c.calls.get(deadlineOf(ctx, &c.clock))
+	call := m.in.calls.get(deadlineOf(ctx, &m.in.clock))
 	r.call, r.deadline = call, call.deadline
 	if err := m.give(ctx, &r); err != nil {
 		if call.ended.CompareAndSwap(false, true) {
@@ -73,7 +72,7 @@ func (m *Message) ask(ctx context.Context, body any, opts []CallOption) (*Messag
 		return nil, err
 	}
 	m.flush()
-	a := c.await(ctx, call)
+	a := m.in.calls.await(ctx, call)
 	if a.err != nil {
 		return nil, a.named("question to " + m.From())
 	}
@@ -87,31 +86,7 @@ func deadlineOf(ctx context.Context, c *clock) int64 {
 }
 
 // flush writes what answering m has left in the link's buffer.
-func (m *Message) flush() {
-	if m.in.link != nil {
-		m.in.link.flush()
-	}
-}
-
-// askLocal gives a question to a requester of this node, which is nil if it has
-// given up. Leaving waits for it, as for any request within this node.
-func (c *core) askLocal(requester *call, r *reply) {
-	m := c.answerOf(&c.replies, r).m
-	m.word, m.deadline = m.word|traits(kindRequest, 0, 0), r.call.deadline
-	m.id = c.pend.add(r.call, 0, m)
-	if c.leave.at(busGone) {
-		c.endLocal(r.call, m, answer{err: fmt.Errorf("%w: question to a requester of this node", ErrClosed)})
-	} else if requester == nil || !requester.answer(answer{m: m}) {
-		c.endLocal(r.call, m, answer{err: errGone})
-	}
-}
-
-// endLocal ends a question within this node, unless it has ended.
-func (c *core) endLocal(asker *call, m *Message, a answer) {
-	if c.pend.take(m.id) != nil {
-		asker.answer(a)
-	}
-}
+func (m *Message) flush() { m.in.back.flush() }
 
 // asked makes a reply that came a question.
 func (l *link) asked(m *Message, id uint64, deadline int64) {
@@ -182,15 +157,15 @@ func (m *Message) questionEnded() error {
 	switch {
 	case s&(stateExpired|stateCanceled) == 0:
 		return nil
-	case s&stateExpired != 0 || m.in.core().clock.now() >= m.deadline:
+	case s&stateExpired != 0 || m.in.clock.now() >= m.deadline:
 		return fmt.Errorf("bus: the question of %s is over: %w", m.From(), context.DeadlineExceeded)
 	}
 	return fmt.Errorf("bus: %s has given up its question: %w", m.From(), context.Canceled)
 }
 
-// answered notes that m has been answered, or cannot be.
-func (m *Message) answered() {
-	if l := m.in.link; l != nil && m.isQuestion() {
+// answered forgets a question that was answered, or cannot be.
+func (l *link) answered(m *Message) {
+	if m.isQuestion() {
 		l.takeQuestion(m.id)
 		l.leave.recheck()
 	}

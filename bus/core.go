@@ -17,19 +17,13 @@ import (
 // takes no other. Of links only leaving takes several at once.
 type core struct {
 	*services
-	drain    time.Duration // how long leaving may take
-	inbound  []func(Handler) Handler
-	outbound []func(Caller) Caller
-	caller   Caller // the outbound interceptors; nil: none
-	keeps    keeps
+	own     ownNode
+	drain   time.Duration // how long leaving may take
+	inbound []func(Handler) Handler
+	keeps   keeps
 
-	dir     directory
-	pend    pending // requests within this node
-	replies inbound // where their replies come from
-	linked  signal  // links, expectations or consumers have changed
-
-	books     sync.Mutex
-	forgotten ledger // of addresses that are not known any more
+	dir    directory
+	linked signal // links, expectations or consumers have changed
 
 	mu         sync.Mutex
 	lane       Gossiper
@@ -46,13 +40,12 @@ type core struct {
 
 func newCore(c config) *core {
 	b := &core{
-		services: newServices(c), drain: c.drain, inbound: c.inbound, outbound: c.outbound, consumers: make([]*Consumer, 1),
+		services: newServices(c), drain: c.drain, inbound: c.inbound, consumers: make([]*Consumer, 1),
 		links: map[*link]struct{}{}, late: map[*Consumer]struct{}{}, expected: map[uint64]*expectation{},
 	}
 	b.dir.init()
-	b.pend.init(b, nil)
-	b.replies.consumer = &Consumer{core: b}
-	b.chain()
+	b.own.init(b.services, b)
+	b.own.out = newOutbound(c.outbound, b.perform)
 	return b
 }
 

@@ -16,7 +16,7 @@ func TestPausedBecomesIdle(t *testing.T) {
 		"resumed":  func(c *Consumer, _ *link) { c.Resume() },
 		"expired":  func(*Consumer, *link) { time.Sleep(time.Minute) },
 		"cut off":  func(_ *Consumer, l *link) { l.fail(errGoodbye) },
-		"bus left": func(c *Consumer, _ *link) { (&EventBus{core: c.core}).Close() },
+		"bus left": func(c *Consumer, _ *link) { (&EventBus{core: c.node.consumers.(*core)}).Close() },
 	} {
 		for _, from := range []string{"this node", "another"} {
 			if name == "cut off" && from == "this node" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/runrig-go/runrig/bus/internal/guard"
@@ -40,7 +41,7 @@ type Call struct {
 	// Body is the body before it is encoded.
 	Body any
 
-	core    *core
+	by      *outbound
 	verb    Verb // as it was called
 	set     *callOptions
 	answers *Message   // of VerbReply and VerbAsk
@@ -104,50 +105,55 @@ func (c *core) wrap(h Handler) Handler {
 	return h
 }
 
-// chain makes one Caller of the outbound interceptors.
-func (c *core) chain() {
-	for i := len(c.outbound) - 1; i >= 0; i-- {
-		next := c.caller
-		if next == nil {
-			next = c.perform
-		}
-		if c.caller = c.outbound[i](next); c.caller == nil {
+// outbound is the way of calls through the outbound interceptors.
+type outbound struct{ first Caller }
+
+// newOutbound makes one of the interceptors, behind which perform does what a call says.
+// It is nil if there are none.
+func newOutbound(interceptors []func(Caller) Caller, perform Caller) *outbound {
+	if len(interceptors) == 0 {
+		return nil
+	}
+	next := perform
+	for _, f := range slices.Backward(interceptors) {
+		if next = f(next); next == nil {
 			panic("bus: WithOutbound: an interceptor returned a nil Caller")
 		}
 	}
+	return &outbound{next}
 }
 
-// outCall returns a call for the outbound interceptors.
-func (c *core) outCall(verb Verb, address string, body any, opts []CallOption) (*Call, error) {
+// call returns a call for the interceptors.
+func (b *outbound) call(verb Verb, address string, body any, opts []CallOption) (*Call, error) {
 	set, err := collect(string(verb), opts)
 	if err != nil {
 		return nil, err
 	}
-	call := &Call{Verb: verb, Address: address, Header: set.header, Body: body, core: c, verb: verb, set: set}
+	call := &Call{Verb: verb, Address: address, Header: set.header, Body: body, by: b, verb: verb, set: set}
 	if call.Header == nil {
 		call.Header = Header{}
 	}
 	return call, nil
 }
 
-// interceptAll sends a RequestAll through the outbound interceptors.
-func (c *core) interceptAll(ctx context.Context, address string, body any, opts []CallOption) ([]*Message, error) {
-	call, err := c.outCall(VerbRequestAll, address, body, opts)
+// interceptAll sends a RequestAll through the interceptors.
+func (b *outbound) interceptAll(ctx context.Context, address string, body any, opts []CallOption) ([]*Message, error) {
+	call, err := b.call(VerbRequestAll, address, body, opts)
 	if err != nil {
 		return nil, err
 	}
-	_, err = c.caller(ctx, call)
+	_, err = b.first(ctx, call)
 	return call.replies, err
 }
 
-// intercept sends a call through the outbound interceptors.
-func (c *core) intercept(ctx context.Context, verb Verb, address string, body any, opts []CallOption, answers *Message) (*Message, error) {
-	call, err := c.outCall(verb, address, body, opts)
+// intercept sends a call through the interceptors.
+func (b *outbound) intercept(ctx context.Context, verb Verb, address string, body any, opts []CallOption, answers *Message) (*Message, error) {
+	call, err := b.call(verb, address, body, opts)
 	if err != nil {
 		return nil, err
 	}
 	call.answers = answers
-	m, err := c.caller(ctx, call)
+	m, err := b.first(ctx, call)
 	switch {
 	case err != nil:
 		return nil, err
@@ -160,11 +166,11 @@ func (c *core) intercept(ctx context.Context, verb Verb, address string, body an
 }
 
 // replyIntercepted is reply where there are interceptors.
-func (m *Message) replyIntercepted(ctx context.Context, body any, opts []CallOption) error {
+func (m *Message) replyIntercepted(ctx context.Context, out *outbound, body any, opts []CallOption) error {
 	if m.kind() != kindRequest {
 		return m.notRequest()
 	}
-	_, err := m.in.core().intercept(ctx, VerbReply, m.Address(), body, opts, m)
+	_, err := out.intercept(ctx, VerbReply, m.Address(), body, opts, m)
 	return err
 }
 
@@ -172,7 +178,7 @@ var errForeignCall = errors.New("bus: an interceptor (WithOutbound) passed on a 
 
 // perform does what a call says, behind the last interceptor.
 func (c *core) perform(ctx context.Context, call *Call) (m *Message, err error) {
-	if call == nil || call.core != c {
+	if call == nil || call.by != c.own.out {
 		return nil, errForeignCall
 	}
 	set := *call.set

@@ -34,8 +34,8 @@ func (c *core) close() error {
 	}
 	c.awaitLinks()
 	c.leave.err = errors.Join(overdue, c.broken())
-	c.pend.end(func(*call) error { return ErrClosed })
-	c.pend.stop()
+	c.own.pend.end(func(*call) error { return ErrClosed })
+	c.own.pend.stop()
 	c.losses.tellAll()
 	c.events.await()
 	c.bodies.End()
@@ -53,7 +53,7 @@ func (c *core) beginLeaving() {
 	var local []*route
 	for _, r := range c.dir.all() {
 		for cn := r.mine.Load(); cn != nil; cn = cn.sibling.Load() {
-			m, first := cn.closeLocked()
+			m, first := c.shut(cn)
 			msgs = append(msgs, m...)
 			if first {
 				closed, local = append(closed, cn), append(local, &cn.local)
@@ -88,7 +88,7 @@ func (l *link) leaveLocked(waited []*Message, free []*Consumer) []*Consumer {
 	switch {
 	case l.err != nil:
 		for _, m := range waited {
-			m.in.cutOff(1)
+			m.inbound().cutOff(1)
 		}
 		return free
 	case l.leaving:
@@ -299,7 +299,7 @@ func (c *core) workEnded() bool {
 // quiet reports whether nothing is under way, once work has ended. The caller
 // holds all locks of links.
 func (c *core) quiet() bool {
-	if c.work.placing.Load() > 0 || c.work.waiting.Load() > 0 || c.pend.n.Load() > 0 {
+	if c.work.placing.Load() > 0 || c.work.waiting.Load() > 0 || c.own.pend.n.Load() > 0 {
 		return false
 	}
 	for l := range c.links {

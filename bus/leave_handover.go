@@ -33,7 +33,7 @@ func (c *core) handOver() {
 		for _, w := range r.orphans() {
 			c.handOverOne(r, w)
 		}
-		c.forget(r)
+		c.forget(r.address)
 	}
 }
 

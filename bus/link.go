@@ -85,7 +85,7 @@ type link struct {
 	said timeSaid
 
 	routes  []*route // by the peer's number; written by the reader, under mu
-	replied inbound  // where replies come from
+	replied origin   // of replies that come over it
 	times   peerTime // of the reader
 	ups     func()
 	up      bool   // the whole set of the peer is in; guarded by mu
@@ -104,8 +104,8 @@ func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 		l.wroteNow = writeNow(fd, l.now)
 		return true // it never waits; an error shows again at the next write
 	}
-	l.pend.init(c, l)
-	l.replied.link = l
+	l.replied = origin{services: c.services, back: l, linked: true}
+	l.pend.init(c.services, l, &l.replied)
 	l.pace.set(paceMost)
 	now := c.clock.now()
 	l.lastRead.Store(now)

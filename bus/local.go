@@ -17,7 +17,7 @@ func (c *Consumer) creditLocked(o *outgoing) bool {
 // post gives a message of this node's to the consumer, if there is credit.
 func (c *Consumer) post(rt *route, o *outgoing) bool {
 	c.mu.Lock()
-	if rt.removed || c.core.leave.at(busGone) || !c.creditLocked(o) {
+	if rt.removed || c.node.leave.at(busGone) || !c.creditLocked(o) {
 		c.mu.Unlock()
 		return false
 	}
@@ -33,26 +33,26 @@ func (c *Consumer) post(rt *route, o *outgoing) bool {
 // is a request that has ended. It reports whether a worker should start.
 func (c *Consumer) acceptLocked(rt *route, o *outgoing) (ok, start bool) {
 	c.openLocked()
-	m := c.box.slab.message(o, c.core.bodies)
-	m.in, m.deadline, m.charge, m.id = c.ownLocked(), o.due(c.core.services), uint32(o.cost), uint64(o.choice)
+	m := c.box.slab.message(o, c.node.bodies)
+	m.in, m.deadline, m.charge, m.id = c.ownLocked(), o.due(c.node.services), uint32(o.cost), uint64(o.choice)
 	m.word = traits(uint8(o.head.Kind()), o.codec, uint8(o.head.Hops()))
 	m.setHeader(o.header)
 	if o.call != nil {
-		if m.id = c.core.pend.add(o.call, 0, m); m.id == 0 {
+		if m.id = c.node.pend.add(o.call, 0, m); m.id == 0 {
 			c.restIfIdleLocked()
 			return false, false
 		}
 	}
 	rt.charge(o.cost)
-	c.core.stats.local.Add(1)
+	c.node.stats.local.Add(1)
 	c.box.push(m)
 	return true, c.wantsWorkerLocked(1)
 }
 
-// ownLocked returns where messages of this node's come from.
-func (c *Consumer) ownLocked() *inbound {
+// ownLocked returns the origin of messages of this node's.
+func (c *Consumer) ownLocked() *origin {
 	if c.own == nil {
-		c.own = &inbound{consumer: c}
+		c.own = &origin{services: c.node.services, to: c, back: c.node}
 	}
 	return c.own
 }

@@ -187,7 +187,7 @@ func (c *Consumer) restLocked() {
 	c.box.sweeper.stop()
 	c.box.finder = nil
 	if cap(c.box.in) <= 4096 {
-		c.core.mailboxes.Put(c.box)
+		c.node.mailboxes.Put(c.box)
 	}
 	c.box = nil
 }
@@ -204,7 +204,7 @@ func (c *Consumer) putLocked(ms []Message) (start bool) {
 
 func (c *Consumer) openLocked() {
 	if c.box == nil {
-		if c.box, _ = c.core.mailboxes.Get().(*mailbox); c.box == nil {
+		if c.box, _ = c.node.mailboxes.Get().(*mailbox); c.box == nil {
 			c.box = &mailbox{in: make([]*Message, 0, 256)}
 		}
 	}
@@ -225,7 +225,7 @@ func (c *Consumer) wantsWorkerLocked(came int) bool {
 		return false
 	}
 	if b.workers++; b.workers == 1 {
-		c.core.work.active.Add(1)
+		c.node.work.active.Add(1)
 	}
 	return true
 }

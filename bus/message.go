@@ -49,7 +49,7 @@ type Message struct {
 	// Body is the encoded body: see [Message.Decode].
 	Body []byte
 
-	in       *inbound // which route it came on; of a reply, the link
+	in       *origin // nil: a program has made it
 	rare     atomic.Pointer[rare]
 	id       uint64 // of a request; of a send, its choice; of one that came by gossip, the boot that sent it
 	deadline int64  // by the bus's clock
@@ -123,10 +123,10 @@ func (m *Message) setHeader(h Header) {
 // Address returns the address that the message was sent to; "" for a reply, also
 // for one that asks back.
 func (m *Message) Address() string {
-	if m.in == nil || m.in.consumer == nil {
+	if m.in == nil || m.in.to == nil {
 		return ""
 	}
-	return m.in.consumer.address
+	return m.in.to.Address()
 }
 
 // Header returns the headers, which are read-only. It may be nil, whose methods
@@ -141,13 +141,10 @@ func (m *Message) Header() Header {
 // From returns the name of the node that sent the message. On a bus that is
 // not part of a cluster it is empty.
 func (m *Message) From() string {
-	switch {
-	case m.in == nil:
+	if m.in == nil {
 		return ""
-	case m.state()&byGossip != 0:
-		return m.in.core().nameOf(m.id)
 	}
-	return m.in.from()
+	return m.in.back.sender(m)
 }
 
 // Via says which way the message came.
@@ -155,7 +152,7 @@ func (m *Message) Via() Via {
 	switch {
 	case m.state()&byGossip != 0:
 		return ViaGossip
-	case m.in != nil && m.in.link != nil:
+	case m.in != nil && m.in.linked:
 		return ViaLink
 	}
 	return ViaLocal
@@ -203,7 +200,7 @@ func (m *Message) Rerouted() bool { return m.hops() > 0 }
 func (m *Message) Decode(v any) error {
 	var err error
 	if m.codec() >= codecOwn {
-		err = m.in.core().codecs.decode(m.Body, m.codec(), v)
+		err = m.in.codecs.decode(m.Body, m.codec(), v)
 	} else {
 		err = decodeBody(m.Body, m.codec(), v)
 	}
@@ -244,9 +241,7 @@ func (m *Message) Reply(ctx context.Context, body any, opts ...CallOption) error
 	if err := m.reply(ctx, body, opts); err != nil {
 		return err
 	}
-	if m.in.link != nil {
-		m.in.link.soon() // the handler may go on for long
-	}
+	m.in.back.soon() // the handler may go on for long
 	return nil
 }
 
@@ -256,15 +251,14 @@ func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error 
 	if m.in == nil {
 		return m.notRequest()
 	}
-	c := m.in.core()
-	if c.caller != nil {
-		return m.replyIntercepted(ctx, body, opts)
+	if out := m.in.back.outbound(); out != nil {
+		return m.replyIntercepted(ctx, out, body, opts)
 	}
 	var r reply
 	if err := m.encodeReply(&r, verbReply, body, opts); err != nil {
 		return err
 	}
-	if err := c.checkSize(replyAt, m.Address(), r.header, r.body); err != nil {
+	if err := m.in.checkSize(replyAt, m.Address(), r.header, r.body); err != nil {
 		return err
 	}
 	return m.give(ctx, &r)
@@ -276,9 +270,8 @@ func (m *Message) encodeReply(r *reply, verb string, body any, opts []CallOption
 	if m.kind() != kindRequest {
 		return m.notRequest()
 	}
-	c := m.in.core()
 	r.id, r.deadline = m.id, m.deadline
-	if r.body, r.codec, err = c.codecs.encode(body); err != nil {
+	if r.body, r.codec, err = m.in.codecs.encode(body); err != nil {
 		return err
 	}
 	r.shared = isShared(r.codec)
@@ -295,7 +288,7 @@ func (m *Message) encodeReply(r *reply, verb string, body any, opts []CallOption
 const replyAt = "the reply to a request at" // an address
 
 func (m *Message) checkReply(r *reply) error {
-	return m.in.core().checkSize(replyAt, m.Address(), r.header, r.body)
+	return m.in.checkSize(replyAt, m.Address(), r.header, r.body)
 }
 
 // give answers the request with r, unless it has been answered.
@@ -306,7 +299,7 @@ func (m *Message) give(ctx context.Context, r *reply) error {
 	if !m.set(stateAnswered, stateAnswered) {
 		return fmt.Errorf("bus: the request to %q from %s has been answered already", m.Address(), m.From())
 	}
-	err := m.in.reply(ctx, r)
+	err := m.in.back.reply(ctx, r)
 	if err != nil {
 		err = fmt.Errorf("%w (of a request to %q)", err, m.Address())
 	}
@@ -314,14 +307,14 @@ func (m *Message) give(ctx context.Context, r *reply) error {
 		atomic.AndUint32(&m.word, ^uint32(stateAnswered)) // it may be tried again
 		return err
 	}
-	m.answered()
+	m.in.back.answered(m)
 	return err
 }
 
 // replyEmpty answers a request with an empty body.
 func (m *Message) replyEmpty() {
 	if m.set(stateAnswered, stateAnswered) {
-		_ = m.in.reply(context.Background(), &reply{id: m.id, now: true})
+		_ = m.in.back.reply(context.Background(), &reply{id: m.id, now: true})
 	}
 }
 
@@ -338,8 +331,8 @@ func (m *Message) fail(err error) {
 	if !m.set(stateAnswered, stateAnswered) {
 		return
 	}
-	_ = m.in.reply(context.Background(), &reply{id: m.id, failed: true, now: true, code: e.Code, body: []byte(text)})
-	m.answered()
+	_ = m.in.back.reply(context.Background(), &reply{id: m.id, failed: true, now: true, code: e.Code, body: []byte(text)})
+	m.in.back.answered(m)
 }
 
 // cutText cuts the text of an error that is too long, before a character, and notes

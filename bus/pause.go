@@ -82,7 +82,7 @@ func (c *Consumer) watchLocked(n int) {
 
 // sweepLocked has the consumer swept when due is over. The caller holds c.mu.
 func (c *Consumer) sweepLocked(due int64) {
-	s, now := &c.box.sweeper, c.core.clock.now()
+	s, now := &c.box.sweeper, c.node.clock.now()
 	at := max(due, now) + int64(sweepDelay)
 	switch d := time.Duration(at - now); {
 	case s.timer == nil:

@@ -13,7 +13,7 @@ import (
 type answer struct {
 	m   *Message
 	err error
-	in  *inbound // from where; nil: from no node
+	in  *origin // from where; nil: from no node
 }
 
 // result returns the answer to a request, or its error, which names the address
@@ -34,11 +34,11 @@ func (a answer) named(what string) error {
 }
 
 // at names the node, for a text.
-func (in *inbound) at() string {
+func (in *origin) at() string {
 	if in == nil {
 		return ""
 	}
-	if name := in.from(); name != "" {
+	if name := in.back.sender(nil); name != "" {
 		return " at " + name
 	}
 	return ""
@@ -67,13 +67,13 @@ type call struct {
 	turn     turn // that the caller holds
 	choice   choice
 
-	mu   sync.Mutex // taken after pending.mu
-	in   *pending   // where it is, if it is in a table
-	id   uint64
-	num  uint32
-	msg  *Message // the message itself, if its consumer is this node's
-	ring *ring    // in whose waiting list it is, since it was sent back
-	w    *waiter
+	mu sync.Mutex // taken after pending.mu
+	at interface {
+		withdraw(c *call, id uint64, why error) answer
+	} // the table, or the waiter of a list, that has it; nil: none
+	id  uint64 // in the table
+	num uint32
+	msg *Message // the message itself, if its consumer is this node's
 }
 
 // callPool is memory of calls. It is the bus's own: a channel must not leave the bubble
@@ -93,9 +93,26 @@ func (p *callPool) get(deadline int64) *call {
 // put gives back a call that has been answered: nobody else knows it.
 func (p *callPool) put(k *call) {
 	k.ended.Store(false)
-	k.in, k.msg, k.ring, k.w, k.turn = nil, nil, nil, nil, turn{}
+	k.at, k.msg, k.turn = nil, nil, turn{}
 	k.choice = 0
 	p.unused.Put(k)
+}
+
+// await waits for the answer of a call. When ctx ends first, nobody waits any more,
+// and the other side is told.
+func (p *callPool) await(ctx context.Context, call *call) answer {
+	select {
+	case a := <-call.ch:
+		p.put(call)
+		return a
+	case <-ctx.Done():
+	}
+	if !call.ended.CompareAndSwap(false, true) { // the answer is there
+		a := <-call.ch
+		p.put(call)
+		return a
+	}
+	return call.withdraw(ctx.Err())
 }
 
 // answer ends the request, unless its caller has given up.
@@ -111,24 +128,13 @@ func (c *call) answer(a answer) bool {
 // is, and returns its end: at the deadline the same as if the timer of the table,
 // or of the waiting list, had been first. Else the consumer is told.
 func (c *call) withdraw(why error) answer {
-	in, id, r, w := c.where()
-	switch {
-	case r != nil:
-		return answer{err: r.withdraw(w, why)}
-	case in == nil:
+	c.mu.Lock() // one that has ended stays where it is until it is taken out
+	at, id := c.at, c.id
+	c.mu.Unlock()
+	if at == nil {
 		return answer{err: unanswered(why)}
-	case in.take(id) == nil: // it is just being answered, or sent back
-		return answer{err: unanswered(why), in: in.from()}
 	}
-	return answer{err: in.withdraw(c, why), in: in.from()}
-}
-
-// where returns where the call is: in a table, with its id there, or in a waiting
-// list. One that has ended stays there until it is taken out.
-func (c *call) where() (in *pending, id uint64, r *ring, w *waiter) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.in, c.id, c.ring, c.w
+	return at.withdraw(c, id, why)
 }
 
 // pending is the requests under way over a link, or within this node. Ids
@@ -136,15 +142,21 @@ func (c *call) where() (in *pending, id uint64, r *ring, w *waiter) {
 // all deadlines.
 type pending struct {
 	*services
-	core *core
-	link *link // nil: within this node
-	n    atomic.Int32
+	link    requestLink // nil: within this node
+	replies *origin     // of what answers the requests
+	n       atomic.Int32
 
 	mu    sync.Mutex // after link.mu and Consumer.mu
 	slots []slot
 	free  []uint32
 	next  int64 // when the timer fires
 	timer *time.Timer
+}
+
+// requestLink is the link over which requests have gone.
+type requestLink interface {
+	lateEnd(id uint64) error      // how one ends at its deadline
+	cancel(num uint32, id uint64) // its caller has given up
 }
 
 type slot struct {
@@ -154,8 +166,8 @@ type slot struct {
 
 const slotBits = 24
 
-func (p *pending) init(c *core, l *link) {
-	p.services, p.core, p.link, p.next = c.services, c, l, math.MaxInt64
+func (p *pending) init(s *services, l requestLink, replies *origin) {
+	p.services, p.link, p.replies, p.next = s, l, replies, math.MaxInt64
 }
 
 // add registers a call that goes to consumer num, to one of this node as m, or,
@@ -178,7 +190,7 @@ func (p *pending) add(c *call, num uint32, m *Message) uint64 {
 	s.call = c
 	id := s.gen<<slotBits | uint64(at)
 	p.n.Add(1)
-	c.in, c.id, c.num, c.msg, c.ring, c.w = p, id, num, m, nil, nil
+	c.at, c.id, c.num, c.msg = p, id, num, m
 	if c.deadline < p.next {
 		p.setTimer(c.deadline)
 	}
@@ -230,14 +242,6 @@ func (p *pending) takeLocked(at uint32) *call {
 	return c
 }
 
-// from is where answers come from, to requests in this table.
-func (p *pending) from() *inbound {
-	if p.link != nil {
-		return &p.link.replied
-	}
-	return &p.core.replies
-}
-
 // expire answers the requests that are due and sets the timer for the others.
 func (p *pending) expire() {
 	now := p.clock.now()
@@ -283,22 +287,32 @@ func (p *pending) expired(c *call, err error) error {
 	if err == errNoReply && p.link != nil {
 		err = p.link.lateEnd(c.id)
 	}
-	c.answer(answer{err: err, in: p.from()})
+	c.answer(answer{err: err, in: p.replies})
 	if msg != nil {
 		msg.end(stateExpired)
 	}
 	return err
 }
 
-// withdraw ends a call that was taken out as its caller has given up.
-func (p *pending) withdraw(c *call, why error) error {
+// withdraw takes out a call that its caller has ended, and returns its end.
+func (p *pending) withdraw(c *call, id uint64, why error) answer {
+	if p.take(id) == nil { // it is just being answered, or sent back
+		return answer{err: unanswered(why), in: p.replies}
+	}
+	return answer{err: p.givenUp(c, why), in: p.replies}
+}
+
+// givenUp ends a call that was taken out as its caller has given up.
+func (p *pending) givenUp(c *call, why error) error {
 	defer p.leave.recheck()
 	switch msg := c.msg; {
 	case why == context.DeadlineExceeded && p.clock.now() >= c.deadline:
 		return p.expired(c, errNoReply)
 	case msg != nil:
 		msg.end(stateCanceled)
-		msg.in.consumer.gaveUp()
+		if msg.in.to != nil { // else it is a question
+			msg.in.to.gaveUp()
+		}
 	default:
 		p.link.cancel(c.num, c.id)
 	}

@@ -127,7 +127,7 @@ func (r *ring) noPublisher(c chan struct{}) {
 		}
 	}
 	r.mu.Unlock()
-	r.core.forget(r)
+	r.registry.forget(r.address)
 }
 
 // postPublish gives a publish to a consumer of this node. It reports false if
@@ -205,15 +205,15 @@ func (rt *route) takesPublish() bool { return rt.credit() > 0 && !rt.stalled && 
 // stall notes that a publish has waited for the route in vain.
 func (rt *route) stall() {
 	rt.stalled = true
-	c := rt.ring.core
-	if c.events.tell == nil {
+	events := &rt.ring.events
+	if events.tell == nil {
 		return
 	}
 	lags := ConsumerLags{Address: rt.ring.address}
 	if rt.link != nil {
 		lags.Peer = rt.link.peer
 	}
-	c.events.note(lags)
+	events.note(lags)
 }
 
 // stall marks the routes without room, which were waited for in vain.

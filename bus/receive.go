@@ -165,7 +165,7 @@ func (r *reader) endRun() {
 
 // message fills in a message but for its body and headers. It is all zero.
 func (e *entry) message(m *Message, in *inbound) {
-	m.in, m.id, m.deadline, m.charge = in, e.id, e.deadline, e.cost
+	m.in, m.id, m.deadline, m.charge = in.from(), e.id, e.deadline, e.cost
 	m.word = traits(e.kind, e.codec, e.hops)
 }
 

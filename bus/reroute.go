@@ -58,7 +58,7 @@ func (c *core) reroute(address string, o *outgoing, takenBack bool) {
 		c.dead(address, o, reason)
 	case errEnded: // by its caller, whom that has told
 	}
-	c.forget(r)
+	c.forget(r.address)
 }
 
 var errNoneMay = errors.New("no consumer may take it")
@@ -79,8 +79,8 @@ func (r *ring) takeBackLocked(o *outgoing, left time.Duration, rank uint64) erro
 			return errNoneMay
 		}
 	}
-	w := &waiter{o: *o, rank: rank}
-	if o.call != nil && !o.call.waits(r, w) {
+	w := &waiter{ring: r, o: *o, rank: rank}
+	if o.call != nil && !o.call.waits(w) {
 		return errEnded
 	}
 	rest := nap(o.head.Hops(), left)
@@ -120,8 +120,8 @@ func (r *ring) expire(w *waiter) {
 		reason = r.closedTo(&w.o)
 	}
 	if r.remove(w, reason) {
-		r.core.dead(r.address, &w.o, reason)
-		r.core.forget(r)
+		r.registry.dead(r.address, &w.o, reason)
+		r.registry.forget(r.address)
 	}
 }
 
@@ -147,27 +147,31 @@ func (r *ring) late() error {
 
 // withdraw takes a request out of the waiting list whose caller has given up, and
 // returns its end, which at the deadline is that of expire.
+func (w *waiter) withdraw(_ *call, _ uint64, why error) answer {
+	return answer{err: w.ring.withdraw(w, why)}
+}
+
 func (r *ring) withdraw(w *waiter, why error) error {
-	defer r.core.forget(r)
+	defer r.registry.forget(r.address)
 	if why != context.DeadlineExceeded {
 		r.remove(w, why)
 		return unanswered(why)
 	}
 	if reason := r.late(); r.remove(w, reason) {
-		r.core.dead(r.address, &w.o, reason)
+		r.registry.dead(r.address, &w.o, reason)
 		return reason
 	}
 	return w.err // of who has removed it
 }
 
-// waits notes in which waiting list the message is, unless its call has ended.
-func (c *call) waits(r *ring, w *waiter) bool {
+// waits notes that the message is in a waiting list, unless its call has ended.
+func (c *call) waits(w *waiter) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended.Load() {
 		return false
 	}
-	c.in, c.ring, c.w = nil, r, w
+	c.at = w
 	return true
 }
 
@@ -185,10 +189,12 @@ func (c *core) dead(address string, o *outgoing, reason error) {
 	}
 }
 
-func (c *core) forget(r *ring) {
+func (c *core) forget(address string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.tidy(r)
+	if r := c.dir.get(address); r != nil {
+		c.tidy(r)
+	}
 }
 
 var errNobodyLeft = errors.New("the bus is closing and no consumer is left")
@@ -215,6 +221,6 @@ func (c *core) endWaiting(why func(*ring) error) {
 				c.dead(r.address, &w.o, reason)
 			}
 		}
-		c.forget(r)
+		c.forget(r.address)
 	}
 }

@@ -15,7 +15,7 @@ import (
 func TestTakeBackWhileTheLastConsumerGoes(t *testing.T) {
 	c := newCore(config{log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	s := newScope(c)
-	cn := &Consumer{core: c, address: "a", holder: holder{&s.turns}, concurrency: 1}
+	cn := &Consumer{node: &c.own, address: "a", holder: holder{&s.turns}, concurrency: 1}
 	ended, gone := make(chan struct{}), make(chan struct{})
 	times := 100_000
 	if testing.Short() {

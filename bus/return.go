@@ -25,7 +25,7 @@ func (l *link) gotReply(f *frame.Frame, owned bool) {
 		failed: f.Failed(), code: f.Code(), header: f.Header,
 		body: f.Body, codec: l.codecs.number(f), shared: !owned,
 	}
-	a := l.core.answerOf(&l.replied, &r)
+	a := answerOf(&l.replied, &r)
 	switch {
 	case r.codec == codecUnknown:
 		codec := describeCodec(f.Codec(), f.CodecName)
@@ -52,7 +52,7 @@ func (l *link) gotLateReply(f *frame.Frame) {
 }
 
 // answerOf makes a reply a request's answer.
-func (c *core) answerOf(in *inbound, r *reply) answer {
+func answerOf(in *origin, r *reply) answer {
 	if r.failed {
 		return answer{err: &ReplyError{Code: r.code, Message: string(r.body)}, in: in}
 	}
@@ -192,7 +192,7 @@ func (l *link) gotCancel(f *frame.Frame) {
 	}
 	c := in.consumer
 	c.mu.Lock()
-	m := c.box.find(in, f.ID())
+	m := c.box.find(in.origin, f.ID())
 	c.mu.Unlock()
 	if m != nil {
 		m.end(stateCanceled)

@@ -11,8 +11,8 @@ import (
 // all nodes, which take turns, and the messages that wait for one of them.
 type ring struct {
 	*services
-	core    *core
-	address string
+	registry registry
+	address  string
 
 	routes  atomic.Pointer[routeSet] // changed under core.mu
 	mine    atomic.Pointer[Consumer] // this node's, closing ones too, by sibling; changed under core.mu
@@ -23,13 +23,13 @@ type ring struct {
 	line *line // nil: nobody waits
 	gone bool  // no longer in the directory
 
-	past *ledger // guarded by core.books; nil: nothing is in it
+	page page // of the books
 
 	keyed atomic.Bool // a message was sent by key
 }
 
-func newRing(c *core, address string) *ring {
-	r := &ring{services: c.services, core: c, address: address}
+func newRing(s *services, up registry, address string) *ring {
+	r := &ring{services: s, registry: up, address: address}
 	r.routes.Store(noRoutes)
 	r.next.Store(rand.Uint32())
 	return r
@@ -94,6 +94,7 @@ func (rt *route) post(o *outgoing) bool {
 
 // waiter is a message that waits for a route.
 type waiter struct {
+	ring   *ring // of one that was sent back
 	o      outgoing
 	ready  chan struct{} // closed when the message has been posted; nil: it was sent back
 	rt     *route        // to which it was posted
@@ -181,7 +182,7 @@ func (c *core) dropRoutesOf(r *ring, gone []*route) {
 func (c *core) ringOf(address string) *ring {
 	r := c.dir.get(address)
 	if r == nil {
-		r = newRing(c, address)
+		r = newRing(c.services, c, address)
 		c.dir.add(r)
 	}
 	return r
@@ -207,5 +208,5 @@ func (c *core) tidy(r *ring) {
 	}
 	r.gone = true
 	c.dir.remove(r)
-	r.forgetBook()
+	c.books.forget(&r.page)
 }

@@ -142,24 +142,7 @@ func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, 
 		o.placed = nil
 		f()
 	}
-	return c.await(ctx, call).result(address)
-}
-
-// await waits for the answer of a call. When ctx ends first, nobody waits any more,
-// and the other side is told.
-func (c *core) await(ctx context.Context, call *call) answer {
-	select {
-	case a := <-call.ch:
-		c.calls.put(call)
-		return a
-	case <-ctx.Done():
-	}
-	if !call.ended.CompareAndSwap(false, true) { // the answer is there
-		a := <-call.ch
-		c.calls.put(call)
-		return a
-	}
-	return call.withdraw(ctx.Err())
+	return c.calls.await(ctx, call).result(address)
 }
 
 // whyOver says why a call that has waited is over: the error of its context, or that
@@ -258,7 +241,7 @@ func (r *ring) closedTo(o *outgoing) error {
 	case o.choice&localOnly != 0:
 		return fmt.Errorf("%w of %q on this node (LocalOnly)", ErrNoConsumer, r.address)
 	}
-	return r.core.noConsumer(r.address)
+	return r.registry.noConsumer(r.address)
 }
 
 var (
@@ -292,7 +275,7 @@ func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 	}
 	<-w.ready // removed, or posted meanwhile
 	if w.rt == nil {
-		r.core.forget(r)
+		r.registry.forget(r.address)
 	}
 	return w.rt, w.err
 }

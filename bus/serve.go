@@ -196,7 +196,7 @@ func (c *core) removeLink(l *link, err error) {
 		return fmt.Errorf("%w to %s; the handler may have run", ErrLinkLost, l.peer)
 	})
 	for _, k := range asking {
-		k.answer(answer{err: fmt.Errorf("%w to %s, before the question was written", ErrLinkLost, l.peer), in: l.pend.from()})
+		k.answer(answer{err: fmt.Errorf("%w to %s, before the question was written", ErrLinkLost, l.peer), in: &l.replied})
 	}
 	l.pend.stop()
 	close(l.down)
@@ -220,7 +220,7 @@ func (c *core) removeLink(l *link, err error) {
 func (c *core) cutOff(in *inbound) {
 	cn := in.consumer
 	cn.mu.Lock()
-	dropped := cn.box.take(func(m *Message) bool { return m.in == in })
+	dropped := cn.box.take(func(m *Message) bool { return m.in == in.origin })
 	cn.restIfIdleLocked()
 	cn.mu.Unlock()
 	if !in.freed {

@@ -21,6 +21,7 @@ type services struct {
 	log    *slog.Logger
 	sparse sparse
 	stats  counters
+	books  books
 	losses losses
 	events events
 

@@ -10,10 +10,11 @@ import (
 )
 
 // inbound is the receiving end of a route: what one node sends to a consumer of
-// this one. With a link but no consumer it stands for the replies over the link.
+// this one.
 type inbound struct {
 	consumer *Consumer
-	link     *link // nil: from this node
+	link     *link
+	origin   *origin // of the link's reader; nil: nothing has come
 
 	owed     atomic.Uint64 // settled, but not yet told: messages<<owedBits | bytes
 	window   atomic.Int64  // changed under link.mu
@@ -41,19 +42,35 @@ type inbound struct {
 
 const owedBits = 40
 
-func (in *inbound) core() *core {
-	if in.link != nil {
-		return in.link.core
+// inbound returns the end of the route on which the message came over a link.
+func (m *Message) inbound() *inbound { return m.in.back.(*inbound) }
+
+// from returns the origin of what comes. The link's reader calls it.
+func (in *inbound) from() *origin {
+	if in.origin == nil {
+		in.origin = &origin{services: in.link.services, to: in.consumer, back: in, linked: true}
 	}
-	return in.consumer.core
+	return in.origin
 }
 
-func (in *inbound) from() string {
-	if in.link != nil {
-		return in.link.peer.Name
+func (in *inbound) sender(m *Message) string                  { return in.link.sender(m) }
+func (in *inbound) outbound() *outbound                       { return in.link.outbound() }
+func (in *inbound) reply(ctx context.Context, r *reply) error { return in.link.reply(ctx, r) }
+func (in *inbound) answered(m *Message)                       { in.link.answered(m) }
+func (in *inbound) soon()                                     { in.link.soon() }
+func (in *inbound) flush()                                    { in.link.flush() }
+
+func (in *inbound) handled(m *Message) flusher {
+	if in.settle(m) || m.kind() == kindRequest {
+		return in.link
 	}
-	return in.consumer.core.self.name()
+	return nil
 }
+
+// A link is the way back of a reply that came over it.
+func (l *link) sender(*Message) string   { return l.peer.Name }
+func (l *link) outbound() *outbound      { return l.core.own.out }
+func (l *link) handled(*Message) flusher { return nil }
 
 // payDelay is how long settled messages may go untold (rule 12).
 const payDelay = 20 * time.Millisecond
@@ -151,34 +168,14 @@ func (l *link) freeLocked(in *inbound, free []*Consumer) []*Consumer {
 	return append(free, in.consumer)
 }
 
-// reply writes a reply on the link of the request, or gives it to the caller on
-// this node.
-func (in *inbound) reply(ctx context.Context, r *reply) error {
-	if in.link != nil {
-		return in.link.reply(ctx, r)
-	}
-	c := in.consumer.core
-	call := c.pend.take(r.id)
-	if call == nil {
-		c.stats.lateReplies.Add(1)
-	}
-	if r.call != nil {
-		c.askLocal(call, r)
-	} else if call != nil {
-		call.answer(c.answerOf(&c.replies, r))
-	}
-	c.leave.recheck()
-	return nil
-}
-
 // sendBack sends messages that waited at a closed consumer back to where they
 // came from. Those that came on a link are held there already.
 func (c *core) sendBack(msgs []*Message) {
 	for _, m := range msgs {
 		switch {
 		case m.state()&byGossip != 0:
-			m.in.consumer.local.ring.lose(LossDropped, 1)
-		case m.in.link == nil:
+			m.in.to.(*Consumer).local.ring.lose(LossDropped, 1)
+		case !m.in.linked:
 			c.takeBack(m)
 		}
 	}
@@ -191,13 +188,13 @@ func (c *core) sendBack(msgs []*Message) {
 // takeBack takes back a message of this node's from a closing consumer of its
 // own.
 func (c *core) takeBack(m *Message) {
-	cn := m.in.consumer
+	cn := m.in.to.(*Consumer)
 	cn.mu.Lock()
 	cn.local.settle(int64(m.charge), 1)
 	over := cn.overLocked()
 	cn.mu.Unlock()
 	if over {
-		c.over(cn)
+		c.consumerOver(cn)
 	}
 	if cn.over(m) {
 		c.stats.settled.Add(1)
@@ -214,7 +211,7 @@ func (c *core) takeBack(m *Message) {
 	o := outgoing{header: m.Header(), body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, codec: m.codec()}
 	o.head[frame.FKind], o.head[frame.FCodec], o.head[frame.FHops] = uint64(m.kind()), wireCodec(m.codec()), nextHop(m.hops())
 	if m.kind() == kindRequest {
-		if o.call = c.pend.take(m.id); o.call == nil {
+		if o.call = c.own.pend.take(m.id); o.call == nil {
 			return // it has ended
 		}
 	}
@@ -227,10 +224,10 @@ func (c *core) takeBack(m *Message) {
 func (l *link) bounce(m *Message) {
 	l.mu.Lock()
 	var free []*Consumer
-	if m.in.retracted || l.err != nil {
+	if in := m.inbound(); in.retracted || l.err != nil {
 		free = l.bounceLocked(m, nil)
 	} else {
-		m.in.hold(m)
+		in.hold(m)
 	}
 	l.mu.Unlock()
 	l.soon()
@@ -239,11 +236,12 @@ func (l *link) bounce(m *Message) {
 }
 
 func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
+	in := m.inbound()
 	if l.err != nil {
-		m.in.cutOff(1)
+		in.cutOff(1)
 		return free
 	}
-	cn := m.in.consumer
+	cn := in.consumer
 	num := uint64(cn.num)
 	credit := frame.Head{frame.FRoute: num, frame.FBytes: uint64(m.charge), frame.FMessages: 1}
 	switch {
@@ -253,14 +251,14 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	case m.kind() == kindPublish:
 		cn.local.ring.lose(LossDropped, 1)
 		l.frameLocked(frame.Credit, &credit)
-	case m.in.returning: // behind that, so that what is sent back is in order
-		m.in.hold(m)
+	case in.returning: // behind that, so that what is sent back is in order
+		in.hold(m)
 		return free
 	default:
 		h := frame.Head{frame.FKind: uint64(m.kind()), frame.FRoute: num, frame.FID: m.id, frame.FCodec: wireCodec(m.codec()), frame.FHops: nextHop(m.hops())}
 		rest := l.codecs.field(m.codec())
 		if len(m.Body) > chunked {
-			m.in.returning = true
+			in.returning = true
 			l.bulks.bounces++
 			b := &bulkOut{kind: frame.Bounce, head: h, header: m.Header(), rest: rest, body: m.Body, owned: true, m: m, due: m.deadline}
 			l.endsAt(b, m.deadline)
@@ -270,7 +268,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		h[frame.FTimeLeft] = l.leftLocked(m.deadline)
 		l.buf = append(frame.Append(l.buf, frame.Bounce, &h, m.Header(), rest, len(m.Body)), m.Body...)
 		l.returned()
-		l.sentBackLocked(m.in)
+		l.sentBackLocked(in)
 	}
 	return l.settledLocked(m, free)
 }
@@ -303,16 +301,18 @@ func (l *link) cutOffUnwrittenLocked() {
 
 // bounceExpiredLocked settles a large message that could not be sent back in time.
 func (l *link) bounceExpiredLocked(m *Message) {
-	m.in.consumer.expired(m)
-	m.in.consumer.local.ring.bookFate(m)
-	l.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(m.in.consumer.num), frame.FBytes: uint64(m.charge), frame.FMessages: 1})
+	cn := m.inbound().consumer
+	cn.expired(m)
+	cn.local.ring.bookFate(m)
+	l.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(cn.num), frame.FBytes: uint64(m.charge), frame.FMessages: 1})
 	l.bulks.freed = l.settledLocked(m, l.bulks.freed)
 }
 
 // settledLocked notes that a message has been settled by what was written (rule 2).
 func (l *link) settledLocked(m *Message, free []*Consumer) []*Consumer {
-	m.in.settled++
-	m.in.returned += int64(m.charge)
+	in := m.inbound()
+	in.settled++
+	in.returned += int64(m.charge)
 	l.unsettledIn.Add(-1)
-	return l.freeLocked(m.in, free)
+	return l.freeLocked(in, free)
 }

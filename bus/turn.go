@@ -44,7 +44,7 @@ func turnOf(ctx context.Context) turn {
 		}
 		return turn{v.holder, v}
 	case *Message:
-		if h := v.in.consumer.holds(); h != nil {
+		if h := v.in.to.holds(); h != nil {
 			return turn{h, v}
 		}
 	}

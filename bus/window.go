@@ -119,10 +119,10 @@ func (c *Consumer) growLocked(o *outgoing) bool {
 	if c.box == nil || c.paused.Load() {
 		return false
 	}
-	rt, now := &c.local, c.core.clock.now()
+	rt, now := &c.local, c.node.clock.now()
 	more := min(rt.window, int64(c.window)-rt.window)
-	keepsUp := c.box.growth.may(rt.settled, rt.unsettled, rt.unsettled, now, o.due(c.core.services)-now)
-	if more <= 0 || !keepsUp || !c.core.pool.take(more, now) {
+	keepsUp := c.box.growth.may(rt.settled, rt.unsettled, rt.unsettled, now, o.due(c.node.services)-now)
+	if more <= 0 || !keepsUp || !c.node.pool.take(more, now) {
 		return false
 	}
 	rt.window += more
@@ -134,6 +134,6 @@ func (c *Consumer) growLocked(o *outgoing) bool {
 func (c *Consumer) shrinkLocked() {
 	if grown := c.local.window - c.firstWindow(); grown > 0 {
 		c.local.window -= grown
-		c.core.pool.give(grown)
+		c.node.pool.give(grown)
 	}
 }

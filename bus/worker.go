@@ -7,11 +7,11 @@ import (
 // start runs a worker, in turn if the consumer is in a scope. It is done when the
 // mailbox is empty; closing the bus waits for it.
 func (c *Consumer) start() {
-	c.core.clock.tick()
+	c.node.clock.tick()
 	if c.holder.scope != nil {
 		c.holder.scope.push(c)
 	} else {
-		c.core.crew.start(c)
+		c.node.crew.start(c)
 	}
 }
 
@@ -26,7 +26,7 @@ func (c *Consumer) drainSome(n int) (more bool) { return c.drain(nil, n) }
 // it left unwritten go out when the mailbox is empty, by itself, or before the
 // next handler runs, by the link's writer.
 func (c *Consumer) drain(last *Message, n int) (more bool) {
-	var dirty *link
+	var dirty flusher
 	if last != nil {
 		dirty = c.handled(last)
 	}
@@ -55,7 +55,7 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 // next ends the handling of a batch, or of last, and begins another, of at most n
 // messages. If there is none, or n is 0, the worker's work is done; more says
 // whether some is left for it.
-func (c *Consumer) next(last *Message, n int, dirty **link) (m *Message, more bool) {
+func (c *Consumer) next(last *Message, n int, dirty *flusher) (m *Message, more bool) {
 	c.mu.Lock()
 	grant := c.ranLocked(last)
 	m = c.pickLocked(n)
@@ -78,10 +78,10 @@ func (c *Consumer) next(last *Message, n int, dirty **link) (m *Message, more bo
 	over := m == nil && c.overLocked()
 	c.mu.Unlock()
 	if over {
-		c.core.over(c)
+		c.node.consumers.consumerOver(c)
 	}
 	if spawn {
-		c.core.crew.start(c)
+		c.node.crew.start(c)
 	}
 	if grant {
 		c.local.ring.grant()
@@ -112,8 +112,8 @@ func (c *Consumer) idleLocked() {
 		return
 	}
 	c.restIfIdleLocked()
-	c.core.work.active.Add(-1)
-	c.core.leave.recheck()
+	c.node.work.active.Add(-1)
+	c.node.leave.recheck()
 }
 
 // ranLocked settles last, or the worker's batch, and reports whether credit
@@ -171,7 +171,7 @@ func (c *Consumer) passLocked(ms ...*Message) (grant bool) {
 	for _, m := range ms {
 		c.counts[m.fate()]++
 		switch {
-		case m.in.link != nil:
+		case m.in.linked:
 		case m.state()&byGossip != 0:
 			c.box.gossiped -= int64(m.charge)
 		default:
@@ -182,14 +182,14 @@ func (c *Consumer) passLocked(ms ...*Message) (grant bool) {
 	if n == 0 {
 		return false
 	}
-	c.core.stats.settled.Add(uint64(n))
+	c.node.stats.settled.Add(uint64(n))
 	c.local.settle(bytes, n)
 	return c.local.credit() >= c.local.window/2 || c.box.len() == 0 || c.paused.Load()
 }
 
 // handle runs the handler and settles the message; it returns the link in
 // whose buffer a frame was left.
-func (c *Consumer) handle(m *Message) (dirty *link) {
+func (c *Consumer) handle(m *Message) (dirty flusher) {
 	if !c.over(m) {
 		c.call(m)
 	}
@@ -198,12 +198,12 @@ func (c *Consumer) handle(m *Message) (dirty *link) {
 
 // over reports whether a message is not to be handled any more, and counts it.
 func (c *Consumer) over(m *Message) bool {
-	core, s := c.core, m.state()
+	n, s := c.node, m.state()
 	switch {
 	case s&stateCanceled != 0:
 		m.ends(fateCanceled)
-		core.stats.canceled.Add(1)
-	case s&stateExpired != 0 || core.clock.expired(m.deadline):
+		n.stats.canceled.Add(1)
+	case s&stateExpired != 0 || n.clock.expired(m.deadline):
 		c.expired(m)
 	default:
 		return false
@@ -215,23 +215,20 @@ func (c *Consumer) over(m *Message) bool {
 // a request nobody else need be told.
 func (c *Consumer) expired(m *Message) {
 	m.ends(fateExpired)
-	c.core.stats.expired.Add(1)
+	c.node.stats.expired.Add(1)
 	if m.kind() != kindRequest {
-		c.core.losses.add(LossExpired, c.address, 1)
+		c.node.losses.add(LossExpired, c.address, 1)
 	}
 }
 
 // handled settles a message; it returns the link in whose buffer a frame was
 // left.
-func (c *Consumer) handled(m *Message) (dirty *link) {
-	if m.kind() == kindRequest {
-		dirty = m.in.link
-	}
+func (c *Consumer) handled(m *Message) (dirty flusher) {
 	m.done()
-	if m.in.link != nil && m.in.settle(m) {
-		dirty = m.in.link
+	if !m.in.linked {
+		return nil
 	}
-	return dirty
+	return m.in.back.handled(m)
 }
 
 // call calls the handler and answers a request that it has not. A handler that
@@ -249,7 +246,7 @@ func (c *Consumer) call(m *Message) {
 			go c.goOn(m) // in place of this goroutine
 		}
 	}()
-	c.core.stats.handled.Add(1)
+	c.node.stats.handled.Add(1)
 	ctx := (*handlerContext)(m)
 	err := c.handler.Handle(ctx, m)
 	switch {
@@ -258,8 +255,8 @@ func (c *Consumer) call(m *Message) {
 		m.fail(err)
 	case err != nil:
 		m.ends(fateFailed)
-		c.core.stats.failed.Add(1)
-		c.core.sparse.warn("handler failed", "address", c.address, "peer", m.From(), "err", err)
+		c.node.stats.failed.Add(1)
+		c.node.sparse.warn("handler failed", "address", c.address, "peer", m.From(), "err", err)
 	case m.WantsReply():
 		m.replyEmpty()
 	}
@@ -274,9 +271,9 @@ func (c *Consumer) failed(m *Message, p any) {
 		text, p = "the handler ended its goroutine", "runtime.Goexit was called"
 	}
 	m.ends(fatePanicked)
-	c.core.stats.panics.Add(1)
+	c.node.stats.panics.Add(1)
 	m.fail(&ReplyError{Code: CodePanic, Message: text})
-	c.core.log.Error("handler panicked", "address", c.address, "peer", m.From(), "err", p, "stack", string(debug.Stack()))
+	c.node.log.Error("handler panicked", "address", c.address, "peer", m.From(), "err", p, "stack", string(debug.Stack()))
 }
 
 // goOn goes on after a handler that ended its goroutine.

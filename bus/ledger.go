@@ -1,0 +1,129 @@
+package bus
+
+import "sync"
+
+// books are the ledgers of all addresses. Whoever holds whichever lock may enter
+// something.
+type books struct {
+	mu        sync.Mutex
+	forgotten ledger // of addresses that are not known any more
+}
+
+// page is where the books have an address. It is guarded by books.mu.
+type page struct{ ledger *ledger } // nil: nothing is in it
+
+// count enters something rare.
+func (b *books) count(p *page, what, n int) {
+	if n != 0 {
+		b.enter(p, func(l *ledger) { l.rare[what] += uint64(n) })
+	}
+}
+
+// countForgotten is count for an address that is not known.
+func (b *books) countForgotten(what int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.forgotten.rare[what]++
+}
+
+// enter changes the ledger of an address.
+func (b *books) enter(p *page, change func(*ledger)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p.ledger == nil {
+		p.ledger = new(ledger)
+	}
+	change(p.ledger)
+}
+
+// forget adds the ledger of an address to that of all that are forgotten, where what is
+// entered late goes too.
+func (b *books) forget(p *page) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p.ledger != nil {
+		b.forgotten.add(p.ledger)
+	}
+	p.ledger = &b.forgotten
+}
+
+// ledger is the counters of an address that no route or consumer of now has:
+// those that gone ones had, and those of what is rare.
+type ledger struct {
+	settled uint64 // bounced ones too
+	counts  counts
+	rare    [rarities]uint64
+}
+
+// What is rare.
+const (
+	rareBounced = iota
+	rareUnknown
+	rareRerouted
+	rareDeadLetter
+	rareSkipped
+	rareUndecodable
+	rareDropped
+	rareCutOff
+	rarities
+)
+
+func (b *ledger) add(o *ledger) {
+	b.settled += o.settled
+	for i, n := range o.counts {
+		b.counts[i] += n
+	}
+	for i, n := range o.rare {
+		b.rare[i] += n
+	}
+}
+
+func (b *ledger) addTo(s *Stats) {
+	s.Sent += b.settled + b.rare[rareUnknown]
+	s.Settled += b.settled - b.rare[rareBounced] // which may wrap round until the routes' are added
+	s.Bounced += b.rare[rareBounced]
+	s.Unknown += b.rare[rareUnknown]
+	s.Rerouted += b.rare[rareRerouted]
+	s.DeadLetters += b.rare[rareDeadLetter]
+	s.Skipped += b.rare[rareSkipped]
+	s.Undecodable += b.rare[rareUndecodable]
+	s.Dropped += b.rare[rareDropped]
+	s.CutOff += b.rare[rareCutOff]
+	b.counts.addTo(s)
+}
+
+// book enters something rare.
+func (r *ring) book(what, n int) { r.books.count(&r.page, what, n) }
+
+// bookFate enters what became of a message that its consumer, which has closed,
+// does not count itself.
+func (r *ring) bookFate(m *Message) {
+	r.books.enter(&r.page, func(l *ledger) { l.counts[m.fate()]++ })
+}
+
+// bookLocked enters what a route that goes for good has counted. The caller holds the
+// lock of the route's account.
+func (rt *route) bookLocked() {
+	if n := uint64(rt.settled); n > 0 {
+		rt.ring.books.enter(&rt.ring.page, func(l *ledger) { l.settled += n })
+	}
+}
+
+// bookAt is book for an address, which may not be known.
+func (c *core) bookAt(address string, what int) {
+	if r := c.dir.get(address); r != nil {
+		r.book(what, 1)
+	} else {
+		c.books.countForgotten(what)
+	}
+}
+
+// book enters what a consumer has counted that is buried and over.
+func (c *Consumer) book() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.local.bookLocked()
+	if r := c.local.ring; c.counts != nil {
+		r.books.enter(&r.page, func(l *ledger) { l.add(&ledger{counts: *c.counts}) })
+	}
+}

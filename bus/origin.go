@@ -1,0 +1,122 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+)
+
+// origin is where a message came from and whom it came to: all that its handler, and
+// whoever has a reply, needs of links and consumers. Messages of one consumer that came
+// the same way have the same origin.
+type origin struct {
+	*services
+	to     recipient // the consumer that has the message; nil: it is a reply
+	back   wayBack
+	linked bool // the message came over a link
+}
+
+// recipient is a consumer as the messages see it that it has.
+type recipient interface {
+	Address() string
+	holds() *holder // of the turn in which it handles a message; nil: none
+	gaveUp()        // the requester of a message that it has does not wait any more
+}
+
+// wayBack is the way from a message to its sender, over a link or within the node.
+type wayBack interface {
+	// sender returns the name of the node that sent the message.
+	sender(m *Message) string
+
+	// outbound returns the interceptors that replies pass; nil: there are none.
+	outbound() *outbound
+
+	reply(ctx context.Context, r *reply) error
+
+	// handled settles a message that was handled, or will not be. It returns what has
+	// a frame left in its buffer by that, or by the reply; nil: nothing has.
+	handled(m *Message) flusher
+
+	// answered notes that a message which asks back was answered, or cannot be.
+	answered(m *Message)
+
+	flusher
+}
+
+// flusher is a link in whose buffer a frame may be left.
+type flusher interface {
+	soon()  // has it written by another goroutine
+	flush() // writes it, unless another goroutine is about to
+}
+
+// ownNode is the way within this node, and what its consumers have of the bus.
+type ownNode struct {
+	*services
+	out       *outbound // nil: there are no outbound interceptors
+	names     interface{ nameOf(boot uint64) string }
+	consumers consumers
+
+	pend    pending // requests within this node
+	replies origin  // of what answers them
+}
+
+// consumers is what a consumer asks of the registry of all. No lock of a consumer, ring
+// or link may be held.
+type consumers interface {
+	closeConsumer(c *Consumer)
+	awaitKnown(ctx context.Context, c *Consumer) error
+	consumerOver(c *Consumer) // see Consumer.overLocked
+}
+
+func (n *ownNode) init(s *services, c *core) {
+	n.services, n.names, n.consumers = s, c, c
+	n.replies = origin{services: s, back: n}
+	n.pend.init(s, nil, &n.replies)
+}
+
+func (n *ownNode) sender(m *Message) string {
+	if m != nil && m.state()&byGossip != 0 {
+		return n.names.nameOf(m.id)
+	}
+	return n.self.name()
+}
+
+func (n *ownNode) outbound() *outbound    { return n.out }
+func (*ownNode) handled(*Message) flusher { return nil }
+func (*ownNode) answered(*Message)        {}
+func (*ownNode) soon()                    {}
+func (*ownNode) flush()                   {}
+
+// reply gives a reply to the requester on this node.
+func (n *ownNode) reply(_ context.Context, r *reply) error {
+	requester := n.pend.take(r.id)
+	if requester == nil {
+		n.stats.lateReplies.Add(1)
+	}
+	if r.call != nil {
+		n.ask(requester, r)
+	} else if requester != nil {
+		requester.answer(answerOf(&n.replies, r))
+	}
+	n.leave.recheck()
+	return nil
+}
+
+// ask gives a question to a requester of this node, which is nil if it has given up.
+// Leaving waits for the question, as for any request within this node.
+func (n *ownNode) ask(requester *call, r *reply) {
+	m := answerOf(&n.replies, r).m
+	m.word, m.deadline = m.word|traits(kindRequest, 0, 0), r.call.deadline
+	m.id = n.pend.add(r.call, 0, m)
+	if n.leave.at(busGone) {
+		n.endQuestion(r.call, m, answer{err: fmt.Errorf("%w: question to a requester of this node", ErrClosed)})
+	} else if requester == nil || !requester.answer(answer{m: m}) {
+		n.endQuestion(r.call, m, answer{err: errGone})
+	}
+}
+
+// endQuestion ends a question within this node, unless it has ended.
+func (n *ownNode) endQuestion(asker *call, m *Message, a answer) {
+	if n.pend.take(m.id) != nil {
+		asker.answer(a)
+	}
+}
