@@ -1,0 +1,198 @@
+package bridge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+)
+
+// wsKeep is the most memory that a connection keeps for what it reads or writes next.
+const wsKeep = 4 << 10
+
+// wsWire carries frames over a WebSocket, each as a message, of the type that the
+// client used last: browsers want text, and some clients read binary ones only.
+type wsWire struct {
+	conn   *websocket.Conn
+	raw    net.Conn // for its deadlines
+	limit  int
+	binary atomic.Bool
+	in     []byte
+}
+
+func (w *wsWire) read() ([]byte, error) {
+	kind, r, err := w.conn.Reader(context.Background()) // bye and abort end it
+	if err != nil {
+		return nil, wsError(err)
+	}
+	w.binary.Store(kind == websocket.MessageBinary)
+	b, err := readTo(w.in[:0], r)
+	if cap(b) <= wsKeep {
+		w.in = b
+	}
+	return b, wsError(err)
+}
+
+// readTo reads to the end of r, into b and memory that grows as it comes.
+func readTo(b []byte, r io.Reader) ([]byte, error) {
+	for {
+		if len(b) == cap(b) {
+			grown := make([]byte, len(b), max(512, 2*cap(b)))
+			copy(grown, b)
+			b = grown
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch err {
+		case nil:
+		case io.EOF:
+			return b, nil
+		default:
+			return b, err
+		}
+	}
+}
+
+// wsError says what an error of reading means: nil stays nil.
+func wsError(err error) error {
+	switch websocket.CloseStatus(err) {
+	case websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd:
+		return errGone
+	}
+	if errors.Is(err, websocket.ErrMessageTooBig) {
+		return fmt.Errorf("%w: %w", ErrFrame, err) // the client has been told by the close code
+	}
+	return err
+}
+
+func (w *wsWire) write(frame []byte, deadline time.Time) error {
+	return w.message(frame, deadline)
+}
+
+// message writes a WebSocket message.
+func (w *wsWire) message(b []byte, deadline time.Time) error {
+	kind := websocket.MessageText
+	if w.binary.Load() {
+		kind = websocket.MessageBinary
+	}
+	_ = w.raw.SetWriteDeadline(deadline)
+	err := w.conn.Write(context.Background(), kind, b)
+	_ = w.raw.SetWriteDeadline(time.Time{}) // pongs have their own
+	return err
+}
+
+func (w *wsWire) open(time.Time) error { return nil }
+func (w *wsWire) beat(time.Time) error { return nil }
+
+func (w *wsWire) bye(reason error) {
+	_ = w.conn.Close(closeCode(reason), closeText(reason)) // bounded by 10 s
+}
+
+func (w *wsWire) abort() { _ = w.conn.CloseNow() }
+
+// closeCode is the WebSocket's code for a reason.
+func closeCode(reason error) websocket.StatusCode {
+	switch {
+	case errors.Is(reason, ErrClosed):
+		return websocket.StatusGoingAway
+	case errors.Is(reason, ErrFrame):
+		return websocket.StatusMessageTooBig
+	case reason == errGone:
+		return websocket.StatusNormalClosure
+	}
+	return websocket.StatusPolicyViolation
+}
+
+// closeText is what the client reads: as much of it as a close frame holds.
+func closeText(reason error) string {
+	const most = 123
+	s := reason.Error()
+	if joined, ok := reason.(interface{ Unwrap() []error }); ok { // the hook's own words
+		all := joined.Unwrap()
+		s = all[len(all)-1].Error()
+	}
+	for len(s) > most {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	return s
+}
+
+// sockjsWire is the framing of SockJS: what the client sends is an array of strings,
+// each a frame, and what it gets is one letter and, for "a", such an array.
+type sockjsWire struct {
+	*wsWire
+	opened  bool     // "o" was written
+	waiting []string // frames that came with the last message
+	out     []byte
+}
+
+func (w *sockjsWire) read() ([]byte, error) {
+	for len(w.waiting) == 0 {
+		b, err := w.wsWire.read()
+		if err != nil {
+			return nil, err
+		}
+		if len(b) == 0 { // which SockJS ignores
+			continue
+		}
+		var one string
+		if json.Unmarshal(b, &w.waiting) != nil {
+			w.waiting = nil
+			if json.Unmarshal(b, &one) != nil {
+				return b, nil // and no frame either: the client is told
+			}
+			w.waiting = []string{one}
+		}
+	}
+	next := w.waiting[0]
+	w.waiting = w.waiting[1:]
+	if len(next) > w.limit {
+		return nil, fmt.Errorf("%w: a frame of %d bytes; the limit is %d", ErrFrame, len(next), w.limit)
+	}
+	return []byte(next), nil
+}
+
+// open tells the client that the connection is there: once, before all else.
+func (w *sockjsWire) open(deadline time.Time) error {
+	if w.opened {
+		return nil
+	}
+	w.opened = true
+	return w.message([]byte("o"), deadline)
+}
+
+func (w *sockjsWire) write(frame []byte, deadline time.Time) error {
+	if err := w.open(deadline); err != nil {
+		return err
+	}
+	b := append(appendString(append(w.out[:0], 'a', '['), frame), ']')
+	if cap(b) <= wsKeep {
+		w.out = b
+	}
+	return w.message(b, deadline)
+}
+
+func (w *sockjsWire) beat(deadline time.Time) error {
+	if !w.opened {
+		return nil
+	}
+	return w.message([]byte("h"), deadline)
+}
+
+func (w *sockjsWire) bye(reason error) {
+	deadline := time.Now().Add(time.Second)
+	if w.open(deadline) == nil {
+		b := strconv.AppendInt([]byte("c["), int64(closeCode(reason)), 10)
+		_ = w.message(append(appendString(append(b, ','), closeText(reason)), ']'), deadline)
+	}
+	w.wsWire.bye(reason)
+}
