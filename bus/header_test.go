@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -183,16 +184,16 @@ func TestErrorLimits(t *testing.T) {
 	both(t, func(t *testing.T, p pair) {
 		answers := map[string]error{
 			"long":     errors.New(strings.Repeat("x", 20_000)),
-			"own long": &bus.ReplyError{Code: 1 << 40, Message: strings.Repeat("y", 20_000)},
-			"lowest":   &bus.ReplyError{Code: -1 << 63},
-			"highest":  fmt.Errorf("wrapped: %w", &bus.ReplyError{Code: 1<<63 - 1, Message: "no"}),
+			"own long": &bus.ReplyError{Code: 1 << 30, Message: strings.Repeat("y", 20_000)},
+			"lowest":   &bus.ReplyError{Code: math.MinInt},
+			"highest":  fmt.Errorf("wrapped: %w", &bus.ReplyError{Code: math.MaxInt, Message: "no"}),
 		}
 		consume(t, p.to, "a", func(_ context.Context, m *bus.Message) error { return answers[string(m.Body)] })
 		for body, want := range map[string]bus.ReplyError{
 			"long":     {Code: bus.CodeFailed, Message: strings.Repeat("x", 16<<10-17) + "… (20000 bytes)"},
-			"own long": {Code: 1 << 40, Message: strings.Repeat("y", 16<<10-17) + "… (20000 bytes)"},
-			"lowest":   {Code: -1 << 63},
-			"highest":  {Code: 1<<63 - 1, Message: "no"},
+			"own long": {Code: 1 << 30, Message: strings.Repeat("y", 16<<10-17) + "… (20000 bytes)"},
+			"lowest":   {Code: math.MinInt},
+			"highest":  {Code: math.MaxInt, Message: "no"},
 		} {
 			_, err := p.from.Request(t.Context(), "a", []byte(body))
 			var got *bus.ReplyError

@@ -393,7 +393,7 @@ func rss() int64 {
 // Exhaust opens files until the process can have no more, of which it may have
 // limit.
 func (c *Child) Exhaust(limit uint64, _ *None) error {
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+	if err := limitFiles(limit); err != nil {
 		return err
 	}
 	for {

@@ -82,9 +82,9 @@ func (d *disorder) step() {
 	case 2:
 		d.did["stopped"]++
 		p := d.cs[d.rng.IntN(len(d.cs))]
-		p.signal(syscall.SIGSTOP)
+		p.freeze()
 		pass(time.Duration(d.rng.IntN(int(atLength(1500*time.Millisecond, 8*time.Second)))))
-		p.signal(syscall.SIGCONT)
+		p.thaw()
 	case 3:
 		d.did["started"]++
 		if len(d.cs) < 6 {

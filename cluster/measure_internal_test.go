@@ -55,7 +55,7 @@ func measured(t *testing.T, size int) (nodes []*Node, buses []*bus.EventBus) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n.lane.budget = newBucket(1<<40, 1<<40)
+		n.lane.budget = newBucket(1<<30, 1<<30)
 		nodes, buses, addrs = append(nodes, n), append(buses, eb), append(addrs, n.Self().Addr)
 	}
 	return nodes, buses

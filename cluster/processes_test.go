@@ -183,10 +183,10 @@ func testStop(t *testing.T, d time.Duration) result {
 	sender.load(Load{Address: "work", Requests: heavy(200), Sends: heavy(50), Timeout: 8 * time.Second})
 	pass(time.Second)
 	stopped := time.Now()
-	cs[1].signal(syscall.SIGSTOP)
+	cs[1].freeze()
 	pass(d)
 	lines := cs[1].log.len()
-	cs[1].signal(syscall.SIGCONT)
+	cs[1].thaw()
 	resumed := time.Now()
 	sender.awaitLinked(cs...)
 	cs[1].awaitLinked(sender, cs[0], cs[2])
@@ -354,9 +354,9 @@ func testSqueeze(t *testing.T) result {
 	sender.awaitLinked(append(cs, poor)...)
 	sender.load(Load{Address: "work", Requests: 300, Sends: 300, Timeout: 10 * time.Second, Pad: 1 << 10})
 	for over := time.After(atLength(5*time.Second, time.Minute)); over != nil; {
-		poor.signal(syscall.SIGSTOP)
+		poor.freeze()
 		pass(period - share)
-		poor.signal(syscall.SIGCONT)
+		poor.thaw()
 		select {
 		case <-over:
 			over = nil

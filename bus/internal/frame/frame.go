@@ -3,6 +3,8 @@
 // that holds one field, so that tag, length and content delimit it.
 package frame
 
+import "math"
+
 // The kinds of frames: field numbers of Frame.
 const (
 	Msg = 1 + iota
@@ -114,4 +116,8 @@ const (
 // Zigzag returns the code of a reply as a number, small where the code is near 0.
 func Zigzag(code int) uint64 { return uint64(int64(code)<<1) ^ uint64(int64(code)>>63) }
 
-func unzigzag(v uint64) int { return int(int64(v>>1) ^ -int64(v&1)) }
+// unzigzag gives a code that does not fit an int here, of 32 bits, as the nearest
+// that does, so that none becomes another handler's code.
+func unzigzag(v uint64) int {
+	return int(min(max(int64(v>>1)^-int64(v&1), math.MinInt), math.MaxInt))
+}
