@@ -396,6 +396,9 @@ func (p *port) badPacket(from netip.AddrPort, err error) {
 func (p *port) dial(ctx context.Context, protocol string, addr netip.AddrPort) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	if p.bound.Addr().IsLoopback() && !addr.Addr().IsLoopback() {
+		return nil, fmt.Errorf("this node listens on the loopback only, at %v, and reaches no other host: set Config.Secrets, or Config.Bind if it is set", p.bound)
+	}
 	c, err := p.network.Dial(ctx, p.bound.Addr(), p.place(addr))
 	if err != nil {
 		return nil, err
