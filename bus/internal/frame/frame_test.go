@@ -368,4 +368,9 @@ func TestZigzag(t *testing.T) {
 			t.Errorf("%d: %d, back %d", n, v, unzigzag(v))
 		}
 	}
+	for n, want := range map[int64]int{math.MaxInt64: math.MaxInt, math.MinInt64: math.MinInt} {
+		if got := unzigzag(protowire.EncodeZigZag(n)); got != want { // as a node of 64 bits may say
+			t.Errorf("%d becomes %d", n, got)
+		}
+	}
 }
