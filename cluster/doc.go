@@ -87,6 +87,9 @@
 // and who is slow to read holds up nobody. Join, Close and Ping wait, as they
 // say, and no other method does.
 //
+// RUNNING.md, beside this file, has what a program needs around it: a secret, health
+// checks, manifests, time to leave; TROUBLE.md says what to do when nothing joins.
+//
 // # One port
 //
 // All goes over one port, TCP and UDP, by default 7946. Both must be open between

@@ -18,22 +18,29 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	eb := bus.New()
-	node, err := cluster.Join(ctx, eb, cluster.Config{Discovery: discovery.Static(os.Args[1:]...)})
-	if err != nil {
+	if err := run(ctx, os.Args[1:]); err != nil {
 		log.Fatal(err)
 	}
+}
+
+func run(ctx context.Context, others []string) error {
+	eb := bus.New()
+	node, err := cluster.Join(ctx, eb, cluster.Config{Discovery: discovery.Static(others...)})
+	if err != nil {
+		return err
+	}
 	defer node.Close()
-	if len(os.Args) > 1 { // the second terminal asks, the first one answers
+	if len(others) > 0 { // the second terminal asks, the first one answers
 		hi, err := bus.Request[string](ctx, eb, "greet", "ada")
-		fmt.Println(hi, err)
-		return
+		if err == nil {
+			fmt.Println(hi)
+		}
+		return err
 	}
 	fmt.Println("now run: go run ./examples/hello", node.Self().Addr)
-	err = verticle.Run(ctx, eb, verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
+	return verticle.Run(ctx, eb, verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
 		return d.Consume("greet", bus.Respond(func(_ context.Context, name string) (string, error) {
 			return "hello, " + name, nil
 		}))
 	}))
-	fmt.Println("stopped:", err)
 }

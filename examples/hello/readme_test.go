@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,8 +12,6 @@ import (
 	"testing"
 
 	"github.com/runrig-go/runrig/bus"
-	"github.com/runrig-go/runrig/cluster"
-	"github.com/runrig-go/runrig/discovery/ecs"
 )
 
 const root = "../.."
@@ -26,29 +24,43 @@ func TestReadmeShowsThisProgram(t *testing.T) {
 	if len(blocks) == 0 || blocks[0][1] != read(t, "examples/hello/main.go") {
 		t.Error("the README's first Go code is not examples/hello/main.go")
 	}
-	here := withoutSpace(read(t, "examples/hello/readme_test.go"))
-	for _, b := range blocks[1:] {
-		if !strings.Contains(here, withoutSpace(b[1])) {
-			t.Errorf("the README has Go code that is not compiled here:\n%s", b[1])
-		}
-	}
 }
 
-// onECS is in the README.
-func onECS(ctx context.Context, eb *bus.EventBus) (*cluster.Node, error) {
-	p, err := ecs.New(ctx, ecs.Config{}) // this task, and the others of its service
-	if err != nil {
-		return nil, err
-	}
-	return cluster.Join(ctx, eb, cluster.Config{Discovery: p, Secrets: cluster.SecretsFromEnv("RUNRIG_SECRET")})
-}
+var prices = map[string]int{"apple": 42}
 
-func TestReadmeOnECS(t *testing.T) {
-	for _, name := range []string{"ECS_CONTAINER_METADATA_URI_V4", "ECS_CONTAINER_METADATA_URI", "AWS_EXECUTION_ENV", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"} {
-		t.Setenv(name, "")
+// Order is of the README.
+type Order struct{ ID int }
+
+func (o Order) save(context.Context) error { return forget(fmt.Sprint(o.ID)) }
+
+func forget(what string) error { told <- what; return nil }
+
+var told = make(chan string, 2)
+
+func TestReadmeVerbs(t *testing.T) {
+	ctx, eb := t.Context(), bus.New()
+	defer eb.Close()
+
+	// Request: one consumer of the address answers, in turn. An error says whether the handler may have run.
+	_, err := eb.Consume("price", bus.Respond(func(ctx context.Context, sku string) (int, error) { return prices[sku], nil }))
+	cents, err := bus.Request[int](ctx, eb, "price", "apple")
+
+	// Send: one consumer gets it, at most once, in order; by key always the same one.
+	_, err = eb.Consume("order", bus.Receive(func(ctx context.Context, o Order) error { return o.save(ctx) }))
+	err = eb.Send(ctx, "order", Order{ID: 17}, bus.ByKey("customer-4"))
+
+	// Publish: all consumers get it, on all nodes.
+	_, err = eb.Consume("price.changed", bus.Receive(func(ctx context.Context, sku string) error { return forget(sku) }))
+	err = eb.Publish(ctx, "price.changed", "apple")
+
+	// RequestAll: all consumers answer.
+	all, err := eb.RequestAll(ctx, "price", "apple")
+
+	if err != nil || cents != 42 || len(all) != 1 {
+		t.Errorf("%d cents, %d answers, %v", cents, len(all), err)
 	}
-	if _, err := onECS(t.Context(), bus.New()); !errors.Is(err, ecs.ErrNotOnECS) {
-		t.Errorf("elsewhere: %v", err)
+	if got := []string{<-told, <-told}; !slices.Contains(got, "17") || !slices.Contains(got, "apple") {
+		t.Errorf("told of %q", got)
 	}
 }
 
@@ -58,8 +70,8 @@ func TestReadmeIsShort(t *testing.T) {
 	if n := strings.Count(readme, "\n"); n > 150 {
 		t.Errorf("the README has %d lines; 150 are enough", n)
 	}
-	if n := strings.Count(read(t, "examples/hello/main.go"), "\n"); n > 40 {
-		t.Errorf("hello has %d lines; 40 are enough", n)
+	if n := strings.Count(read(t, "examples/hello/main.go"), "\n"); n > 46 {
+		t.Errorf("hello has %d lines; 46 are enough", n)
 	}
 	before, _, ok := strings.Cut(readme, "\ngo run ./examples/ecsdemo")
 	if n := strings.Count(before, "\n"); !ok || n >= 40 {
@@ -88,19 +100,51 @@ func TestReadmeNamesTestsThatExist(t *testing.T) {
 	}
 }
 
+// TestPagesShowWhatIsCompiled: Go code of a page stands in a program or a test, too.
+func TestPagesShowWhatIsCompiled(t *testing.T) {
+	t.Parallel()
+	block := regexp.MustCompile("(?s)```go\n(.*?)```")
+	var source strings.Builder
+	var pages []string
+	walk(t, func(path string) {
+		switch filepath.Ext(path) {
+		case ".go":
+			source.WriteString(withoutSpace(read(t, path)))
+		case ".md":
+			pages = append(pages, path)
+		}
+	})
+	for _, page := range pages {
+		for _, b := range block.FindAllStringSubmatch(read(t, page), -1) {
+			if !strings.Contains(source.String(), withoutSpace(b[1])) {
+				t.Errorf("%s has Go code that is compiled nowhere:\n%s", page, b[1])
+			}
+		}
+	}
+}
+
 func TestLinksLeadSomewhere(t *testing.T) {
 	t.Parallel()
 	link := regexp.MustCompile(`\]\(([^):#]+)\)`)
 	code := regexp.MustCompile("(?s)```.*?```")
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Ext(path) != ".md" {
-			return err
+	walk(t, func(path string) {
+		if filepath.Ext(path) != ".md" {
+			return
 		}
-		text, err := os.ReadFile(path)
-		for _, m := range link.FindAllStringSubmatch(code.ReplaceAllString(string(text), ""), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(path), m[1])); err != nil {
+		for _, m := range link.FindAllStringSubmatch(code.ReplaceAllString(read(t, path), ""), -1) {
+			if _, err := os.Stat(filepath.Join(root, filepath.Dir(path), m[1])); err != nil {
 				t.Errorf("%s links to %s: %v", path, m[1], err)
 			}
+		}
+	})
+}
+
+// walk calls f with each file of the repository.
+func walk(t *testing.T, f func(path string)) {
+	t.Helper()
+	err := fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			f(path)
 		}
 		return err
 	})

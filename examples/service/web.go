@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/cluster"
+	"github.com/runrig-go/runrig/verticle"
+)
+
+// Web is what the service shows over HTTP.
+type Web struct {
+	Listen string // host:port
+	Node   *cluster.Node
+
+	eb     *bus.EventBus
+	server *http.Server
+}
+
+// Start listens.
+func (w *Web) Start(_ context.Context, d *verticle.Deployment) error {
+	l, err := net.Listen("tcp", w.Listen)
+	if err != nil {
+		return err
+	}
+	w.eb = d.EventBus()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /greet/{name}", w.greet)
+	mux.HandleFunc("GET /livez", w.live)
+	mux.HandleFunc("GET /readyz", w.ready)
+	mux.HandleFunc("GET /stats", w.stats)
+	w.server = &http.Server{Handler: mux}
+	d.Go(func(context.Context) error {
+		if err := w.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	return nil
+}
+
+// Stop answers what is being asked, and no more.
+func (w *Web) Stop(ctx context.Context) error { return w.server.Shutdown(ctx) }
+
+func (w *Web) greet(rw http.ResponseWriter, r *http.Request) {
+	hi, err := bus.Request[string](r.Context(), w.eb, "greet", r.PathValue("name"))
+	if err != nil {
+		http.Error(rw, err.Error(), status(err))
+		return
+	}
+	fmt.Fprintln(rw, hi)
+}
+
+// status tells the client of an error whether to ask again.
+func status(err error) int {
+	var no *bus.ReplyError
+	switch {
+	case errors.As(err, &no):
+		return http.StatusInternalServerError
+	case errors.Is(err, bus.ErrNoConsumer), errors.Is(err, bus.ErrBusy), errors.Is(err, bus.ErrClosed):
+		return http.StatusServiceUnavailable // no handler has run
+	case errors.Is(err, context.DeadlineExceeded):
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusBadGateway
+}
+
+// live is for the liveness check: a failed node does not come back by itself.
+func (w *Web) live(rw http.ResponseWriter, _ *http.Request) {
+	if err := w.Node.Err(); err != nil {
+		http.Error(rw, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(rw, "ok")
+}
+
+// ready is for the readiness check. What is wrong with others is told, and
+// changes nothing: this process serves all the same.
+func (w *Web) ready(rw http.ResponseWriter, _ *http.Request) {
+	if !w.Node.Serving() {
+		rw.WriteHeader(http.StatusServiceUnavailable)
+	}
+	fmt.Fprintln(rw, w.Node.State())
+	if err := w.Node.Trouble(); err != nil {
+		fmt.Fprintln(rw, err)
+	}
+}
+
+// stats are the counters, for a collector.
+func (w *Web) stats(rw http.ResponseWriter, _ *http.Request) {
+	rw.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(rw).Encode(map[string]any{
+		"state": w.Node.State().String(), "links": len(w.eb.Peers()), "bus": w.eb.Stats(), "node": w.Node.Stats(),
+	})
+}
