@@ -27,7 +27,7 @@ const (
 // Limits of admin streams.
 const (
 	maxAdmin     = 64          // at once
-	adminIdle    = time.Minute // without a request
+	adminIdle    = time.Minute // without a request, and for an answer that sets no other time
 	adminHeaders = 16 << 10    // bytes of a request's headers
 	adminLinger  = time.Second // for handlers to end when the node is down
 )
@@ -134,6 +134,7 @@ func (n *Node) serveAdmin(h http.Handler) {
 		Handler:           h,
 		ReadHeaderTimeout: dialTimeout,
 		IdleTimeout:       adminIdle,
+		WriteTimeout:      adminIdle,
 		MaxHeaderBytes:    adminHeaders,
 		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelError), // a handler that panicked
 		BaseContext:       func(net.Listener) context.Context { return n.port.ctx },

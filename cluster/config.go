@@ -94,7 +94,8 @@ type Config struct {
 	// package inspect, as a rule. Who asks must hold a secret, as a node does; a node
 	// without Secrets answers only its own host. Join calls Admin once, before the
 	// others are found. It must not wait for the node, of which all else works. At
-	// most 64 such streams are open at once. Without Admin none is taken; so it is,
+	// most 64 such streams are open at once, and an answer has a minute, unless its
+	// handler sets another time (http.ResponseController). Without Admin none is taken; so it is,
 	// and in the log, where Admin panics or returns nil.
 	Admin func(*Node) http.Handler
 
