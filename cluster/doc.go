@@ -55,7 +55,7 @@
 //
 // With [Config].Secrets nothing that a stranger sends gets further than the TLS
 // handshake: each stream, gossip's too, is mutual TLS 1.3 with a key that only
-// holders of the secret have, and each packet is sealed with AES-256-GCM. This
+// holders of the secret have, and each packet is sealed with XAES-256-GCM. This
 // package opens and checks packets before gossip sees them. The name of the
 // cluster is authenticated with it, but can be read in packets. Who
 // holds the secret is trusted fully: it can remove or impersonate any node. Past

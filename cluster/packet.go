@@ -2,8 +2,6 @@ package cluster
 
 import (
 	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,7 +14,7 @@ const (
 	// 0 and 1, and no type of its messages: a node without a secret refuses it.
 	packetVersion = 0x41
 
-	sealOverhead = 1 + 12 + 16 // version, nonce, tag
+	sealOverhead = 1 + xaesOverhead // with the version
 
 	// maxPacket bounds what is taken for a packet: no node sends more than
 	// packetSize, and what memberlist leaves out of its reckoning.
@@ -34,28 +32,24 @@ var (
 // An envelope is the form of packets on the wire: memberlist's label, which is the
 // cluster's name, and then with a secret
 //
-//	version, nonce, sealed message, tag    AES-256-GCM; label and version are authenticated
+//	version, nonce, sealed message, tag    XAES-256-GCM; label and version are authenticated
 //
 // and else the message. memberlist sees what has been opened and checked, and
 // nothing else: it is made for packets of friends.
 type envelope struct {
 	label  []byte
 	events *eventGate
-	keys   []cipher.AEAD // the current secret's first; none: plain text
+	keys   []*xaes // the current secret's first; none: plain text
 }
 
 func newEnvelope(cluster string, all []keys) (*envelope, error) {
 	e := &envelope{label: append([]byte{gossipLabel, byte(len(cluster))}, cluster...), events: newEventGate()}
 	for _, k := range all {
-		block, err := aes.NewCipher(k.gossip)
+		x, err := newXAES(k.gossip)
 		if err != nil {
 			return nil, err
 		}
-		aead, err := cipher.NewGCMWithRandomNonce(block)
-		if err != nil {
-			return nil, err
-		}
-		e.keys = append(e.keys, aead)
+		e.keys = append(e.keys, x)
 	}
 	return e, nil
 }
@@ -77,7 +71,7 @@ func (e *envelope) seal(labeled []byte) []byte {
 	packet := make([]byte, head, len(labeled)+sealOverhead)
 	copy(packet, e.label)
 	packet[head-1] = packetVersion
-	return e.keys[0].Seal(packet, nil, labeled[len(e.label):], packet[:head])
+	return e.keys[0].seal(packet, labeled[len(e.label):], packet[:head])
 }
 
 // open returns what memberlist is to see of a packet, in memory of its own: label
@@ -106,7 +100,7 @@ func (e *envelope) unseal(labeled, sealed, head []byte) ([]byte, bool) {
 		return nil, false
 	}
 	for _, k := range e.keys {
-		if opened, err := k.Open(labeled, nil, sealed[1:], head); err == nil {
+		if opened, err := k.open(labeled, sealed[1:], head); err == nil {
 			return opened, true
 		}
 	}

@@ -87,7 +87,7 @@ func (s Secrets) MarshalText() ([]byte, error) { return []byte(s.String()), nil 
 
 // keys are what a secret yields.
 type keys struct {
-	gossip []byte             // AES-256 key of packets
+	gossip []byte             // key of packets, of XAES-256-GCM
 	link   ed25519.PrivateKey // identity on streams
 }
 
