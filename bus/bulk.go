@@ -471,7 +471,7 @@ func (l *link) gotBulkRefused(f *frame.Frame) {
 		b.asked = false // the peer has nothing of it
 		err := fmt.Errorf("%w: body of %d bytes for %s, whose limit is %d (WithBodyLimit)", ErrTooLarge, len(b.body), l.peer.Name, f.Size())
 		l.resetLocked(b, err)
-		if b.kind == frame.Reply && b.done == nil { // who gave it has gone on
+		if b.kind == frame.Reply && b.done == nil && !l.bye { // its giver has gone on
 			l.replyLocked(&reply{id: b.head.ID(), failed: true, code: CodeFailed, body: []byte(err.Error())})
 		}
 	}

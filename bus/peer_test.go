@@ -301,3 +301,37 @@ func TestSentBackAfterForcedGoodbye(t *testing.T) {
 		}
 	})
 }
+
+// Behind a forced GOODBYE nothing is written: neither what comes then and can only be
+// sent back, nor an error in place of a large reply that the peer refuses then.
+func TestNothingBehindForcedGoodbye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playPeerOver(t, []bustest.PipeOption{bustest.WithBuffer(4 << 10)}, bus.WithDrainTimeout(time.Second))
+		p.say(routesFrame(1, true, nil))
+		if _, err := p.eb.Consume("in", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+			return m.Reply(ctx, make([]byte, len(m.Body)<<10))
+		})); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		p.say(msgFrame(&wire.Msg{Kind: 2, Route: 1, Id: 5, TimeLeft: 60_000, Body: make([]byte, 100)}), // which is kept
+			msgFrame(&wire.Msg{Kind: 2, Route: 1, Id: 6, TimeLeft: 60_000, Body: make([]byte, 60)})) // which is not read
+		time.Sleep(time.Second) // the giver of the first has gone on
+		closed := make(chan error, 1)
+		go func() { closed <- p.eb.Close() }()
+		time.Sleep(1100 * time.Millisecond)
+		p.say(msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 60_000}),
+			&wire.Frame{Kind: &wire.Frame_BulkReset{BulkReset: &wire.Chunk{Id: 1, Bytes: 1, Refused: 1}}})
+		if said, err := io.ReadAll(p); err != nil || !bytes.HasSuffix(said, stream(t, goodbyeFrame)) {
+			t.Errorf("the peer reads %x, %v", said[max(0, len(said)-100):], err)
+		}
+		p.say(goodbyeFrame)
+		p.CloseWrite()
+		if err := <-closed; err == nil {
+			t.Error("Close says nothing of what was left")
+		}
+		if n := p.eb.Stats().CutOff; n != 1 {
+			t.Errorf("%d messages are cut off", n)
+		}
+	})
+}

@@ -235,9 +235,11 @@ func (l *link) bounce(m *Message) {
 	l.leave.recheck()
 }
 
+// bounceLocked appends a message that is sent back. Once GOODBYE is written, or has
+// come, nothing is: the message is cut off, as its sender counts it as unknown.
 func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	in := m.inbound()
-	if l.err != nil {
+	if l.err != nil || l.bye {
 		in.cutOff(1)
 		return free
 	}
