@@ -240,8 +240,7 @@ func (l *link) chunkGoneLocked(b *bulkOut) {
 
 // writtenLocked notes that the last chunk has left.
 func (l *link) writtenLocked(b *bulkOut) {
-	l.bulks.ended = true
-	l.bulks.pace.over(b, len(l.bulks.out) == 0)
+	l.overLocked(b)
 	for _, rt := range b.routes {
 		rt.bulks--
 		l.entrance.wait(rt.ring) // messages wait behind it
@@ -253,10 +252,17 @@ func (l *link) writtenLocked(b *bulkOut) {
 	case frame.Handover:
 		l.given = append(l.given, handed{b.o.ring.address, b.o})
 	}
+	b.end(nil)
+}
+
+// overLocked notes that a large frame is no longer on its way: it is written, or
+// taken back.
+func (l *link) overLocked(b *bulkOut) {
+	l.bulks.ended = true
+	l.bulks.pace.over(b, len(l.bulks.out) == 0)
 	if b.kind == frame.Reply && len(l.kept.large) == 0 {
 		l.kept.slow = false
 	}
-	b.end(nil)
 }
 
 // less takes off what was charged on a route for a large message that is still being
@@ -286,9 +292,8 @@ func (b *bulkOut) end(err error) {
 // resetLocked takes back a large frame that is not wholly written; a message
 // then is as if it had never been posted.
 func (l *link) resetLocked(b *bulkOut, err error) {
-	l.bulks.ended = true
 	l.bulks.out = slices.DeleteFunc(l.bulks.out, func(o *bulkOut) bool { return o == b })
-	l.bulks.pace.over(b, len(l.bulks.out) == 0)
+	l.overLocked(b)
 	if b.asked {
 		l.frameLocked(frame.BulkReset, &frame.Head{frame.FBulk: b.id})
 		l.returned()

@@ -203,6 +203,28 @@ func TestLargeReplyIsTakenBackAtTheDeadline(t *testing.T) {
 	})
 }
 
+// A large reply that was taken back does not make the next one's giver go on at once,
+// as those do whose link has a slow one under way.
+func TestLargeReplyAfterOneThatWasTakenBack(t *testing.T) {
+	var took chan time.Duration
+	late(t, func(_ context.Context, m *bus.Message) error {
+		begin := time.Now()
+		err := m.Reply(context.Background(), make([]byte, lateSize))
+		took <- time.Since(begin)
+		return err
+	}, func(p *playedPeer, _ *bus.Consumer) {
+		took = make(chan time.Duration, 1)
+		for id := range uint64(2) {
+			p.say(msgFrame(&wire.Msg{Kind: 2, Route: 1, Id: 5 + id, TimeLeft: 1000}))
+			p.hears("that a body is taken back", takenBack)
+			if d := <-took; d != 100*time.Millisecond {
+				t.Errorf("the giver of reply %d waited for %v", id+1, d)
+			}
+		}
+		p.lives()
+	})
+}
+
 // A large message that waited at a consumer is sent back until its deadline only:
 // it is settled then, and counted, and what is behind it goes on.
 func TestLargeBounceIsTakenBackAtTheDeadline(t *testing.T) {
