@@ -34,6 +34,7 @@ func BenchmarkGrowth(b *testing.B) {
 		{"sends given up", 40_000, growGivenUp},
 		{"requests canceled", 8_000, growCanceled},
 		{"publish beside laggards", 8_000, growPublish},
+		{"sends that wait by turns for one and for any", 40_000, growLanes},
 	} {
 		b.Run(g.name, func(b *testing.B) {
 			half, whole := leastCPU(b, g.n/2, g.run), leastCPU(b, g.n, g.run)
@@ -297,4 +298,30 @@ func growPublish(g *grower) {
 		publish(100)
 	}
 	g.end()
+}
+
+// growLanes has sends wait for the consumer of a key by turns with others, which have
+// no room when that has.
+func growLanes(g *grower) {
+	c := bustest.NewCluster(g, 2, quiet, bus.WithDrainTimeout(0))
+	defer closeBoth(c)
+	g.consume(c.Bus(0), "a", nothing, bus.LocalOnly()).Pause()
+	owner := g.consume(c.Bus(1), "a", nothing)
+	owner.Pause()
+	if err := owner.Known(context.Background()); err != nil {
+		g.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var keyed, local sync.WaitGroup
+	for range g.n / 2 {
+		keyed.Go(func() { _ = c.Bus(0).Send(ctx, "a", make([]byte, 1<<10), bus.ByKey("k")) })
+		local.Go(func() { _ = c.Bus(0).Send(ctx, "a", make([]byte, 1<<10), bus.LocalOnly()) })
+	}
+	g.await("all wait", func() bool { return c.Bus(0).Addresses()[0].Waiting > g.n*9/10 })
+	g.begin()
+	owner.Resume()
+	keyed.Wait()
+	g.end()
+	cancel()
+	local.Wait()
 }

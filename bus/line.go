@@ -175,9 +175,9 @@ func (r *ring) grantLocked() {
 	changed := r.sortLocked(line) || line.changed
 	line.changed = false
 	line.any.to = reach{all: line.routes}
-	line.any.back, line.any.stuck = r.placeLocked(line.any.back, line.any.to, noTicket)
+	line.any.back, line.any.stuck = r.placeLocked(line.any.back, line.any.to)
 	for _, l := range line.lanes {
-		l.back, l.stuck = r.placeLocked(l.back, l.to, noTicket)
+		l.back, l.stuck = r.placeLocked(l.back, l.to)
 	}
 	r.placeQueuesLocked(line)
 	if changed {
@@ -203,72 +203,106 @@ func (r *ring) grantLocked() {
 const noTicket = math.MaxUint64
 
 // placeQueuesLocked places what was not sent back, first come first served
-// over all lanes.
+// over all lanes. It goes over each queue once.
 func (r *ring) placeQueuesLocked(line *line) {
-	var anyFrom, lanesFrom uint64
+	ofAny, lanes := r.walkQueueLocked(&line.any), make([]walk, 0, 8) // on the stack
+	for _, l := range line.lanes {
+		lanes = append(lanes, r.walkQueueLocked(l))
+	}
 	for {
-		next, nextOfLanes := line.any.next(anyFrom), uint64(noTicket)
-		for _, l := range line.lanes {
-			nextOfLanes = min(nextOfLanes, l.next(lanesFrom))
+		next, nextOfLanes := ofAny.next(), uint64(noTicket)
+		for i := range lanes {
+			nextOfLanes = min(nextOfLanes, lanes[i].next())
 		}
 		switch {
 		case next == noTicket && nextOfLanes == noTicket:
+			ofAny.end()
+			for i := range lanes {
+				lanes[i].end()
+			}
 			return
 		case next < nextOfLanes:
-			line.any.queue, line.any.stuck = r.placeLocked(line.any.queue, line.any.to, nextOfLanes)
-			anyFrom = nextOfLanes
+			ofAny.placeLocked(r, nextOfLanes)
 		default:
-			for _, l := range line.lanes {
-				if !l.stuck {
-					l.queue, l.stuck = r.placeLocked(l.queue, l.to, next)
-				}
+			for i := range lanes {
+				lanes[i].placeLocked(r, next)
 			}
-			lanesFrom = next
 		}
 	}
 }
 
-// next returns the first ticket from one on, unless the lane is stuck.
-func (l *lane) next(from uint64) uint64 {
-	if l.stuck {
-		return noTicket
-	}
-	for _, w := range l.queue {
-		if w.ticket >= from && !w.out {
-			return w.ticket
+// placeLocked places the waiters of a list in order and returns those that are left.
+// It is stuck when it meets one that could go where those behind it could, and has
+// no room there.
+func (r *ring) placeLocked(ws []*waiter, to reach) (left []*waiter, stuck bool) {
+	w := r.walkLocked(ws, to)
+	w.placeLocked(r, noTicket)
+	return w.left(), w.stuck
+}
+
+// walk goes once over a list of waiters: those before i have been looked at, of which
+// the first kept ones wait on.
+type walk struct {
+	placing
+	lane    *lane // whose queue it is
+	ws      []*waiter
+	i, kept int
+	stuck   bool
+}
+
+// walkQueueLocked begins to go over a queue, unless what was sent back is stuck.
+func (r *ring) walkQueueLocked(l *lane) walk {
+	w := r.walkLocked(l.queue, l.to)
+	w.lane, w.stuck = l, w.stuck || l.stuck
+	return w
+}
+
+// end notes what is left of the queue.
+func (w *walk) end() { w.lane.queue, w.lane.stuck = w.left(), w.stuck }
+
+// next returns the ticket of the first waiter that has not been looked at, unless the
+// walk is stuck.
+func (w *walk) next() uint64 {
+	for ; w.i < len(w.ws) && !w.stuck; w.i++ {
+		if !w.ws[w.i].out {
+			return w.ws[w.i].ticket
 		}
 	}
 	return noTicket
 }
 
-// placeLocked places the waiters of a list in order, up to a ticket, and returns
-// those that are left. It is stuck when it meets one that could go where those
-// behind it could, and has no room there.
-func (r *ring) placeLocked(ws []*waiter, to reach, before uint64) (left []*waiter, stuck bool) {
-	if len(ws) == 0 {
-		return ws, false
+func (r *ring) walkLocked(ws []*waiter, to reach) walk {
+	w := walk{ws: ws}
+	if len(ws) > 0 {
+		w.placing = placing{to: to, now: r.clock.now()}
+		w.stuck = to.len() == 0
 	}
-	if to.len() == 0 {
-		return ws, true
-	}
-	p := placing{to: to, now: r.clock.now()}
-	i, kept := 0, 0
-	for ; i < len(ws) && ws[i].ticket < before && !stuck; i++ {
-		w := ws[i]
-		if w.out {
+	return w
+}
+
+// placeLocked places the next waiters in order, up to a ticket, until it is stuck.
+func (w *walk) placeLocked(r *ring, before uint64) {
+	for ; w.i < len(w.ws) && w.ws[w.i].ticket < before && !w.stuck; w.i++ {
+		next := w.ws[w.i]
+		if next.out {
 			continue
 		}
 		var leaves bool
-		if leaves, stuck = r.placeOneLocked(w, &p); leaves {
-			r.releaseLocked(w)
+		if leaves, w.stuck = r.placeOneLocked(next, &w.placing); leaves {
+			r.releaseLocked(next)
 			continue
 		}
-		ws[kept] = w
-		kept++
+		w.ws[w.kept] = next
+		w.kept++
 	}
-	copy(ws[i-kept:i], ws[:kept])
-	clear(ws[:i-kept])
-	return ws[i-kept:], stuck
+}
+
+// left returns the waiters that are left, in order.
+func (w *walk) left() []*waiter {
+	from := w.i - w.kept
+	copy(w.ws[from:w.i], w.ws[:w.kept])
+	clear(w.ws[:from])
+	return w.ws[from:]
 }
 
 // placing is one pass over a list of waiters, and what it has found to be full: not
