@@ -7,20 +7,17 @@
 // Elsewhere it rehearses: it starts a fake of ECS and runs itself as the tasks.
 // With -peers it is one node that knows the others by their addresses.
 //
-//	ecsdemo [-tasks N] [-for DURATION] [-kill DURATION] [-stop DURATION] [-gossip] [-bridge]
-//	ecsdemo -deploy [-tasks N] [-bridge]
+//	ecsdemo [-tasks N] [-for DURATION] [-kill DURATION] [-stop DURATION] [-gossip] [-bridge] [-log]
+//	ecsdemo -deploy [-tasks N] [-bridge] [-log]
 //	ecsdemo -peers HOST:PORT,… [-bind HOST:PORT] [-advertise HOST:PORT] [-http HOST:PORT] [-gossip]
 //	ecsdemo healthcheck [-http HOST:PORT]
 //	ecsdemo doctor [-http HOST:PORT] [-bind HOST:PORT]
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -31,18 +28,10 @@ import (
 	"github.com/runrig-go/runrig/cluster"
 	"github.com/runrig-go/runrig/discovery"
 	"github.com/runrig-go/runrig/discovery/ecs"
-	"github.com/runrig-go/runrig/examples/ecsdemo/rehearsal"
 )
 
 // secretVariable is where a task finds the cluster's secret.
 const secretVariable = "RUNRIG_SECRET"
-
-type settings struct {
-	peers, bind, advertise, http string
-	gossip, stream, rehearsed    bool
-	calm                         <-chan struct{} // closed when the stream is to end
-	rehearsal                    rehearsal.Config
-}
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: shortTime})))
@@ -64,31 +53,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, "ecsdemo:", err)
 		os.Exit(1)
 	}
-}
-
-func parse(args []string) settings {
-	var s settings
-	f := flag.NewFlagSet("ecsdemo", flag.ExitOnError)
-	f.StringVar(&s.peers, "peers", "", "join the nodes at these `addresses` (host:port,host:port) instead of asking ECS")
-	f.StringVar(&s.bind, "bind", "", "`address` (host:port) of the node, TCP and UDP; by default port 7946, on loopback where there is no "+secretVariable)
-	f.StringVar(&s.advertise, "advertise", "", "`address` (host:port) at which other nodes reach this one, where it is another than -bind")
-	f.StringVar(&s.http, "http", ":8080", "`address` (host:port) of GET /health")
-	f.BoolVar(&s.gossip, "gossip", false, "publish over the gossip lane")
-	f.BoolVar(&s.stream, "stream", false, "send and request all the time, and log the account of it; -deploy starts its tasks with it")
-	f.BoolVar(&s.rehearsed, "rehearsed", false, "leave when standard input ends; the rehearsal starts its tasks with it")
-	f.IntVar(&s.rehearsal.Tasks, "tasks", 3, "rehearse with this `number` of tasks")
-	f.DurationVar(&s.rehearsal.For, "for", 0, "end the rehearsal after this `time`")
-	f.DurationVar(&s.rehearsal.Kill, "kill", 0, "SIGKILL the oldest task this `time` after all are up")
-	f.DurationVar(&s.rehearsal.Stop, "stop", 0, "SIGTERM the oldest task this `time` after all are up")
-	f.BoolVar(&s.rehearsal.Bridge, "bridge", false, "rehearse with all tasks at 127.0.0.1, as in ECS's bridge mode")
-	f.BoolVar(&s.rehearsal.Deploy, "deploy", false, "rehearse a deployment: replace all tasks one by one under a stream of messages, tell what became of them, and end")
-	_ = f.Parse(args) // it exits on errors
-	if f.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "ecsdemo: unexpected argument %q\n", f.Arg(0))
-		f.Usage()
-		os.Exit(2)
-	}
-	return s
 }
 
 // run chooses what this process is.
@@ -134,34 +98,6 @@ func (s settings) runStatic(ctx context.Context) error {
 		c.Secrets = cluster.SecretsFromEnv(secretVariable)
 	}
 	return task{cluster: c, listen: s.http, gossip: s.gossip, stream: s.stream, check: true}.run(ctx)
-}
-
-func (s settings) rehearse(ctx context.Context) error {
-	c := s.rehearsal
-	c.Out = os.Stdout
-	if s.gossip {
-		c.Args, c.Lossy = append(c.Args, "-gossip"), true
-	}
-	if c.Deploy {
-		c.Args = append(c.Args, "-stream")
-	}
-	return rehearsal.Run(ctx, c)
-}
-
-// followParent calls leave when the process that started this one closes this
-// one's standard input, or dies; the channel is closed then, or at the first
-// line. An interrupt is then the parent's: a terminal sends it to both.
-func followParent(leave func()) (calm <-chan struct{}) {
-	signal.Ignore(os.Interrupt)
-	line := make(chan struct{})
-	go func() { // until the process ends
-		in := bufio.NewReader(os.Stdin)
-		_, _ = in.ReadString('\n')
-		close(line)
-		_, _ = io.Copy(io.Discard, in)
-		leave()
-	}()
-	return line
 }
 
 // shortTime leaves the date out of a line's time.

@@ -118,7 +118,7 @@ func (v *HTTPVerticle) health(w http.ResponseWriter, r *http.Request) {
 	v.note("BroadcastVerticle", g, v.eb.Publish(ctx, broadcastAddress, g, v.lane()...))
 
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"status": "ok", "ip": v.Local, "sent": g.N})
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": "ok", "ip": v.Local, "sent": g.N, "links": len(v.eb.Peers())})
 }
 
 func (v *HTTPVerticle) lane() []bus.CallOption {

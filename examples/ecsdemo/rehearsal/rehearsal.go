@@ -35,6 +35,7 @@ type Config struct {
 	Lossy  bool          // that Publish loses a message is no failure
 	Bridge bool          // all tasks at 127.0.0.1; so it is anyway where the system has no other address
 	Out    io.Writer     // where all lines go
+	Screen *Screen       // if Out is a terminal that is to show a table that changes in place
 
 	every time.Duration // between health checks; 0 means healthInterval
 	hold  time.Duration // between the replacements of a deployment; 0 means holdTime
@@ -65,6 +66,7 @@ func Run(ctx context.Context, cfg Config) error {
 	defer func() { _ = r.fake.Close() }()
 	defer r.places.close()
 	r.explain()
+	show := r.show()
 	for range cfg.Tasks {
 		if err := r.launch(); err != nil {
 			r.fail(err.Error())
@@ -73,6 +75,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	r.keepRunning(ctx)
 	r.finish()
+	show()
 	if cfg.Deploy {
 		r.tally.printDeployment(cfg.Out)
 	} else {
@@ -100,7 +103,8 @@ type rehearsal struct {
 	rollout  rollout           // where a deployment is rehearsed
 	labels   map[string]string // by the name of the task
 
-	outMu sync.Mutex // guards writes to cfg.Out
+	outMu  sync.Mutex // guards writes to cfg.Out, but for those of the screen
+	screen *screen    // nil for lines
 }
 
 func newRehearsal(cfg Config) (*rehearsal, error) {
@@ -120,6 +124,23 @@ func newRehearsal(cfg Config) (*rehearsal, error) {
 	}, nil
 }
 
+// show begins with the table that changes in place, if there is to be one, and
+// returns a function that ends it.
+func (r *rehearsal) show() (end func()) {
+	if r.cfg.Screen == nil {
+		return func() {}
+	}
+	r.screen = newScreen(*r.cfg.Screen, r.cfg.Out)
+	done := make(chan struct{})
+	var drawing sync.WaitGroup
+	drawing.Go(func() { r.screen.run(r.tally, done) })
+	return func() {
+		close(done)
+		drawing.Wait()
+		r.screen = nil // all tasks have ended: nobody else uses it
+	}
+}
+
 func (r *rehearsal) explain() {
 	addresses := "each with an IP of its own"
 	if r.places.shared {
@@ -127,6 +148,15 @@ func (r *rehearsal) explain() {
 	}
 	if r.cfg.Deploy {
 		r.explainDeployment(addresses)
+		return
+	}
+	if r.cfg.Screen != nil {
+		fmt.Fprintf(r.cfg.Out, `This process is not an ECS task, so it rehearses: a fake of the ECS API, and tasks (%d)
+as child processes of this program, %s. Each second each task sends its
+IP over the bus: by Send to one PointVerticle, by Publish to the BroadcastVerticle of every
+task. "From others" counts what crossed from task to task. (-log shows each message.)
+
+`, r.cfg.Tasks, addresses)
 		return
 	}
 	fmt.Fprintf(r.cfg.Out, `This process is not an ECS task, so it rehearses: a fake of the ECS API, and tasks (%d)
@@ -164,10 +194,13 @@ func (r *rehearsal) launch() error {
 	}
 	args := append([]string{"-rehearsed", "-bind", at.nodeAddr(), "-http", at.httpAddr()}, r.cfg.Args...)
 	line := func(text string) {
-		if counted := r.tally.line(text); counted && r.cfg.Deploy {
-			return
+		counted := r.tally.line(text)
+		switch {
+		case r.screen != nil:
+			r.screen.line(t.String(), text)
+		case !counted || !r.cfg.Deploy:
+			r.print(t.String(), text)
 		}
-		r.print(t.String(), text)
 	}
 	done := func() { r.events <- func() { r.exited(t) } }
 	if err := t.start(args, r.environment(t), line, done); err != nil {
@@ -176,6 +209,9 @@ func (r *rehearsal) launch() error {
 	}
 	t.ecs.SetStatus("RUNNING")
 	r.tasks = append(r.tasks, t)
+	if r.screen != nil {
+		r.screen.started(t)
+	}
 	r.watch(t)
 	r.say("%v started at %s, pid %d", t, at.name(), t.cmd.Process.Pid)
 	return nil
@@ -206,7 +242,7 @@ func (r *rehearsal) watch(t *task) {
 	r.watching.Go(func() {
 		t.watch(ctx, r.cfg.every, func(h health) {
 			r.tally.healthy(t.place.name(), h.Sent, time.Now())
-			tell(func() { r.passed(t) })
+			tell(func() { r.passed(t, h) })
 		}, func(err error) {
 			tell(func() { r.unhealthy(t, err) })
 		})
@@ -257,8 +293,11 @@ func (r *rehearsal) allUp() bool {
 	return len(r.tasks) >= r.cfg.Tasks && !slices.ContainsFunc(r.tasks, func(t *task) bool { return !t.up })
 }
 
-func (r *rehearsal) passed(t *task) {
+func (r *rehearsal) passed(t *task, h health) {
 	t.up, r.failures = true, 0
+	if r.screen != nil {
+		r.screen.passed(t, h)
+	}
 }
 
 func (r *rehearsal) unhealthy(t *task, err error) {
@@ -301,6 +340,9 @@ func (r *rehearsal) retire(t *task) {
 // dismiss stops t as ECS does.
 func (r *rehearsal) dismiss(t *task) {
 	t.ecs.SetStatus("DEACTIVATING")
+	if r.screen != nil {
+		r.screen.becomes(t, isLeaving)
+	}
 	t.stop()
 }
 
@@ -315,6 +357,9 @@ func (r *rehearsal) exited(t *task) {
 	t.ecs.Stop()
 	r.tasks = slices.DeleteFunc(r.tasks, func(other *task) bool { return other == t })
 	how, text := t.ended()
+	if r.screen != nil {
+		r.screen.becomes(t, hasEnded[how])
+	}
 	r.say("%v ended: %s", t, text)
 	switch how {
 	case killed:
@@ -402,6 +447,10 @@ func (r *rehearsal) verdict() error {
 }
 
 func (r *rehearsal) say(format string, args ...any) {
+	if r.screen != nil {
+		r.screen.say(fmt.Sprintf(format, args...))
+		return
+	}
 	r.print("rehearsal", fmt.Sprintf(format, args...))
 }
 

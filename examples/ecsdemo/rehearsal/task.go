@@ -125,8 +125,9 @@ func (t *task) watch(ctx context.Context, every time.Duration, passed func(healt
 
 // health is what GET /health answers.
 type health struct {
-	IP   string `json:"ip"`
-	Sent uint64 `json:"sent"` // the number of the last message sent to each verticle
+	IP    string `json:"ip"`
+	Sent  uint64 `json:"sent"`  // the number of the last message sent to each verticle
+	Links int    `json:"links"` // with other tasks
 }
 
 func (t *task) check(ctx context.Context, client *http.Client) (h health, err error) {

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+
+	"github.com/runrig-go/runrig/examples/ecsdemo/rehearsal"
+)
+
+type settings struct {
+	peers, bind, advertise, http string
+	gossip, stream, rehearsed    bool
+	log                          bool            // lines, no table
+	calm                         <-chan struct{} // closed when the stream is to end
+	rehearsal                    rehearsal.Config
+}
+
+func parse(args []string) settings {
+	var s settings
+	f := flag.NewFlagSet("ecsdemo", flag.ExitOnError)
+	f.StringVar(&s.peers, "peers", "", "join the nodes at these `addresses` (host:port,host:port) instead of asking ECS")
+	f.StringVar(&s.bind, "bind", "", "`address` (host:port) of the node, TCP and UDP; by default port 7946, on loopback where there is no "+secretVariable)
+	f.StringVar(&s.advertise, "advertise", "", "`address` (host:port) at which other nodes reach this one, where it is another than -bind")
+	f.StringVar(&s.http, "http", ":8080", "`address` (host:port) of GET /health")
+	f.BoolVar(&s.gossip, "gossip", false, "publish over the gossip lane")
+	f.BoolVar(&s.stream, "stream", false, "send and request all the time, and log the account of it; -deploy starts its tasks with it")
+	f.BoolVar(&s.rehearsed, "rehearsed", false, "leave when standard input ends; the rehearsal starts its tasks with it")
+	f.IntVar(&s.rehearsal.Tasks, "tasks", 3, "rehearse with this `number` of tasks")
+	f.DurationVar(&s.rehearsal.For, "for", 0, "end the rehearsal after this `time`")
+	f.DurationVar(&s.rehearsal.Kill, "kill", 0, "SIGKILL the oldest task this `time` after all are up")
+	f.DurationVar(&s.rehearsal.Stop, "stop", 0, "SIGTERM the oldest task this `time` after all are up")
+	f.BoolVar(&s.log, "log", false, "show the rehearsal as lines, on a terminal, too")
+	f.BoolVar(&s.rehearsal.Bridge, "bridge", false, "rehearse with all tasks at 127.0.0.1, as in ECS's bridge mode")
+	f.BoolVar(&s.rehearsal.Deploy, "deploy", false, "rehearse a deployment: replace all tasks one by one under a stream of messages, tell what became of them, and end")
+	_ = f.Parse(args) // it exits on errors
+	if f.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "ecsdemo: unexpected argument %q\n", f.Arg(0))
+		f.Usage()
+		os.Exit(2)
+	}
+	return s
+}
