@@ -178,7 +178,7 @@ func (in *inbound) bounceHeldLocked(free []*Consumer) []*Consumer {
 func (l *link) bouncedLocked(in *inbound) {
 	l.bulks.bounces--
 	in.returning = false
-	l.bulks.freed = in.bounceHeldLocked(l.bulks.freed)
+	l.freed = in.bounceHeldLocked(l.freed)
 	l.endLocked(in)
 }
 

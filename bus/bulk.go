@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -25,8 +24,28 @@ const (
 	bulksAhead = 2        // under way, or asked for ahead (rule 21)
 )
 
-// bulkOut is a frame with a large body on its way out.
+// A large frame is in one of these states on its way out; see "Large bodies" in
+// PROTOCOL.md.
+const (
+	// The link has not announced it yet, as two others are before it.
+	bulkQueued = iota
+
+	// BULK is written. As much of the body is sent as its receiver has granted so far;
+	// until all of it is, the frame can be taken back.
+	bulkAsked
+
+	// The last chunk has left, or is being written: it is too late to take the frame
+	// back.
+	bulkWhole
+
+	// The frame has been taken back, or its receiver has refused it. It is forgotten,
+	// unless the writer still has memory of its owner's.
+	bulkReset
+)
+
+// bulkOut is a frame with a large body on its way out. It is guarded by link.mu.
 type bulkOut struct {
+	owner  bulkOwner
 	kind   int // frame.Msg, frame.Reply, frame.Bounce or frame.Handover
 	id     uint64
 	head   frame.Head
@@ -38,22 +57,13 @@ type bulkOut struct {
 	due    int64       // the deadline that it tells; 0: none
 	timer  *time.Timer // takes it back at its deadline; nil: who waits does
 
-	o      outgoing // of a message, or a handover, of which o.ring is the address
-	routes []*route // that it was charged on
-	m      *Message // of a bounce
-
-	asked       bool
+	state       uint8
 	granted     int // bytes that may be sent
 	sent, acked int
 	lent        bool          // its sender's memory is being written from
 	back        chan struct{} // closed when it no longer is; nil: nobody asks
-	reset       bool          // it has been taken back
-	err         error         // why
+	err         error         // why it was reset
 }
-
-// errAgain is what the sender of a large message gets when it is to be routed
-// elsewhere: its receiver has thrown away what it had of it.
-var errAgain = errors.New("route it again")
 
 // bulks is what a link has of large bodies on their way out. But for routing it
 // is guarded by link.mu.
@@ -61,30 +71,16 @@ type bulks struct {
 	out     []*bulkOut
 	seq     uint64
 	pace    chunkPace
-	copied  []byte      // a chunk that is being written
-	bounces int         // of out
-	again   []*bulkOut  // that nobody waits for, to be routed elsewhere, without link.mu
-	freed   []*Consumer // to be unpinned, likewise
-	ended   bool        // one has: others, or a leave, may have waited for it
+	copied  []byte     // a chunk that is being written
+	bounces int        // of out
+	again   []unplaced // without link.mu
+	ended   bool       // one has: others, or a leave, may have waited for it
 
 	routing sync.Mutex // held while again is routed; before all other locks
 }
 
 // takesBulk reports whether one more may be asked for.
 func (b *bulks) takesBulk() bool { return len(b.out) < bulksAhead }
-
-// postBulkLocked takes a large message for rts, which have been charged.
-func (l *link) postBulkLocked(o *outgoing, rts []*route, rest []byte) {
-	b := &bulkOut{kind: frame.Msg, head: o.head, header: o.header, rest: rest, body: o.body, owned: o.owned, done: o.done, due: o.due(l.services), o: *o, routes: rts}
-	for _, rt := range rts {
-		rt.bulks++
-	}
-	l.kept.messages = false
-	if b.done == nil && o.call == nil { // else its sender sees to it, or what it has pending
-		l.endsAt(b, b.due)
-	}
-	l.enqueueLocked(b)
-}
 
 // endsAt has a large frame taken back at its deadline if it is not all written.
 func (l *link) endsAt(b *bulkOut, deadline int64) {
@@ -95,26 +91,11 @@ func (l *link) endsAt(b *bulkOut, deadline int64) {
 func (l *link) expire(b *bulkOut) {
 	l.mu.Lock()
 	if slices.Contains(l.bulks.out, b) && !b.whole() {
-		l.resetLocked(b, b.overdue(l))
+		l.resetLocked(b, b.owner.overdue())
 	}
 	l.mu.Unlock()
 	l.routeAgain()
 	l.leave.recheck()
-}
-
-// overdue is the error of a large frame that was not all written in time.
-func (b *bulkOut) overdue(l *link) error {
-	switch {
-	case b.kind == frame.Msg && b.done == nil:
-		return b.routes[0].ring.late()
-	case b.kind == frame.Handover:
-		return b.o.ring.late()
-	}
-	what := "message"
-	if b.kind == frame.Reply {
-		what = "reply"
-	}
-	return fmt.Errorf("%w: %s of %d bytes to %s was under way: %w", ErrBusy, what, len(b.body), l.peer.Name, context.DeadlineExceeded)
 }
 
 // lateEnd returns how a request ends whose deadline comes while it is on the link:
@@ -122,20 +103,21 @@ func (b *bulkOut) overdue(l *link) error {
 func (l *link) lateEnd(id uint64) error {
 	l.mu.Lock()
 	i := slices.IndexFunc(l.bulks.out, func(b *bulkOut) bool {
-		return b.kind == frame.Msg && b.o.call != nil && b.head.ID() == id && b.done == nil && !b.whole()
+		m := b.largeMessage()
+		return m != nil && m.asks(id) && b.done == nil && !b.whole()
 	})
 	if i < 0 {
 		l.mu.Unlock()
 		return errNoReply
 	}
 	b := l.bulks.out[i]
-	r := b.routes[0].ring
-	reason := r.late()
+	m := b.largeMessage()
+	reason := m.ring().late()
 	l.resetLocked(b, reason)
 	l.mu.Unlock()
-	o := b.o
+	o := m.o
 	o.call = nil // which is answered by who has taken it out
-	l.core.dead(r.address, &o, reason)
+	l.core.dead(m.ring().address, &o, reason)
 	return reason
 }
 
@@ -145,7 +127,7 @@ func (l *link) cancel(num uint32, id uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, b := range l.bulks.out {
-		if b.kind == frame.Msg && b.o.call != nil && b.head.ID() == id && !b.whole() {
+		if m := b.largeMessage(); m != nil && m.asks(id) && !b.whole() {
 			l.resetLocked(b, context.Canceled)
 			return
 		}
@@ -165,10 +147,10 @@ func (l *link) enqueueLocked(b *bulkOut) {
 // askLocked asks for the first ones of the queue.
 func (l *link) askLocked() {
 	for _, b := range l.bulks.out[:min(bulksAhead, len(l.bulks.out))] {
-		if b.asked || l.err != nil || l.bye {
+		if b.state != bulkQueued || l.err != nil || l.bye {
 			continue
 		}
-		b.asked = true
+		b.state = bulkAsked
 		if b.due != 0 {
 			b.head[frame.FTimeLeft] = l.leftLocked(b.due)
 		}
@@ -205,7 +187,9 @@ func (l *link) hasChunk() bool {
 func (l *link) chunkLocked(b []byte) part {
 	o := l.bulks.next()
 	chunk := o.body[o.sent:min(o.granted, o.sent+l.bulks.pace.size(l.pace.most))]
-	o.sent += len(chunk)
+	if o.sent += len(chunk); o.sent == len(o.body) {
+		o.state = bulkWhole
+	}
 	l.bulks.pace.sent(o, len(chunk), l.clock.now())
 	switch {
 	case o.owned:
@@ -229,7 +213,7 @@ func (l *link) chunkGoneLocked(b *bulkOut) {
 		b.back = nil
 	}
 	switch {
-	case b.reset:
+	case b.state == bulkReset:
 		b.end(b.err)
 	case b.whole():
 		l.bulks.out = slices.DeleteFunc(l.bulks.out, func(o *bulkOut) bool { return o == b })
@@ -240,45 +224,15 @@ func (l *link) chunkGoneLocked(b *bulkOut) {
 
 // writtenLocked notes that the last chunk has left.
 func (l *link) writtenLocked(b *bulkOut) {
-	l.overLocked(b)
-	for _, rt := range b.routes {
-		rt.bulks--
-		l.entrance.wait(rt.ring) // messages wait behind it
-	}
-	switch b.kind {
-	case frame.Bounce:
-		l.bulks.freed = l.settledLocked(b.m, l.bulks.freed)
-		l.bouncedLocked(b.m.inbound())
-	case frame.Handover:
-		l.given = append(l.given, handed{b.o.ring.address, b.o})
-	}
-	b.end(nil)
-}
-
-// overLocked notes that a large frame is no longer on its way: it is written, or
-// taken back.
-func (l *link) overLocked(b *bulkOut) {
 	l.bulks.ended = true
 	l.bulks.pace.over(b, len(l.bulks.out) == 0)
-	if b.kind == frame.Reply && len(l.kept.large) == 0 {
-		l.kept.slow = false
-	}
-}
-
-// less takes off what was charged on a route for a large message that is still being
-// sent.
-func (b *bulks) less(rt *route, messages, bytes int64) (int64, int64) {
-	for _, o := range b.out {
-		if !o.whole() && slices.Contains(o.routes, rt) {
-			messages, bytes = messages-1, bytes-o.o.cost
-		}
-	}
-	return messages, bytes
+	b.owner.written()
+	b.end(nil)
 }
 
 // whole reports whether the last chunk has left, or is being written: it is too late
 // to take the frame back.
-func (b *bulkOut) whole() bool { return b.sent == len(b.body) }
+func (b *bulkOut) whole() bool { return b.state == bulkWhole }
 
 func (b *bulkOut) end(err error) {
 	if b.timer != nil {
@@ -289,51 +243,27 @@ func (b *bulkOut) end(err error) {
 	}
 }
 
-// resetLocked takes back a large frame that is not wholly written; a message
-// then is as if it had never been posted.
-func (l *link) resetLocked(b *bulkOut, err error) {
+// resetLocked takes back a large frame that is not wholly written.
+func (l *link) resetLocked(b *bulkOut, why error) {
+	l.bulks.ended = true
 	l.bulks.out = slices.DeleteFunc(l.bulks.out, func(o *bulkOut) bool { return o == b })
-	l.overLocked(b)
-	if b.asked {
+	l.bulks.pace.over(b, len(l.bulks.out) == 0)
+	if b.state == bulkAsked {
 		l.frameLocked(frame.BulkReset, &frame.Head{frame.FBulk: b.id})
 		l.returned()
 	}
-	for _, rt := range b.routes {
-		rt.settle(b.o.cost, 1)
-		rt.settled--
-		rt.bulks--
-		l.outside--
-		l.sent--
-		l.entrance.wait(rt.ring)
-	}
-	if b.kind == frame.Bounce {
-		l.bounceExpiredLocked(b.m)
-		l.bouncedLocked(b.m.inbound())
-	}
-	ended := b.o.call != nil && l.pend.take(b.head.ID()) == nil
-	switch {
-	case b.kind == frame.Msg && b.o.head.Kind() == kindPublish:
-		b.routes[0].ring.lose(LossSkipped, len(b.routes))
-		err = nil
-	case b.kind == frame.Msg && ended: // the call may be another request's by now
-		if err == errAgain {
-			err = nil // its sender gets the answer
-		}
-	case b.kind == frame.Msg && b.done == nil, b.kind == frame.Handover:
-		l.work.placing.Add(1)
-		l.bulks.again = append(l.bulks.again, b)
-	}
-	if b.reset, b.err = true, err; b.lent {
+	b.state = bulkReset
+	if b.err = b.owner.takenBack(why); b.lent {
 		l.cutShort()
 	} else {
-		b.end(err)
+		b.end(b.err)
 	}
 	l.askLocked()
 	l.wakeLocked()
 }
 
-// resetAllLocked resets the large messages for which which says so, to be
-// routed elsewhere.
+// resetAllLocked resets the large messages for which which says so, handed over ones
+// too, to be routed elsewhere.
 func (l *link) resetAllLocked(which func(*bulkOut) bool) {
 	for _, b := range slices.Clone(l.bulks.out) {
 		if (b.kind == frame.Msg || b.kind == frame.Handover) && !b.whole() && which(b) {
@@ -347,48 +277,14 @@ func (l *link) resetAllLocked(which func(*bulkOut) bool) {
 func (l *link) endBulksLocked() {
 	l.resetAllLocked(func(*bulkOut) bool { return true })
 	for _, b := range l.bulks.out {
-		switch {
-		case b.whole():
+		if b.whole() {
 			b.end(nil)
-		case b.kind == frame.Bounce:
-			b.m.inbound().cutOff(1)
-			b.end(nil)
-		default:
-			b.end(fmt.Errorf("%w to %s", ErrLinkLost, l.peer.Name))
+			continue
 		}
+		b.owner.cutOff()
+		b.end(fmt.Errorf("%w to %s", ErrLinkLost, l.peer.Name))
 	}
 	l.bulks.out = nil
-}
-
-// routeAgain routes elsewhere what resetting has taken back and nobody waits for.
-// When it returns all of that is in line, though another may have been at it.
-func (l *link) routeAgain() {
-	l.bulks.routing.Lock()
-	defer l.bulks.routing.Unlock()
-	l.mu.Lock()
-	again := l.bulks.again
-	l.bulks.again = nil
-	l.mu.Unlock()
-	for _, b := range again {
-		o, address := b.o, b.address()
-		if b.err == errAgain {
-			l.core.reroute(address, &o, true)
-		} else {
-			l.core.dead(address, &o, b.err)
-		}
-		l.work.placing.Add(-1)
-	}
-	if len(again) > 0 {
-		l.leave.recheck()
-	}
-}
-
-// address returns that of a message.
-func (b *bulkOut) address() string {
-	if b.kind == frame.Handover {
-		return b.o.ring.address
-	}
-	return b.routes[0].ring.address
 }
 
 // awaitBulk waits until a large body is written, to errAgain, or until ctx or
@@ -471,9 +367,9 @@ func (l *link) gotBulkRefused(f *frame.Frame) {
 	switch b := l.bulkLocked(f.Bulk()); {
 	case b == nil || b.whole(): // it is over
 	case f.Refused() == frame.RefusedLate:
-		l.resetLocked(b, b.overdue(l))
+		l.resetLocked(b, b.owner.overdue())
 	default:
-		b.asked = false // the peer has nothing of it
+		b.state = bulkQueued // the peer has nothing of it
 		err := fmt.Errorf("%w: body of %d bytes for %s, whose limit is %d (WithBodyLimit)", ErrTooLarge, len(b.body), l.peer.Name, f.Size())
 		l.resetLocked(b, err)
 		if b.kind == frame.Reply && b.done == nil && !l.bye { // its giver has gone on

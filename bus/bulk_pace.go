@@ -18,11 +18,11 @@ type chunkPace struct {
 	rate float64 // bytes a second that are acknowledged; 0: not known
 	base int64   // the shortest time from a chunk to its acknowledgement; 0: not known
 
-	counted int   // bytes acknowledged since
-	since   int64 // when
-	probe   *bulkOut
-	probed  int   // bytes of it that are acknowledged when the probe ends
-	begun   int64 // the probe
+	counted int    // bytes acknowledged since
+	since   int64  // when
+	probe   uint64 // the large frame whose chunks are being timed; 0: none's are
+	probed  int    // bytes of it that are acknowledged when the probe ends
+	begun   int64  // the probe
 }
 
 const (
@@ -79,19 +79,19 @@ func (p *chunkPace) sent(b *bulkOut, n int, now int64) {
 	p.turn = false
 	p.quiet++
 	p.earned = max(0, p.earned-n)
-	if p.probe == nil && b.sent < len(b.body) { // the last is not acknowledged
-		p.probe, p.probed, p.begun = b, b.sent, now
+	if p.probe == 0 && !b.whole() { // the last is not acknowledged
+		p.probe, p.probed, p.begun = b.id, b.sent, now
 	}
 }
 
 // acked notes that so many bytes of b were.
 func (p *chunkPace) acked(b *bulkOut, n int, now int64) {
-	if p.probe == b && b.acked+chunkAck > p.probed {
+	if p.probe == b.id && b.acked+chunkAck > p.probed {
 		took := max(1, now-p.begun)
 		if p.base == 0 || took < p.base {
 			p.base = took
 		}
-		p.probe = nil
+		p.probe = 0
 	}
 	if p.since == 0 {
 		p.since, p.counted = now, 0
@@ -106,8 +106,8 @@ func (p *chunkPace) acked(b *bulkOut, n int, now int64) {
 
 // over forgets b, which is no longer sent; none says that no other is.
 func (p *chunkPace) over(b *bulkOut, none bool) {
-	if p.probe == b {
-		p.probe = nil
+	if p.probe == b.id {
+		p.probe = 0
 	}
 	if none {
 		p.since, p.earned = 0, 0

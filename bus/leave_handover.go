@@ -101,10 +101,7 @@ func (l *link) handOver(r *ring, o *outgoing) bool {
 	}
 	rest := frame.AppendAddress(l.codecs.field(o.codec), r.address)
 	if large {
-		b := &bulkOut{kind: frame.Handover, head: h, header: o.header, rest: rest, body: o.body, o: *o, due: o.deadline}
-		b.o.ring = r
-		l.endsAt(b, o.deadline)
-		l.enqueueLocked(b)
+		l.handOverLargeLocked(r, o, h, rest)
 		return true
 	}
 	h[frame.FTimeLeft] = l.leftLocked(o.deadline)

@@ -64,6 +64,7 @@ type link struct {
 	given      []handed // to the peer, until it has read its end
 	handedOver int64    // bytes that the peer has; of the reader
 	owing      []*inbound
+	freed      []*Consumer // to be unpinned, without mu
 	payTimer   *time.Timer
 	announcer
 	bulks   bulks

@@ -83,12 +83,12 @@ func (l *link) releaseLocked() {
 	if room {
 		l.stalled = false
 	}
-	ended := l.bulks.freed != nil || l.bulks.ended
+	ended := l.freed != nil || l.bulks.ended
 	if !ended && !(room && (len(l.entrance.rings) > 0 || l.room != nil)) {
 		return
 	}
-	waiting, freed := l.room, l.bulks.freed
-	l.room, l.bulks.freed = nil, nil
+	waiting, freed := l.room, l.freed
+	l.room, l.freed = nil, nil
 	if l.bulks.ended {
 		l.bulks.ended = false
 		l.entrance.bulkEnded()

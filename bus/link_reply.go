@@ -94,7 +94,7 @@ func (l *link) replyBulkLocked(r *reply) (*bulkOut, error) {
 	if l.err != nil || l.bye {
 		return nil, l.replyLost()
 	}
-	b := &bulkOut{kind: frame.Reply, head: l.replyHeadLocked(r), header: r.header, rest: l.codecs.field(r.codec), body: r.body, owned: !r.shared, done: make(chan error, 1)}
+	b := &bulkOut{kind: frame.Reply, head: l.replyHeadLocked(r), header: r.header, rest: l.codecs.field(r.codec), body: r.body, owned: !r.shared, done: make(chan error, 1), owner: &largeReply{l, len(r.body)}}
 	if r.call != nil {
 		b.due = r.call.deadline
 	}

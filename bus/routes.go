@@ -84,7 +84,8 @@ func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
 		}
 	}
 	l.resetAllLocked(func(b *bulkOut) bool { // those of a publish go on for the others, and a handover has no route
-		return b.kind == frame.Msg && b.o.head.Kind() != kindPublish && b.routes[0].removed
+		m := b.largeMessage()
+		return m != nil && !m.publishes() && m.routes[0].removed
 	})
 	l.core.dropRoutes(drop)
 	return drop, err

@@ -178,8 +178,8 @@ func (c *core) removeLink(l *link, err error) {
 			rt.ring.unknown(int(rt.unsettled), requests[rt.num])
 		}
 	}
-	ins, blocked, freed := l.ins, l.entrance.end(), l.bulks.freed
-	l.ins, l.owing, l.bulks.freed = nil, nil, nil
+	ins, blocked, freed := l.ins, l.entrance.end(), l.freed
+	l.ins, l.owing, l.freed = nil, nil, nil
 	if l.payTimer != nil {
 		l.payTimer.Stop()
 	}

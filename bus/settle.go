@@ -260,11 +260,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		h := frame.Head{frame.FKind: uint64(m.kind()), frame.FRoute: num, frame.FID: m.id, frame.FCodec: wireCodec(m.codec()), frame.FHops: nextHop(m.hops())}
 		rest := l.codecs.field(m.codec())
 		if len(m.Body) > chunked {
-			in.returning = true
-			l.bulks.bounces++
-			b := &bulkOut{kind: frame.Bounce, head: h, header: m.Header(), rest: rest, body: m.Body, owned: true, m: m, due: m.deadline}
-			l.endsAt(b, m.deadline)
-			l.enqueueLocked(b)
+			l.bounceLargeLocked(m, h, rest)
 			return free // it is settled when it is written
 		}
 		h[frame.FTimeLeft] = l.leftLocked(m.deadline)
@@ -307,7 +303,7 @@ func (l *link) bounceExpiredLocked(m *Message) {
 	cn.expired(m)
 	cn.local.ring.bookFate(m)
 	l.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(cn.num), frame.FBytes: uint64(m.charge), frame.FMessages: 1})
-	l.bulks.freed = l.settledLocked(m, l.bulks.freed)
+	l.freed = l.settledLocked(m, l.freed)
 }
 
 // settledLocked notes that a message has been settled by what was written (rule 2).

@@ -1,0 +1,232 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
+)
+
+// bulkOwner is what a large frame stands for: a message, a reply, a message that is
+// sent back or one that is handed over. Its methods are called with link.mu held, each
+// frame ending by one of the first three.
+type bulkOwner interface {
+	written()                  // the last chunk has left
+	takenBack(why error) error // before that; it returns what is told to whoever waits for it
+	cutOff()                   // the link has ended before that; only of what is not taken back then
+	overdue() error            // why it is taken back at its deadline
+}
+
+// errAgain is why a large message is taken back that is to be routed elsewhere, and
+// what its sender gets: its receiver has thrown away what it had of it.
+var errAgain = errors.New("route it again")
+
+// largeMessage is a message to one consumer, or to several, whose body goes in chunks.
+type largeMessage struct {
+	link   *link
+	o      outgoing
+	routes []*route // that it was charged on; of one ring
+}
+
+// postBulkLocked takes a large message for rts, which have been charged.
+func (l *link) postBulkLocked(o *outgoing, rts []*route, rest []byte) {
+	m := &largeMessage{l, *o, rts}
+	b := &bulkOut{kind: frame.Msg, head: o.head, header: o.header, rest: rest, body: o.body, owned: o.owned, done: o.done, due: o.due(l.services), owner: m}
+	for _, rt := range rts {
+		rt.bulks++
+	}
+	l.kept.messages = false
+	if b.done == nil && o.call == nil { // else its sender sees to it, or what it has pending
+		l.endsAt(b, b.due)
+	}
+	l.enqueueLocked(b)
+}
+
+func (m *largeMessage) ring() *ring { return m.routes[0].ring }
+
+// asks reports whether it is the request with this id.
+func (m *largeMessage) asks(id uint64) bool { return m.o.call != nil && m.o.head.ID() == id }
+
+func (m *largeMessage) publishes() bool { return m.o.head.Kind() == kindPublish }
+
+func (m *largeMessage) written() {
+	for _, rt := range m.routes {
+		rt.bulks--
+		m.link.entrance.wait(rt.ring) // messages wait behind it
+	}
+}
+
+// takenBack makes the message one that has never been posted.
+func (m *largeMessage) takenBack(why error) error {
+	l := m.link
+	for _, rt := range m.routes {
+		rt.settle(m.o.cost, 1)
+		rt.settled--
+		rt.bulks--
+		l.outside--
+		l.sent--
+		l.entrance.wait(rt.ring)
+	}
+	ended := m.o.call != nil && l.pend.take(m.o.head.ID()) == nil
+	switch {
+	case m.publishes():
+		m.ring().lose(LossSkipped, len(m.routes))
+		return nil
+	case ended: // the call may be another request's by now
+		if why == errAgain {
+			return nil // its sender gets the answer
+		}
+	case m.o.done == nil:
+		l.againLocked(m.ring().address, &m.o, why)
+	}
+	return why
+}
+
+func (m *largeMessage) cutOff() {}
+
+func (m *largeMessage) overdue() error {
+	if m.o.done == nil {
+		return m.ring().late()
+	}
+	return m.link.slow("message", len(m.o.body))
+}
+
+// slow is the error of a large frame whose body was not all written in time.
+func (l *link) slow(what string, size int) error {
+	return fmt.Errorf("%w: %s of %d bytes to %s was under way: %w", ErrBusy, what, size, l.peer.Name, context.DeadlineExceeded)
+}
+
+// largeMessage returns the message that the frame is, nil if it is none.
+func (b *bulkOut) largeMessage() *largeMessage {
+	m, _ := b.owner.(*largeMessage)
+	return m
+}
+
+// less takes off what was charged on a route for a large message that is still being
+// sent.
+func (b *bulks) less(rt *route, messages, bytes int64) (int64, int64) {
+	for _, o := range b.out {
+		if m := o.largeMessage(); m != nil && !o.whole() && slices.Contains(m.routes, rt) {
+			messages, bytes = messages-1, bytes-m.o.cost
+		}
+	}
+	return messages, bytes
+}
+
+// largeReply is a reply whose body goes in chunks.
+type largeReply struct {
+	link *link
+	size int
+}
+
+func (r *largeReply) written() { r.over() }
+
+func (r *largeReply) takenBack(why error) error {
+	r.over()
+	return why
+}
+
+// over forgets that a large reply was slow, unless others are kept behind it.
+func (r *largeReply) over() {
+	if len(r.link.kept.large) == 0 {
+		r.link.kept.slow = false
+	}
+}
+
+func (r *largeReply) cutOff()        {}
+func (r *largeReply) overdue() error { return r.link.slow("reply", r.size) }
+
+// largeBounce is a message that is sent back, whose body goes in chunks.
+type largeBounce struct {
+	link *link
+	m    *Message
+}
+
+// bounceLargeLocked sends a large message back. It is settled when it is written.
+func (l *link) bounceLargeLocked(m *Message, h frame.Head, rest []byte) {
+	m.inbound().returning = true
+	l.bulks.bounces++
+	b := &bulkOut{kind: frame.Bounce, head: h, header: m.Header(), rest: rest, body: m.Body, owned: true, due: m.deadline, owner: &largeBounce{l, m}}
+	l.endsAt(b, m.deadline)
+	l.enqueueLocked(b)
+}
+
+func (x *largeBounce) written() {
+	x.link.freed = x.link.settledLocked(x.m, x.link.freed)
+	x.link.bouncedLocked(x.m.inbound())
+}
+
+// takenBack settles the message as expired.
+func (x *largeBounce) takenBack(why error) error {
+	x.link.bounceExpiredLocked(x.m)
+	x.link.bouncedLocked(x.m.inbound())
+	return why
+}
+
+func (x *largeBounce) cutOff()        { x.m.inbound().cutOff(1) }
+func (x *largeBounce) overdue() error { return x.link.slow("message", len(x.m.Body)) }
+
+// largeHandover is a message that is handed over to a peer that stays, whose body goes
+// in chunks.
+type largeHandover struct {
+	link *link
+	ring *ring
+	o    outgoing
+}
+
+// handOverLargeLocked hands a large message over.
+func (l *link) handOverLargeLocked(r *ring, o *outgoing, h frame.Head, rest []byte) {
+	b := &bulkOut{kind: frame.Handover, head: h, header: o.header, rest: rest, body: o.body, due: o.deadline, owner: &largeHandover{l, r, *o}}
+	l.endsAt(b, o.deadline)
+	l.enqueueLocked(b)
+}
+
+func (h *largeHandover) written() {
+	h.link.given = append(h.link.given, handed{h.ring.address, h.o})
+}
+
+func (h *largeHandover) takenBack(why error) error {
+	h.link.againLocked(h.ring.address, &h.o, why)
+	return why
+}
+
+func (h *largeHandover) cutOff()        {}
+func (h *largeHandover) overdue() error { return h.ring.late() }
+
+// unplaced is a message that was taken back and that nobody waits for.
+type unplaced struct {
+	address string
+	o       outgoing
+	why     error // errAgain, or why it is not to be routed elsewhere
+}
+
+// againLocked has a message routed elsewhere, or ended, once the lock is free.
+func (l *link) againLocked(address string, o *outgoing, why error) {
+	l.work.placing.Add(1)
+	l.bulks.again = append(l.bulks.again, unplaced{address, *o, why})
+}
+
+// routeAgain routes elsewhere what was taken back and nobody waits for. When it
+// returns all of that is in line, though another may have been at it.
+func (l *link) routeAgain() {
+	l.bulks.routing.Lock()
+	defer l.bulks.routing.Unlock()
+	l.mu.Lock()
+	again := l.bulks.again
+	l.bulks.again = nil
+	l.mu.Unlock()
+	for i := range again {
+		u := &again[i]
+		if u.why == errAgain {
+			l.core.reroute(u.address, &u.o, true)
+		} else {
+			l.core.dead(u.address, &u.o, u.why)
+		}
+		l.work.placing.Add(-1)
+	}
+	if len(again) > 0 {
+		l.leave.recheck()
+	}
+}
