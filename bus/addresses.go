@@ -117,7 +117,7 @@ func (s *survey) ring(r *ring) {
 	for part := range r.routes.Load().parts() {
 		for _, rt := range part {
 			a.Consumers++
-			if rt.link == nil {
+			if rt.link() == nil {
 				a.Local++
 			}
 		}

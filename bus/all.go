@@ -57,7 +57,7 @@ func (c *core) askable(ctx context.Context, address string, o *outgoing) ([]*rou
 		r := c.dir.get(address)
 		if r != nil && r.routes.Load().len() > 0 {
 			routes := slices.DeleteFunc(r.routes.Load().all(), func(rt *route) bool {
-				return o.choice&localOnly != 0 && rt.link != nil
+				return o.choice&localOnly != 0 && rt.link() != nil
 			})
 			if len(routes) == 0 {
 				return nil, r.closedTo(o)
@@ -72,8 +72,8 @@ func (c *core) askable(ctx context.Context, address string, o *outgoing) ([]*rou
 
 // node names the node of the route's consumer.
 func (rt *route) node(c *core) string {
-	if rt.link != nil {
-		return rt.link.peer.Name
+	if rt.link() != nil {
+		return rt.link().peer.Name
 	}
 	if name := c.self.name(); name != "" {
 		return name
@@ -83,7 +83,7 @@ func (rt *route) node(c *core) string {
 
 // closed says why a route that has gone takes no request.
 func (rt *route) closed() error {
-	if l := rt.link; l != nil {
+	if l := rt.link(); l != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.err != nil {

@@ -60,10 +60,10 @@ func (o *outgoing) choose(ch choice) {
 // fits reports whether the message may go to rt at all. A request does not go
 // to a consumer whose turn its sender holds.
 func (o *outgoing) fits(rt *route) bool {
-	if o.choice&localOnly != 0 && rt.link != nil {
+	if o.choice&localOnly != 0 && rt.link() != nil {
 		return false
 	}
-	return o.call == nil || rt.link != nil || !o.turn.blocks(rt.consumer.holds())
+	return o.call == nil || rt.link() != nil || !o.turn.blocks(rt.consumer().holds())
 }
 
 // picky reports whether fits can say no, or one route may take it only.
@@ -82,7 +82,7 @@ func (ch choice) tiers() int {
 // in reports whether the message may go to rt, and would like it as much as that
 // tier says: 0 is most.
 func (o *outgoing) in(tier int, rt *route) bool {
-	return o.fits(rt) && (o.choice&ranked == 0 || o.tier(rt.link) == tier)
+	return o.fits(rt) && (o.choice&ranked == 0 || o.tier(rt.link()) == tier)
 }
 
 // tier returns that of the routes to a node.
@@ -208,8 +208,8 @@ func (k key) heaviest(rts []*route, than *route, most uint64) (*route, uint64) {
 
 func (k key) weight(rt *route) uint64 {
 	boot := k.self
-	if rt.link != nil {
-		boot = rt.link.peer.Boot
+	if rt.link() != nil {
+		boot = rt.link().peer.Boot
 	}
 	return mix(k.hash ^ mix(boot+uint64(rt.num)*0x9e3779b97f4a7c15))
 }

@@ -138,7 +138,7 @@ func (c *core) announceLocked(cn *Consumer) {
 	if !cn.localOnly {
 		c.numberOf(cn) // before readers of links find it in mine
 	}
-	cn.local = route{ring: r, consumer: cn, window: cn.firstWindow(), num: cn.num}
+	cn.local = route{ring: r, to: cn, window: cn.firstWindow(), num: cn.num}
 	if old := r.mine.Load(); old != nil {
 		cn.sibling.Store(old)
 		old.younger = cn

@@ -1,6 +1,10 @@
 package bus
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/runrig-go/runrig/bus/internal/sequence"
+)
 
 // A route that goes fades if messages may come back that were sent to it. A key that
 // was its own is held so long: what came back waits in its order, what is new behind
@@ -10,21 +14,21 @@ import "slices"
 // fade notes that routes of a ring have gone, those that other nodes knew. The
 // caller holds core.mu, and takes them out of the set in the same step.
 func (s *routeSet) fade(gone []*route) {
-	fading := tree{}
+	fading := sequence.Of[*route]{}
 	if s.fading != nil {
 		fading = *s.fading
 	}
 	for _, rt := range gone {
 		if rt.num != 0 {
-			fading = fading.with(rt)
+			fading = with(fading, rt)
 		}
 	}
 	s.setFading(fading)
 }
 
-func (s *routeSet) setFading(t tree) {
-	if s.fading = nil; t.size > 0 {
-		s.fading = &t
+func (s *routeSet) setFading(rts sequence.Of[*route]) {
+	if s.fading = nil; rts.Len() > 0 {
+		s.fading = &rts
 	}
 }
 
@@ -39,7 +43,7 @@ func (r *ring) heldBy(ch choice, s *routeSet) *route {
 	var most uint64
 	first := uint64(1<<64 - 1)
 	k := r.self.keyOf(ch)
-	for part := range s.fading.parts() {
+	for part := range s.fading.Parts() {
 		held, most = k.heaviest(part, held, most)
 		for _, rt := range part {
 			first = min(first, rt.step.Load()&^goneStep)
@@ -87,7 +91,7 @@ func (r *ring) unfadeLocked(rts []*route) {
 	fading := *set.fading
 	for _, rt := range rts {
 		if rt.gone() && rt.at >= 0 {
-			fading = fading.without(rt)
+			fading = without(fading, rt)
 			rt.at = -1
 		}
 	}

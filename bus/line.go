@@ -321,12 +321,12 @@ func (p *placing) stuck(w *waiter, open int) bool {
 	case open == p.to.len():
 		return true
 	case o.choice&localOnly != 0:
-		p.localFull = p.localFull || open == p.to.count(func(rt *route) bool { return rt.link == nil })
+		p.localFull = p.localFull || open == p.to.count(func(rt *route) bool { return rt.link() == nil })
 	case o.turn != (turn{}) && p.full == nil:
 		p.full = w
 	case o.turn != (turn{}): // full is what either could go to
 		return !p.to.any(func(rt *route) bool {
-			return o.turn.blocks(rt.consumer.holds()) && p.full.o.turn.blocks(rt.consumer.holds())
+			return o.turn.blocks(rt.consumer().holds()) && p.full.o.turn.blocks(rt.consumer().holds())
 		})
 	}
 	return false

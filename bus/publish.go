@@ -56,8 +56,8 @@ func (t targets) find(r *ring, local bool) targets {
 	mine := set.of(nil)
 	for i := range mine.len() {
 		for _, rt := range mine.leaf(i) {
-			if rt.link == nil {
-				t.local = append(t.local, rt.consumer)
+			if rt.link() == nil {
+				t.local = append(t.local, rt.consumer())
 			}
 		}
 	}
@@ -179,7 +179,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 	for i := range routes.len() {
 		for _, rt := range routes.leaf(i) {
 			switch {
-			case rt.link != l || rt.removed:
+			case rt.link() != l || rt.removed:
 			case rt.takesPublish() && !full:
 				charge++
 			case rt.stalled || last || full:
@@ -210,8 +210,8 @@ func (rt *route) stall() {
 		return
 	}
 	lags := ConsumerLags{Address: rt.ring.address}
-	if rt.link != nil {
-		lags.Peer = rt.link.peer
+	if rt.link() != nil {
+		lags.Peer = rt.link().peer
 	}
 	events.note(lags)
 }
@@ -220,7 +220,7 @@ func (rt *route) stall() {
 func (l *link) stall(routes leaves) {
 	for i := range routes.len() {
 		for _, rt := range routes.leaf(i) {
-			if rt.link == l && !rt.removed && !rt.takesPublish() && !rt.stalled {
+			if rt.link() == l && !rt.removed && !rt.takesPublish() && !rt.stalled {
 				rt.stall()
 			}
 		}
@@ -263,7 +263,7 @@ func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip i
 func (l *link) laggards(routes leaves) (b []byte) {
 	for i := range routes.len() {
 		for _, rt := range routes.leaf(i) {
-			if rt.link == l && !rt.removed && !rt.takesPublish() {
+			if rt.link() == l && !rt.removed && !rt.takesPublish() {
 				b = frame.AppendNumber(b, rt.num)
 			}
 		}
@@ -277,7 +277,7 @@ func (l *link) charge(o *outgoing, routes leaves, large bool) (charged []*route)
 	o.head[frame.FRoute], o.head[frame.FStarved] = 0, 0
 	for i := range routes.len() {
 		for _, rt := range routes.leaf(i) {
-			if rt.link != l || rt.removed || !rt.takesPublish() {
+			if rt.link() != l || rt.removed || !rt.takesPublish() {
 				continue
 			}
 			if o.head.Route() == 0 {

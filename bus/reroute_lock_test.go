@@ -25,7 +25,7 @@ func TestTakeBackWhileTheLastConsumerGoes(t *testing.T) {
 		defer close(gone)
 		for !isDone(ended) {
 			c.mu.Lock()
-			rt := &route{ring: c.ringOf("a"), consumer: cn}
+			rt := &route{ring: c.ringOf("a"), to: cn}
 			c.addRoute(rt)
 			c.mu.Unlock()
 			c.mu.Lock()

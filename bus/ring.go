@@ -37,12 +37,11 @@ func newRing(s *services, up registry, address string) *ring {
 
 // route is a consumer as a sender sees it, on another node or on this one.
 type route struct {
-	ring     *ring
-	link     *link     // nil: the consumer is this node's
-	consumer *Consumer // nil: it is not
+	ring *ring
+	to   carrier
 
 	num  uint32        // at the node it is on, 0 if no other knows it; never changed
-	at   int32         // its place in a tree of routes, -1 if it has gone and does not fade; guarded by core.mu
+	at   int32         // its place in a sequence of routes, -1 if it has gone and does not fade; guarded by core.mu
 	step atomic.Uint64 // core.steps when it became part of the ring, or goneStep and that when it ceased to be
 
 	// Guarded by link.mu; for this node's consumers by Consumer.mu.
@@ -85,11 +84,25 @@ func (rt *route) settle(bytes, messages int64) {
 	}
 }
 
-func (rt *route) post(o *outgoing) bool {
-	if rt.link != nil {
-		return rt.link.post(rt, o)
-	}
-	return rt.consumer.post(rt, o)
+// carrier is what takes the messages of a route: the link to the consumer's node, or a
+// consumer of this node itself.
+type carrier interface {
+	// post takes a message. It reports false if the route is removed or has no credit, or
+	// if there is no room.
+	post(rt *route, o *outgoing) bool
+}
+
+// link returns the link that the messages of the route go over; nil: the consumer is
+// this node's.
+func (rt *route) link() *link {
+	l, _ := rt.to.(*link)
+	return l
+}
+
+// consumer returns the route's consumer if it is this node's, else nil.
+func (rt *route) consumer() *Consumer {
+	c, _ := rt.to.(*Consumer)
+	return c
 }
 
 // waiter is a message that waits for a route.
@@ -132,7 +145,7 @@ func (r *ring) try(o *outgoing, to reach) (rt *route, open int) {
 				continue
 			}
 			open++
-			if rt.post(o) {
+			if rt.to.post(rt, o) {
 				return rt, open
 			}
 		}

@@ -3,12 +3,8 @@ package bus
 import (
 	"iter"
 	"slices"
-)
 
-// leafRoutes is how many routes are kept side by side.
-const (
-	leafRoutes = 1 << leafBits
-	leafBits   = 5
+	"github.com/runrig-go/runrig/bus/internal/sequence"
 )
 
 // routeSet is the routes of a ring at one moment. A set never changes, so reading
@@ -16,9 +12,9 @@ const (
 // way to what is different. So consumers that come and go one by one cost the same
 // each, however many there are.
 type routeSet struct {
-	few    []*route // all of them, in turn, if they fit into a leaf
-	many   *byNode  // else; nil if they do
-	fading *tree    // routes that have gone and hold keys, see fade; nil: none
+	few    []*route             // all of them, in turn, if they fit into a leaf
+	many   *byNode              // else; nil if they do
+	fading *sequence.Of[*route] // routes that have gone and hold keys, see fade; nil: none
 }
 
 // byNode is many routes, in turn, those of a node side by side.
@@ -28,32 +24,49 @@ type byNode struct {
 }
 
 type nodeRoutes struct {
-	link *link // nil: this node
-	end  int   // how many routes there are up to this node's last one
-	tree
+	way    carrier // the link; nil: this node
+	end    int     // how many routes there are up to this node's last one
+	routes sequence.Of[*route]
+}
+
+// link returns the link to the node, nil if it is this one.
+func (n *nodeRoutes) link() *link {
+	l, _ := n.way.(*link)
+	return l
+}
+
+// way returns what the routes to a node have in common: the link, nil for this node.
+func (rt *route) way() carrier {
+	if l := rt.link(); l != nil {
+		return l
+	}
+	return nil
 }
 
 var noRoutes = new(routeSet)
 
 // newRouteSet returns a set of routes. The caller holds core.mu.
 func newRouteSet(rts []*route) *routeSet {
-	if len(rts) <= leafRoutes {
+	if len(rts) <= sequence.LeafSize {
 		return &routeSet{few: rts}
 	}
-	at := map[*link]int{}
+	at := map[carrier]int{}
 	var groups [][]*route
 	for _, rt := range rts {
-		i, ok := at[rt.link]
+		i, ok := at[rt.way()]
 		if !ok {
 			i = len(groups)
-			at[rt.link] = i
+			at[rt.way()] = i
 			groups = append(groups, nil)
 		}
 		groups[i] = append(groups[i], rt)
 	}
 	many := &byNode{}
 	for _, g := range groups {
-		many.nodes = append(many.nodes, nodeRoutes{link: g[0].link, tree: newTree(g)})
+		for i, rt := range g {
+			rt.at = int32(i)
+		}
+		many.nodes = append(many.nodes, nodeRoutes{way: g[0].way(), routes: sequence.New(g)})
 	}
 	many.count()
 	return &routeSet{many: many}
@@ -63,7 +76,7 @@ func newRouteSet(rts []*route) *routeSet {
 func (m *byNode) count() {
 	m.size = 0
 	for i := range m.nodes {
-		m.size += m.nodes[i].size
+		m.size += m.nodes[i].routes.Len()
 		m.nodes[i].end = m.size
 	}
 }
@@ -93,7 +106,7 @@ func (m *byNode) at(i int) *route {
 		}
 	}
 	n := &m.nodes[low]
-	return n.at(i - (n.end - n.size))
+	return n.routes.At(i - (n.end - n.routes.Len()))
 }
 
 // parts yields the routes, some at a time.
@@ -106,7 +119,7 @@ func (s *routeSet) parts() iter.Seq[[]*route] {
 			return
 		}
 		for i := range s.many.nodes {
-			for part := range s.many.nodes[i].parts() {
+			for part := range s.many.nodes[i].routes.Parts() {
 				if !yield(part) {
 					return
 				}
@@ -121,7 +134,7 @@ func (s *routeSet) of(l *link) leaves {
 		return leaves{few: s.few}
 	}
 	if i := s.many.node(l); i >= 0 {
-		return leaves{many: &s.many.nodes[i].tree}
+		return leaves{many: &s.many.nodes[i].routes}
 	}
 	return leaves{}
 }
@@ -129,19 +142,19 @@ func (s *routeSet) of(l *link) leaves {
 // leaves are routes, some at a time: what an iterator would be that costs no memory.
 type leaves struct {
 	few  []*route
-	many *tree
+	many *sequence.Of[*route]
 }
 
 func (l leaves) len() int {
 	if l.many != nil {
-		return l.many.leaves()
+		return l.many.Leaves()
 	}
 	return 1
 }
 
 func (l leaves) leaf(i int) []*route {
 	if l.many != nil {
-		return l.many.leaf(i)
+		return l.many.Leaf(i)
 	}
 	return l.few
 }
@@ -150,15 +163,15 @@ func (l leaves) leaf(i int) []*route {
 func (s *routeSet) links(ls []*link) []*link {
 	if s.many != nil {
 		for _, n := range s.many.nodes {
-			if n.link != nil {
-				ls = append(ls, n.link)
+			if l := n.link(); l != nil {
+				ls = append(ls, l)
 			}
 		}
 		return ls
 	}
 	for _, rt := range s.few {
-		if rt.link != nil && !slices.Contains(ls, rt.link) {
-			ls = append(ls, rt.link)
+		if l := rt.link(); l != nil && !slices.Contains(ls, l) {
+			ls = append(ls, l)
 		}
 	}
 	return ls
@@ -168,7 +181,7 @@ func (s *routeSet) links(ls []*link) []*link {
 func (s *routeSet) own() bool {
 	own := s.of(nil)
 	for i := range own.len() {
-		if slices.ContainsFunc(own.leaf(i), func(rt *route) bool { return rt.link == nil }) {
+		if slices.ContainsFunc(own.leaf(i), func(rt *route) bool { return rt.link() == nil }) {
 			return true
 		}
 	}
@@ -177,7 +190,7 @@ func (s *routeSet) own() bool {
 
 // node returns where the routes of a node are, -1 if there are none.
 func (m *byNode) node(l *link) int {
-	return slices.IndexFunc(m.nodes, func(n nodeRoutes) bool { return n.link == l })
+	return slices.IndexFunc(m.nodes, func(n nodeRoutes) bool { return n.link() == l })
 }
 
 // all returns all routes.
@@ -193,7 +206,7 @@ func (s *routeSet) all() []*route {
 func (s *routeSet) among(which func(*link) bool) *routeSet {
 	m := &byNode{}
 	for _, n := range s.many.nodes {
-		if which(n.link) {
+		if which(n.link()) {
 			m.nodes = append(m.nodes, n)
 		}
 	}
@@ -209,27 +222,27 @@ func (s *routeSet) with(rt *route) *routeSet {
 		return set
 	}
 	m := &byNode{nodes: slices.Clone(s.many.nodes)}
-	i := m.node(rt.link)
+	i := m.node(rt.link())
 	if i < 0 {
 		i = len(m.nodes)
-		m.nodes = append(m.nodes, nodeRoutes{link: rt.link})
+		m.nodes = append(m.nodes, nodeRoutes{way: rt.way()})
 	}
-	m.nodes[i].tree = m.nodes[i].with(rt)
+	m.nodes[i].routes = with(m.nodes[i].routes, rt)
 	m.count()
 	return &routeSet{many: m, fading: s.fading}
 }
 
 // without returns the set without some of its routes. The caller holds core.mu.
 func (s *routeSet) without(gone []*route) *routeSet {
-	if s.many == nil || len(gone) > s.len()/leafRoutes || s.len()-len(gone) <= leafRoutes {
+	if s.many == nil || len(gone) > s.len()/sequence.LeafSize || s.len()-len(gone) <= sequence.LeafSize {
 		return s.rebuilt(gone)
 	}
 	m := &byNode{nodes: slices.Clone(s.many.nodes)}
 	for _, rt := range gone {
-		n := &m.nodes[m.node(rt.link)]
-		n.tree = n.tree.without(rt)
+		n := &m.nodes[m.node(rt.link())]
+		n.routes = without(n.routes, rt)
 	}
-	m.nodes = slices.DeleteFunc(m.nodes, func(n nodeRoutes) bool { return n.size == 0 })
+	m.nodes = slices.DeleteFunc(m.nodes, func(n nodeRoutes) bool { return n.routes.Len() == 0 })
 	m.count()
 	return &routeSet{many: m, fading: s.fading}
 }
@@ -249,136 +262,17 @@ func (s *routeSet) rebuilt(gone []*route) *routeSet {
 	return set
 }
 
-// tree is a sequence of routes that never changes, as routeSet is one. Who makes one
-// holds core.mu, and notes in each route where it is.
-type tree struct {
-	size   int
-	height int // of top; 0: it is a leaf
-	top    *branch
+// with returns a sequence of routes with one more. The caller holds core.mu.
+func with(rts sequence.Of[*route], rt *route) sequence.Of[*route] {
+	rt.at = int32(rts.Len())
+	return rts.With(rt)
 }
 
-// branch is a leaf, or the way to up to as many branches.
-type branch struct {
-	leaf []*route
-	kids []*branch
-}
-
-func newTree(rts []*route) tree {
-	t := tree{size: len(rts)}
-	var row []*branch
-	for i, rt := range rts {
-		rt.at = int32(i)
-	}
-	for part := range slices.Chunk(rts, leafRoutes) {
-		row = append(row, &branch{leaf: part})
-	}
-	for ; len(row) > 1; t.height++ {
-		var up []*branch
-		for part := range slices.Chunk(row, leafRoutes) {
-			up = append(up, &branch{kids: part})
-		}
-		row = up
-	}
-	t.top = row[0]
-	return t
-}
-
-// leaves returns how many there are.
-func (t *tree) leaves() int { return (t.size + leafRoutes - 1) / leafRoutes }
-
-// leaf returns leaf number i.
-func (t *tree) leaf(i int) []*route {
-	b := t.top
-	for h := t.height; h > 0; h-- {
-		b = b.kids[i>>(leafBits*(h-1))%leafRoutes]
-	}
-	return b.leaf
-}
-
-func (t *tree) at(i int) *route { return t.leaf(i / leafRoutes)[i%leafRoutes] }
-
-// parts yields the routes, a leaf at a time.
-func (t *tree) parts() iter.Seq[[]*route] {
-	return func(yield func([]*route) bool) {
-		for i := range t.leaves() {
-			if !yield(t.leaf(i)) {
-				return
-			}
-		}
-	}
-}
-
-// with returns the tree with one more at its end.
-func (t tree) with(rt *route) tree {
-	if t.size == leafRoutes<<(leafBits*t.height) { // all is full
-		t.top = &branch{kids: []*branch{t.top}}
-		t.height++
-	}
-	rt.at = int32(t.size)
-	return tree{t.size + 1, t.height, t.top.put(t.size, t.height, rt)}
-}
-
-// without returns the tree without a route, in whose place the last one is.
-func (t tree) without(rt *route) tree {
-	if last := t.at(t.size - 1); last != rt {
-		last.at = rt.at
-		t.top = t.top.put(int(last.at), t.height, last)
-	}
-	t.size--
-	t.top = t.top.cut(t.size, t.height)
-	for t.height > 0 && len(t.top.kids) == 1 {
-		t.top = t.top.kids[0]
-		t.height--
-	}
-	return t
-}
-
-// put returns the branch, which may be nil, with a route in a place, which may be
-// one more.
-func (b *branch) put(i, height int, rt *route) *branch {
-	n := new(branch)
-	if b != nil {
-		*n = *b
-	}
-	if height == 0 {
-		n.leaf = putAt(n.leaf, i%leafRoutes, rt)
-		return n
-	}
-	k := i >> (leafBits * height) % leafRoutes
-	var kid *branch
-	if k < len(n.kids) {
-		kid = n.kids[k]
-	}
-	n.kids = putAt(n.kids, k, kid.put(i, height-1, rt))
-	return n
-}
-
-// putAt returns a copy of s with v in a place, which may be one more.
-func putAt[T any](s []T, i int, v T) []T {
-	c := make([]T, max(len(s), i+1))
-	copy(c, s)
-	c[i] = v
-	return c
-}
-
-// cut returns the branch without its last place, which is i; nil if it had no
-// other.
-func (b *branch) cut(i, height int) *branch {
-	if height == 0 {
-		if i %= leafRoutes; i == 0 {
-			return nil
-		}
-		return &branch{leaf: slices.Clone(b.leaf[:i])}
-	}
-	k := i >> (leafBits * height) % leafRoutes
-	kid := b.kids[k].cut(i, height-1)
-	switch {
-	case kid != nil:
-		return &branch{kids: putAt(b.kids, k, kid)}
-	case k == 0:
-		return nil
-	}
-	return &branch{kids: slices.Clone(b.kids[:k])}
+// without returns a sequence of routes without one of them, in whose place the last
+// one is. The caller holds core.mu.
+func without(rts sequence.Of[*route], rt *route) sequence.Of[*route] {
+	rts.At(rts.Len() - 1).at = rt.at
+	return rts.Without(int(rt.at))
 }
 
 // reach is the routes that a message may go to now: all of a ring, or one.

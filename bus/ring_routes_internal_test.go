@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+
+	"github.com/runrig-go/runrig/bus/internal/sequence"
 )
 
 // A set has the routes that were put in and not taken out, each once, and so has
@@ -32,7 +34,7 @@ func TestRouteSet(t *testing.T) {
 				have = slices.Clone(have[:n])
 			case rng.IntN(2) == 0:
 				for range n {
-					rt := &route{link: links[rng.IntN(len(links))]}
+					rt := &route{to: links[rng.IntN(len(links))]}
 					set, have = set.with(rt), append(have, rt)
 				}
 			default:
@@ -52,7 +54,7 @@ func TestRouteSet(t *testing.T) {
 
 func checkRouteSet(t *testing.T, set *routeSet, want []*route, links []*link) {
 	t.Helper()
-	if set.len() != len(want) || (set.many == nil) != (len(want) <= leafRoutes) {
+	if set.len() != len(want) || (set.many == nil) != (len(want) <= sequence.LeafSize) {
 		t.Fatalf("%d routes, not %d; few %d, many %v", set.len(), len(want), len(set.few), set.many)
 	}
 	left := map[*route]bool{}
@@ -65,14 +67,14 @@ func checkRouteSet(t *testing.T, set *routeSet, want []*route, links []*link) {
 			t.Fatalf("route %d is in the set, though it was taken out or is there twice; at(%d) is it: %v", i, i, set.at(i) == rt)
 		}
 		delete(left, rt)
-		of[rt.link]++
+		of[rt.link()]++
 	}
 	for _, l := range links {
 		n := 0
 		routes := set.of(l)
 		for i := range routes.len() {
 			for _, rt := range routes.leaf(i) {
-				if rt.link == l {
+				if rt.link() == l {
 					n++
 				} else if set.many != nil {
 					t.Fatal("another node's route is among those of a node")
@@ -85,39 +87,12 @@ func checkRouteSet(t *testing.T, set *routeSet, want []*route, links []*link) {
 	}
 }
 
-// A set of one node's routes is a tree no higher than its size needs, whatever it
-// was before.
-func TestRouteTreeShrinks(t *testing.T) {
-	t.Parallel()
-	var rts []*route
-	var tr tree
-	for range 5000 {
-		rt := new(route)
-		rts, tr = append(rts, rt), tr.with(rt)
-	}
-	if tr.height != 2 {
-		t.Errorf("5,000 routes are %d high", tr.height)
-	}
-	for _, rt := range rts[33:] {
-		tr = tr.without(rt)
-	}
-	if tr.height != 1 || len(tr.top.kids) != 2 {
-		t.Errorf("33 routes are %d high, with %d leaves", tr.height, len(tr.top.kids))
-	}
-	for _, rt := range rts[:33] {
-		tr = tr.without(rt)
-	}
-	if tr.size != 0 || tr.top != nil {
-		t.Errorf("of no routes %d are left", tr.size)
-	}
-}
-
 // Of many consumers of an address on two nodes, those that close, one by one, are
 // forgotten by both nodes, and those that stay take turns.
 func TestManyConsumersClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := linkTwo(t)
-		const n = 3 * leafRoutes
+		const n = 3 * sequence.LeafSize
 		var handled [2 * n]atomic.Int32
 		var open []*Consumer
 		for i := range handled {

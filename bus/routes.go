@@ -111,7 +111,7 @@ func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
 	if old := l.routes[a.Number]; old != nil {
 		old.bookLocked()
 	}
-	rt := &route{ring: l.core.ringOf(a.Address), link: l, num: a.Number, window: int64(a.Window)}
+	rt := &route{ring: l.core.ringOf(a.Address), to: l, num: a.Number, window: int64(a.Window)}
 	l.routes[a.Number] = rt
 	return rt, nil
 }

@@ -135,8 +135,8 @@ func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, 
 	if err != nil {
 		return nil, err
 	}
-	if rt.link != nil {
-		rt.link.flushRequest()
+	if rt.link() != nil {
+		rt.link().flushRequest()
 	}
 	if f := o.placed; f != nil {
 		o.placed = nil
@@ -165,10 +165,10 @@ func (c *core) post(ctx context.Context, address string, o *outgoing) (*route, e
 			o.done = make(chan error, 1)
 		}
 		rt, err := c.deliver(ctx, address, o)
-		if err != nil || rt.link == nil || o.done == nil {
+		if err != nil || rt.link() == nil || o.done == nil {
 			return rt, err
 		}
-		if err = c.awaitBulk(ctx, rt.link, o, "message to"); err != errAgain {
+		if err = c.awaitBulk(ctx, rt.link(), o, "message to"); err != errAgain {
 			return rt, err
 		}
 		if why := c.whyOver(ctx, o); why != nil {
@@ -230,7 +230,7 @@ func (r *ring) open(o *outgoing) bool {
 // closedTo says why no route of the ring may take o.
 func (r *ring) closedTo(o *outgoing) error {
 	to, _ := r.aim(o)
-	if to.any(func(rt *route) bool { return o.turn.blocks(rt.consumer.holds()) }) {
+	if to.any(func(rt *route) bool { return o.turn.blocks(rt.consumer().holds()) }) {
 		return fmt.Errorf("%w: only consumers in the caller's own scope listen on %q; they cannot answer before the caller returns", ErrDeadlock, r.address)
 	}
 	switch {
@@ -340,10 +340,10 @@ func (r *ring) holdsTurnOfAll(o *outgoing) bool {
 	to, _ := r.aim(o)
 	some := false
 	return !to.any(func(rt *route) bool {
-		if o.choice&localOnly != 0 && rt.link != nil {
+		if o.choice&localOnly != 0 && rt.link() != nil {
 			return false
 		}
-		blocked := o.turn.blocks(rt.consumer.holds())
+		blocked := o.turn.blocks(rt.consumer().holds())
 		some = some || blocked
 		return !blocked
 	}) && some
