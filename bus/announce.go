@@ -99,7 +99,7 @@ func (l *link) retract(c *Consumer, waited []*Message) {
 	l.holdLocked(waited)
 	l.dirty = append(l.dirty, in)
 	if l.state != writeRunning {
-		l.writeRoutesLocked()
+		l.fill()
 	}
 	l.wakeLocked()
 }
@@ -194,11 +194,11 @@ func (l *link) endLocked(in *inbound) {
 	}
 }
 
-// writeRoutesLocked appends the changes as far as there is room for them, and after
+// fill appends the changes as far as there is room for them, and after
 // the removal of a route the messages that wait to be sent back on it. The caller has
 // made sure that nobody writes.
-func (l *link) writeRoutesLocked() {
-	for l.hasRoutes() && (len(l.first) < firstCap || len(l.dirty) == 0) && l.err == nil && !l.bye { // that the set is whole takes no room
+func (l *link) fill() {
+	for l.hasRoutes() && (len(l.first) < firstCap || len(l.dirty) == 0) && l.open() { // that the set is whole takes no room
 		l.seq++
 		change := routeChange{seq: l.seq, at: l.clock.now()}
 		says := l.takeDirty(&change)

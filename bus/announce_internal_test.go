@@ -59,7 +59,7 @@ func routesLink(t *testing.T) (*link, []*Consumer) {
 func checkRoutes(t *testing.T, l *link, want *wire.Routes) {
 	t.Helper()
 	l.mu.Lock()
-	l.writeRoutesLocked()
+	l.fill()
 	got := l.first
 	l.mu.Unlock()
 	if want := marshal(t, &wire.Frame{Kind: &wire.Frame_Routes{Routes: want}}); !bytes.Equal(got, want) {
@@ -78,7 +78,7 @@ func TestRoutesInSeveralFrames(t *testing.T) {
 	var b []byte
 	l.mu.Lock()
 	for l.hasRoutes() { // as the link takes them
-		l.writeRoutesLocked()
+		l.fill()
 		b = append(b, l.takeFirst()...)
 	}
 	l.mu.Unlock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/runrig-go/runrig/bus/internal/frame"
@@ -43,7 +42,7 @@ const (
 	bulkReset
 )
 
-// bulkOut is a frame with a large body on its way out. It is guarded by link.mu.
+// bulkOut is a frame with a large body on its way out. It is guarded by writer.mu.
 type bulkOut struct {
 	owner  bulkOwner
 	kind   int // frame.Msg, frame.Reply, frame.Bounce or frame.Handover
@@ -65,18 +64,14 @@ type bulkOut struct {
 	err         error         // why it was reset
 }
 
-// bulks is what a link has of large bodies on their way out. But for routing it
-// is guarded by link.mu.
+// bulks is what a link has of large bodies on their way out. It is guarded by writer.mu.
 type bulks struct {
 	out     []*bulkOut
 	seq     uint64
 	pace    chunkPace
-	copied  []byte     // a chunk that is being written
-	bounces int        // of out
-	again   []unplaced // without link.mu
-	ended   bool       // one has: others, or a leave, may have waited for it
-
-	routing sync.Mutex // held while again is routed; before all other locks
+	copied  []byte // a chunk that is being written
+	bounces int    // of out
+	ended   bool   // one has: others, or a leave, may have waited for it
 }
 
 // takesBulk reports whether one more may be asked for.
@@ -136,27 +131,27 @@ func (l *link) cancel(num uint32, id uint64) {
 	l.wakeLocked()
 }
 
-func (l *link) enqueueLocked(b *bulkOut) {
-	l.bulks.seq++
-	b.id = l.bulks.seq
-	l.bulks.out = append(l.bulks.out, b)
-	l.askLocked()
-	l.wakeLocked()
+func (w *writer) enqueueLocked(b *bulkOut) {
+	w.bulks.seq++
+	b.id = w.bulks.seq
+	w.bulks.out = append(w.bulks.out, b)
+	w.askLocked()
+	w.wakeLocked()
 }
 
 // askLocked asks for the first ones of the queue.
-func (l *link) askLocked() {
-	for _, b := range l.bulks.out[:min(bulksAhead, len(l.bulks.out))] {
-		if b.state != bulkQueued || l.err != nil || l.bye {
+func (w *writer) askLocked() {
+	for _, b := range w.bulks.out[:min(bulksAhead, len(w.bulks.out))] {
+		if b.state != bulkQueued || !w.open() {
 			continue
 		}
 		b.state = bulkAsked
 		if b.due != 0 {
-			b.head[frame.FTimeLeft] = l.leftLocked(b.due)
+			b.head[frame.FTimeLeft] = w.leftLocked(b.due)
 		}
 		inner := frame.AppendFields(nil, &b.head, b.header, b.rest)
 		h := frame.Head{frame.FBulk: b.id, frame.FSize: uint64(len(b.body)), frame.FFrame: uint64(b.kind)}
-		l.buf = append(frame.Append(l.buf, frame.Bulk, &h, nil, nil, len(inner)), inner...)
+		w.buf = append(frame.Append(w.buf, frame.Bulk, &h, nil, nil, len(inner)), inner...)
 	}
 }
 
@@ -173,41 +168,41 @@ func (b *bulks) next() *bulkOut {
 }
 
 // hasChunk reports whether a chunk may be written.
-func (l *link) hasChunk() bool {
-	b := l.bulks.next()
-	if b == nil || l.bye {
+func (w *writer) hasChunk() bool {
+	b := w.bulks.next()
+	if b == nil || w.bye {
 		return false
 	}
-	return l.bulks.pace.allows(b.sent - b.acked)
+	return w.bulks.pace.allows(b.sent - b.acked)
 }
 
 // chunkLocked returns a part that is b and a chunk. If the sender's memory is lent
 // for it, it has to be given back. Else the chunk is copied, as a write that is under
 // way on such a connection cannot be cut short, and the sender is not to wait for it.
-func (l *link) chunkLocked(b []byte) part {
-	o := l.bulks.next()
-	chunk := o.body[o.sent:min(o.granted, o.sent+l.bulks.pace.size(l.pace.most))]
+func (w *writer) chunkLocked(b []byte) part {
+	o := w.bulks.next()
+	chunk := o.body[o.sent:min(o.granted, o.sent+w.bulks.pace.size(w.pace.most))]
 	if o.sent += len(chunk); o.sent == len(o.body) {
 		o.state = bulkWhole
 	}
-	l.bulks.pace.sent(o, len(chunk), l.clock.now())
+	w.bulks.pace.sent(o, len(chunk), w.clk.now())
 	switch {
 	case o.owned:
-	case l.raw != nil:
+	case w.raw != nil:
 		o.lent = true
 	default:
-		l.bulks.copied = append(l.bulks.copied[:0], chunk...)
-		chunk = l.bulks.copied
+		w.bulks.copied = append(w.bulks.copied[:0], chunk...)
+		chunk = w.bulks.copied
 	}
 	b = frame.Append(b, frame.Chunk, &frame.Head{frame.FBulk: o.id}, nil, nil, len(chunk))
 	if !o.lent {
-		l.chunkGoneLocked(o)
+		w.chunkGoneLocked(o)
 	}
 	return part{b: b, first: true, bulk: o, chunk: chunk}
 }
 
 // chunkGoneLocked notes that a chunk has left the sender's memory.
-func (l *link) chunkGoneLocked(b *bulkOut) {
+func (w *writer) chunkGoneLocked(b *bulkOut) {
 	if b.lent = false; b.back != nil {
 		close(b.back)
 		b.back = nil
@@ -216,16 +211,16 @@ func (l *link) chunkGoneLocked(b *bulkOut) {
 	case b.state == bulkReset:
 		b.end(b.err)
 	case b.whole():
-		l.bulks.out = slices.DeleteFunc(l.bulks.out, func(o *bulkOut) bool { return o == b })
-		l.writtenLocked(b)
-		l.askLocked()
+		w.bulks.out = slices.DeleteFunc(w.bulks.out, func(o *bulkOut) bool { return o == b })
+		w.writtenLocked(b)
+		w.askLocked()
 	}
 }
 
 // writtenLocked notes that the last chunk has left.
-func (l *link) writtenLocked(b *bulkOut) {
-	l.bulks.ended = true
-	l.bulks.pace.over(b, len(l.bulks.out) == 0)
+func (w *writer) writtenLocked(b *bulkOut) {
+	w.bulks.ended = true
+	w.bulks.pace.over(b, len(w.bulks.out) == 0)
 	b.owner.written()
 	b.end(nil)
 }
@@ -244,30 +239,30 @@ func (b *bulkOut) end(err error) {
 }
 
 // resetLocked takes back a large frame that is not wholly written.
-func (l *link) resetLocked(b *bulkOut, why error) {
-	l.bulks.ended = true
-	l.bulks.out = slices.DeleteFunc(l.bulks.out, func(o *bulkOut) bool { return o == b })
-	l.bulks.pace.over(b, len(l.bulks.out) == 0)
+func (w *writer) resetLocked(b *bulkOut, why error) {
+	w.bulks.ended = true
+	w.bulks.out = slices.DeleteFunc(w.bulks.out, func(o *bulkOut) bool { return o == b })
+	w.bulks.pace.over(b, len(w.bulks.out) == 0)
 	if b.state == bulkAsked {
-		l.frameLocked(frame.BulkReset, &frame.Head{frame.FBulk: b.id})
-		l.returned()
+		w.frameLocked(frame.BulkReset, &frame.Head{frame.FBulk: b.id})
+		w.returned()
 	}
 	b.state = bulkReset
 	if b.err = b.owner.takenBack(why); b.lent {
-		l.cutShort()
+		w.cutShort()
 	} else {
 		b.end(b.err)
 	}
-	l.askLocked()
-	l.wakeLocked()
+	w.askLocked()
+	w.wakeLocked()
 }
 
 // resetAllLocked resets the large messages for which which says so, handed over ones
 // too, to be routed elsewhere.
-func (l *link) resetAllLocked(which func(*bulkOut) bool) {
-	for _, b := range slices.Clone(l.bulks.out) {
+func (w *writer) resetAllLocked(which func(*bulkOut) bool) {
+	for _, b := range slices.Clone(w.bulks.out) {
 		if (b.kind == frame.Msg || b.kind == frame.Handover) && !b.whole() && which(b) {
-			l.resetLocked(b, errAgain)
+			w.resetLocked(b, errAgain)
 		}
 	}
 }
@@ -309,17 +304,17 @@ func (c *core) awaitBulk(ctx context.Context, l *link, o *outgoing, what string)
 
 // giveUp resets the frame that ends on done, or has it end soon. It reports false if
 // it is written, or all but, or reset already.
-func (l *link) giveUp(done chan error, err error) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, b := range l.bulks.out {
+func (w *writer) giveUp(done chan error, err error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, b := range w.bulks.out {
 		switch {
 		case b.done != done:
 		case !b.whole():
-			l.resetLocked(b, err)
+			w.resetLocked(b, err)
 			return true
 		case b.lent:
-			l.cutShort()
+			w.cutShort()
 		}
 	}
 	return false
@@ -327,10 +322,10 @@ func (l *link) giveUp(done chan error, err error) bool {
 
 // gotBulkGo, gotChunkAck and gotBulkRefused are the receiver's answers. Those to
 // a frame that was reset meanwhile are ignored.
-func (l *link) gotBulkGo(f *frame.Frame) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b, n := l.bulkLocked(f.Bulk()), f.Size()
+func (w *writer) gotBulkGo(f *frame.Frame) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b, n := w.bulkLocked(f.Bulk()), f.Size()
 	switch {
 	case b == nil:
 		return nil
@@ -340,14 +335,14 @@ func (l *link) gotBulkGo(f *frame.Frame) error {
 		n = uint64(len(b.body))
 	}
 	b.granted = max(b.granted, int(n)) // what is said first may come last
-	l.wakeLocked()
+	w.wakeLocked()
 	return nil
 }
 
-func (l *link) gotChunkAck(f *frame.Frame) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b, n := l.bulkLocked(f.Bulk()), f.Size()
+func (w *writer) gotChunkAck(f *frame.Frame) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b, n := w.bulkLocked(f.Bulk()), f.Size()
 	if b == nil {
 		return nil
 	}
@@ -355,8 +350,8 @@ func (l *link) gotChunkAck(f *frame.Frame) error {
 		return fmt.Errorf("%w: acknowledgement of %d bytes, where %d are under way", frame.ErrMalformed, n, b.sent-b.acked)
 	}
 	b.acked += int(n)
-	l.bulks.pace.acked(b, int(n), l.clock.now())
-	l.wakeLocked()
+	w.bulks.pace.acked(b, int(n), w.clk.now())
+	w.wakeLocked()
 	return nil
 }
 
@@ -381,8 +376,8 @@ func (l *link) gotBulkRefused(f *frame.Frame) {
 	l.leave.recheck()
 }
 
-func (l *link) bulkLocked(id uint64) *bulkOut {
-	for _, b := range l.bulks.out {
+func (w *writer) bulkLocked(id uint64) *bulkOut {
+	for _, b := range w.bulks.out {
 		if b.id == id {
 			return b
 		}

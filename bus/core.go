@@ -12,7 +12,7 @@ import (
 // core is what a bus and its scopes share: the services, and the registry of what there
 // is.
 //
-// Lock order: bulks.routing, core.mu, ring.mu, link.mu or Consumer.mu, pending.mu,
+// Lock order: link.routing, core.mu, ring.mu, link.mu or Consumer.mu, pending.mu,
 // call.mu. Those of the services, of turns and of signals come last: whoever holds one
 // takes no other. Of links only leaving takes several at once.
 type core struct {

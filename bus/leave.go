@@ -96,7 +96,7 @@ func (l *link) leaveLocked(waited []*Message, free []*Consumer) []*Consumer {
 	}
 	if !l.whole { // the set ends here
 		l.dirty = nil
-		l.writeRoutesLocked()
+		l.fill()
 	}
 	l.leaving = true
 	l.eager.Store(true)

@@ -205,17 +205,17 @@ type unplaced struct {
 // againLocked has a message routed elsewhere, or ended, once the lock is free.
 func (l *link) againLocked(address string, o *outgoing, why error) {
 	l.work.placing.Add(1)
-	l.bulks.again = append(l.bulks.again, unplaced{address, *o, why})
+	l.again = append(l.again, unplaced{address, *o, why})
 }
 
 // routeAgain routes elsewhere what was taken back and nobody waits for. When it
 // returns all of that is in line, though another may have been at it.
 func (l *link) routeAgain() {
-	l.bulks.routing.Lock()
-	defer l.bulks.routing.Unlock()
+	l.routing.Lock()
+	defer l.routing.Unlock()
 	l.mu.Lock()
-	again := l.bulks.again
-	l.bulks.again = nil
+	again := l.again
+	l.again = nil
 	l.mu.Unlock()
 	for i := range again {
 		u := &again[i]

@@ -75,9 +75,9 @@ func (l *link) admitLocked() {
 	e.turn = nil
 }
 
-// releaseLocked lets in who waited for room, once there is enough of it, and wakes
+// letIn lets in who waited for room, once there is enough of it, and wakes
 // who waited for a large body to end. It lets go of the lock.
-func (l *link) releaseLocked() {
+func (l *link) letIn() {
 	l.placeLocked()
 	room := l.backlog() <= l.pace.limit/2
 	if room {

@@ -45,7 +45,7 @@ func (l *link) reply(ctx context.Context, r *reply) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if room := r.now || len(l.kept.small) == 0 && l.hasRoom(); !room || l.err != nil || l.bye {
+	if room := r.now || len(l.kept.small) == 0 && l.hasRoom(); !room || !l.open() {
 		return l.keepLocked(ctx, r)
 	}
 	l.replyLocked(r)
@@ -91,7 +91,7 @@ func (r *reply) own(bodies *recycle.Memory) {
 
 // replyBulkLocked sends a large reply, whose giver waits until it ends.
 func (l *link) replyBulkLocked(r *reply) (*bulkOut, error) {
-	if l.err != nil || l.bye {
+	if !l.open() {
 		return nil, l.replyLost()
 	}
 	b := &bulkOut{kind: frame.Reply, head: l.replyHeadLocked(r), header: r.header, rest: l.codecs.field(r.codec), body: r.body, owned: !r.shared, done: make(chan error, 1), owner: &largeReply{l, len(r.body)}}
@@ -164,13 +164,13 @@ func (l *link) replyHeadLocked(r *reply) frame.Head {
 // publish waits for a consumer: for its patience, once; then none waits until half are
 // written.
 func (l *link) keepLocked(ctx context.Context, r *reply) error {
-	if l.err != nil || l.bye {
+	if !l.open() {
 		return l.replyLost()
 	}
 	if l.kept.full == 0 && !l.keeps() {
 		short, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		if err := l.awaitRoomLocked(short, l.keeps); err != nil && (ctx.Err() != nil || l.err != nil || l.bye) {
+		if err := l.awaitRoomLocked(short, l.keeps); err != nil && (ctx.Err() != nil || !l.open()) {
 			return err
 		}
 	}
@@ -199,7 +199,7 @@ func (l *link) keepLocked(ctx context.Context, r *reply) error {
 // is for others.
 func (l *link) placeLocked() {
 	k := &l.kept
-	for len(k.small) > 0 && l.backlog() <= l.pace.limit/2 && l.err == nil && !l.bye {
+	for len(k.small) > 0 && l.backlog() <= l.pace.limit/2 && l.open() {
 		if r := l.takeKeptLocked(&k.small); r != nil {
 			l.replyLocked(r)
 		}
@@ -212,7 +212,7 @@ func (l *link) placeLocked() {
 // placeLargeLocked does so for large ones.
 func (l *link) placeLargeLocked() {
 	k := &l.kept
-	for len(k.large) > 0 && l.bulks.takesBulk() && l.err == nil && !l.bye {
+	for len(k.large) > 0 && l.bulks.takesBulk() && l.open() {
 		r := l.takeKeptLocked(&k.large)
 		if r == nil {
 			continue
@@ -285,7 +285,7 @@ func (l *link) askLarge(ctx context.Context, r *reply) error {
 
 // awaitRoomLocked waits until there is room for a reply, which room tells.
 func (l *link) awaitRoomLocked(ctx context.Context, room func() bool) error {
-	for l.err == nil && !l.bye && !room() {
+	for l.open() && !room() {
 		c := make(chan struct{})
 		l.room = append(l.room, c)
 		l.wakeLocked()
@@ -299,7 +299,7 @@ func (l *link) awaitRoomLocked(ctx context.Context, room func() bool) error {
 			return fmt.Errorf("%w: link to %s has no room for a reply: %w", ErrBusy, l.peer.Name, ctx.Err())
 		}
 	}
-	if l.err != nil || l.bye {
+	if !l.open() {
 		return l.replyLost()
 	}
 	return nil

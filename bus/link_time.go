@@ -23,7 +23,7 @@ const (
 	clockDrift = 2000                   // two clocks come apart by no more than 1 in so many
 )
 
-// timeSaid is what a link has told of this node's clock. It is guarded by link.mu.
+// timeSaid is what a link has told of this node's clock. It is guarded by writer.mu.
 type timeSaid struct {
 	at    int64
 	swaps uint64 // of the outbox, and one, when it was looked at last
@@ -31,16 +31,16 @@ type timeSaid struct {
 
 // leftLocked returns the time left until a deadline, as a frame tells it that is
 // appended to buf now.
-func (l *link) leftLocked(deadline int64) uint64 {
-	if said := &l.said; said.swaps != l.swaps+1 { // once for what is written together
-		said.swaps = l.swaps + 1
-		if now := l.clock.now(); said.at == 0 || now-said.at >= int64(timeEvery) {
+func (w *writer) leftLocked(deadline int64) uint64 {
+	if said := &w.said; said.swaps != w.swaps+1 { // once for what is written together
+		said.swaps = w.swaps + 1
+		if now := w.clk.now(); said.at == 0 || now-said.at >= int64(timeEvery) {
 			h := frame.Head{frame.FClock: clockOf(now)}
-			l.buf = frame.Append(l.buf, frame.Time, &h, nil, nil, 0)
+			w.buf = frame.Append(w.buf, frame.Time, &h, nil, nil, 0)
 			said.at = int64(h[frame.FClock]) * 1e3
 		}
 	}
-	return wholeMs(deadline - l.said.at)
+	return wholeMs(deadline - w.said.at)
 }
 
 // clockOf returns a time as it goes over a link: µs, rounded down, and not 0.

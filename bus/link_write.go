@@ -1,183 +1,252 @@
 package bus
 
 import (
-	"errors"
 	"fmt"
-	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
+// The write side of a link is in one of these states.
+const (
+	// Nobody writes. Whoever appends something wakes the writer's goroutine, or writes
+	// what there is itself.
+	writeIdle = iota
+
+	// Somebody is about to write: the writer's goroutine, for which there is a token in
+	// wake, or a caller that lets others append theirs and comes back. Whoever of all
+	// comes first writes.
+	writeWoken
+
+	// Somebody writes, and looks for more before it stops. What is being written, and the
+	// fields of output, are its own; it lets go of the lock during a write.
+	writeRunning
+)
+
+// writer is the write side of a link: what is to be written, and who writes it. Any
+// goroutine appends to the outbox, or to the large bodies, under mu; one at a time,
+// which has made state writeRunning, takes it from there, a part at a time.
+//
+// mu is the lock of all of the link.
+type writer struct {
+	output
+	source    source
+	wake      chan struct{} // of one: there is something to write
+	lastWrite atomic.Int64  // by the bus's clock
+
+	mu sync.Mutex
+	outbox
+	bulks   bulks
+	pace    pace
+	said    timeSaid
+	replies int // in buf
+	state   uint8
+	bye     bool  // GOODBYE is written, or has come: no frame is appended any more
+	err     error // the link has failed: likewise
+}
+
+// source is the link, as its writer sees it. But for fail its methods are called with
+// the lock held.
+type source interface {
+	crowded() bool   // others are about to append more
+	hasRoutes() bool // there are changes of routes to be told
+	fill()           // appends those
+	letIn()          // lets in who waits for room, or for a large body to end; lets go of the lock
+	fail(error)      // ends the link
+}
+
+func (w *writer) init(from source, c *clock) {
+	w.source, w.clk = from, c
+	w.wake = make(chan struct{}, 1)
+	w.pace.set(paceMost)
+	w.lastWrite.Store(c.now())
+}
+
+// open reports whether frames may still be appended.
+func (w *writer) open() bool { return w.err == nil && !w.bye }
+
+// frameLocked appends a frame without a body, regardless of the room that there is.
+func (w *writer) frameLocked(kind int, h *frame.Head) {
+	switch {
+	case !w.open():
+	case overtakes(kind, h):
+		w.first = frame.Append(w.first, kind, h, nil, nil, 0)
+	default:
+		w.buf = frame.Append(w.buf, kind, h, nil, nil, 0)
+	}
+}
+
+func (w *writer) frame(kind int, h *frame.Head) {
+	w.mu.Lock()
+	w.frameLocked(kind, h)
+	w.mu.Unlock()
+}
+
+// wakeLocked wakes the writer's goroutine if nobody is about to write.
+func (w *writer) wakeLocked() {
+	if w.state != writeIdle || w.empty() && !w.source.hasRoutes() && !w.hasChunk() && !w.bulks.ended {
+		return
+	}
+	w.state = writeWoken
+	w.token()
+}
+
+func (w *writer) token() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// soon sees to it that what is queued goes out without the caller.
+func (w *writer) soon() {
+	w.mu.Lock()
+	w.wakeLocked()
+	w.mu.Unlock()
+}
+
+// flush writes what is queued unless somebody else is at it.
+func (w *writer) flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.raw == nil:
+		w.wakeLocked()
+	case w.state != writeRunning && !w.empty() && w.err == nil:
+		w.writeLocked(inlineTurns)
+	}
+}
+
+// flushCrowded is flush for a caller beside others, which it first lets append
+// theirs.
+func (w *writer) flushCrowded() {
+	w.mu.Lock()
+	mine := w.state == writeIdle && !w.empty()
+	if mine {
+		w.state = writeWoken // by this goroutine, which comes back
+	}
+	w.mu.Unlock()
+	if mine {
+		runtime.Gosched()
+		w.flush()
+	}
+}
+
+// run writes what others leave to it, until the link has failed, or has said goodbye
+// and all is written. It closes the write side in that case.
+func (w *writer) run() {
+	for range w.wake {
+		w.mu.Lock()
+		if w.replies > 0 || w.source.crowded() {
+			w.mu.Unlock()
+			runtime.Gosched() // others are about to append more
+			w.mu.Lock()
+		}
+		if w.state == writeWoken {
+			w.writeLocked(0)
+		}
+		over := w.err != nil || w.bye && w.state == writeIdle && w.empty()
+		w.mu.Unlock()
+		if over {
+			closeWrite(w.conn)
+			return
+		}
+	}
+}
+
 const (
 	inlineMax   = 32 << 10 // more is left to the writer
 	inlineTurns = 2        // a caller writes at most so often
-
-	writeLimit    = 10 * time.Second // that a write may take, or half of it
-	writePart     = 256 << 10        // bytes of one
-	writePartLast = 64 << 10         // the same if one that runs out of time ends the link
 )
 
 // writeLocked writes until there is nothing left. With turns it writes at most so
-// often and only what the kernel takes at once; the writer does the rest. It lets go
-// of the lock while it writes.
-func (l *link) writeLocked(turns int) {
-	l.state = writeRunning
-	for i := 0; l.err == nil; i++ {
-		l.releaseLocked()
-		l.writeRoutesLocked()
-		chunk := l.hasChunk()
-		if l.empty() && !chunk {
-			if l.bulks.ended {
+// often and only what the kernel takes at once; the writer's goroutine does the rest.
+// It lets go of the lock while it writes.
+func (w *writer) writeLocked(turns int) {
+	w.state = writeRunning
+	for i := 0; w.err == nil; i++ {
+		w.source.letIn()
+		w.source.fill()
+		chunk := w.hasChunk()
+		if w.empty() && !chunk {
+			if w.bulks.ended {
 				continue
 			}
 			break
 		}
-		if turns > 0 && (i == turns || len(l.first)+l.backlog() > inlineMax || chunk) || !l.writePartLocked(turns > 0) {
-			l.state = writeWoken
-			l.token()
+		if turns > 0 && (i == turns || len(w.first)+w.backlog() > inlineMax || chunk) || !w.writePartLocked(turns > 0) {
+			w.state = writeWoken
+			w.token()
 			return
 		}
 	}
-	l.state = writeIdle
-	if l.bye || l.err != nil { // the writer waits for this
-		l.token()
+	w.state = writeIdle
+	if !w.open() { // the goroutine waits for this
+		w.token()
 	}
 }
 
 // writePartLocked writes once. It reports false if it was to be now and the kernel
 // does not take all: the rest goes first.
-func (l *link) writePartLocked(now bool) bool {
-	p := l.nextLocked()
-	l.replies = 0
-	l.mu.Unlock()
-	begin := l.clock.now()
-	n, err := l.write(p, begin, now)
+func (w *writer) writePartLocked(now bool) bool {
+	p := w.nextLocked()
+	w.replies = 0
+	w.mu.Unlock()
+	begin := w.clk.now()
+	n, err := w.write(p, begin, now)
 	took := begin
 	if !now {
-		took = l.clock.now()
+		took = w.clk.now()
 	}
-	l.lastWrite.Store(took)
-	l.mu.Lock()
-	l.wrote(p, n)
+	w.lastWrite.Store(took)
+	w.mu.Lock()
+	w.wrote(p, n)
 	switch {
-	case p.bulk == nil && len(l.bulks.out) > 0:
-		l.bulks.pace.other(n)
+	case p.bulk == nil && len(w.bulks.out) > 0:
+		w.bulks.pace.other(n)
 	case p.bulk != nil && p.bulk.lent:
-		l.chunkGoneLocked(p.bulk)
-		if l.cut.CompareAndSwap(true, false) {
-			l.writeBy = 0
-		}
+		w.chunkGoneLocked(p.bulk)
+		w.cutOver()
 	}
 	if !now {
-		l.pace.took(n, time.Duration(took-begin))
+		w.pace.took(n, time.Duration(took-begin))
 	}
 	if err != nil {
-		l.mu.Unlock()
-		l.fail(fmt.Errorf("writing: %w", err))
-		l.mu.Lock()
+		w.mu.Unlock()
+		w.source.fail(fmt.Errorf("writing: %w", err))
+		w.mu.Lock()
 	}
-	return len(l.rest) == 0
+	return len(w.rest) == 0
 }
 
 // nextLocked returns what is to be written next. Where there is both, frames in
 // order and a piece of a large body take turns.
-func (l *link) nextLocked() part {
-	if l.hasChunk() && len(l.rest) == 0 && (l.bulks.pace.turn || l.backlog() == 0) {
-		return l.chunkLocked(l.takeFirst())
+func (w *writer) nextLocked() part {
+	if w.hasChunk() && len(w.rest) == 0 && (w.bulks.pace.turn || w.backlog() == 0) {
+		return w.chunkLocked(w.takeFirst())
 	}
-	return l.next(l.pace.most, len(l.bulks.out) > 0 && !l.bye)
+	return w.next(w.pace.most, len(w.bulks.out) > 0 && !w.bye)
 }
 
-// write writes a part and returns how much of it is written. If it is to be now,
-// what the kernel does not take at once is left. Else frames in turn are left where
-// the connection takes them slowly, so that others can go before them.
-func (l *link) write(p part, begin int64, now bool) (n int, err error) {
-	l.extend(begin)
-	if now {
-		l.now, l.wroteNow = p.b, 0
-		err = l.raw.Write(l.tryOnce)
-		l.now = nil
-		return l.wroteNow, err
+// failLocked ends the write side. Its goroutine is told in any state: one that was
+// claimed by a caller who has yet to come back has no token of its own.
+func (w *writer) failLocked(err error) {
+	if w.err == nil {
+		w.err = err
 	}
-	if p.bulk != nil {
-		return l.writeChunk(p)
-	}
-	for _, b := range [2][]byte{p.b, p.after} {
-		inTurn := !p.first || n > 0
-		for len(b) > 0 {
-			k, err := l.conn.Write(b[:min(len(b), l.writePart())])
-			b, n = b[k:], n+k
-			if err != nil && !l.goesOn(k, err) {
-				return n, err
-			}
-			now := begin
-			if len(b) > 0 {
-				now = l.clock.now()
-				l.extend(now)
-			}
-			if inTurn && len(b) > paceLeast && now-begin > int64(paceTime) {
-				return n, nil
-			}
-		}
-	}
-	return n, nil
+	w.token()
 }
 
-// cutShort has the writer give back the memory that it was lent, whatever the
-// connection takes. It writes the rest of the chunk out of a copy. The caller holds
-// l.mu, so that the write's deadline is put off again only when that is seen.
-func (l *link) cutShort() {
-	l.cut.Store(true)
-	_ = l.conn.SetWriteDeadline(time.Unix(1, 0))
-}
-
-// writeChunk writes a part with a piece of a large body, unless it is cut short.
-func (l *link) writeChunk(p part) (n int, err error) {
-	defer func() { l.parts, l.vector = [3][]byte{}, nil }()
-	pad := frame.AppendPad(l.pad[:0], len(p.b)+len(p.chunk))
-	parts := append(l.parts[:0], p.b)
-	for chunk := p.chunk; len(chunk) > 0; parts = l.parts[:0] {
-		k := min(len(chunk), l.writePart())
-		parts = append(parts, chunk[:k])
-		if chunk = chunk[k:]; len(chunk) == 0 && len(pad) > 0 {
-			parts = append(parts, pad)
-		}
-		for l.vector = parts; len(l.vector) > 0; {
-			if l.cut.Load() {
-				return n, nil
-			}
-			k, err := l.vector.WriteTo(l.conn)
-			n += int(k)
-			if err != nil && !l.cut.Load() && !l.goesOn(int(k), err) {
-				return n, err
-			}
-			l.extend(l.clock.now())
-		}
+// trimLocked frees memory that an idle link does not need. It reports whether all is
+// written.
+func (w *writer) trimLocked() (written bool) {
+	if w.state != writeIdle {
+		return false
 	}
-	return n, nil
-}
-
-// writePart returns how many bytes to write at a time.
-func (l *link) writePart() int {
-	if l.raw == nil {
-		return writePartLast
-	}
-	return writePart
-}
-
-// goesOn reports whether a write goes on that has ended after n bytes with an
-// error: it was slow, and the connection is not one of TLS, which a write that runs
-// out of time spoils.
-func (l *link) goesOn(n int, err error) bool {
-	return l.raw != nil && n > 0 && errors.Is(err, os.ErrDeadlineExceeded)
-}
-
-// extend puts off the time by which a write must have ended: a peer that does
-// not read for so long is no good, even if it writes.
-func (l *link) extend(now int64) {
-	if l.writeBy-now < int64(writeLimit/2) {
-		l.writeBy = now + int64(writeLimit)
-		_ = l.conn.SetWriteDeadline(time.Now().Add(writeLimit))
-	}
+	w.outbox.trim()
+	w.bulks.copied = nil
+	return w.empty()
 }

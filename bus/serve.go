@@ -30,7 +30,7 @@ func (c *core) serve(ctx context.Context, peer Peer, conn net.Conn, up func()) e
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		l.writer()
+		l.writer.run()
 	}()
 	l.soon()
 	stopSupersede := context.AfterFunc(ctx, l.supersede)
@@ -68,7 +68,7 @@ func (c *core) addLink(l *link) error {
 	c.links[l] = struct{}{}
 	if c.leave.at(busLeaves) {
 		l.mu.Lock()
-		l.writeRoutesLocked()
+		l.fill()
 		l.leaveLocked(nil, nil) // nothing has come yet
 		l.mu.Unlock()
 		return nil
@@ -316,12 +316,8 @@ func (l *link) pong(clock uint64) {
 func (l *link) trim() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state == writeIdle {
-		l.outbox.trim()
-		if l.empty() {
-			l.back = nil // all of it is written
-		}
-		l.bulks.copied = nil
+	if l.trimLocked() {
+		l.back = nil // all of it is written
 	}
 }
 

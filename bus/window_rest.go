@@ -41,7 +41,7 @@ func (l *link) resizeLocked(rt *route, window int64) {
 func (l *link) tend(now int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now-l.windows.tended < int64(windowKept) || l.err != nil || l.bye {
+	if now-l.windows.tended < int64(windowKept) || !l.open() {
 		return
 	}
 	l.windows.tended = now
