@@ -16,7 +16,6 @@ type announcer struct {
 	ins     []*inbound // by number: live consumers and tombstones
 	highest uint32     // of the numbers that there were
 	dirty   []*inbound // whose addition or removal is to be written
-	whole   bool       // the whole set has been written
 	seq     uint64     // of the last ROUTES
 	unacked []routeChange
 }
@@ -48,7 +47,7 @@ func (l *link) overdueRoutes(now int64) {
 const routesFrame = 32 << 10
 
 // hasRoutes reports whether a ROUTES is to be written.
-func (l *link) hasRoutes() bool { return !l.leaving && (len(l.dirty) > 0 || !l.whole) }
+func (l *link) hasRoutes() bool { return l.ours < oursLeaving && (len(l.dirty) > 0 || l.ours < oursUp) }
 
 // announce puts a consumer among those to be told of. Where its number may have been
 // another's, all that was said of that one goes first (rule 3). The caller holds core.mu.
@@ -186,10 +185,10 @@ func (l *link) bouncedLocked(in *inbound) {
 // none comes any more, or of all when this node leaves.
 func (l *link) endLocked(in *inbound) {
 	switch {
-	case !l.leaving && in.gone && !in.returning:
+	case l.ours < oursLeaving && in.gone && !in.returning:
 		l.frameLocked(frame.RoutesDone, &frame.Head{frame.FRoute: uint64(in.consumer.num)})
 		l.returned()
-	case l.left && l.bulks.bounces == 0:
+	case l.ours >= oursLeft && l.bulks.bounces == 0:
 		l.frameLocked(frame.RoutesDone, &frame.Head{})
 	}
 }
@@ -202,8 +201,8 @@ func (l *link) fill() {
 		l.seq++
 		change := routeChange{seq: l.seq, at: l.clock.now()}
 		says := l.takeDirty(&change)
-		if len(l.dirty) == 0 && !l.whole {
-			l.whole, says.Last = true, true
+		if len(l.dirty) == 0 && l.ours < oursUp {
+			l.ours, says.Last = oursUp, true
 		}
 		if says.Empty() {
 			if l.seq--; len(l.dirty) > 0 { // what they are behind is not written
@@ -294,7 +293,7 @@ func (l *link) goneLocked(in *inbound, free []*Consumer) []*Consumer {
 		return free
 	}
 	in.gone = true
-	if !l.leaving { // else one for all
+	if l.ours < oursLeaving { // else one for all
 		l.endLocked(in)
 	}
 	return l.freeLocked(in, free)
@@ -324,7 +323,7 @@ func (l *link) knows(c *Consumer) (bool, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c.localOnly || l.err != nil || l.leaving {
+	if c.localOnly || l.err != nil || l.ours >= oursLeaving {
 		return true, nil
 	}
 	in := l.inLocked(c.num)

@@ -91,14 +91,14 @@ func (l *link) leaveLocked(waited []*Message, free []*Consumer) []*Consumer {
 			m.inbound().cutOff(1)
 		}
 		return free
-	case l.leaving:
+	case l.ours >= oursLeaving:
 		return free
 	}
-	if !l.whole { // the set ends here
+	if l.ours < oursUp { // the set ends here
 		l.dirty = nil
 		l.fill()
 	}
-	l.leaving = true
+	l.ours = oursLeaving
 	l.eager.Store(true)
 	l.frameLocked(frame.Leaving, &frame.Head{})
 	l.dirty = nil
@@ -147,8 +147,8 @@ func (l *link) gotLeaving() {
 func (l *link) gotLeavingOK() {
 	l.mu.Lock()
 	var free []*Consumer
-	if l.leaving {
-		l.left = true
+	if l.ours >= oursLeaving {
+		l.ours.to(oursLeft)
 		for _, in := range l.ins {
 			if in != nil {
 				free = l.goneLocked(in, free)
@@ -215,7 +215,7 @@ func (c *core) lastWork(before int64) int64 {
 	}
 	for l := range c.links {
 		l.mu.Lock()
-		works := l.err == nil && (!l.left || !l.leftBehind)
+		works := l.err == nil && (l.ours < oursLeft || l.theirs < theirsLeaving)
 		l.mu.Unlock()
 		if works {
 			return now
@@ -277,7 +277,7 @@ func (c *core) goodbye(force bool) bool {
 	c.leave.to(busGone)
 	for l := range c.links {
 		l.frameLocked(frame.Goodbye, &frame.Head{})
-		l.bye = true
+		l.ours, l.bye = oursGone, true
 		l.token()
 		l.wakeLocked()
 	}
@@ -289,7 +289,7 @@ func (c *core) goodbye(force bool) bool {
 // caller holds all locks of links.
 func (c *core) workEnded() bool {
 	for l := range c.links {
-		if l.err == nil && !l.left {
+		if l.err == nil && l.ours < oursLeft {
 			return false
 		}
 	}

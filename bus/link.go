@@ -39,9 +39,8 @@ type link struct {
 	sent       int64 // messages
 	outside    int64 // messages sent and not settled
 	pend       pending
-	leaving    bool     // LEAVING is written
-	left       bool     // LEAVING_OK has come
-	leftBehind bool     // the peer leaves, or is superseded: it gets no message
+	ours       ours
+	theirs     theirs
 	replaced   bool     // it is superseded
 	leavesAt   int64    // when its LEAVING came, by the bus's clock
 	given      []handed // to the peer, until it has read its end
@@ -60,7 +59,7 @@ type link struct {
 	replied origin   // of replies that come over it
 	times   peerTime // of the reader
 	ups     func()
-	up      bool   // the whole set of the peer is in; guarded by mu
+	known   bool   // to the program, as one that is up; guarded by mu
 	shared  []bool // of this node's tags, those that the peer has with the same value
 }
 

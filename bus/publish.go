@@ -164,7 +164,7 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.open() || l.leftBehind {
+	if !l.open() || l.theirs >= theirsLeaving {
 		return true
 	}
 	large := len(o.body) > chunked

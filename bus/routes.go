@@ -57,7 +57,7 @@ func (l *link) changeRoutes(r *wire.Routes) (touched []*route, rings []*ring, er
 		if err != nil {
 			return touched, nil, err
 		}
-		if l.err != nil || l.leftBehind {
+		if l.err != nil || l.theirs >= theirsLeaving {
 			rt.removed = true
 			touched = append(touched, rt)
 			continue
@@ -74,7 +74,7 @@ func (l *link) changeRoutes(r *wire.Routes) (touched []*route, rings []*ring, er
 func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
 	for _, num := range nums {
 		rt := l.route(uint64(num))
-		if rt == nil || rt.removed && !l.leftBehind {
+		if rt == nil || rt.removed && l.theirs < theirsLeaving {
 			err = fmt.Errorf("%w: removal of route %d, which is not there", frame.ErrMalformed, num)
 			break
 		}
@@ -169,7 +169,7 @@ func (l *link) dropSomeRoutes(from int, then func()) (more bool) {
 			drop = append(drop, rt)
 		}
 	}
-	l.leftBehind = true
+	l.theirs.to(theirsLeaving)
 	c.dropRoutes(drop)
 	l.resetAllLocked(func(*bulkOut) bool { return true })
 	if more = from+dropStep < len(l.routes); !more {

@@ -84,8 +84,9 @@ func (c *core) addLink(l *link) error {
 // linkUp notes that the peer's whole set is in.
 func (c *core) linkUp(l *link) {
 	l.mu.Lock()
-	first := !l.up
-	l.up = true
+	first := !l.known
+	l.known = true
+	l.theirs.to(theirsUp)
 	if first {
 		c.events.note(PeerUp{l.peer})
 	}
@@ -108,14 +109,14 @@ func (c *core) linkUp(l *link) {
 func (l *link) isUp() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.up && l.err == nil && !l.leftBehind
+	return l.theirs == theirsUp && l.err == nil
 }
 
 // ending lets a link that has been read to its GOODBYE write what is left, and
 // says why the link has ended.
 func (l *link) ending(ctx context.Context, err error, written <-chan struct{}) error {
 	l.mu.Lock()
-	ours := l.bye
+	gone := l.ours == oursGone
 	if err == nil {
 		l.bye = true
 		l.token()
@@ -131,11 +132,11 @@ func (l *link) ending(ctx context.Context, err error, written <-chan struct{}) e
 		defer t.Stop()
 		<-written
 		_, _ = io.Copy(io.Discard, l.conn) // to its end, so that closing cuts nothing off
-		if ours {
+		if gone {
 			return ErrClosed
 		}
 		return errGoodbye
-	case ours:
+	case gone:
 		if !errors.Is(err, io.ErrUnexpectedEOF) { // which says that the peer has read all
 			l.fail(err)
 		}
@@ -183,7 +184,7 @@ func (c *core) removeLink(l *link, err error) {
 	if l.payTimer != nil {
 		l.payTimer.Stop()
 	}
-	wasUp := l.up
+	wasUp := l.known
 	l.mu.Unlock()
 	for _, in := range ins {
 		if in != nil {
