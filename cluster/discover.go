@@ -22,7 +22,7 @@ const (
 	seekMost   = 5 * time.Second
 	seekSlowly = 30 * time.Second // when joined, at least; a second for each member if that is more
 	seekYoung  = time.Minute      // how long a new node does not believe that it is alone: lists lag behind
-	missesTold = 2                // the round without success that is told: when all start at once the first comes too early
+	missesTold = 5 * time.Second  // how long nobody is reached before that is told: the others may be starting, too
 )
 
 // A seeker keeps asking discovery, for as long as the node lives, and joins who
@@ -42,7 +42,8 @@ type seeker struct {
 	began    time.Time
 	next     time.Time // to ask discovery
 	ever     bool      // joined anybody yet
-	misses   int       // rounds in a row in which nobody was reached
+	missing  time.Time // since when each round has reached nobody; zero: the last one did not miss anybody
+	missTold bool      // that has been told
 	said     failure   // of discovery, the worst since it answered last
 	failed   error     // of the last question to discovery, and of names
 	blind    bool      // which may hide somebody
@@ -203,7 +204,7 @@ func (s *seeker) question(ctx context.Context) <-chan named {
 	if err != nil {
 		return s.known()
 	}
-	if s.ever || s.misses > 0 {
+	if s.ever || !s.missing.IsZero() {
 		// The first round keeps discovery's order, in which established members
 		// come first; later ones shuffle, so that dead addresses hide no others.
 		list = append([]string(nil), list...)
@@ -267,21 +268,24 @@ func (s *seeker) join(answering []netip.AddrPort) error {
 }
 
 // report says that discovery told of others but none was reached, when that has
-// happened twice, and notes why.
+// lasted for a while, and notes why.
 func (s *seeker) report(o outlook, problems []error) {
-	if o != missed || len(problems) == 0 {
-		if o != missed {
-			s.misses = 0
-			s.news.trouble(troubleSeek, nil)
-		}
+	if o != missed {
+		s.missing, s.missTold = time.Time{}, false
+		s.news.trouble(troubleSeek, nil)
 		return
 	}
-	s.misses++
+	if len(problems) == 0 {
+		return
+	}
+	if s.missing.IsZero() {
+		s.missing = time.Now()
+	}
 	err := some(problems)
 	s.news.trouble(troubleSeek, fmt.Errorf("no other node reached: %w", err))
 	level := slog.LevelDebug
-	if s.misses == missesTold {
-		level = slog.LevelWarn
+	if !s.missTold && time.Since(s.missing) >= missesTold {
+		level, s.missTold = slog.LevelWarn, true
 	}
 	s.log.Log(context.Background(), level, "no other node reached; trying on", "err", err)
 }

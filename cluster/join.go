@@ -19,8 +19,10 @@ const (
 	// one of those it told of answers.
 	firstPatience = 15 * time.Second
 
-	// linkPatience is how long Join waits for the links with the members found.
+	// linkPatience is how long Join waits for one more link with the members found,
+	// and linksMost for all of them.
 	linkPatience = 2 * time.Second
+	linksMost    = 15 * time.Second
 )
 
 var errLate = fmt.Errorf("nobody answered within %v", firstPatience)
@@ -29,17 +31,17 @@ var errLate = fmt.Errorf("nobody answered within %v", firstPatience)
 // [Node.Close]. A bus can join once.
 //
 // Join asks discovery once, tries who is found until one answers, and then
-// waits up to two seconds until the members are linked and have told their
-// consumers; who is missing then is logged, and linked later. Where all is well
-// it takes as long as discovery and some milliseconds. It takes longer, but not
-// more than 27 s:
+// waits until the members are linked and have told their consumers. It waits as
+// long as links come up, each within two seconds of the one before; the members
+// that are missing then are logged, and linked later. Where all is well it takes as
+// long as discovery and some milliseconds. It takes longer, but not more than 40 s:
 //
 //   - 10 s at most for a Config.Discovery that is an Identifier, to tell this node's place
 //   - 10 s at most for discovery's answer, and 3 s for its names to be resolved
 //   - 0.25 s for each eight of its addresses at which nobody so much as refuses, until one
 //     answers, and from the 96th on 3 s for each 96; then 0.25 s for others to answer
 //   - 15 s at most for the last two together; what is not done by then goes on in the background
-//   - 2 s at most for the links
+//   - 2 s at most for each link, and 15 s for all
 //
 // If discovery fails or nobody answers the node runs all the same, says so in
 // the log once, and tries on: [Node.State] and [Node.Trouble] tell. ctx bounds the call, not the
@@ -175,7 +177,7 @@ func (n *Node) awaitFirst(ctx context.Context) {
 	defer cancel()
 	select {
 	case <-n.firstRound:
-		n.awaitLinks(ctx, linkPatience)
+		n.awaitLinks(ctx)
 	case <-n.done:
 	case <-first.Done():
 		n.log.Warn("join is not finished; going on in the background", "err", context.Cause(first))

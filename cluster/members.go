@@ -140,6 +140,7 @@ func (n *Node) predecessor(m Member) bool { return m.Addr == n.self.Addr }
 func (n *Node) linked(who bus.Peer) {
 	n.digest.tell(slog.LevelInfo, "link is up", who)
 	n.update(func() { n.roster.link(who) })
+	n.updateAfter(missedAfter)
 }
 
 // unlinked takes news of the end of a link.

@@ -237,26 +237,44 @@ func (n *Node) refused(err *RefusedError) {
 	n.hub.publish(Event{Type: Refused, Err: err})
 }
 
-// awaitLinks waits until all members that are alive are linked, for at most d,
-// and logs who is missing.
-func (n *Node) awaitLinks(ctx context.Context, d time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, d)
+// awaitLinks waits until all members that are alive are linked, for as long as
+// links come up, and logs which members are missing. That is a warning if links
+// have stopped coming up. If there is only no time left they may all be healthy, as
+// when many nodes start at once on a busy machine.
+func (n *Node) awaitLinks(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, linksMost)
 	defer cancel()
-	for {
+	patience := time.NewTimer(linkPatience)
+	defer patience.Stop()
+	for most := 0; ; {
 		changed := n.roster.wait()
 		missing := n.missing()
 		if len(missing) == 0 {
 			return
 		}
+		if linked := n.roster.company().linked; linked > most {
+			most = linked
+			patience.Reset(linkPatience)
+		}
 		select {
 		case <-changed:
+		case <-patience.C:
+			if n.roster.company().linked <= most {
+				n.logMissing(slog.LevelWarn, missing)
+				return
+			}
 		case <-ctx.Done():
-			n.log.Warn("joined, but not yet linked with all members", "count", len(missing), "peers", fmt.Sprint(missing[:min(len(missing), maxTold)]))
+			n.logMissing(slog.LevelInfo, missing)
 			return
 		case <-n.done:
 			return
 		}
 	}
+}
+
+func (n *Node) logMissing(level slog.Level, names []string) {
+	n.log.Log(context.Background(), level, "joined, but not yet linked with all members",
+		"count", len(names), "peers", fmt.Sprint(names[:min(len(names), maxTold)]))
 }
 
 // missing names the members that are alive and not linked. It asks gossip

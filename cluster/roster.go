@@ -12,6 +12,10 @@ import (
 const (
 	lostAfter   = time.Second     // how long a broken link may take to be dialled anew before the member counts as lost
 	missedAfter = 5 * time.Second // how long a living member may be without a link before something is wrong
+
+	// While members are linked for the first time, as when many nodes start at once,
+	// one that waits for its turn may do so for longer, up to this.
+	meetingMost = 30 * time.Second
 )
 
 // A roster is the list of the other members. It judges what becomes of each by
@@ -20,6 +24,7 @@ const (
 type roster struct {
 	mu      sync.Mutex
 	byBoot  map[uint64]*entry
+	met     time.Time     // when a member was linked for the first time last
 	changed chan struct{} // closed and replaced with each change
 }
 
@@ -29,6 +34,7 @@ type entry struct {
 
 	gossip   Status    // what gossip says
 	heard    bool      // gossip has told of the member, and not forgotten it
+	met      bool      // it has been linked
 	down     time.Time // since when there is no link
 	lost     bool      // its link broke, and gossip has not found the member again since it lost it, too
 	goodbye  bool      // its link ended as it left
@@ -148,6 +154,9 @@ func (r *roster) forget(boot uint64) {
 func (r *roster) link(who bus.Peer) {
 	e := r.entry(who)
 	e.Since, e.Err = who.Since, nil
+	if !e.met {
+		e.met, r.met = true, time.Now()
+	}
 	e.lost, e.goodbye, e.outlived = false, false, false
 }
 
@@ -240,9 +249,20 @@ func (r *roster) list() []Member {
 // missed returns the members that are alive and have been without a link for
 // too long.
 func (r *roster) missed() []Member {
-	return r.listed(func(e *entry) bool {
-		return e.Status == StatusAlive && !e.Linked() && time.Since(e.down) >= missedAfter
-	})
+	return r.listed(r.isMissed)
+}
+
+// isMissed reports whether a member is alive and has been without a link for too
+// long. The caller holds mu.
+func (r *roster) isMissed(e *entry) bool {
+	if e.Status != StatusAlive || e.Linked() {
+		return false
+	}
+	since := e.down
+	if !e.met && r.met.After(since) && time.Since(since) < meetingMost {
+		since = r.met
+	}
+	return time.Since(since) >= missedAfter
 }
 
 // failed returns the members that have failed and were not replaced.
@@ -285,7 +305,7 @@ func (r *roster) company() (c company) {
 			c.linked++
 		case e.lost && !e.isLost():
 			c.fresh++
-		case e.Status == StatusAlive && time.Since(e.down) >= missedAfter:
+		case r.isMissed(e):
 			c.missed++
 		}
 		switch {

@@ -20,7 +20,7 @@ const (
 	StateJoining  State = iota // it is linked with nobody, though others may be there: none was reached, or discovery has not answered
 	StateAlone                 // it runs, and nobody else is there
 	StateReady                 // it runs, and is linked with the others
-	StateDegraded              // as ready, but a member that is alive has not been linked for five seconds; Trouble says which and why
+	StateDegraded              // as ready, but a member that is alive has not been linked for five seconds, in which no other was for the first time; Trouble says which and why
 	StateLeaving               // it is closing: messages are being drained
 	StateLeft                  // it was closed
 	StateFailed                // it ended by itself; Err says why
