@@ -95,11 +95,11 @@ func testAlignment(t *testing.T) {
 	tapes[0].Conn, tapes[1].Conn = net.Pipe()
 	up := make(chan struct{}, 2)
 	for i, eb := range []*EventBus{a, b} {
-		links, err := eb.Attach(Peer{Name: string(rune('a' + i)), Boot: uint64(1 + i)}, nil)
+		attachment, err := eb.Attach(Peer{Name: string(rune('a' + i)), Boot: uint64(1 + i)}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		go links.Serve(t.Context(), Peer{Name: string(rune('b' - i)), Boot: uint64(2 - i)}, tapes[i], func() { up <- struct{}{} })
+		go attachment.ServeLink(t.Context(), Peer{Name: string(rune('b' - i)), Boot: uint64(2 - i)}, tapes[i], func() { up <- struct{}{} })
 	}
 	<-up
 	<-up

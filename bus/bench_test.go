@@ -161,12 +161,12 @@ func loopback(tb testing.TB) (a, b *EventBus) {
 	tb.Cleanup(served.Wait) // after the buses are closed
 	a, b = newQuiet(tb), newQuiet(tb)
 	join := func(eb *EventBus, self, peer Peer, conn net.Conn) <-chan struct{} {
-		links, err := eb.Attach(self, nil)
+		attachment, err := eb.Attach(self, nil)
 		if err != nil {
 			tb.Fatal(err)
 		}
 		up := make(chan struct{})
-		served.Go(func() { _ = links.Serve(context.Background(), peer, conn, func() { close(up) }) })
+		served.Go(func() { _ = attachment.ServeLink(context.Background(), peer, conn, func() { close(up) }) })
 		return up
 	}
 	n0, n1 := Peer{Name: "n0", Boot: 1}, Peer{Name: "n1", Boot: 2}

@@ -22,7 +22,7 @@ var far []*bustest.Conn
 func narrow(t *testing.T, buffer int, buses ...*bus.EventBus) (conns []*bustest.Conn) {
 	t.Helper()
 	far = nil
-	var ls []*bus.Links
+	var ls []*bus.Attachment
 	for i, b := range buses {
 		l, err := b.Attach(bus.Peer{Name: string(rune('a' + i)), Boot: uint64(i + 1)}, nil)
 		if err != nil {
@@ -36,11 +36,11 @@ func narrow(t *testing.T, buffer int, buses ...*bus.EventBus) (conns []*bustest.
 		conns = append(conns, x)
 		far = append(far, y)
 		wg.Go(func() {
-			err := ls[0].Serve(context.Background(), bus.Peer{Name: string(rune('a' + i)), Boot: uint64(i + 1)}, x, nil)
+			err := ls[0].ServeLink(context.Background(), bus.Peer{Name: string(rune('a' + i)), Boot: uint64(i + 1)}, x, nil)
 			t.Logf("a's link to %c: %v", 'a'+i, err)
 		})
 		wg.Go(func() {
-			err := ls[i].Serve(context.Background(), bus.Peer{Name: "a", Boot: 1}, y, nil)
+			err := ls[i].ServeLink(context.Background(), bus.Peer{Name: "a", Boot: 1}, y, nil)
 			t.Logf("%c's link to a: %v", 'a'+i, err)
 		})
 	}

@@ -24,14 +24,14 @@ func TestRunBeforePartialBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		eb := bus.New(quiet)
 		defer eb.Close()
-		links, _ := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
+		attachment, _ := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
 		var n atomic.Int32
 		if _, err := eb.Consume("in", bus.HandlerFunc(func(context.Context, *bus.Message) error { n.Add(1); return nil })); err != nil {
 			t.Fatal(err)
 		}
 		ours, theirs := bustest.Pipe()
 		defer theirs.Close()
-		go links.Serve(t.Context(), bus.Peer{Name: "n1", Boot: 2}, ours, nil)
+		go attachment.ServeLink(t.Context(), bus.Peer{Name: "n1", Boot: 2}, ours, nil)
 		readRoutes(t, theirs)
 		b := stream(t, ackFrame(1), msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 1000, Body: []byte("x")}),
 			msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 1000, Body: make([]byte, 20<<10)}))
@@ -51,7 +51,7 @@ func TestNumberAfterBulkBounceAndBreak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		eb := bus.New(quiet)
 		defer eb.Close()
-		links, _ := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
+		attachment, _ := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
 		block := make(chan struct{})
 		cn, err := eb.Consume("in", bus.HandlerFunc(func(context.Context, *bus.Message) error { <-block; return nil }), bus.WithWindow(1<<20))
 		if err != nil {
@@ -59,7 +59,7 @@ func TestNumberAfterBulkBounceAndBreak(t *testing.T) {
 		}
 		ours, theirs := bustest.Pipe(bustest.WithBuffer(1 << 20))
 		done := make(chan error, 1)
-		go func() { done <- links.Serve(context.Background(), bus.Peer{Name: "n1", Boot: 2}, ours, nil) }()
+		go func() { done <- attachment.ServeLink(context.Background(), bus.Peer{Name: "n1", Boot: 2}, ours, nil) }()
 		readRoutes(t, theirs)
 		write := func(fs ...*wire.Frame) {
 			if _, err := theirs.Write(stream(t, fs...)); err != nil {
@@ -84,7 +84,7 @@ func TestNumberAfterBulkBounceAndBreak(t *testing.T) {
 			t.Fatal(err)
 		}
 		ours, theirs = bustest.Pipe()
-		go func() { done <- links.Serve(context.Background(), bus.Peer{Name: "n2", Boot: 3}, ours, nil) }()
+		go func() { done <- attachment.ServeLink(context.Background(), bus.Peer{Name: "n2", Boot: 3}, ours, nil) }()
 		head := make([]byte, 2)
 		_, _ = theirs.Read(head)
 		b := make([]byte, head[1])
@@ -103,7 +103,7 @@ func TestNumberAfterBulkBounceAndBreak(t *testing.T) {
 func TestBulkHeldReservations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		eb := bus.New(quiet)
-		links, _ := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
+		attachment, _ := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
 		for _, a := range []string{"in", "in2"} {
 			if _, err := eb.Consume(a, bus.HandlerFunc(nothing)); err != nil {
 				t.Fatal(err)
@@ -112,7 +112,7 @@ func TestBulkHeldReservations(t *testing.T) {
 		var peers []*bustest.Conn
 		for i := range 3 {
 			ours, theirs := bustest.Pipe(bustest.WithBuffer(1 << 20))
-			go links.Serve(t.Context(), bus.Peer{Name: "n", Boot: uint64(2 + i)}, ours, nil)
+			go attachment.ServeLink(t.Context(), bus.Peer{Name: "n", Boot: uint64(2 + i)}, ours, nil)
 			readRoutes(t, theirs)
 			if _, err := theirs.Write(stream(t, routesFrame(1, true, nil), ackFrame(1),
 				bulkFrame(t, 1, 16<<20, &wire.Msg{Kind: 1, Route: 1, TimeLeft: []uint64{1000, 1000, 90000}[i]}))); err != nil {

@@ -163,8 +163,8 @@ func TestBulkOverThePeersLimit(t *testing.T) {
 		lb, _ := b.Attach(bus.Peer{Name: "b", Boot: 2}, nil)
 		ca, cb := bustest.Pipe()
 		var wg sync.WaitGroup
-		wg.Go(func() { _ = la.Serve(context.Background(), bus.Peer{Name: "b", Boot: 2}, ca, nil) })
-		wg.Go(func() { _ = lb.Serve(context.Background(), bus.Peer{Name: "a", Boot: 1}, cb, nil) })
+		wg.Go(func() { _ = la.ServeLink(context.Background(), bus.Peer{Name: "b", Boot: 2}, ca, nil) })
+		wg.Go(func() { _ = lb.ServeLink(context.Background(), bus.Peer{Name: "a", Boot: 1}, cb, nil) })
 		synctest.Wait()
 		consume(t, b, "x", nothing)
 		consume(t, a, "y", func(ctx context.Context, m *bus.Message) error {

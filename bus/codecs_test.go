@@ -284,7 +284,7 @@ func TestUnknownCodecOfGossip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := playPeer(t)
 		mustNotHandle(t, p.eb, "news")
-		p.links.Receive(marshalGossip(t, &wire.Gossip{Boot: 2, Seq: 1, Sent: 1 << 60, Address: "news", Codec: 3, CodecName: "blob"}))
+		p.attachment.ReceiveGossip(marshalGossip(t, &wire.Gossip{Boot: 2, Seq: 1, Sent: 1 << 60, Address: "news", Codec: 3, CodecName: "blob"}))
 		synctest.Wait()
 		if s := p.eb.Stats(); s.Undecodable != 1 || s.Gossip.Received != 1 {
 			t.Errorf("%+v", s)

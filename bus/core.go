@@ -49,7 +49,7 @@ func newCore(c config) *core {
 	return b
 }
 
-func (c *core) attach(self Peer, lane Gossiper) (*Links, error) {
+func (c *core) attach(self Peer, lane Gossiper) (*Attachment, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch old := c.self.node.Load(); {
@@ -61,7 +61,7 @@ func (c *core) attach(self Peer, lane Gossiper) (*Links, error) {
 	self.Since = time.Now()
 	c.self.set(self)
 	c.lane = lane
-	return &Links{c}, nil
+	return &Attachment{c}, nil
 }
 
 // nameOf returns the name of the node with that boot, as far as it is known.

@@ -69,14 +69,14 @@ func TestEventsOfPeers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l told
 		eb := bus.New(quiet, bus.WithEvents(l.event))
-		links, _ := eb.Attach(bus.Peer{Name: "a", Boot: 100}, nil)
+		attachment, _ := eb.Attach(bus.Peer{Name: "a", Boot: 100}, nil)
 		join := func() (*bustest.Conn, <-chan error) {
 			there := bus.New(quiet)
 			lb, _ := there.Attach(bus.Peer{Name: "b", Boot: 200}, nil)
 			ca, cb := bustest.Pipe()
 			ended := make(chan error, 1)
-			go func() { ended <- links.Serve(context.Background(), bus.Peer{Name: "b", Boot: 200}, ca, nil) }()
-			go lb.Serve(context.Background(), bus.Peer{Name: "a", Boot: 100}, cb, nil)
+			go func() { ended <- attachment.ServeLink(context.Background(), bus.Peer{Name: "b", Boot: 200}, ca, nil) }()
+			go lb.ServeLink(context.Background(), bus.Peer{Name: "a", Boot: 100}, cb, nil)
 			synctest.Wait()
 			t.Cleanup(func() { there.Close() })
 			if len(eb.Peers()) == 1 {

@@ -12,21 +12,21 @@ import (
 )
 
 // What a cluster tells a bus beside connections, and asks of it.
-func ExampleLinks_Expect() {
+func ExampleAttachment_Expect() {
 	eb := bus.New()
-	links, _ := eb.Attach(bus.Peer{Name: "ada", Boot: 1}, nil)
-	forget := links.Expect(bus.Peer{Name: "bob", Boot: 2, Addr: "10.0.0.2:7946"}) // gossip says that it lives
+	attachment, _ := eb.Attach(bus.Peer{Name: "ada", Boot: 1}, nil)
+	forget := attachment.Expect(bus.Peer{Name: "bob", Boot: 2, Addr: "10.0.0.2:7946"}) // gossip says that it lives
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
 	err := eb.Send(ctx, "greet", "bob") // which might be bob's, once it is linked
 	fmt.Println(errors.Is(err, bus.ErrNoConsumer), strings.Contains(err.Error(), "not linked: bob"))
 	forget() // gossip says that it does not live any more
 
-	links.Probe(2) // nothing, as there is no link to it
-	fmt.Println(links.Open())
+	attachment.Probe(2) // nothing, as there is no link to it
+	fmt.Println(attachment.Open())
 	eb.Close()
-	<-links.Leaving()
-	fmt.Println(links.Open())
+	<-attachment.Leaving()
+	fmt.Println(attachment.Open())
 	// Output:
 	// true true
 	// true
@@ -43,8 +43,8 @@ func ExampleMessage_From() {
 	atB, _ := b.Attach(bob, nil)
 	connA, connB := bustest.Pipe()
 	linked := make(chan struct{})
-	go atA.Serve(context.Background(), bob, connA, nil)
-	go atB.Serve(context.Background(), ada, connB, func() { close(linked) })
+	go atA.ServeLink(context.Background(), bob, connA, nil)
+	go atB.ServeLink(context.Background(), ada, connB, func() { close(linked) })
 	<-linked
 	c, _ := b.Consume("whoami", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
 		return m.Reply(ctx, m.From()+", who came by "+m.Via().String()+" to "+m.Address())

@@ -352,7 +352,7 @@ func ExampleHeader() {
 
 // Two buses are joined by hand, over a stream in memory; package cluster does
 // so for those of different processes.
-func ExampleLinks() {
+func ExampleAttachment() {
 	a, b := bus.New(), bus.New()
 	ada, bob := bus.Peer{Name: "ada", Boot: 1}, bus.Peer{Name: "bob", Boot: 2}
 	atA, _ := a.Attach(ada, nil)
@@ -363,8 +363,8 @@ func ExampleLinks() {
 
 	connA, connB := bustest.Pipe()
 	up, ended := make(chan struct{}), make(chan error)
-	go func() { ended <- atA.Serve(context.Background(), bob, connA, func() { close(up) }) }()
-	go func() { ended <- atB.Serve(context.Background(), ada, connB, nil) }()
+	go func() { ended <- atA.ServeLink(context.Background(), bob, connA, func() { close(up) }) }()
+	go func() { ended <- atB.ServeLink(context.Background(), ada, connB, nil) }()
 	<-up // what bob consumes is known
 
 	fmt.Println(bus.Request[string](context.Background(), a, "greet", "ada"))

@@ -32,7 +32,7 @@ func TestExpectLinked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := playPeer(t)
 		p.say(routesFrame(1, true, nil))
-		defer p.links.Expect(bus.Peer{Name: "n1", Boot: 2})()
+		defer p.attachment.Expect(bus.Peer{Name: "n1", Boot: 2})()
 		begin := time.Now()
 		err := p.eb.Send(t.Context(), "a", nil)
 		if time.Since(begin) > 0 {
@@ -68,8 +68,8 @@ func TestExpect(t *testing.T) {
 		ca, cb := bustest.Pipe()
 		var wg sync.WaitGroup
 		time.AfterFunc(time.Second, func() {
-			wg.Go(func() { la.Serve(context.Background(), bus.Peer{Name: "b", Boot: 2}, ca, nil) })
-			wg.Go(func() { lb.Serve(context.Background(), bus.Peer{Name: "a", Boot: 1}, cb, nil) })
+			wg.Go(func() { la.ServeLink(context.Background(), bus.Peer{Name: "b", Boot: 2}, ca, nil) })
+			wg.Go(func() { lb.ServeLink(context.Background(), bus.Peer{Name: "a", Boot: 1}, cb, nil) })
 		})
 		if _, err := a.Request(t.Context(), "x", nil); err != nil {
 			t.Errorf("while the first link comes up: %v", err)

@@ -97,21 +97,21 @@ func linkSeeds(tb testing.TB) [][]byte {
 
 // FuzzLink feeds what a peer might say to a bus that serves its link: it never
 // panics or hangs, keeps what it holds bounded, and has nothing of the peer
-// left when Serve has returned.
+// left when ServeLink has returned.
 func FuzzLink(f *testing.F) {
 	for _, s := range linkSeeds(f) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, input []byte) {
 		eb := bus.New(quiet, bus.WithDrainTimeout(10*time.Millisecond))
-		links, err := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
+		attachment, err := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		consumeFuzzed(t, eb)
 		ours, theirs := bustest.Pipe()
 		served := make(chan error, 1)
-		go func() { served <- links.Serve(context.Background(), bus.Peer{Name: "n1", Boot: 2}, ours, nil) }()
+		go func() { served <- attachment.ServeLink(context.Background(), bus.Peer{Name: "n1", Boot: 2}, ours, nil) }()
 		readRoutes(t, theirs)
 		drained := make(chan struct{})
 		go func() { // until the bus closes its end
@@ -208,7 +208,7 @@ func FuzzGossip(f *testing.F) {
 	f.Add(payload(&wire.Gossip{Boot: 2, Seq: 1, Address: "news"}), []byte("garbage"))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		eb := bus.New(quiet)
-		links, err := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
+		attachment, err := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +221,7 @@ func FuzzGossip(f *testing.F) {
 		for _, kept := range []string{string(first), string(second)} {
 			b := []byte(kept)
 			before := eb.Stats().Gossip
-			links.Receive(b)
+			attachment.ReceiveGossip(b)
 			g := eb.Stats().Gossip
 			counted := g.Received + g.Duplicates + g.Old + g.Malformed - before.Received - before.Duplicates - before.Old - before.Malformed
 			var m wire.Gossip

@@ -16,8 +16,8 @@ import (
 // lane is a bus whose gossip lane a test plays, with a consumer of "news".
 type lane struct {
 	*bus.EventBus
-	links *bus.Links
-	got   chan *bus.Message
+	attachment *bus.Attachment
+	got        chan *bus.Message
 }
 
 func newLane(t *testing.T) *lane {
@@ -25,7 +25,7 @@ func newLane(t *testing.T) *lane {
 	l := &lane{EventBus: bus.New(quiet), got: make(chan *bus.Message, 10_000)}
 	t.Cleanup(func() { l.Close() })
 	var err error
-	if l.links, err = l.Attach(bus.Peer{Name: "n0", Boot: 1}, nil); err != nil {
+	if l.attachment, err = l.Attach(bus.Peer{Name: "n0", Boot: 1}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Consume("news", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error { l.got <- m; return nil }), bus.WithWindow(64<<20)); err != nil {
@@ -46,7 +46,7 @@ func (l *lane) hearAt(t *testing.T, boot, seq uint64, sent time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.links.Receive(b)
+	l.attachment.ReceiveGossip(b)
 }
 
 // Each notice is delivered once, in whatever order and however often it comes.
@@ -150,7 +150,7 @@ func TestGossipGarbage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, payload := range [][]byte{nil, []byte("garbage"), {0x09, 1, 2, 3}, b} {
-		l.links.Receive(payload)
+		l.attachment.ReceiveGossip(payload)
 	}
 	if got, want := l.Stats().Gossip, (bus.GossipStats{Malformed: 4}); got != want {
 		t.Errorf("%+v, not %+v", got, want)

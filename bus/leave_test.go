@@ -292,13 +292,13 @@ func TestLeaveBeforeAllIsTold(t *testing.T) {
 			}
 		}
 		ca, cb := bustest.Pipe()
-		a.serving.Go(func() { _ = a.links.Serve(context.Background(), b.peer, ca, nil) })
+		a.serving.Go(func() { _ = a.attachment.ServeLink(context.Background(), b.peer, ca, nil) })
 		synctest.Wait() // the pipe is full
 		closed := make(chan error, 1)
 		go func() { closed <- a.Close() }()
 		synctest.Wait()
 		up := false
-		err := b.links.Serve(context.Background(), a.peer, cb, func() { up = true })
+		err := b.attachment.ServeLink(context.Background(), a.peer, cb, func() { up = true })
 		if err != nil || !up {
 			t.Errorf("the link ended with %v; it was up: %v", err, up)
 		}

@@ -32,12 +32,12 @@ func TestConsumerClosesOnFailingLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		eb := bus.New(quiet)
 		defer eb.Close()
-		links, _ := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
+		attachment, _ := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
 		ours, theirs := bustest.Pipe()
-		p := &playedPeer{Conn: theirs, t: t, eb: eb, links: links}
+		p := &playedPeer{Conn: theirs, t: t, eb: eb, attachment: attachment}
 		ended := make(chan error, 1)
 		go func() {
-			ended <- links.Serve(context.Background(), bus.Peer{Name: "n1", Boot: 2}, lingering{ours, time.Second}, nil)
+			ended <- attachment.ServeLink(context.Background(), bus.Peer{Name: "n1", Boot: 2}, lingering{ours, time.Second}, nil)
 		}()
 		synctest.Wait()
 		block := make(chan struct{})
@@ -56,7 +56,7 @@ func TestConsumerClosesOnFailingLink(t *testing.T) {
 			t.Error("the window has not grown")
 		}
 		time.Sleep(time.Millisecond)
-		links.Probe(2)                      // which the peer does not answer
+		attachment.Probe(2)                 // which the peer does not answer
 		time.Sleep(1500 * time.Millisecond) // the link has failed, and its connection is closing
 		cn.Close()
 		if s := eb.Stats(); s.CutOff != 3 {

@@ -102,12 +102,12 @@ func TestLargeCallEndsByItsDeadlineOnAStuckSocket(t *testing.T) {
 	t.Parallel()
 	eb := bus.New(quiet, bus.WithDrainTimeout(time.Second))
 	t.Cleanup(func() { eb.Close() })
-	links, err := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
+	attachment, err := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ours, theirs := sockets(t)
-	go links.Serve(t.Context(), bus.Peer{Name: "n1", Boot: 2}, ours, nil) // ends with the socket
+	go attachment.ServeLink(t.Context(), bus.Peer{Name: "n1", Boot: 2}, ours, nil) // ends with the socket
 	say := func(frames ...*wire.Frame) {
 		if _, err := theirs.Write(stream(t, frames...)); err != nil {
 			t.Error(err)

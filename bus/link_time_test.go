@@ -131,8 +131,8 @@ func TestTimeLeftAfterWaitingForLink(t *testing.T) {
 		defer la.Expect(bus.Peer{Name: "b", Boot: 2})()
 		time.AfterFunc(1900*time.Millisecond, func() {
 			x, y := bustest.Pipe()
-			go la.Serve(context.Background(), bus.Peer{Name: "b", Boot: 2}, x, nil) // end with their buses
-			go lb.Serve(context.Background(), bus.Peer{Name: "a", Boot: 1}, y, nil)
+			go la.ServeLink(context.Background(), bus.Peer{Name: "b", Boot: 2}, x, nil) // end with their buses
+			go lb.ServeLink(context.Background(), bus.Peer{Name: "a", Boot: 1}, y, nil)
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()

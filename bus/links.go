@@ -27,50 +27,52 @@ type Gossiper interface {
 	Gossip(payload []byte) error
 }
 
-// Links is what a cluster sees of a bus: it tells the bus which nodes there
-// are and hands it a connection to each. Programs get it from [EventBus.Attach]
-// only if they bring a cluster of their own; others call cluster.Join. Its
-// methods may be called concurrently.
-type Links struct{ core *core }
+// An Attachment is a cluster's hold on a bus: by it the cluster tells the bus which
+// nodes there are and hands it a connection to each. Programs call
+// [EventBus.Attach] only if they bring a cluster of their own; others call
+// cluster.Join. Its methods may be called concurrently.
+type Attachment struct{ core *core }
 
 // Attach makes the bus part of a cluster, in which self is this node. The
 // gossiper carries the gossip lane; nil means that there is none. A bus can be
 // attached once: the error of another call matches ErrClosed if the bus is
 // closing.
-func (eb *EventBus) Attach(self Peer, g Gossiper) (*Links, error) { return eb.core.attach(self, g) }
+func (eb *EventBus) Attach(self Peer, g Gossiper) (*Attachment, error) {
+	return eb.core.attach(self, g)
+}
 
-// Serve speaks the link protocol with peer over conn until the link ends, and
+// ServeLink speaks the link protocol with peer over conn until the link ends, and
 // returns when all routes over it are gone. It owns conn, and closes it. The
 // connection must be authenticated and ordered, and lead to the boot that peer
-// names; at most one Serve may run for a boot.
+// names; at most one ServeLink may run for a boot.
 //
 // When the peer's whole set of routes is in, up is called once, unless it is
 // nil; it must not block.
 //
-// Serve returns nil if the peer said goodbye, or that it leaves while this bus
+// ServeLink returns nil if the peer said goodbye, or that it leaves while this bus
 // closed, too; it should then not be dialled again. Other errors say why the link broke. To break it, close conn. When ctx
 // ends, the link takes no more messages, is read to its end for at most a
 // second, and ends.
-func (l *Links) Serve(ctx context.Context, peer Peer, conn net.Conn, up func()) error {
-	return l.core.serve(ctx, peer, conn, up)
+func (a *Attachment) ServeLink(ctx context.Context, peer Peer, conn net.Conn, up func()) error {
+	return a.core.serve(ctx, peer, conn, up)
 }
 
 // Expect says that peer is alive and that a link to it is being set up. Until
 // forget is called the texts of errors name it while it is not linked, and for
 // the first two seconds a message without a consumer waits for its link.
-func (l *Links) Expect(peer Peer) (forget func()) { return l.core.expect(peer) }
+func (a *Attachment) Expect(peer Peer) (forget func()) { return a.core.expect(peer) }
 
 // Probe makes the link to that boot prove within a second that it is alive; it
 // breaks otherwise. Without such a link Probe does nothing.
-func (l *Links) Probe(boot uint64) { l.core.probe(boot) }
+func (a *Attachment) Probe(boot uint64) { a.core.probe(boot) }
 
-// Receive takes a payload that came over the gossip lane, this node's own
+// ReceiveGossip takes a payload that came over the gossip lane, this node's own
 // ones too. It does not block, and does not keep the payload.
-func (l *Links) Receive(payload []byte) { l.core.receiveGossip(payload) }
+func (a *Attachment) ReceiveGossip(payload []byte) { a.core.receiveGossip(payload) }
 
 // Leaving returns a channel that is closed when the bus begins to close.
-func (l *Links) Leaving() <-chan struct{} { return l.core.leave.begun }
+func (a *Attachment) Leaving() <-chan struct{} { return a.core.leave.begun }
 
 // Open reports whether a new link could still be of use. It is false once the
 // bus is closed, or is closing and has nothing left to place.
-func (l *Links) Open() bool { return l.core.open() }
+func (a *Attachment) Open() bool { return a.core.open() }

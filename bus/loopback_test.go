@@ -86,9 +86,9 @@ func (lo *loopback) connect() (a, b net.Conn, reset func(), err error) {
 // node is a bus that is linked over a loopback.
 type node struct {
 	*bus.EventBus
-	peer    bus.Peer
-	links   *bus.Links
-	serving sync.WaitGroup // its ends of links
+	peer       bus.Peer
+	attachment *bus.Attachment
+	serving    sync.WaitGroup // its ends of links
 }
 
 // newNode returns a node of its own; the test closes it.
@@ -99,7 +99,7 @@ func newNode(tb testing.TB, number int, opts ...bus.Option) *node {
 		peer:     bus.Peer{Name: fmt.Sprint("n", number), Boot: uint64(number + 1)},
 	}
 	var err error
-	if n.links, err = n.Attach(n.peer, nil); err != nil {
+	if n.attachment, err = n.Attach(n.peer, nil); err != nil {
 		tb.Fatal(err)
 	}
 	return n
@@ -119,7 +119,7 @@ func (lo *loopback) link(tb testing.TB, a, b *node) {
 	serve := func(i int, at, to *node, conn net.Conn) {
 		up[i], ended[i] = make(chan struct{}), make(chan struct{})
 		at.serving.Go(func() {
-			errs[i] = at.links.Serve(context.Background(), to.peer, conn, func() { close(up[i]) })
+			errs[i] = at.attachment.ServeLink(context.Background(), to.peer, conn, func() { close(up[i]) })
 			close(ended[i])
 		})
 	}

@@ -397,7 +397,7 @@ func TestCallsOutOfPlace(t *testing.T) {
 func TestLinksOutOfPlace(t *testing.T) {
 	t.Parallel()
 	eb := bus.New(quiet)
-	links, err := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
+	attachment, err := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -407,10 +407,10 @@ func TestLinksOutOfPlace(t *testing.T) {
 	peer := bus.Peer{Name: "n1", Boot: 2}
 	first, far := bustest.Pipe()
 	served := make(chan error, 1)
-	go func() { served <- links.Serve(context.Background(), peer, first, nil) }()
+	go func() { served <- attachment.ServeLink(context.Background(), peer, first, nil) }()
 	readRoutes(t, far)
 	second, other := bustest.Pipe()
-	if err := links.Serve(t.Context(), peer, second, nil); err == nil || !strings.Contains(err.Error(), peer.String()) {
+	if err := attachment.ServeLink(t.Context(), peer, second, nil); err == nil || !strings.Contains(err.Error(), peer.String()) {
 		t.Errorf("a second link to a boot: %v", err)
 	}
 	if _, err := other.Read(make([]byte, 1)); err == nil {
@@ -420,17 +420,17 @@ func TestLinksOutOfPlace(t *testing.T) {
 	if err := receive(t, served); err == nil || !strings.Contains(err.Error(), "n1") {
 		t.Errorf("a link whose connection ended: %v", err)
 	}
-	if links.Probe(99); !links.Open() {
+	if attachment.Probe(99); !attachment.Open() {
 		t.Error("it is not open")
 	}
 	if err := eb.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if links.Open() {
+	if attachment.Open() {
 		t.Error("it is open when closed")
 	}
 	third, _ := bustest.Pipe()
-	if err := links.Serve(t.Context(), peer, third, nil); !errors.Is(err, bus.ErrClosed) {
+	if err := attachment.ServeLink(t.Context(), peer, third, nil); !errors.Is(err, bus.ErrClosed) {
 		t.Errorf("a link after Close: %v", err)
 	}
 }

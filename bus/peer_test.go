@@ -22,8 +22,8 @@ type playedPeer struct {
 	*bustest.Conn // n1's end of the link
 	t             *testing.T
 	eb            *bus.EventBus
-	links         *bus.Links
-	ended         <-chan error // what n0's Serve returned
+	attachment    *bus.Attachment
+	ended         <-chan error // what n0's ServeLink returned
 	supersede     func()
 	said          []*wire.Frame // and not looked at: see hears
 }
@@ -40,7 +40,7 @@ func playPeerOver(t *testing.T, pipe []bustest.PipeOption, opts ...bus.Option) *
 	t.Helper()
 	eb := bus.New(append([]bus.Option{quiet}, opts...)...)
 	t.Cleanup(func() { eb.Close() })
-	links, err := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
+	attachment, err := eb.Attach(bus.Peer{Name: "n0", Boot: 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,9 +49,9 @@ func playPeerOver(t *testing.T, pipe []bustest.PipeOption, opts ...bus.Option) *
 	ctx, supersede := context.WithCancel(context.Background())
 	t.Cleanup(supersede)
 	ended := make(chan error, 1)
-	go func() { ended <- links.Serve(ctx, bus.Peer{Name: "n1", Boot: 2}, ours, nil) }() // ends with the pipe
+	go func() { ended <- attachment.ServeLink(ctx, bus.Peer{Name: "n1", Boot: 2}, ours, nil) }() // ends with the pipe
 	synctest.Wait()
-	return &playedPeer{theirs, t, eb, links, ended, supersede, nil}
+	return &playedPeer{theirs, t, eb, attachment, ended, supersede, nil}
 }
 
 // say sends frames, and waits until the bus has nothing to do any more.

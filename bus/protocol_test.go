@@ -25,7 +25,7 @@ func TestProtocolErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		frames []*wire.Frame
 		raw    string
-		want   string // in Serve's error
+		want   string // in ServeLink's error
 	}{
 		"nothing":                   {want: "EOF"},
 		"half a frame":              {raw: "\x0a\x05\x08", want: "EOF"},

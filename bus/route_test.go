@@ -18,11 +18,11 @@ func linkTwo(t *testing.T) (a, b *EventBus) {
 	a, b = newQuiet(t), newQuiet(t)
 	ca, cb := net.Pipe()
 	serve := func(eb *EventBus, self, peer Peer, conn net.Conn) {
-		links, err := eb.Attach(self, nil)
+		attachment, err := eb.Attach(self, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		go links.Serve(context.Background(), peer, conn, nil) // ends when one of them closes
+		go attachment.ServeLink(context.Background(), peer, conn, nil) // ends when one of them closes
 	}
 	pa, pb := Peer{Name: "a", Boot: 1}, Peer{Name: "b", Boot: 2}
 	serve(a, pa, pb, ca)

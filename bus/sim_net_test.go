@@ -136,7 +136,7 @@ func (sn *simNet) serve(i, j int, conn *bustest.Conn) <-chan struct{} {
 	var once sync.Once
 	sn.wg.Go(func() {
 		defer supersede()
-		_ = at.links.Serve(ctx, to.peer, served, func() { once.Do(func() { close(up) }) })
+		_ = at.attachment.ServeLink(ctx, to.peer, served, func() { once.Do(func() { close(up) }) })
 		once.Do(func() { close(up) })
 	})
 	return up

@@ -286,7 +286,7 @@ func (b *breaking) serve(at *node, peer bus.Peer, conn net.Conn) {
 	if rand.IntN(3) == 0 {
 		defer time.AfterFunc(rand.N(60*time.Millisecond), cancel).Stop()
 	}
-	if err := at.links.Serve(ctx, peer, conn, nil); err != nil && strings.Contains(err.Error(), "malformed") {
+	if err := at.attachment.ServeLink(ctx, peer, conn, nil); err != nil && strings.Contains(err.Error(), "malformed") {
 		b.t.Errorf("link of %s: %v", at.peer.Name, err)
 	}
 }

@@ -144,7 +144,7 @@ func TestLocalFirst(t *testing.T) {
 // tagged returns buses that are linked, of nodes with these values of a tag.
 func tagged(t *testing.T, zones ...string) (buses []*bus.EventBus) {
 	t.Helper()
-	var links []*bus.Links
+	var links []*bus.Attachment
 	var peers []bus.Peer
 	for i, zone := range zones {
 		eb := bus.New(quiet)
@@ -159,8 +159,8 @@ func tagged(t *testing.T, zones ...string) (buses []*bus.EventBus) {
 		}
 		for j, other := range links {
 			ours, theirs := bustest.Pipe()
-			go l.Serve(context.Background(), peers[j], ours, nil)   // ends with the buses
-			go other.Serve(context.Background(), peer, theirs, nil) // likewise
+			go l.ServeLink(context.Background(), peers[j], ours, nil)   // ends with the buses
+			go other.ServeLink(context.Background(), peer, theirs, nil) // likewise
 		}
 		buses, links, peers = append(buses, eb), append(links, l), append(peers, peer)
 	}
@@ -255,8 +255,8 @@ func TestOrderWhileLinking(t *testing.T) {
 		}()
 		time.Sleep(500 * time.Millisecond)
 		ca, cb := bustest.Pipe()
-		go la.Serve(context.Background(), pb, ca, nil) // ends with the buses
-		go lb.Serve(context.Background(), pa, cb, nil) // likewise
+		go la.ServeLink(context.Background(), pb, ca, nil) // ends with the buses
+		go lb.ServeLink(context.Background(), pa, cb, nil) // likewise
 		synctest.Wait()
 		if len(order) != 256 || !slices.IsSorted(order) {
 			t.Errorf("%d came: %v", len(order), order)

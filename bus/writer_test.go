@@ -41,7 +41,7 @@ func onlyLink(t *testing.T, c *core) *link {
 func TestGoodbyeDuringInlineWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		eb := newQuiet(t)
-		links, err := eb.Attach(Peer{Name: "a", Boot: 1}, nil)
+		attachment, err := eb.Attach(Peer{Name: "a", Boot: 1}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func TestGoodbyeDuringInlineWrite(t *testing.T) {
 			synctest.Wait()
 		}
 		served := make(chan error, 1)
-		go func() { served <- links.Serve(context.Background(), Peer{Name: "b", Boot: 2}, ours, nil) }()
+		go func() { served <- attachment.ServeLink(context.Background(), Peer{Name: "b", Boot: 2}, ours, nil) }()
 		say(frame.Routes<<3|2, 4, 1<<3, 1, 4<<3, 1) // seq 1, last
 		l := onlyLink(t, eb.core)
 		raw := &heldRaw{l: l, letGo: make(chan struct{})}
@@ -68,7 +68,7 @@ func TestGoodbyeDuringInlineWrite(t *testing.T) {
 		theirs.Close()
 		begin := time.Now()
 		if err := <-served; err != nil || time.Since(begin) > 0 {
-			t.Errorf("Serve returned %v after GOODBYE: %v", time.Since(begin), err)
+			t.Errorf("ServeLink returned %v after GOODBYE: %v", time.Since(begin), err)
 		}
 	})
 }

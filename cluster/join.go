@@ -102,7 +102,7 @@ func newNode(eb *bus.EventBus, s *settings, l net.Listener, udp PacketConn) (*No
 	}
 	n.counts = p.counts
 	n.hub = newHub(n.counts)
-	if n.links, err = eb.Attach(self, n.lane); err != nil {
+	if n.attachment, err = eb.Attach(self, n.lane); err != nil {
 		return nil, fmt.Errorf("cluster: join: %w", err)
 	}
 	n.wire(s)
@@ -112,14 +112,14 @@ func newNode(eb *bus.EventBus, s *settings, l net.Listener, udp PacketConn) (*No
 // wire connects the parts of the node.
 func (n *Node) wire(s *settings) {
 	n.peers = &peers{
-		own:     greeting(s, n.self.Peer),
-		links:   n.links,
-		port:    n.port,
-		counts:  n.counts,
-		log:     s.log,
-		news:    n,
-		refused: n.refused,
-		surplus: func(c caller) { n.port.stranger(c, errSurplus) },
+		own:        greeting(s, n.self.Peer),
+		attachment: n.attachment,
+		port:       n.port,
+		counts:     n.counts,
+		log:        s.log,
+		news:       n,
+		refused:    n.refused,
+		surplus:    func(c caller) { n.port.stranger(c, errSurplus) },
 	}
 	n.peers.start()
 	n.port.own = n.peers.own

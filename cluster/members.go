@@ -127,7 +127,7 @@ func (n *Node) member(t serf.EventType, sm serf.Member) {
 // proves itself within a second or breaks. If it holds, others should know that
 // gossip does not reach the member.
 func (n *Node) doubt(m Member) {
-	n.links.Probe(m.Boot)
+	n.attachment.Probe(m.Boot)
 	n.warnUnheard(m.Boot)
 	time.AfterFunc(unheardFor, func() { n.warnUnheard(m.Boot) })
 }

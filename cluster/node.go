@@ -19,19 +19,19 @@ import (
 // A Node is this process's part in a cluster. Its methods may be called
 // concurrently.
 type Node struct {
-	eb       *bus.EventBus
-	links    *bus.Links
-	log      *slog.Logger
-	digest   *digest
-	guided   bool // there is discovery
-	self     Member
-	port     *port
-	peers    *peers
-	gossip   *serf.Serf
-	lane     *lane
-	roster   *roster
-	hub      *hub
-	payloads chan []byte
+	eb         *bus.EventBus
+	attachment *bus.Attachment
+	log        *slog.Logger
+	digest     *digest
+	guided     bool // there is discovery
+	self       Member
+	port       *port
+	peers      *peers
+	gossip     *serf.Serf
+	lane       *lane
+	roster     *roster
+	hub        *hub
+	payloads   chan []byte
 
 	firstRound chan struct{} // closed when discovery was asked once, and who was found tried
 	sayOnce    sync.Once     // closes firstRound
@@ -187,7 +187,7 @@ func (n *Node) leave(cause error) error {
 func (n *Node) watch() {
 	select {
 	case <-n.done:
-	case <-n.links.Leaving():
+	case <-n.attachment.Leaving():
 		n.end(nil)
 	case <-n.gossip.ShutdownCh():
 		n.end(fmt.Errorf("%w: gossip shut itself down", ErrFailed))
@@ -221,7 +221,7 @@ func (n *Node) deliver(ctx context.Context) {
 	for {
 		select {
 		case b := <-n.payloads:
-			n.links.Receive(b)
+			n.attachment.ReceiveGossip(b)
 		case <-ctx.Done():
 			return
 		}

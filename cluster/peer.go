@@ -32,7 +32,7 @@ type offer struct {
 
 // A peer owns all that this node has to do with one boot of another: at most one
 // link, and at most one dial. One goroutine does it, so that links never
-// overlap: Serve of the old one has returned before that of the new one begins.
+// overlap: ServeLink of the old one has returned before that of the new one begins.
 type peer struct {
 	set   *peers
 	inbox chan offer
@@ -218,7 +218,7 @@ func (p *peer) listen() {
 	switch {
 	case living && !p.expected:
 		p.expected = true
-		p.forget = p.set.links.Expect(p.who)
+		p.forget = p.set.attachment.Expect(p.who)
 		p.pause.reset()
 		p.arm(p.turn())
 	case !living && p.expected:
@@ -267,7 +267,7 @@ func (p *peer) ring() (retired bool) {
 	wasDial := p.armed
 	p.disarm()
 	switch {
-	case wasDial && p.wanted() && (!p.set.hushed() || p.set.links.Open()): // a leaver may have something to place
+	case wasDial && p.wanted() && (!p.set.hushed() || p.set.attachment.Open()): // a leaver may have something to place
 		p.dial()
 	case !p.expected && p.link == nil && !p.dialling:
 		return p.set.retire(p)
@@ -343,7 +343,7 @@ func (p *peer) makeWay(after []<-chan struct{}, superseded chan struct{}) {
 	shut(superseded)
 	for _, down := range after {
 		select {
-		case <-down: // within the second for which Serve reads on
+		case <-down: // within the second for which ServeLink reads on
 		case <-p.set.ctx.Done():
 		}
 	}
@@ -368,7 +368,7 @@ func (p *peer) failed(err error) {
 // consider decides on an offer.
 func (p *peer) consider(o offer) {
 	p.replaced = p.isReplaced()
-	verdict := p.hello(o.caller.hello.Attempt, p.set.links.Open())
+	verdict := p.hello(o.caller.hello.Attempt, p.set.attachment.Open())
 	if verdict != wire.OK {
 		_ = answer(o.caller, p.set.own, verdict, p.set.attempts.Load())
 		_ = o.Close()
@@ -400,7 +400,7 @@ func (p *peer) serve(c net.Conn, who bus.Peer) {
 	l := &link{conn: c, cancel: cancel, ended: make(chan error, 1), began: who.Since}
 	p.link, p.linked, p.farewell = l, true, false
 	go func() { // ends when conn closes or soon after ctx; run or drop receive the result
-		l.ended <- p.set.links.Serve(ctx, who, c, func() { p.rise(who) })
+		l.ended <- p.set.attachment.ServeLink(ctx, who, c, func() { p.rise(who) })
 	}()
 }
 

@@ -27,14 +27,14 @@ type peerNews interface {
 // peers keeps one peer for each boot that this node heard of, and finds it for
 // whoever has news of it.
 type peers struct {
-	own     wire.Greeting // what this node tells of itself
-	links   *bus.Links
-	port    *port
-	counts  *counters
-	log     *slog.Logger
-	surplus func(caller)        // a stream was closed for maxUnknown; must not block
-	refused func(*RefusedError) // one of two nodes refused the other; must not block
-	news    peerNews
+	own        wire.Greeting // what this node tells of itself
+	attachment *bus.Attachment
+	port       *port
+	counts     *counters
+	log        *slog.Logger
+	surplus    func(caller)        // a stream was closed for maxUnknown; must not block
+	refused    func(*RefusedError) // one of two nodes refused the other; must not block
+	news       peerNews
 
 	attempts atomic.Uint64 // counts this node's dials, to whichever peer
 

@@ -25,9 +25,9 @@ type Cluster struct {
 }
 
 type node struct {
-	bus   *bus.EventBus
-	links *bus.Links
-	peer  bus.Peer
+	bus        *bus.EventBus
+	attachment *bus.Attachment
+	peer       bus.Peer
 }
 
 // NewCluster returns n linked buses. They are closed when the test ends.
@@ -69,7 +69,7 @@ func (c *Cluster) Add() int {
 	i := len(c.nodes)
 	n := &node{bus: bus.New(c.opts...), peer: bus.Peer{Name: fmt.Sprint("n", i), Boot: uint64(i + 1), Addr: fmt.Sprint("n", i)}}
 	var err error
-	if n.links, err = n.bus.Attach(n.peer, gossiper{c, i}); err != nil {
+	if n.attachment, err = n.bus.Attach(n.peer, gossiper{c, i}); err != nil {
 		c.mu.Unlock()
 		c.tb.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func (c *Cluster) serve(i, j int, conn *Conn) <-chan struct{} {
 	up := make(chan struct{})
 	var once sync.Once
 	c.wg.Go(func() {
-		_ = at.links.Serve(context.Background(), to.peer, conn, func() { once.Do(func() { close(up) }) })
+		_ = at.attachment.ServeLink(context.Background(), to.peer, conn, func() { once.Do(func() { close(up) }) })
 		once.Do(func() { close(up) })
 	})
 	return up
@@ -153,7 +153,7 @@ func (l gossiper) Gossip(payload []byte) error {
 	nodes := append([]*node(nil), l.c.nodes...)
 	l.c.mu.Unlock()
 	for _, n := range nodes {
-		n.links.Receive(payload)
+		n.attachment.ReceiveGossip(payload)
 	}
 	return nil
 }
