@@ -145,7 +145,7 @@ func (c *core) announceLocked(cn *Consumer) {
 	}
 	r.mine.Store(cn)
 	c.addRoute(&cn.local)
-	if c.events.tell != nil {
+	if c.events.wanted() {
 		c.events.note(ConsumerOpened{cn.address})
 	}
 	if !cn.localOnly {
@@ -331,7 +331,7 @@ func (c *Consumer) closedLocked() {
 	if c.done != nil {
 		close(c.done)
 	}
-	if c.node.events.tell != nil && c.local.ring != nil {
+	if c.node.events.wanted() && c.local.ring != nil {
 		c.node.events.note(ConsumerClosed{c.address})
 	}
 }

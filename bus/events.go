@@ -88,12 +88,16 @@ const (
 	eventsLinger   = time.Second
 )
 
-// events tells a program's function what happens, in that order, one event at a
+// events tells a program's functions what happens, in that order, one event at a
 // time. Its lock is the last in the order of locks, so that whoever holds another
 // one can note an event, which fixes its place.
 type events struct {
-	tell func(Event) // nil: nobody wants to know
+	tell []func(Event) // none: nobody wants to know
 	log  *slog.Logger
+
+	// Of the goroutine that tells.
+	now  Event // that is being told
+	told int   // to so many of the functions
 
 	mu     sync.Mutex
 	queue  []Event
@@ -101,10 +105,13 @@ type events struct {
 	idle   chan struct{} // closed when nothing is left to be told; nil: nothing is
 }
 
+// wanted reports whether anybody wants to know.
+func (e *events) wanted() bool { return len(e.tell) > 0 }
+
 // note has an event told. It waits for nothing. The goroutine that tells ends
 // when nothing is left; closing the bus waits for it.
 func (e *events) note(ev Event) {
-	if e.tell == nil {
+	if !e.wanted() {
 		return
 	}
 	e.mu.Lock()
@@ -150,30 +157,38 @@ func last(evs []Event) Event {
 func (e *events) run() {
 	ended := false
 	defer func() {
-		if !ended { // the function ended its goroutine: another one goes on
+		if !ended { // a function ended its goroutine: another one goes on
 			go e.run() // as note has started this one
 		}
 	}()
-	for {
-		e.mu.Lock()
-		if len(e.queue) == 0 {
-			close(e.idle)
-			e.queue, e.idle = nil, nil
-			ended = true
-			e.mu.Unlock()
-			return
-		}
-		ev := e.queue[0]
-		e.queue[0] = nil
-		e.queue = e.queue[1:]
-		e.bodies -= eventSize(ev)
-		e.mu.Unlock()
-		e.call(ev)
+	for f := e.next(); f != nil; f = e.next() {
+		e.call(f)
 	}
+	ended = true
 }
 
-// call tells one event. A panic does not end the process.
-func (e *events) call(ev Event) {
+// next returns the function that is to be called with now, nil when all is told.
+func (e *events) next() func(Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.now == nil || e.told == len(e.tell) {
+		if len(e.queue) == 0 {
+			close(e.idle)
+			e.queue, e.idle, e.now = nil, nil, nil
+			return nil
+		}
+		e.now, e.told = e.queue[0], 0
+		e.queue[0] = nil
+		e.queue = e.queue[1:]
+		e.bodies -= eventSize(e.now)
+	}
+	e.told++
+	return e.tell[e.told-1]
+}
+
+// call calls a function with the event that is being told. A panic does not end
+// the process.
+func (e *events) call(f func(Event)) {
 	returned := false
 	defer func() {
 		if returned {
@@ -185,7 +200,7 @@ func (e *events) call(ev Event) {
 		}
 		e.log.Error("event function panicked", "err", err, "stack", string(debug.Stack()))
 	}()
-	e.tell(ev)
+	f(e.now)
 	returned = true
 }
 

@@ -278,6 +278,28 @@ func TestEventsAreBounded(t *testing.T) {
 	}
 }
 
+// Each function is told all events, in the order of the options, whatever others
+// of them do.
+func TestEventsOfSeveralFunctions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l told
+		fails := func(name string, fail func()) bus.Option {
+			return bus.WithEvents(func(e bus.Event) {
+				if c, ok := e.(bus.ConsumerOpened); ok {
+					l.add(name + " " + c.Address)
+					fail()
+				}
+			})
+		}
+		eb := bus.New(quiet, fails("first", func() { panic("no") }), fails("second", runtime.Goexit),
+			bus.WithEvents(nil), bus.WithEvents(l.event))
+		consume(t, eb, "a", nothing).Close()
+		consume(t, eb, "b", nothing)
+		eb.Close()
+		l.want(t, "first a", "second a", "open a", "closed a", "first b", "second b", "open b", "closed b")
+	})
+}
+
 // What the function does wrong does not end the events, nor the bus.
 func TestEventFunctionFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -14,7 +14,7 @@ type config struct {
 	drain     time.Duration
 	memory    int64
 	bodyLimit int
-	tell      func(Event)
+	tell      []func(Event)
 	codecs    codecs
 	inbound   []func(Handler) Handler
 	outbound  []func(Caller) Caller
@@ -70,10 +70,14 @@ func WithBodyLimit(bytes int) Option {
 // handled before f learns of what made them possible. f may call the bus; it
 // should return soon, as later events wait: 4,096 of them, and 4 MiB of dead
 // letters, headers included, beyond which they are counted as [EventsMissed]. A
-// panic of f is logged. The last WithEvents holds; nil means that nobody wants to
-// know.
+// panic of f is logged. WithEvents may be given several times: each function is
+// called with each event, in the order of the options. A nil one is left out.
 func WithEvents(f func(Event)) Option {
-	return optionFunc(func(c *config) { c.tell = f })
+	return optionFunc(func(c *config) {
+		if f != nil {
+			c.tell = append(c.tell, f)
+		}
+	})
 }
 
 // CallOption modifies one Send, Publish, Request, RequestAll, Reply or
@@ -220,14 +224,19 @@ func SameTag(tag string) CallOption {
 // without a hold.
 func ByKey(key string) CallOption { return callOption(func(o *callOptions) { o.byKey = &key }) }
 
-// LocalOption is an option of calls and of consumers.
-type LocalOption struct{}
+type localOption struct{}
 
-func (LocalOption) applyCall(o *callOptions)       { o.localOnly = true }
-func (LocalOption) applyConsume(o *consumeOptions) { o.localOnly = true }
+func (localOption) applyCall(o *callOptions)       { o.localOnly = true }
+func (localOption) applyConsume(o *consumeOptions) { o.localOnly = true }
 
-// LocalOnly keeps a message on this node, or a consumer unknown to others.
-func LocalOnly() LocalOption { return LocalOption{} }
+// LocalOnly keeps a message on this node, or a consumer unknown to others. It is an
+// option of calls and of consumers.
+func LocalOnly() interface {
+	CallOption
+	ConsumeOption
+} {
+	return localOption{}
+}
 
 type consumeOptions struct {
 	window      int64
@@ -252,16 +261,19 @@ func WithWindow(bytes int) ConsumeOption {
 	return consumeOption(func(o *consumeOptions) { o.window = int64(bytes) })
 }
 
-// ConcurrencyOption is how many messages a consumer handles at once.
-type ConcurrencyOption int
+type concurrencyOption int
 
-func (n ConcurrencyOption) applyConsume(o *consumeOptions) { o.concurrency = int(n) }
+func (n concurrencyOption) applyConsume(o *consumeOptions) { o.concurrency = int(n) }
+
+// Concurrency is for package verticle, which has to know which consumers take no
+// turn.
+func (n concurrencyOption) Concurrency() int { return int(n) }
 
 // WithConcurrency lets the consumer handle up to n messages at once; the default
 // is 1, and more than 2,147,483,647 is as much. Their order is then that in which they are started. In a scope, a
 // consumer with n over 1 takes no turn: its handlers run beside the others, and
 // take the turn by [EventBus.Do] where they need it.
-func WithConcurrency(n int) ConcurrencyOption { return ConcurrencyOption(n) }
+func WithConcurrency(n int) ConsumeOption { return concurrencyOption(n) }
 
 func (o *consumeOptions) check() error {
 	if o.window < 1<<10 || o.window > 64<<20 {

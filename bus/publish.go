@@ -206,7 +206,7 @@ func (rt *route) takesPublish() bool { return rt.credit() > 0 && !rt.stalled && 
 func (rt *route) stall() {
 	rt.stalled = true
 	events := &rt.ring.events
-	if events.tell == nil {
+	if !events.wanted() {
 		return
 	}
 	lags := ConsumerLags{Address: rt.ring.address}

@@ -184,7 +184,7 @@ func (c *core) dead(address string, o *outgoing, reason error) {
 		o.call.answer(answer{err: reason})
 	}
 	c.sparse.warn("dead letter", "address", address, "err", reason)
-	if c.events.tell != nil {
+	if c.events.wanted() {
 		c.events.note(DeadLetter{Address: address, Header: o.header, Body: slices.Clip(o.body), Request: o.head.Kind() == kindRequest, Reason: reason})
 	}
 }

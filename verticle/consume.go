@@ -47,8 +47,8 @@ func (d *Deployment) Consume(address string, h bus.Handler, opts ...bus.ConsumeO
 // besideTurn reports whether the options are of a consumer that leaves the turn.
 func besideTurn(opts []bus.ConsumeOption) (beside bool) {
 	for _, o := range opts {
-		if n, ok := o.(bus.ConcurrencyOption); ok {
-			beside = n > 1
+		if c, ok := o.(interface{ Concurrency() int }); ok {
+			beside = c.Concurrency() > 1
 		}
 	}
 	return beside
