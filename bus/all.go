@@ -11,7 +11,7 @@ import (
 // requestAll asks all consumers of an address at once.
 func (c *core) requestAll(ctx context.Context, address string, body any, opts []CallOption) ([]*Message, error) {
 	var o outgoing
-	if _, err := c.prepare(ctx, &o, verbAll, kindRequest, address, body, opts); err != nil {
+	if _, err := c.prepare(ctx, &o, VerbRequestAll, kindRequest, address, body, opts); err != nil {
 		return nil, err
 	}
 	o.due(c.services) // of all of them

@@ -49,7 +49,7 @@ func (m *Message) Request(ctx context.Context, body any, opts ...CallOption) (*M
 
 func (m *Message) ask(ctx context.Context, body any, opts []CallOption) (*Message, error) {
 	var r reply
-	if err := m.encodeReply(&r, verbAsk, body, opts); err != nil {
+	if err := m.encodeReply(&r, VerbAsk, body, opts); err != nil {
 		return nil, err
 	}
 	if err := m.checkReply(&r); err != nil {

@@ -22,7 +22,7 @@ func FuzzHeader(f *testing.F) {
 	f.Add("ключ", "значение", "İ", "K")
 	f.Add("a\xff", "\xff", "\xc3", "x")
 	f.Fuzz(func(t *testing.T, k1, v1, k2, v2 string) {
-		o, err := collect(verbSend, []CallOption{WithHeader(k1, v1), WithHeader(k2, v2)})
+		o, err := collect(VerbSend, []CallOption{WithHeader(k1, v1), WithHeader(k2, v2)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -49,24 +49,27 @@ func (l *lane) hearAt(t *testing.T, boot, seq uint64, sent time.Time) {
 	l.attachment.ReceiveGossip(b)
 }
 
+// gossipStats is the type of bus.Stats.Gossip.
+type gossipStats = struct{ Sent, Received, Duplicates, Old, Missed, Malformed uint64 }
+
 // Each notice is delivered once, in whatever order and however often it comes.
 func TestGossipNumbers(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		seqs []uint64
-		want bus.GossipStats
+		want gossipStats
 	}{
-		"in order":             {[]uint64{1, 2, 3}, bus.GossipStats{Received: 3}},
-		"first heard late":     {[]uint64{1000, 1001}, bus.GossipStats{Received: 2}},
-		"before the first":     {[]uint64{5, 4}, bus.GossipStats{Received: 2}},
-		"twice":                {[]uint64{1, 1, 2, 1, 2}, bus.GossipStats{Received: 2, Duplicates: 3}},
-		"a gap":                {[]uint64{1, 5}, bus.GossipStats{Received: 2, Missed: 3}},
-		"a gap that is filled": {[]uint64{1, 4, 2, 3, 2}, bus.GossipStats{Received: 4, Duplicates: 1}},
-		"at the window's edge": {[]uint64{1, 2, 513, 2, 1}, bus.GossipStats{Received: 3, Missed: 510, Duplicates: 2}},
-		"within the window":    {[]uint64{1, 513, 2}, bus.GossipStats{Received: 3, Missed: 510}},
-		"beyond the window":    {[]uint64{1, 514, 2}, bus.GossipStats{Received: 2, Missed: 512, Duplicates: 1}},
-		"a jump":               {[]uint64{1, 100_000, 99_999, 99_999, 99_489}, bus.GossipStats{Received: 4, Missed: 99_996, Duplicates: 1}},
-		"a number of nothing":  {[]uint64{0}, bus.GossipStats{Malformed: 1}},
+		"in order":             {[]uint64{1, 2, 3}, gossipStats{Received: 3}},
+		"first heard late":     {[]uint64{1000, 1001}, gossipStats{Received: 2}},
+		"before the first":     {[]uint64{5, 4}, gossipStats{Received: 2}},
+		"twice":                {[]uint64{1, 1, 2, 1, 2}, gossipStats{Received: 2, Duplicates: 3}},
+		"a gap":                {[]uint64{1, 5}, gossipStats{Received: 2, Missed: 3}},
+		"a gap that is filled": {[]uint64{1, 4, 2, 3, 2}, gossipStats{Received: 4, Duplicates: 1}},
+		"at the window's edge": {[]uint64{1, 2, 513, 2, 1}, gossipStats{Received: 3, Missed: 510, Duplicates: 2}},
+		"within the window":    {[]uint64{1, 513, 2}, gossipStats{Received: 3, Missed: 510}},
+		"beyond the window":    {[]uint64{1, 514, 2}, gossipStats{Received: 2, Missed: 512, Duplicates: 1}},
+		"a jump":               {[]uint64{1, 100_000, 99_999, 99_999, 99_489}, gossipStats{Received: 4, Missed: 99_996, Duplicates: 1}},
+		"a number of nothing":  {[]uint64{0}, gossipStats{Malformed: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -97,7 +100,7 @@ func TestGossipOwnAndOld(t *testing.T) {
 	l.hearAt(t, 2, 1, time.Now().Add(-61*time.Minute))
 	l.hearAt(t, 2, 2, time.Now().Add(-59*time.Minute))
 	l.hearAt(t, 3, 1, time.Now().Add(24*time.Hour))
-	if got, want := l.Stats().Gossip, (bus.GossipStats{Received: 2, Old: 1}); got != want {
+	if got, want := l.Stats().Gossip, (gossipStats{Received: 2, Old: 1}); got != want {
 		t.Errorf("%+v, not %+v", got, want)
 	}
 	receive(t, l.got)
@@ -115,7 +118,7 @@ func TestGossipOfManyBoots(t *testing.T) {
 	l.hear(t, 2, 2)   // the first is heard of again
 	l.hear(t, 2+n, 1) // one more
 	l.hear(t, 2, 2)   // still known
-	if got, want := l.Stats().Gossip, (bus.GossipStats{Received: n + 2, Duplicates: 1}); got != want {
+	if got, want := l.Stats().Gossip, (gossipStats{Received: n + 2, Duplicates: 1}); got != want {
 		t.Errorf("%+v, not %+v", got, want)
 	}
 }
@@ -152,7 +155,7 @@ func TestGossipGarbage(t *testing.T) {
 	for _, payload := range [][]byte{nil, []byte("garbage"), {0x09, 1, 2, 3}, b} {
 		l.attachment.ReceiveGossip(payload)
 	}
-	if got, want := l.Stats().Gossip, (bus.GossipStats{Malformed: 4}); got != want {
+	if got, want := l.Stats().Gossip, (gossipStats{Malformed: 4}); got != want {
 		t.Errorf("%+v, not %+v", got, want)
 	}
 }

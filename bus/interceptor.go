@@ -10,24 +10,21 @@ import (
 	"github.com/runrig-go/runrig/bus/internal/guard"
 )
 
-// Verb says which call a [Call] is.
-type Verb string
-
-// The verbs.
+// The verbs of a [Call].
 const (
-	VerbSend       Verb = verbSend
-	VerbPublish    Verb = verbPublish
-	VerbRequest    Verb = verbRequest
-	VerbRequestAll Verb = verbAll
-	VerbReply      Verb = verbReply
-	VerbAsk        Verb = verbAsk // Message.Request
+	VerbSend       = "Send"
+	VerbPublish    = "Publish"
+	VerbRequest    = "Request"
+	VerbRequestAll = "RequestAll"
+	VerbReply      = "Reply"
+	VerbAsk        = "Message.Request"
 )
 
 // Call is a call on its way through the outbound interceptors, which may change
 // it and pass it on.
 type Call struct {
 	// Verb says which call it is. Changing it does nothing.
-	Verb Verb
+	Verb string
 
 	// Address is where the message goes. Of VerbReply and VerbAsk it is that of
 	// the request which is answered, "" within a conversation, and changing it
@@ -42,7 +39,7 @@ type Call struct {
 	Body any
 
 	by      *outbound
-	verb    Verb // as it was called
+	verb    string // as it was called
 	set     *callOptions
 	answers *Message   // of VerbReply and VerbAsk
 	replies []*Message // to VerbRequestAll
@@ -124,8 +121,8 @@ func newOutbound(interceptors []func(Caller) Caller, perform Caller) *outbound {
 }
 
 // call returns a call for the interceptors.
-func (b *outbound) call(verb Verb, address string, body any, opts []CallOption) (*Call, error) {
-	set, err := collect(string(verb), opts)
+func (b *outbound) call(verb string, address string, body any, opts []CallOption) (*Call, error) {
+	set, err := collect(verb, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +144,7 @@ func (b *outbound) interceptAll(ctx context.Context, address string, body any, o
 }
 
 // intercept sends a call through the interceptors.
-func (b *outbound) intercept(ctx context.Context, verb Verb, address string, body any, opts []CallOption, answers *Message) (*Message, error) {
+func (b *outbound) intercept(ctx context.Context, verb string, address string, body any, opts []CallOption, answers *Message) (*Message, error) {
 	call, err := b.call(verb, address, body, opts)
 	if err != nil {
 		return nil, err
@@ -191,7 +188,7 @@ func (c *core) perform(ctx context.Context, call *Call) (m *Message, err error) 
 		return nil, c.publish(ctx, call.Address, call.Body, opts)
 	case VerbReply:
 		var r reply
-		if err := call.answers.encodeReply(&r, verbReply, call.Body, opts); err != nil {
+		if err := call.answers.encodeReply(&r, VerbReply, call.Body, opts); err != nil {
 			return nil, err
 		}
 		if err := call.answers.checkReply(&r); err != nil {

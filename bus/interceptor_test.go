@@ -59,7 +59,7 @@ func (n *notes) take() string {
 }
 
 // outbound is an option with one interceptor of calls of those verbs.
-func outbound(f func(ctx context.Context, call *bus.Call, next bus.Caller) (*bus.Message, error), verbs ...bus.Verb) bus.Option {
+func outbound(f func(ctx context.Context, call *bus.Call, next bus.Caller) (*bus.Message, error), verbs ...string) bus.Option {
 	return bus.WithOutbound(func(next bus.Caller) bus.Caller {
 		return func(ctx context.Context, call *bus.Call) (*bus.Message, error) {
 			if len(verbs) > 0 && !slices.Contains(verbs, call.Verb) {

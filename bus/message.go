@@ -166,7 +166,7 @@ func (m *Message) WantsReply() bool {
 
 // Verb says by which call the message came: VerbSend, VerbPublish or VerbRequest,
 // also of RequestAll; of a reply it is VerbReply, or VerbAsk if it asks back.
-func (m *Message) Verb() Verb {
+func (m *Message) Verb() string {
 	reply := m.Address() == ""
 	switch m.kind() {
 	case kindSend:
@@ -255,7 +255,7 @@ func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error 
 		return m.replyIntercepted(ctx, out, body, opts)
 	}
 	var r reply
-	if err := m.encodeReply(&r, verbReply, body, opts); err != nil {
+	if err := m.encodeReply(&r, VerbReply, body, opts); err != nil {
 		return err
 	}
 	if err := m.in.checkSize(replyAt, m.Address(), r.header, r.body); err != nil {

@@ -101,34 +101,24 @@ type callOptions struct {
 	placed     func()
 }
 
-// The verbs, for options that do not fit them.
-const (
-	verbSend    = "Send"
-	verbPublish = "Publish"
-	verbRequest = "Request"
-	verbReply   = "Reply"
-	verbAsk     = "Message.Request"
-	verbAll     = "RequestAll"
-)
-
 // check says which option does not fit the verb.
 func (o *callOptions) check(verb string) error {
-	one := verb == verbSend || verb == verbRequest
+	one := verb == VerbSend || verb == VerbRequest
 	for _, c := range []struct {
 		set   bool
 		name  string
 		verbs string
 		fits  bool
 	}{
-		{o.idempotent, "Idempotent", "Request", verb == verbRequest},
-		{o.placed != nil, "Placed", "Request", verb == verbRequest},
-		{o.gossip, "Gossip", "Publish", verb == verbPublish},
-		{o.noWait, "NoWait", "Publish", verb == verbPublish},
+		{o.idempotent, "Idempotent", "Request", verb == VerbRequest},
+		{o.placed != nil, "Placed", "Request", verb == VerbRequest},
+		{o.gossip, "Gossip", "Publish", verb == VerbPublish},
+		{o.noWait, "NoWait", "Publish", verb == VerbPublish},
 		{o.byKey != nil, "ByKey", "Send and Request", one},
 		{o.localFirst, "LocalFirst", "Send and Request", one},
 		{o.sameTag != nil, "SameTag", "Send and Request", one},
-		{o.localOnly, "LocalOnly", "Send, Publish, Request and RequestAll", verb != verbReply && verb != verbAsk},
-		{o.reserved, "Reserved", "Send, Publish, Request and RequestAll", verb != verbReply && verb != verbAsk},
+		{o.localOnly, "LocalOnly", "Send, Publish, Request and RequestAll", verb != VerbReply && verb != VerbAsk},
+		{o.reserved, "Reserved", "Send, Publish, Request and RequestAll", verb != VerbReply && verb != VerbAsk},
 		{o.gossip && o.localOnly, "Gossip with LocalOnly", "nothing", false},
 		{o.byKey != nil && (o.localOnly || o.localFirst || o.sameTag != nil), "ByKey with another choice of consumers", "nothing", false},
 	} {

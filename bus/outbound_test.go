@@ -15,7 +15,7 @@ import (
 // request or question of which neither reply nor error comes back is an error; a
 // reply that is dropped is answered at once.
 func TestOutboundInterceptorDrops(t *testing.T) {
-	drop := func(verbs ...bus.Verb) func(*testing.T) []bus.Option {
+	drop := func(verbs ...string) func(*testing.T) []bus.Option {
 		return func(*testing.T) []bus.Option {
 			return []bus.Option{outbound(func(context.Context, *bus.Call, bus.Caller) (*bus.Message, error) { return nil, nil }, verbs...)}
 		}
@@ -66,7 +66,7 @@ func TestOutboundInterceptorDrops(t *testing.T) {
 // who answers with it.
 func TestOutboundInterceptorFails(t *testing.T) {
 	no := &bus.ReplyError{Code: 7, Message: "not you"}
-	fails := func(verbs ...bus.Verb) func(*testing.T) []bus.Option {
+	fails := func(verbs ...string) func(*testing.T) []bus.Option {
 		return func(*testing.T) []bus.Option {
 			return []bus.Option{outbound(func(context.Context, *bus.Call, bus.Caller) (*bus.Message, error) { return nil, no }, verbs...)}
 		}
@@ -103,7 +103,7 @@ func TestOutboundInterceptorFails(t *testing.T) {
 // An outbound interceptor's panic is its caller's, and a handler's where that
 // replies; what comes after it is as before.
 func TestOutboundInterceptorPanics(t *testing.T) {
-	panics := func(verbs ...bus.Verb) func(*testing.T) []bus.Option {
+	panics := func(verbs ...string) func(*testing.T) []bus.Option {
 		return func(*testing.T) []bus.Option {
 			return []bus.Option{outbound(func(ctx context.Context, call *bus.Call, next bus.Caller) (*bus.Message, error) {
 				if call.Body == nil {

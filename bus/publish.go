@@ -15,7 +15,7 @@ const patience = 100 * time.Millisecond
 
 func (c *core) publish(ctx context.Context, address string, body any, opts []CallOption) error {
 	var o outgoing
-	set, err := c.prepare(ctx, &o, verbPublish, kindPublish, address, body, opts)
+	set, err := c.prepare(ctx, &o, VerbPublish, kindPublish, address, body, opts)
 	if err != nil {
 		return err
 	}

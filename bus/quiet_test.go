@@ -35,7 +35,7 @@ func TestQuestionBetweenGivingUpAndWithdrawing(t *testing.T) {
 		synctest.Wait()
 		c := a.core
 		var o outgoing
-		if _, err := c.prepare(t.Context(), &o, verbRequest, kindRequest, "x", nil, nil); err != nil {
+		if _, err := c.prepare(t.Context(), &o, VerbRequest, kindRequest, "x", nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		o.call = c.calls.get(o.due(c.services))

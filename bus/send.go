@@ -97,7 +97,7 @@ func (o *outgoing) due(s *services) int64 {
 
 func (c *core) send(ctx context.Context, address string, body any, opts []CallOption) error {
 	var o outgoing
-	if _, err := c.prepare(ctx, &o, verbSend, kindSend, address, body, opts); err != nil {
+	if _, err := c.prepare(ctx, &o, VerbSend, kindSend, address, body, opts); err != nil {
 		return err
 	}
 	_, err := c.post(ctx, address, &o)
@@ -106,7 +106,7 @@ func (c *core) send(ctx context.Context, address string, body any, opts []CallOp
 
 func (c *core) request(ctx context.Context, address string, body any, opts []CallOption) (*Message, error) {
 	var o outgoing
-	set, err := c.prepare(ctx, &o, verbRequest, kindRequest, address, body, opts)
+	set, err := c.prepare(ctx, &o, VerbRequest, kindRequest, address, body, opts)
 	if err != nil {
 		return nil, err
 	}

@@ -26,17 +26,15 @@ type Stats struct {
 	Dropped     uint64 // copies of a publish for consumers that closed or, of gossip, had no room
 	CutOff      uint64 // not handled, as the link broke that they came on; what was sent back before is its sender's, as Bounced or Unknown
 
-	Gossip GossipStats
-}
-
-// GossipStats are the counters of the gossip lane.
-type GossipStats struct {
-	Sent       uint64
-	Received   uint64 // for the first time, from others
-	Duplicates uint64
-	Old        uint64 // from over an hour before this node was part of the cluster, by their senders' clocks
-	Missed     uint64 // known by a gap in the numbers; it falls when one comes late
-	Malformed  uint64
+	// Gossip counts on the gossip lane.
+	Gossip struct {
+		Sent       uint64
+		Received   uint64 // for the first time, from others
+		Duplicates uint64
+		Old        uint64 // from over an hour before this node was part of the cluster, by their senders' clocks
+		Missed     uint64 // known by a gap in the numbers; it falls when one comes late
+		Malformed  uint64
+	}
 }
 
 type counters struct {
@@ -58,14 +56,14 @@ func (c *core) statistics() Stats {
 		l.mu.Unlock()
 	}
 	c.mu.Unlock()
-	return Stats{
+	all := Stats{
 		Sent: sent, Settled: s.settled.Load(), Bounced: s.bounced.Load(), Unknown: s.unknown.Load(),
 		Rerouted: s.rerouted.Load(), DeadLetters: s.deadLetters.Load(), Skipped: s.skipped.Load(), LateReplies: s.lateReplies.Load(),
 		Handled: s.handled.Load(), Failed: s.failed.Load(), Panics: s.panics.Load(),
 		Expired: s.expired.Load(), Canceled: s.canceled.Load(), Undecodable: s.undecodable.Load(), Dropped: s.dropped.Load(), CutOff: s.cutOff.Load(),
-		Gossip: GossipStats{
-			Sent: s.gossipSent.Load(), Received: s.gossipReceived.Load(), Duplicates: s.gossipDuplicates.Load(),
-			Old: s.gossipOld.Load(), Missed: s.gossipMissed.Load(), Malformed: s.gossipBad.Load(),
-		},
 	}
+	g := &all.Gossip
+	g.Sent, g.Received, g.Duplicates = s.gossipSent.Load(), s.gossipReceived.Load(), s.gossipDuplicates.Load()
+	g.Old, g.Missed, g.Malformed = s.gossipOld.Load(), s.gossipMissed.Load(), s.gossipBad.Load()
+	return all
 }
