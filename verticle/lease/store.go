@@ -29,7 +29,7 @@ type Store interface {
 
 	// Delete makes a key absent whose version is old. If that is another it
 	// changes nothing and returns an error as Put does. What is put there later
-	// may begin with any version.
+	// has a version that the key has not had before.
 	Delete(ctx context.Context, key string, old uint64) error
 }
 

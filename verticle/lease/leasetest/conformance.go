@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -36,7 +37,10 @@ func Conformance(t *testing.T, open func(t testing.TB) lease.Store) {
 	} {
 		t.Run(c.name, func(t *testing.T) { c.f(t, open) })
 	}
+	t.Run("Faults", func(t *testing.T) { testFaults(t, open) })
 }
+
+var quiet = slog.New(slog.DiscardHandler)
 
 func newKey() string { return "conformance/" + rand.Text() }
 
@@ -133,7 +137,9 @@ func testDelete(t *testing.T, open func(t testing.TB) lease.Store) {
 	}
 	_, err := s.Put(t.Context(), key, []byte("x"), second)
 	wantConflict(t, err, "", 0)
-	put(t, s, key, "again", 0)
+	if again := put(t, s, key, "again", 0); again == first || again == second {
+		t.Errorf("version %d is that of another value, too, before the key was deleted", again)
+	}
 }
 
 func testContext(t *testing.T, open func(t testing.TB) lease.Store) {
@@ -298,7 +304,7 @@ func testHandOver(t *testing.T, open func(t testing.TB) lease.Store) {
 
 func newLock(t *testing.T, s lease.Store, name string) *lease.Lock {
 	t.Helper()
-	l, err := lease.NewLock(s, name, lease.WithPoll(50*time.Millisecond))
+	l, err := lease.NewLock(s, name, lease.WithPoll(50*time.Millisecond), lease.WithLogger(quiet))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package leasetest
+
+import "os"
+
+var sigStop, sigCont os.Signal
