@@ -10,8 +10,8 @@ import (
 // choice is what a sender asks of the consumer that gets its message: which may,
 // and which it prefers. The zero choice is any, in turn.
 //
-// It is the sender's own, but a node that sends a message back sends it along: a
-// send has it as its id. That of a request is kept by its call.
+// It is the sender's own, but a send brings it along, and so does its bounce. That of
+// a request is kept by its call.
 type choice uint64
 
 // The low bits of a choice; above them is the hash of a key, or which tag.
@@ -53,7 +53,7 @@ func (s *self) choice(o *callOptions) (ch choice) {
 func (o *outgoing) choose(ch choice) {
 	o.choice = ch
 	if o.head.Kind() == kindSend {
-		o.head[frame.FID] = uint64(ch)
+		o.head[frame.FChoice] = uint64(ch)
 	}
 }
 
@@ -250,10 +250,10 @@ func (r *ring) seat(o *outgoing, s *routeSet) (to reach, held *route) {
 
 // chosen gives a message that was sent back its choice again: that of its call,
 // or what it brought along.
-func (o *outgoing) chosen(id uint64) {
+func (o *outgoing) chosen(brought uint64) {
 	if o.call != nil {
 		o.choice = o.call.choice
 		return
 	}
-	o.choose(choice(id) &^ toOne)
+	o.choose(choice(brought) &^ toOne)
 }

@@ -97,7 +97,7 @@ func (l *link) handOver(r *ring, o *outgoing) bool {
 		return false
 	}
 	h := frame.Head{
-		frame.FKind: kindSend, frame.FID: uint64(o.choice), frame.FCodec: o.head.Codec(), frame.FHops: o.head.Hops(),
+		frame.FKind: kindSend, frame.FChoice: uint64(o.choice), frame.FCodec: o.head.Codec(), frame.FHops: o.head.Hops(),
 	}
 	rest := frame.AppendAddress(l.codecs.field(o.codec), r.address)
 	if large {
@@ -145,7 +145,7 @@ func (r *reader) gotHandover(f *frame.Frame, owned bool) error {
 		o.body = slices.Clone(f.Body)
 	}
 	o.head[frame.FKind], o.head[frame.FCodec], o.head[frame.FHops] = kindSend, f.Codec(), f.Hops()
-	o.choose(choice(f.ID()).elsewhere())
+	o.choose(choice(f.Choice()).elsewhere())
 	r.handedOver += o.cost
 	switch {
 	case o.codec == codecUnknown:

@@ -40,7 +40,7 @@ func TestProtocolErrors(t *testing.T) {
 		"send to no route":          {frames: []*wire.Frame{msg(1, 2)}, want: "route 2"},
 		"request to no route":       {frames: []*wire.Frame{msg(2, 1<<20+1)}, want: "route 1048577"},
 		"publish to no route":       {frames: []*wire.Frame{msg(3, 7)}, want: "message for route 7"},
-		"skipped numbers":           {raw: "\x0a\x09\x08\x03\x10\x01\x4a\x03\xff\xff\xff", want: "malformed"},
+		"skipped numbers":           {raw: "\x0a\x09\x08\x03\x10\x01\x52\x03\xff\xff\xff", want: "malformed"},
 		"credit for no route":       {frames: []*wire.Frame{creditFrame(9, 1, 1)}, want: "credit for route 9"},
 		"credit for nothing":        {frames: []*wire.Frame{creditFrame(1, 0, 1)}, want: "1 messages of 0 bytes settled on route 1"},
 		"credit of bytes":           {frames: []*wire.Frame{creditFrame(1, 1, 0)}, want: "0 messages of 1 bytes settled on route 1"},

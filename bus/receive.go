@@ -171,8 +171,12 @@ func (e *entry) message(m *Message, in *inbound) {
 
 // entry returns what a message is but for its body and headers.
 func (r *reader) entry(f *frame.Frame, cost int64) entry {
+	id := f.ID()
+	if f.Kind() == kindSend {
+		id = f.Choice() // to be brought back
+	}
 	return entry{
-		id: f.ID(), deadline: r.deadline(f), cost: uint32(cost), size: int32(len(f.Body)),
+		id: id, deadline: r.deadline(f), cost: uint32(cost), size: int32(len(f.Body)),
 		kind: uint8(f.Kind()), codec: r.codecs.number(f), hops: uint8(min(f.Hops(), maxHops)),
 	}
 }

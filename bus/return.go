@@ -140,7 +140,7 @@ func (l *link) gotBounce(f *frame.Frame, owned bool) error {
 		ended = o.call == nil
 	}
 	if !ended { // first placed or waiting, then settled: leaving looks at both
-		o.chosen(f.ID())
+		o.chosen(f.Choice())
 		l.core.reroute(rt.ring.address, &o, false)
 	}
 	return l.bounced(rt, cost)

@@ -257,7 +257,10 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		in.hold(m)
 		return free
 	default:
-		h := frame.Head{frame.FKind: uint64(m.kind()), frame.FRoute: num, frame.FID: m.id, frame.FCodec: wireCodec(m.codec()), frame.FHops: nextHop(m.hops())}
+		h := frame.Head{frame.FKind: uint64(m.kind()), frame.FRoute: num, frame.FCodec: wireCodec(m.codec()), frame.FHops: nextHop(m.hops())}
+		if h[frame.FID] = m.id; m.kind() == kindSend {
+			h[frame.FID], h[frame.FChoice] = 0, m.id
+		}
 		rest := l.codecs.field(m.codec())
 		if len(m.Body) > chunked {
 			l.bounceLargeLocked(m, h, rest)

@@ -31,10 +31,10 @@ const (
 	Time
 )
 
-// Head is the numbers of a frame by field, from 1 to 8; zeros are not written. What a
+// Head is the numbers of a frame by field, from 1 to 9; zeros are not written. What a
 // number means depends on the kind of the frame: each meaning has a name for
 // writing it, and a method for reading it.
-type Head [9]uint64
+type Head [10]uint64
 
 // Fields of Head.
 const (
@@ -53,6 +53,7 @@ const (
 	FHops     = 7 // of Msg
 	FCode     = 7 // of Reply, by Zigzag
 	FStarved  = 8 // of Msg
+	FChoice   = 9 // of Msg
 	FClock    = 1 // of Ping, Pong, Time
 	FHeard    = 2 // of Pong
 	FBulk     = 1 // of the frames of large bodies: which
@@ -77,6 +78,7 @@ func (h *Head) Window() uint64   { return h[FWindow] }
 func (h *Head) Hops() uint64     { return h[FHops] }
 func (h *Head) Code() int        { return unzigzag(h[FCode]) }
 func (h *Head) Starved() bool    { return h[FStarved] != 0 }
+func (h *Head) Choice() uint64   { return h[FChoice] }
 func (h *Head) Clock() uint64    { return h[FClock] }
 func (h *Head) Heard() uint64    { return h[FHeard] }
 func (h *Head) Bulk() uint64     { return h[FBulk] }
@@ -96,9 +98,9 @@ const (
 // Fields that are no numbers, or many.
 const (
 	fieldHeaders   = 6
-	fieldSkipped   = 9
-	fieldCodecName = 10
-	fieldAddress   = 11
+	fieldSkipped   = 10
+	fieldCodecName = 11
+	fieldAddress   = 12
 	fieldBody      = 15
 )
 

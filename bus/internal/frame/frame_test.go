@@ -82,6 +82,18 @@ func (f *handFrame) message() *wire.Frame {
 		return &wire.Frame{Kind: &wire.Frame_Pong{Pong: &wire.Ping{Clock: h[FClock], Heard: h[FHeard]}}}
 	case Time:
 		return &wire.Frame{Kind: &wire.Frame_Time{Time: &wire.Ping{Clock: h[FClock]}}}
+	case Rest:
+		return &wire.Frame{Kind: &wire.Frame_Rest{Rest: &wire.Rest{Route: uint32(h[FRoute]), Resized: h[FResized], Window: h[FWindow]}}}
+	case Bulk:
+		return &wire.Frame{Kind: &wire.Frame_Bulk{Bulk: &wire.Bulk{Id: h[FBulk], Size: h[FSize], Frame: uint32(h[FFrame]), Fields: f.body}}}
+	case Chunk:
+		return &wire.Frame{Kind: &wire.Frame_Chunk{Chunk: f.chunk()}}
+	case ChunkAck:
+		return &wire.Frame{Kind: &wire.Frame_ChunkAck{ChunkAck: f.chunk()}}
+	case BulkGo:
+		return &wire.Frame{Kind: &wire.Frame_BulkGo{BulkGo: f.chunk()}}
+	case BulkReset:
+		return &wire.Frame{Kind: &wire.Frame_BulkReset{BulkReset: f.chunk()}}
 	case Leaving:
 		return &wire.Frame{Kind: &wire.Frame_Leaving{Leaving: &wire.Leaving{}}}
 	case LeavingOK:
@@ -96,8 +108,12 @@ func (f *handFrame) msg() *wire.Msg {
 	h := &f.head
 	return &wire.Msg{
 		Kind: uint32(h[FKind]), Route: uint32(h[FRoute]), Id: h[FID], TimeLeft: h[FTimeLeft], Codec: uint32(h[FCodec]),
-		Headers: f.headers(), Hops: uint32(h[FHops]), Starved: h[FStarved] != 0, Skipped: f.skipped, CodecName: f.codec, Address: f.address, Body: f.body,
+		Headers: f.headers(), Hops: uint32(h[FHops]), Starved: h[FStarved] != 0, Choice: h[FChoice], Skipped: f.skipped, CodecName: f.codec, Address: f.address, Body: f.body,
 	}
+}
+
+func (f *handFrame) chunk() *wire.Chunk {
+	return &wire.Chunk{Id: f.head[FBulk], Bytes: f.head[FSize], Refused: uint32(f.head[FRefused]), Data: f.body}
 }
 
 func (f *handFrame) headers() (hs []*wire.Header) {
@@ -163,7 +179,8 @@ func sameHeader(a, b Header) bool {
 func headerOf(hs []*wire.Header) Header {
 	h := Header{}
 	for _, e := range hs {
-		h[e.GetKey()] = append(h[e.GetKey()], e.GetValue())
+		key := strings.ToLower(e.GetKey())
+		h[key] = append(h[key], e.GetValue())
 	}
 	return h
 }
@@ -242,7 +259,19 @@ var wireFrames = []struct {
 	{"codec", handFrame{kind: Msg, head: Head{FKind: 1, FRoute: 7, FTimeLeft: 30000, FCodec: 3}, codec: "order", body: []byte{1}}},
 	{"codec of a publish", handFrame{kind: Msg, head: Head{FKind: 3, FRoute: 1, FTimeLeft: 100, FCodec: 3}, skipped: []uint32{2}, codec: "ключ", body: []byte("news")}},
 	{"codec of a bounce", handFrame{kind: Bounce, head: Head{FKind: 1, FRoute: 7, FTimeLeft: 500, FCodec: 3, FHops: 1}, codec: "order"}},
-	{"handover", handFrame{kind: Handover, head: Head{FKind: 1, FID: 8, FTimeLeft: 500, FCodec: 3, FHops: 1}, header: Header{"k": {"v"}}, codec: "order", address: "greet", body: []byte{0}}},
+	{"handover", handFrame{kind: Handover, head: Head{FKind: 1, FChoice: 8, FTimeLeft: 500, FCodec: 3, FHops: 1}, header: Header{"k": {"v"}}, codec: "order", address: "greet", body: []byte{0}}},
+	{"send by key", handFrame{kind: Msg, head: Head{FKind: 1, FRoute: 7, FTimeLeft: 500, FStarved: 1, FChoice: 1<<40 | 8}, body: []byte{0}}},
+	{"bounce of a send by key", handFrame{kind: Bounce, head: Head{FKind: 1, FRoute: 7, FTimeLeft: 500, FHops: 1, FChoice: 1<<40 | 8}, body: []byte{0}}},
+	{"bulk", handFrame{kind: Bulk, head: Head{FBulk: 9, FSize: 1 << 20, FFrame: Msg}, body: bulkFields()}},
+	{"chunk", handFrame{kind: Chunk, head: Head{FBulk: 9}, body: []byte("part")}},
+	{"chunk ack", handFrame{kind: ChunkAck, head: Head{FBulk: 9, FSize: 16 << 10}}},
+	{"bulk go", handFrame{kind: BulkGo, head: Head{FBulk: 9, FSize: 128 << 10}}},
+	{"bulk go for all", handFrame{kind: BulkGo, head: Head{FBulk: 9}}},
+	{"bulk taken back", handFrame{kind: BulkReset, head: Head{FBulk: 9}}},
+	{"bulk too large", handFrame{kind: BulkReset, head: Head{FBulk: 9, FSize: 256 << 10, FRefused: RefusedLarge}}},
+	{"bulk too late", handFrame{kind: BulkReset, head: Head{FBulk: 9, FRefused: RefusedLate}}},
+	{"rest", handFrame{kind: Rest, head: Head{FRoute: 7, FResized: 3, FWindow: 16 << 10}}},
+	{"window", handFrame{kind: Credit, head: Head{FRoute: 7, FWindow: 128 << 10}}},
 	{"codec of a reply", handFrame{kind: Reply, head: Head{FID: 9, FCodec: 3}, codec: strings.Repeat("n", 64), body: []byte{2}}},
 	{"cancel of a question", handFrame{kind: Cancel, head: Head{FID: 1<<24 | 6}}},
 	{"empty reply", handFrame{kind: Reply, head: Head{FID: 1}}},
@@ -266,6 +295,12 @@ var wireFrames = []struct {
 	{"empty headers", handFrame{kind: Msg, head: Head{FKind: 1, FRoute: 1}, header: Header{"": {"v"}, "k": {"", "x"}, "none": {""}}}},
 	{"long header", handFrame{kind: Msg, head: Head{FKind: 1, FRoute: 1}, header: Header{"k": {strings.Repeat("v", MaxHeader-1)}}}},
 	{"largest body", handFrame{kind: Msg, head: Head{FKind: 1, FRoute: 1}, body: bytes.Repeat([]byte{0xff}, 64<<10)}},
+}
+
+// bulkFields is what a BULK says of the message that it stands for.
+func bulkFields() []byte {
+	h := Head{FKind: 1, FRoute: 7, FTimeLeft: 30000}
+	return AppendFields(nil, &h, Header{"k": {"v"}}, nil)
 }
 
 func TestFramesEqualProtobuf(t *testing.T) {
@@ -297,7 +332,7 @@ func randomFrame(r *rand.Rand) *handFrame {
 	case Routes:
 		f.kind = Ping
 	case Msg, Bounce:
-		*h = Head{FKind: u32(), FRoute: u32(), FID: u64(), FTimeLeft: u64(), FCodec: u32(), FHops: u32(), FStarved: r.Uint64N(2)}
+		*h = Head{FKind: u32(), FRoute: u32(), FID: u64(), FTimeLeft: u64(), FCodec: u32(), FHops: u32(), FStarved: r.Uint64N(2), FChoice: u64()}
 		for range r.IntN(4) {
 			f.skipped = append(f.skipped, uint32(u32()))
 		}

@@ -51,7 +51,7 @@ func FuzzFrame(f *testing.F) {
 			checkParsed(t, inner, m, &p, err, func() bool {
 				return uint32(p.Kind()) == m.Kind && uint32(p.Route()) == m.Route && p.ID() == m.Id &&
 					p.TimeLeft() == m.TimeLeft && uint32(p.Codec()) == m.Codec && uint32(p.Hops()) == m.Hops &&
-					p.Starved() == m.Starved && bytes.Equal(p.Body, m.Body) && sameHeader(p.Header, headerOf(m.Headers)) &&
+					p.Starved() == m.Starved && p.Choice() == m.Choice && bytes.Equal(p.Body, m.Body) && sameHeader(p.Header, headerOf(m.Headers)) &&
 					string(p.CodecName) == m.CodecName && sameSkipped(&p, m)
 			})
 		case *wire.Reply:
@@ -62,8 +62,22 @@ func FuzzFrame(f *testing.F) {
 			})
 		case *wire.Credit:
 			checkParsed(t, inner, m, &p, err, func() bool {
-				return uint32(p.Route()) == m.Route && p.Bytes() == m.Bytes && p.Messages() == m.Messages
+				return uint32(p.Route()) == m.Route && p.Bytes() == m.Bytes && p.Messages() == m.Messages && p.Window() == m.Window
 			})
+		case *wire.Rest:
+			checkParsed(t, inner, m, &p, err, func() bool {
+				return uint32(p.Route()) == m.Route && p.Resized() == m.Resized && p.Window() == m.Window
+			})
+		case *wire.Bulk:
+			checkParsed(t, inner, m, &p, err, func() bool {
+				return p.Bulk() == m.Id && p.Size() == m.Size && uint32(p.StandsFor()) == m.Frame && bytes.Equal(p.Body, m.Fields)
+			})
+		case *wire.Chunk:
+			checkParsed(t, inner, m, &p, err, func() bool {
+				return p.Bulk() == m.Id && p.Size() == m.Bytes && uint32(p.Refused()) == m.Refused && bytes.Equal(p.Body, m.Data)
+			})
+		case *wire.Ping:
+			checkParsed(t, inner, m, &p, err, func() bool { return p.Clock() == m.Clock && p.Heard() == m.Heard })
 		case *wire.RoutesAck:
 			checkParsed(t, inner, m, &p, err, func() bool { return p.Seq() == m.Seq })
 		case *wire.RoutesDone:

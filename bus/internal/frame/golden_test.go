@@ -68,7 +68,7 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s: read as kind %d %v %v %x, %v", c.name, kind, f.Head, f.Header, f.Body, err)
 		}
 	}
-	for name, m := range map[string]proto.Message{"routes": goldenRoutes(), "gossip": goldenGossip(), "gossip codec": goldenGossipCodec()} {
+	for name, m := range map[string]proto.Message{"routes": goldenRoutes(), "gossip": goldenGossip(), "gossip codec": goldenGossipCodec(), "pad": goldenPad()} {
 		want := frames[name]
 		delete(frames, name)
 		if got := marshal(t, m); !bytes.Equal(got, want) {
@@ -79,9 +79,13 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s: read as %v, %v", name, got, err)
 		}
 	}
+	if got := AppendPad(nil, Alignment-3-4); !bytes.Equal(got, marshal(t, goldenPad())) {
+		t.Errorf("pad: by hand %x", got)
+	}
 	seen[Routes] = true
-	for kind := Msg; kind <= Handover; kind++ {
-		if bulk := kind > Goodbye && kind < Handover; !bulk && !seen[kind] {
+	seen[Pad] = true
+	for kind := Msg; kind <= Time; kind++ {
+		if !seen[kind] {
 			t.Errorf("no golden frame of kind %d", kind)
 		}
 	}
@@ -97,6 +101,10 @@ func goldenRoutes() *wire.Frame {
 		Removed: []uint32{4, 200},
 		Last:    true,
 	}}}
+}
+
+func goldenPad() *wire.Frame {
+	return &wire.Frame{Kind: &wire.Frame_Pad{Pad: make([]byte, 4)}}
 }
 
 func goldenGossip() *wire.Gossip {

@@ -42,7 +42,7 @@ func TestTruncation(t *testing.T) {
 	}
 }
 
-// contentOf returns an empty message of what frames of a kind hold.
+// contentOf returns an empty message of what frames of a kind hold; nil if that is none.
 func contentOf(kind int) proto.Message {
 	var f wire.Frame
 	num := protowire.Number(kind)
@@ -50,7 +50,7 @@ func contentOf(kind int) proto.Message {
 		return nil
 	}
 	r := f.ProtoReflect()
-	if d := r.Descriptor().Fields().ByNumber(num); d != nil {
+	if d := r.Descriptor().Fields().ByNumber(num); d != nil && d.Message() != nil {
 		return r.Get(d).Message().Interface()
 	}
 	return nil

@@ -437,15 +437,16 @@ type Msg struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`                         // 1 send, 2 request, 3 publish
 	Route         uint32                 `protobuf:"varint,2,opt,name=route,proto3" json:"route,omitempty"`                       // the receiver's number of the consumer; of a publish any one that was charged
-	Id            uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`                             // of a request: what its reply and its cancellation name; of a send: its sender's own, which a bounce returns
+	Id            uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`                             // of a request: what its reply and its cancellation name
 	TimeLeft      uint64                 `protobuf:"varint,4,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"` // ms until its deadline, from the last time that was sent; without one, from when it is read
 	Codec         uint32                 `protobuf:"varint,5,opt,name=codec,proto3" json:"codec,omitempty"`                       // 0 bytes, 1 JSON, 2 protobuf, 3 the one that codec_name says
 	Headers       []*Header              `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
 	Hops          uint32                 `protobuf:"varint,7,opt,name=hops,proto3" json:"hops,omitempty"`                            // how often it was sent back
 	Starved       bool                   `protobuf:"varint,8,opt,name=starved,proto3" json:"starved,omitempty"`                      // its sender had to wait for credit
-	Skipped       []uint32               `protobuf:"varint,9,rep,packed,name=skipped,proto3" json:"skipped,omitempty"`               // of a publish: numbers of the address that were not charged
-	CodecName     string                 `protobuf:"bytes,10,opt,name=codec_name,json=codecName,proto3" json:"codec_name,omitempty"` // of codec 3
-	Address       string                 `protobuf:"bytes,11,opt,name=address,proto3" json:"address,omitempty"`                      // of a handover
+	Choice        uint64                 `protobuf:"varint,9,opt,name=choice,proto3" json:"choice,omitempty"`                        // of a send: which consumer its sender wants; a bounce, and a handover, bring it along
+	Skipped       []uint32               `protobuf:"varint,10,rep,packed,name=skipped,proto3" json:"skipped,omitempty"`              // of a publish: numbers of the address that were not charged
+	CodecName     string                 `protobuf:"bytes,11,opt,name=codec_name,json=codecName,proto3" json:"codec_name,omitempty"` // of codec 3
+	Address       string                 `protobuf:"bytes,12,opt,name=address,proto3" json:"address,omitempty"`                      // of a handover
 	Body          []byte                 `protobuf:"bytes,15,opt,name=body,proto3" json:"body,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -535,6 +536,13 @@ func (x *Msg) GetStarved() bool {
 		return x.Starved
 	}
 	return false
+}
+
+func (x *Msg) GetChoice() uint64 {
+	if x != nil {
+		return x.Choice
+	}
+	return 0
 }
 
 func (x *Msg) GetSkipped() []uint32 {
@@ -628,7 +636,7 @@ type Reply struct {
 	Codec         uint32                 `protobuf:"varint,5,opt,name=codec,proto3" json:"codec,omitempty"`
 	Headers       []*Header              `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
 	Code          int64                  `protobuf:"zigzag64,7,opt,name=code,proto3" json:"code,omitempty"`
-	CodecName     string                 `protobuf:"bytes,10,opt,name=codec_name,json=codecName,proto3" json:"codec_name,omitempty"`
+	CodecName     string                 `protobuf:"bytes,11,opt,name=codec_name,json=codecName,proto3" json:"codec_name,omitempty"`
 	Body          []byte                 `protobuf:"bytes,15,opt,name=body,proto3" json:"body,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1491,7 +1499,7 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\x04rest\x18\x14 \x01(\v2\x13.runrig.bus.v1.RestH\x00R\x04rest\x120\n" +
 	"\bhandover\x18\x15 \x01(\v2\x12.runrig.bus.v1.MsgH\x00R\bhandover\x12)\n" +
 	"\x04time\x18\x16 \x01(\v2\x13.runrig.bus.v1.PingH\x00R\x04timeB\x06\n" +
-	"\x04kind\"\xb8\x02\n" +
+	"\x04kind\"\xd0\x02\n" +
 	"\x03Msg\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
 	"\x05route\x18\x02 \x01(\rR\x05route\x12\x0e\n" +
@@ -1500,12 +1508,13 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\x05codec\x18\x05 \x01(\rR\x05codec\x12/\n" +
 	"\aheaders\x18\x06 \x03(\v2\x15.runrig.bus.v1.HeaderR\aheaders\x12\x12\n" +
 	"\x04hops\x18\a \x01(\rR\x04hops\x12\x18\n" +
-	"\astarved\x18\b \x01(\bR\astarved\x12\x18\n" +
-	"\askipped\x18\t \x03(\rR\askipped\x12\x1d\n" +
+	"\astarved\x18\b \x01(\bR\astarved\x12\x16\n" +
+	"\x06choice\x18\t \x01(\x04R\x06choice\x12\x18\n" +
+	"\askipped\x18\n" +
+	" \x03(\rR\askipped\x12\x1d\n" +
 	"\n" +
-	"codec_name\x18\n" +
-	" \x01(\tR\tcodecName\x12\x18\n" +
-	"\aaddress\x18\v \x01(\tR\aaddress\x12\x12\n" +
+	"codec_name\x18\v \x01(\tR\tcodecName\x12\x18\n" +
+	"\aaddress\x18\f \x01(\tR\aaddress\x12\x12\n" +
 	"\x04body\x18\x0f \x01(\fR\x04body\"0\n" +
 	"\x06Header\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -1519,8 +1528,7 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\aheaders\x18\x06 \x03(\v2\x15.runrig.bus.v1.HeaderR\aheaders\x12\x12\n" +
 	"\x04code\x18\a \x01(\x12R\x04code\x12\x1d\n" +
 	"\n" +
-	"codec_name\x18\n" +
-	" \x01(\tR\tcodecName\x12\x12\n" +
+	"codec_name\x18\v \x01(\tR\tcodecName\x12\x12\n" +
 	"\x04body\x18\x0f \x01(\fR\x04body\"h\n" +
 	"\x06Credit\x12\x14\n" +
 	"\x05route\x18\x02 \x01(\rR\x05route\x12\x14\n" +
