@@ -35,6 +35,9 @@ type wire interface {
 	abort()
 }
 
+// linger is how long a client has to read why it is cut.
+const linger = time.Second
+
 // session is what the bridge knows of a connection. Its goroutine reads; a handler
 // of the bus, or whoever has something for the client, writes.
 type session struct {
@@ -79,7 +82,7 @@ func (s *session) serve() {
 	defer s.bridge.remove(s)
 	if err := s.authorize(s.ctx, &Event{Kind: Connect}); err != nil {
 		s.bridge.stats.refused.Add(1)
-		s.cut(errors.Join(ErrRefused, err), nil)
+		s.cut(errors.Join(ErrRefused, err), &refusal{rejected, err.Error()})
 	} else {
 		defer s.notifyClosed()
 		s.open()
@@ -227,6 +230,9 @@ func (s *session) cutLocked(reason error, last *refusal) {
 		t.Stop()
 	}
 	s.count(reason)
+	for _, r := range s.registrations { // before their handlers return: what waits goes to others
+		_ = r.consumer.Close() // which returns no error
+	}
 	s.cancel()
 	if errors.Is(reason, ErrSlow) {
 		s.conn.abort()

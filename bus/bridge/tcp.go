@@ -18,7 +18,6 @@ const lengthSize = 4
 
 const (
 	tcpBuffer  = 4 << 10         // of reading: what fits into it costs no other memory
-	tcpLinger  = time.Second     // for a client to read why it is cut
 	acceptWait = 5 * time.Second // at most, before the listener is asked again after an error
 )
 
@@ -210,7 +209,7 @@ func (w *tcpWire) bye(error) {
 		w.abort()
 		return
 	}
-	t := time.AfterFunc(tcpLinger, w.abort)
+	t := time.AfterFunc(linger, w.abort)
 	defer t.Stop()
 	_ = c.CloseWrite()
 	_, _ = io.Copy(io.Discard, w.conn) // beside the reader, which has what it gets for nothing

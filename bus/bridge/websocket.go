@@ -93,7 +93,9 @@ func (w *wsWire) open(time.Time) error { return nil }
 func (w *wsWire) beat(time.Time) error { return nil }
 
 func (w *wsWire) bye(reason error) {
-	_ = w.conn.Close(closeCode(reason), closeText(reason)) // bounded by 10 s
+	t := time.AfterFunc(linger, func() { _ = w.raw.Close() })
+	defer t.Stop()
+	_ = w.conn.Close(closeCode(reason), closeText(reason))
 }
 
 func (w *wsWire) abort() { _ = w.conn.CloseNow() }
@@ -189,7 +191,7 @@ func (w *sockjsWire) beat(deadline time.Time) error {
 }
 
 func (w *sockjsWire) bye(reason error) {
-	deadline := time.Now().Add(time.Second)
+	deadline := time.Now().Add(linger)
 	if w.open(deadline) == nil {
 		b := strconv.AppendInt([]byte("c["), int64(closeCode(reason)), 10)
 		_ = w.message(append(appendString(append(b, ','), closeText(reason)), ']'), deadline)
