@@ -32,3 +32,24 @@ func TestDependencies(t *testing.T) {
 		}
 	}
 }
+
+// Each test of the module knows -long, so that go test ./... -long runs all.
+func TestDependenciesOfTests(t *testing.T) {
+	t.Parallel()
+	goCommand, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("there is no go command:", err)
+	}
+	const format = "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{join .TestImports \" \"}} {{join .XTestImports \" \"}}{{end}}"
+	cmd := exec.CommandContext(t.Context(), goCommand, "list", "-f", format, "github.com/runrig-go/runrig/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v", cmd, err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if pkg, imports, _ := strings.Cut(line, " "); !strings.Contains(imports, "/internal/long") {
+			tree, _, _ := strings.Cut(strings.TrimPrefix(pkg, "github.com/runrig-go/runrig/"), "/")
+			t.Errorf("go test ./... -long fails in %s: a file long_test.go there is to have\n\timport _ \"github.com/runrig-go/runrig/%s/internal/long\" // go test ./... -long", pkg, tree)
+		}
+	}
+}

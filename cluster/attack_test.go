@@ -14,15 +14,14 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/cluster"
+	"github.com/runrig-go/runrig/cluster/internal/long"
 )
 
 // Strangers do what they can to a node: garbage, other protocols, lengths that are
 // lies, floods, connections that say nothing or one byte a second, packets. It
 // does not grow, and serves its member, and a newcomer gets in meanwhile.
 func TestAttack(t *testing.T) {
-	if testing.Short() {
-		t.Skip("an attack takes a while")
-	}
+	long.Only(t, "an attack takes a while")
 	table := []string{fmt.Sprintf("%-8s %8s %9s %9s %8s %8s %10s %10s %6s", "node", "streams", "packets", "RSS, MiB", "grown", "rate", "goroutines", "files", "lines")}
 	for _, c := range []struct{ name, secret string }{{"secret", secret}, {"plain", ""}} {
 		t.Run(c.name, func(t *testing.T) {
@@ -144,7 +143,7 @@ func pushPull(label, nodes, bytes string) string {
 // run attacks, and closes the channel when it is over.
 func (a *attack) run() <-chan struct{} {
 	streams, packets := 4200, 20000
-	if *long {
+	if figures {
 		streams, packets = 60000, 500000
 	}
 	done := make(chan struct{})

@@ -70,7 +70,7 @@ func TestBaseLine(t *testing.T) {
 func rests(t *testing.T, before map[*process]Status, gone int) {
 	t.Helper()
 	limit := 15 * time.Second
-	if *long {
+	if figures {
 		limit, gone = 75*time.Second, 0
 	}
 	for p, was := range before {
@@ -131,7 +131,7 @@ func testChurn(t *testing.T) result {
 	load(4)
 	before, heap := atRest(append(cs, sender)...), sender.heap()
 	rounds := 8
-	if *long {
+	if figures {
 		rounds = 60
 	}
 	tally := load(rounds)

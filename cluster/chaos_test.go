@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	chaosSeeds = flag.Int("chaos", 0, "seeds of TestChaos, for each size of a cluster; 0: 20, 200 with -long, a tenth with -race")
+	chaosSeeds = flag.Int("chaos", 0, "seeds of TestChaos, for each size of a cluster; 0: 20, 200 with -figures, a tenth with -race")
 	chaosFirst = flag.Uint64("chaos.first", 1, "the first of them")
 	chaosSize  = flag.Int("chaos.size", 0, "the only size of a cluster; 0: 3, 5 and 10, and 50 for a few seeds")
 )
@@ -32,7 +32,7 @@ func seedsOf() map[int]int {
 	n := *chaosSeeds
 	if n == 0 {
 		n = 20
-		if *long {
+		if figures {
 			n = 200
 		}
 		if racing {

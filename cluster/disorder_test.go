@@ -37,7 +37,7 @@ func testDisorder(t *testing.T) result {
 	d.sender, d.cs = fleet(t, 4, 0)
 	second := spawn(t, "second", Start{Secret: secret}, d.sender)
 	requests := 200
-	if *long {
+	if figures {
 		requests = 1000
 	}
 	for _, p := range []*process{d.sender, second} {

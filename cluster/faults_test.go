@@ -110,7 +110,7 @@ func TestLongPartition(t *testing.T) {
 			t.Parallel()
 			clustertest.Run(t, 4, func(t *testing.T, c *clustertest.Cluster) {
 				d := 2 * time.Hour // gossip forgets after one
-				if *long {
+				if figures {
 					d = 25 * time.Hour
 				}
 				c.Partition(apart)

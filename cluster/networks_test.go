@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/cluster/internal/long"
 )
 
 // insideEnv is set in the process that has a network of its own to play with.
@@ -26,9 +27,7 @@ func TestNetworks(t *testing.T) {
 		testNetworks(t)
 		return
 	}
-	if testing.Short() {
-		t.Skip("networks take a while")
-	}
+	long.Only(t, "networks take a while")
 	if runtime.GOOS != "linux" {
 		t.Skip("it needs Linux's namespaces")
 	}
@@ -37,7 +36,7 @@ func TestNetworks(t *testing.T) {
 			t.Skip(err)
 		}
 	}
-	cmd := exec.Command("unshare", "-Urn", os.Args[0], "-test.run=^TestNetworks$", "-test.v", "-long="+strconv.FormatBool(*long))
+	cmd := exec.Command("unshare", "-Urn", os.Args[0], "-test.run=^TestNetworks$", "-test.v", "-long", "-figures="+strconv.FormatBool(figures))
 	cmd.Env = append(os.Environ(), insideEnv+"=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

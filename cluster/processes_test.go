@@ -11,17 +11,27 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/cluster/internal/long"
 )
 
-// long is for those who want the figures; .ci/run faults runs all with it.
-var long = flag.Bool("long", false, "let tests of faults take their time: TestChaos, TestLongPartition, TestProcesses, TestNetworks, TestAttack")
+// figures lets tests of faults take the time that the figures of FAULTS.md are taken
+// in; .ci/run faults runs all with it.
+var figures bool
+
+func init() {
+	flag.BoolFunc("figures", "run all tests, and let those of faults take their time: TestChaos, TestLongPartition, TestProcesses, TestNetworks, TestAttack",
+		func(value string) (err error) {
+			if figures, err = strconv.ParseBool(value); err == nil && figures {
+				err = flag.Set("long", "true")
+			}
+			return err
+		})
+}
 
 // Nodes in processes of their own, on the loopback, keep the promises whatever
 // happens to a process.
 func TestProcesses(t *testing.T) {
-	if testing.Short() {
-		t.Skip("processes take a while")
-	}
+	long.Only(t, "processes take a while")
 	table := []string{tableHead}
 	for _, c := range []struct {
 		name string
@@ -41,8 +51,8 @@ func TestProcesses(t *testing.T) {
 		{"disorder", testDisorder, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if c.long && !*long {
-				t.Skip("with -long")
+			if c.long && !figures {
+				t.Skip("with -figures")
 			}
 			table = append(table, c.run(t).line(c.name))
 		})
@@ -69,7 +79,7 @@ func (r result) line(fault string) string {
 
 // atLength returns the time that a phase of a test takes in short and long form.
 func atLength(short, longer time.Duration) time.Duration {
-	if *long {
+	if figures {
 		return longer
 	}
 	return short
@@ -77,7 +87,7 @@ func atLength(short, longer time.Duration) time.Duration {
 
 // heavy returns the rate of a load, a second.
 func heavy(short int) int {
-	if *long {
+	if figures {
 		return 1000
 	}
 	return short
@@ -86,7 +96,7 @@ func heavy(short int) int {
 // lightly returns what a handler takes: nothing under the heavier load, of which
 // one would be too slow otherwise.
 func lightly(short time.Duration) time.Duration {
-	if *long {
+	if figures {
 		return 0
 	}
 	return short

@@ -150,7 +150,7 @@ func TestNothingIsWarnedOf(t *testing.T) {
 		_ = l.Close()
 	}
 	sizes := map[int]int{3: 3, 10: 3} // nodes, and how many are replaced
-	if *long {
+	if figures {
 		sizes = map[int]int{3: 10, 5: 30, 10: 10, 50: 10}
 	}
 	for size, replaced := range sizes {

@@ -17,6 +17,7 @@ import (
 	"github.com/runrig-go/runrig/discovery"
 	"github.com/runrig-go/runrig/discovery/ecs"
 	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
+	"github.com/runrig-go/runrig/discovery/internal/long"
 )
 
 const arnOf = "arn:aws:ecs:eu-central-1:123456789012:task/prod/"
@@ -250,9 +251,7 @@ func TestSlowAnswerIsGivenUp(t *testing.T) {
 // The same of the metadata: it is given up after three tries of 1.5 seconds.
 func TestSlowMetadataIsGivenUp(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("it waits five seconds")
-	}
+	long.Only(t, "it waits five seconds")
 	var tries atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tries.Add(1)

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/runrig-go/runrig/examples/internal/long"
 )
 
 // binary is the program, built once.
@@ -223,9 +225,7 @@ func allZero(rows [][]string) bool {
 
 func heavy(t *testing.T) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("it runs a rehearsal for some seconds")
-	}
+	long.Only(t, "it runs a rehearsal for some seconds")
 	t.Parallel()
 }
 

@@ -8,15 +8,14 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
+	"github.com/runrig-go/runrig/examples/internal/long"
 )
 
 // TestRunsAsATask gives the program what ECS gives a container and nothing else:
 // the environment, with the secret that the task definition names, and a
 // metadata endpoint.
 func TestRunsAsATask(t *testing.T) { // not parallel: others have the ports
-	if testing.Short() {
-		t.Skip("it runs a task")
-	}
+	long.Only(t, "it runs a task")
 	fake := newFake(t)
 	bind, listen := ":7946", ":8080"
 	var args []string // as in a container

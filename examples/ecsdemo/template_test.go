@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/runrig-go/runrig/cluster"
+	"github.com/runrig-go/runrig/examples/internal/long"
 )
 
 func readFile(t *testing.T, name string) string {
@@ -64,9 +65,7 @@ func TestTemplate(t *testing.T) {
 
 // TestTemplateLint runs cfn-lint, where it is installed.
 func TestTemplateLint(t *testing.T) {
-	if testing.Short() {
-		t.Skip("cfn-lint takes some seconds")
-	}
+	long.Only(t, "cfn-lint takes some seconds")
 	t.Parallel()
 	lint, err := exec.LookPath("cfn-lint")
 	if err != nil {

@@ -12,13 +12,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/runrig-go/runrig/examples/internal/long"
 )
 
 // TestTwoTerminals does what the README shows.
 func TestTwoTerminals(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds and runs the program")
-	}
+	long.Only(t, "it builds and runs the program")
 	t.Parallel()
 	hello := build(t)
 	talk(t, hello, hello)
@@ -27,9 +27,7 @@ func TestTwoTerminals(t *testing.T) {
 // TestTwoArchitectures lets a program of 32 bits and one of 64 talk, each with the
 // other.
 func TestTwoArchitectures(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds and runs two programs")
-	}
+	long.Only(t, "it builds and runs two programs")
 	t.Parallel()
 	if runtime.GOARCH != "amd64" || runtime.GOOS != "linux" {
 		t.Skip("this system does not run programs of 386 and amd64")

@@ -8,13 +8,16 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+
+	"github.com/runrig-go/runrig/examples/internal/long"
 )
 
 // TestFirstProgram runs the program as the page shows it, to its clean end.
 func TestFirstProgram(t *testing.T) {
-	if testing.Short() || runtime.GOOS == "windows" { // which has no signal to send
-		t.Skip("it builds and runs the program")
+	if runtime.GOOS == "windows" {
+		t.Skip("it sends a signal")
 	}
+	long.Only(t, "it builds and runs the program")
 	t.Parallel()
 	name := filepath.Join(t.TempDir(), "vertx")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", name, ".").CombinedOutput(); err != nil {

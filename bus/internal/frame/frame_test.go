@@ -66,7 +66,7 @@ func (f *handFrame) message() *wire.Frame {
 	case Reply:
 		return &wire.Frame{Kind: &wire.Frame_Reply{Reply: &wire.Reply{
 			Failed: uint32(h[FFailed]), Ask: h[FAsk], Id: h[FID], TimeLeft: h[FTimeLeft], Codec: uint32(h[FCodec]),
-			Headers: f.headers(), Code: int64(unzigzag(h[FCode])), CodecName: f.codec, Body: f.body,
+			Headers: f.headers(), Code: protowire.DecodeZigZag(h[FCode]), CodecName: f.codec, Body: f.body,
 		}}}
 	case Credit:
 		return &wire.Frame{Kind: &wire.Frame_Credit{Credit: &wire.Credit{Route: uint32(h[FRoute]), Bytes: h[FBytes], Messages: h[FMessages], Window: h[FWindow]}}}
@@ -276,8 +276,8 @@ var wireFrames = []struct {
 	{"cancel of a question", handFrame{kind: Cancel, head: Head{FID: 1<<24 | 6}}},
 	{"empty reply", handFrame{kind: Reply, head: Head{FID: 1}}},
 	{"error", handFrame{kind: Reply, head: Head{FFailed: 1, FID: 3, FCode: Zigzag(-3)}, body: []byte("no")}},
-	{"own error", handFrame{kind: Reply, head: Head{FFailed: 1, FID: 3, FCode: Zigzag(math.MaxInt)}}},
-	{"lowest error", handFrame{kind: Reply, head: Head{FFailed: 1, FID: 3, FCode: Zigzag(math.MinInt)}}},
+	{"own error", handFrame{kind: Reply, head: Head{FFailed: 1, FID: 3, FCode: protowire.EncodeZigZag(math.MaxInt64)}}},
+	{"lowest error", handFrame{kind: Reply, head: Head{FFailed: 1, FID: 3, FCode: protowire.EncodeZigZag(math.MinInt64)}}},
 	{"credit", handFrame{kind: Credit, head: Head{FRoute: 7, FBytes: 131072, FMessages: 500}}},
 	{"routes ack", handFrame{kind: RoutesAck, head: Head{FSeq: 3}}},
 	{"routes done", handFrame{kind: RoutesDone, head: Head{FRoute: 7}}},

@@ -58,7 +58,7 @@ func FuzzFrame(f *testing.F) {
 			checkParsed(t, inner, m, &p, err, func() bool {
 				return uint32(p.Head[FFailed]) == m.Failed && p.ID() == m.Id && uint32(p.Codec()) == m.Codec &&
 					p.Ask() == m.Ask && p.TimeLeft() == m.TimeLeft && string(p.CodecName) == m.CodecName &&
-					int64(p.Code()) == m.Code && bytes.Equal(p.Body, m.Body) && sameHeader(p.Header, headerOf(m.Headers))
+					protowire.DecodeZigZag(p.Head[FCode]) == m.Code && bytes.Equal(p.Body, m.Body) && sameHeader(p.Header, headerOf(m.Headers))
 			})
 		case *wire.Credit:
 			checkParsed(t, inner, m, &p, err, func() bool {

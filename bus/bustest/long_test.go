@@ -1,0 +1,3 @@
+package bustest_test
+
+import _ "github.com/runrig-go/runrig/bus/internal/long" // go test ./... -long

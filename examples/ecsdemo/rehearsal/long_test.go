@@ -1,0 +1,3 @@
+package rehearsal
+
+import _ "github.com/runrig-go/runrig/examples/internal/long" // go test ./... -long
