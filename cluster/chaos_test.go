@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	chaosSeeds = flag.Int("chaos", 0, "seeds of TestChaos, for each size of a cluster; 0: 20, 200 with -figures, a tenth with -race")
+	chaosSeeds = flag.Int("chaos", 0, "seeds of TestChaos, for each size of a cluster; 0: 20, 200 with -figures, a tenth in the short form")
 	chaosFirst = flag.Uint64("chaos.first", 1, "the first of them")
 	chaosSize  = flag.Int("chaos.size", 0, "the only size of a cluster; 0: 3, 5 and 10, and 50 for a few seeds")
 )
@@ -35,7 +35,7 @@ func seedsOf() map[int]int {
 		if figures {
 			n = 200
 		}
-		if racing {
+		if racing || testing.Short() {
 			n /= 10
 		}
 	}

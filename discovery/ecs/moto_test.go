@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/runrig-go/runrig/discovery/ecs"
+	"github.com/runrig-go/runrig/discovery/internal/long"
 )
 
 // What moto, a stand-in for AWS that others wrote, answers is understood. moto does not know which
@@ -87,6 +88,7 @@ func startMoto(t *testing.T) moto {
 	if err != nil {
 		t.Skip("moto_server is not installed (pip install 'moto[server]')")
 	}
+	long.Only(t, "a server in Python starts slowly")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

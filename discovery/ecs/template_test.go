@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+
+	"github.com/runrig-go/runrig/discovery/internal/long"
 )
 
 // The template in the examples is what CloudFormation takes, and gives the rights that are needed.
@@ -36,6 +38,7 @@ func TestTemplate(t *testing.T) {
 	if err != nil {
 		t.Skip("cfn-lint is not installed (pip install cfn-lint)")
 	}
+	long.Only(t, "cfn-lint takes some seconds")
 	out, err := exec.CommandContext(t.Context(), lint, template).CombinedOutput()
 	var exit *exec.ExitError
 	switch {
