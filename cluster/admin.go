@@ -101,9 +101,11 @@ func (p *port) identifyAdmin(c net.Conn) error {
 	return err
 }
 
-// refuseAdmin answers the first request of a stream without having read it.
-func refuseAdmin(w io.Writer, status int, why string) {
-	_, _ = fmt.Fprintf(w, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+// refuseAdmin answers the first request of a stream, when something of it has come: an
+// HTTP client takes no answer before it has asked.
+func refuseAdmin(c io.ReadWriter, status int, why string) {
+	_, _ = c.Read(make([]byte, 512))
+	_, _ = fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 		status, http.StatusText(status), len(why), why)
 }
 
