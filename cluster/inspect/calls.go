@@ -172,14 +172,18 @@ func (c *Call) settle() (body any, opts []bus.CallOption, err error) {
 // Listen is a consumer that a node is asked to have for a while.
 type Listen struct {
 	Address string `json:"address"`
-	Echo    bool   `json:"echo,omitempty"` // answer requests with their own body; else with nothing
+	Turns   bool   `json:"turns,omitempty"` // hear sends and requests, too, in turn with the other consumers
+	Echo    bool   `json:"echo,omitempty"`  // answer requests with their own body; else with nothing
 }
 
 // Listen consumes an address until ctx ends, and calls f with each message, one at a
-// time. The consumer takes its turn like any other of the address: what it hears,
-// others do not. known is called when the linked nodes know the consumer. It ends
+// time. With Turns the consumer takes its turn like any other of the address: what it
+// hears, others do not. known is called when the linked nodes know the consumer. It ends
 // early, and returns nil, when f returns false.
 func (i *Inspector) Listen(ctx context.Context, l Listen, known func(), f func(Said) bool) error {
+	if !l.Turns {
+		return errors.New("inspect: to hear only what is published needs a later release; turns takes turns with the other consumers")
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c, err := i.eb.Consume(l.Address, bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {

@@ -20,13 +20,14 @@ type eventLog struct {
 	events []Event              // the last ones
 	next   uint64               // number of the next one
 	failed map[uint64]time.Time // when members failed, by their boot
+	broke  map[uint64]time.Time // when their links broke
 	counts Changes
 	more   chan struct{} // closed when an event comes
 	over   bool          // no more come
 }
 
 func newEventLog(node string) *eventLog {
-	return &eventLog{node: node, failed: map[uint64]time.Time{}, counts: Changes{}, more: make(chan struct{})}
+	return &eventLog{node: node, failed: map[uint64]time.Time{}, broke: map[uint64]time.Time{}, counts: Changes{}, more: make(chan struct{})}
 }
 
 // follow notes events until there are no more.
@@ -48,14 +49,31 @@ func (l *eventLog) note(e cluster.Event) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch e.Type {
-	case cluster.Failed:
-		l.failed[e.Member.Boot] = now
-	case cluster.Joined, cluster.Forgotten, cluster.Left:
-		delete(l.failed, e.Member.Boot)
-	}
+	l.noteFailureLocked(e, now)
 	l.counts[ev.Kind]++
 	l.addLocked(ev)
+}
+
+// noteFailureLocked notes when a member fails: when its link broke, of which gossip says
+// some seconds later that it has failed.
+func (l *eventLog) noteFailureLocked(e cluster.Event, now time.Time) {
+	boot := e.Member.Boot
+	switch e.Type {
+	case cluster.Unlinked:
+		l.broke[boot] = now
+	case cluster.Failed:
+		l.failed[boot] = now
+		if broke, ok := l.broke[boot]; ok {
+			l.failed[boot] = broke
+		}
+	case cluster.Linked:
+		delete(l.broke, boot)
+	case cluster.Joined:
+		delete(l.failed, boot)
+	case cluster.Forgotten, cluster.Left:
+		delete(l.failed, boot)
+		delete(l.broke, boot)
+	}
 }
 
 func (l *eventLog) addLocked(e Event) {

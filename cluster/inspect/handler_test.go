@@ -80,7 +80,7 @@ func TestListen(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	known, heard, over := make(chan struct{}), make(chan inspect.Said, 1), make(chan error, 1)
 	go func() {
-		over <- c.Listen(ctx, inspect.Listen{Address: "echo", Echo: true}, func() { close(known) }, func(s inspect.Said) bool { heard <- s; return true })
+		over <- c.Listen(ctx, inspect.Listen{Address: "echo", Turns: true, Echo: true}, func() { close(known) }, func(s inspect.Said) bool { heard <- s; return true })
 	}()
 	<-known
 	m, err := a.EventBus().Request(t.Context(), "echo", map[string]int{"n": 1}, bus.WithHeader("k", "v"))
@@ -98,7 +98,7 @@ func TestListen(t *testing.T) {
 		_, err := a.EventBus().Request(t.Context(), "echo", nil)
 		return errors.Is(err, bus.ErrNoConsumer)
 	})
-	if err := c.Listen(t.Context(), inspect.Listen{Address: "_runrig.x"}, func() {}, nil); err == nil || !strings.Contains(err.Error(), "reserved") {
+	if err := c.Listen(t.Context(), inspect.Listen{Address: "_runrig.x", Turns: true}, func() {}, nil); err == nil || !strings.Contains(err.Error(), "reserved") {
 		t.Errorf("a reserved address: %v", err)
 	}
 }

@@ -71,8 +71,9 @@ type Member struct {
 	Since   time.Time         `json:"since,omitzero"`  // when the link came up; of the node itself, when it started
 	Error   string            `json:"error,omitempty"` // why there is no link
 
-	// Failed is when the node learned that the member failed; absent while it has not,
-	// and where that was before anybody looked.
+	// Failed is when the member failed, as far as the node noticed: when its link broke,
+	// if it was linked. It is absent while it has not failed, and where that was before
+	// the node had an inspector.
 	Failed time.Time `json:"failed,omitzero"`
 }
 

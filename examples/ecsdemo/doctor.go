@@ -223,7 +223,7 @@ func (d *doctor) node(p *ecs.Provider, s settings) view {
 		d.say(fmt.Errorf("nothing answers at %s (%w), and no node can run here: %w", s.http, err, joinErr), "node", "")
 		return view{}
 	}
-	v = inspect(node)
+	v = viewOf(node)
 	err = node.Close() // before its notes are read
 	d.say(err, "node", "nothing serves at %s; node %s ran at %s for a moment", s.http, v.Self, v.Addr)
 	return v

@@ -27,8 +27,8 @@ type peerView struct {
 
 const pings = 3 // of which one must be answered
 
-// inspect pings all members, for a second at most.
-func inspect(node *cluster.Node) view {
+// viewOf pings all members, for a second at most.
+func viewOf(node *cluster.Node) view {
 	self := node.Self()
 	v := view{Self: self.String(), Addr: self.Addr, State: node.State().String()}
 	members := node.Members()
@@ -59,6 +59,6 @@ func inspect(node *cluster.Node) view {
 func serveInspection(node *cluster.Node) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(inspect(node))
+		_ = json.NewEncoder(w).Encode(viewOf(node))
 	}
 }

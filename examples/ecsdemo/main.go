@@ -12,6 +12,7 @@
 //	ecsdemo -peers HOST:PORT,… [-bind HOST:PORT] [-advertise HOST:PORT] [-http HOST:PORT] [-gossip]
 //	ecsdemo healthcheck [-http HOST:PORT]
 //	ecsdemo doctor [-http HOST:PORT] [-bind HOST:PORT]
+//	ecsdemo runrig VERB …      the command runrig, see package command: members, top, check …
 package main
 
 import (
@@ -26,6 +27,7 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/cluster"
+	"github.com/runrig-go/runrig/cluster/runrig/command"
 	"github.com/runrig-go/runrig/discovery"
 	"github.com/runrig-go/runrig/discovery/ecs"
 )
@@ -35,15 +37,18 @@ const secretVariable = "RUNRIG_SECRET"
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: shortTime})))
-	args, command := os.Args[1:], ""
+	args, verb := os.Args[1:], ""
+	if len(args) > 0 && args[0] == "runrig" {
+		os.Exit(command.Main(args[1:]))
+	}
 	if len(args) > 0 && (args[0] == "healthcheck" || args[0] == "doctor") {
-		command, args = args[0], args[1:]
+		verb, args = args[0], args[1:]
 	}
 	s := parse(args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	run := s.run
-	switch command {
+	switch verb {
 	case "healthcheck":
 		run = func(ctx context.Context) error { return checkHealth(ctx, s.http) }
 	case "doctor":

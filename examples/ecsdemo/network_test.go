@@ -42,16 +42,16 @@ func runInside(t *testing.T, family string) {
 	if runtime.GOOS != "linux" {
 		t.Skip("it needs Linux's namespaces")
 	}
-	if out, err := command("nsenter --version").CombinedOutput(); err != nil {
+	if out, err := shell("nsenter --version").CombinedOutput(); err != nil {
 		t.Skipf("nsenter: %v: %s", err, out)
 	}
 	for _, unshare := range []string{"unshare -Urn ", "unshare -n "} { // as any user; as root, where users make no namespaces
-		out, err := command(unshare + "ip link add br0 type bridge").CombinedOutput()
+		out, err := shell(unshare + "ip link add br0 type bridge").CombinedOutput()
 		if err != nil {
 			t.Logf("%sip link add: %v: %s", unshare, err, out)
 			continue
 		}
-		cmd := command(unshare + os.Args[0] + " -test.timeout=90s -test.run=^TestTasksWithNetworksOfTheirOwn$")
+		cmd := shell(unshare + os.Args[0] + " -test.timeout=90s -test.run=^TestTasksWithNetworksOfTheirOwn$")
 		cmd.Env = append(os.Environ(), insideVariable+"="+binary, familyVariable+"="+family)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%v:\n%s", err, out)

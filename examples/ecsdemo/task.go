@@ -9,6 +9,7 @@ import (
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/cluster"
+	"github.com/runrig-go/runrig/cluster/inspect"
 	"github.com/runrig-go/runrig/verticle"
 )
 
@@ -26,6 +27,7 @@ type task struct {
 // run runs the task until ctx ends and then leaves gracefully.
 func (t task) run(ctx context.Context) error {
 	eb := bus.New()
+	t.cluster.Admin = inspect.Handler // for the command runrig
 	node, err := cluster.Join(ctx, eb, t.cluster)
 	if err != nil {
 		return err

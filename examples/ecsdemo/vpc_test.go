@@ -133,7 +133,7 @@ func (v *vpc) launch(last string) *netTask {
 
 // inside is a command in the task's network.
 func (task *netTask) inside(line string) *exec.Cmd {
-	return command("nsenter -n -t " + strconv.Itoa(task.cmd.Process.Pid) + " " + line)
+	return shell("nsenter -n -t " + strconv.Itoa(task.cmd.Process.Pid) + " " + line)
 }
 
 // doctor examines the task from inside and checks the exit code.
@@ -181,14 +181,14 @@ func (v *vpc) kill(task *netTask) {
 	task.ecs.Stop()
 }
 
-func command(line string) *exec.Cmd {
+func shell(line string) *exec.Cmd {
 	args := strings.Fields(line)
 	return exec.Command(args[0], args[1:]...)
 }
 
 func mustRun(t *testing.T, line string) {
 	t.Helper()
-	if out, err := command(line).CombinedOutput(); err != nil {
+	if out, err := shell(line).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", line, err, out)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -63,6 +64,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = os.RemoveAll(r.keys) }()
 	defer func() { _ = r.fake.Close() }()
 	defer r.places.close()
 	r.explain()
@@ -90,6 +92,7 @@ type rehearsal struct {
 	fake   *ecstest.Fake
 	places *places
 	secret string
+	keys   string // directory that has it in a file
 	tally  *tally
 	events chan func() // to be called by Run's goroutine
 
@@ -109,15 +112,21 @@ type rehearsal struct {
 
 func newRehearsal(cfg Config) (*rehearsal, error) {
 	cfg.every, cfg.hold = cmp.Or(cfg.every, healthInterval), cmp.Or(cfg.hold, holdTime)
-	fake, err := ecstest.New(ecstest.Config{})
+	secret := rand.Text() + rand.Text()
+	keys, err := keep(secret)
 	if err != nil {
 		return nil, err
+	}
+	fake, err := ecstest.New(ecstest.Config{})
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(keys))
 	}
 	return &rehearsal{
 		cfg:    cfg,
 		fake:   fake,
 		places: newPlaces(cfg.Bridge),
-		secret: rand.Text() + rand.Text(),
+		secret: secret,
+		keys:   keys,
 		tally:  newTally(),
 		events: make(chan func()),
 		labels: map[string]string{},
@@ -139,6 +148,25 @@ func (r *rehearsal) show() (end func()) {
 		drawing.Wait()
 		r.screen = nil // all tasks have ended: nobody else uses it
 	}
+}
+
+// keep writes the secret into a file that only this user can read, for who looks at
+// the tasks with the command runrig, and returns its directory.
+func keep(secret string) (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "rehearsal"); err != nil {
+		return "", err
+	}
+	return dir, os.WriteFile(filepath.Join(dir, "secret"), []byte(secret+"\n"), 0o600)
+}
+
+// invite says how to look at the tasks from another terminal, when all are up first.
+func (r *rehearsal) invite() {
+	var nodes []string
+	for _, t := range r.tasks {
+		nodes = append(nodes, t.place.nodeAddr())
+	}
+	r.say("look at them from another terminal (or with top, monitor, check): go run ./cluster/runrig members -secret-file %s -node %s",
+		filepath.Join(r.keys, "secret"), strings.Join(nodes, ","))
 }
 
 func (r *rehearsal) explain() {
@@ -262,6 +290,7 @@ func (r *rehearsal) keepRunning(ctx context.Context) {
 		}
 		if !armed && r.allUp() {
 			armed = true
+			r.invite()
 			kill, stop = after(r.cfg.Kill), after(r.cfg.Stop)
 		}
 		select {
