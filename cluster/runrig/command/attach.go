@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"unicode"
@@ -49,7 +51,8 @@ func (c *call) attach(ctx context.Context) (*inspect.Client, error) {
 	}
 	var errs []error
 	for addr := range strings.SplitSeq(c.nodes, ",") {
-		client := inspect.NewClient(strings.TrimSpace(addr), cluster.Config{Secrets: secrets})
+		addr = withPort(strings.TrimSpace(addr))
+		client := inspect.NewClient(addr, cluster.Config{Secrets: secrets})
 		_, err := client.Node(ctx, inspect.Query{Addresses: -1, Members: -1, Links: -1, Verticles: -1})
 		if err == nil {
 			return client, nil
@@ -58,6 +61,14 @@ func (c *call) attach(ctx context.Context) (*inspect.Client, error) {
 		errs = append(errs, c.explain(addr, secrets, err))
 	}
 	return nil, errors.Join(errs...)
+}
+
+// withPort adds the port that nodes have by default.
+func withPort(addr string) string {
+	if _, _, err := net.SplitHostPort(addr); err == nil {
+		return addr
+	}
+	return net.JoinHostPort(strings.Trim(addr, "[]"), strconv.Itoa(cluster.DefaultPort))
 }
 
 // explain says what to do about an error of a node.

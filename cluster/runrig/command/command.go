@@ -152,7 +152,7 @@ func (c *call) parse(args []string) error {
 	c.set.Usage = c.usage
 	c.set.BoolVar(&c.json, "json", false, "JSON for programs, instead of a table")
 	if !c.verb.alone {
-		c.set.StringVar(&c.nodes, "node", orElse(c.getenv("RUNRIG_NODE"), "127.0.0.1:7946"), "`address` of a node (host:port), or several with commas, of which the first that answers is taken")
+		c.set.StringVar(&c.nodes, "node", orElse(c.getenv("RUNRIG_NODE"), "127.0.0.1:7946"), "`address` of a node (host or host:port), or several with commas, of which the first that answers is taken")
 		c.set.StringVar(&c.secretEnv, "secret-env", "RUNRIG_SECRET", "`name` of the environment variable that has the secret")
 		c.set.StringVar(&c.secret, "secret-file", "", "`file` that has the secret, instead of a variable")
 	}

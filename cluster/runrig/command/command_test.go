@@ -317,7 +317,7 @@ func TestErrors(t *testing.T) {
 		"nobody there":     {[]string{"members", "-node", "127.0.0.1:1"}, nil, 1, "nobody is at 127.0.0.1:1"},
 		"not served":       {[]string{"members", "-node", mute.Self().Addr, "-secret-file", good}, nil, 1, "set cluster.Config.Admin"},
 		"not allowed":      {[]string{"send", "x", "-node", plain.Self().Addr}, nil, 1, "not allowed"},
-		"no port":          {[]string{"members", "-node", "localhost"}, nil, 1, `"localhost" is not "host:port"`},
+		"no host":          {[]string{"members", "-node", ":x"}, nil, 1, `address of a node ":x"`},
 		"check of nobody":  {[]string{"check", "-node", "127.0.0.1:1"}, nil, 3, "UNKNOWN: nobody is at"},
 		"the second works": {[]string{"rtt", "-node", "127.0.0.1:1," + a.Self().Addr, "-secret-file", good}, nil, 0, "alive"},
 		"help":             {[]string{"-h"}, nil, 0, "Usage: runrig VERB"},

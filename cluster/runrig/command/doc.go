@@ -18,7 +18,7 @@
 //
 // # Attaching
 //
-// -node says where the node is, "host:port"; several, with commas, are tried in turn. The
+// -node says where the node is, "host:port", or "host" where it has the usual port; several, with commas, are tried in turn. The
 // default is RUNRIG_NODE, else 127.0.0.1:7946. The secret is that of the cluster: from
 // RUNRIG_SECRET, another variable (-secret-env), or a file (-secret-file). It is never an
 // argument, as others can read those, and never printed. A node without a secret

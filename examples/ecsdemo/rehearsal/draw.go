@@ -53,7 +53,7 @@ func (s *screen) frame(counts map[string]counts, height int) []string {
 		"",
 		s.paint(dim, fmt.Sprintf("  %-7s %-15s %6s  %-16s %5s %7s %9s %12s %5s", "task", "address", "pid", "state", "links", "sent", "received", "from others", "lost")),
 	}
-	tail := []string{s.paint(dim, "try in another terminal:") + "  " + s.hint()}
+	tail := s.tail()
 	rows := s.shown(height - len(lines) - len(tail) - 6)
 	for _, r := range rows {
 		lines = append(lines, s.tableRow(r, counts[r.addr]))
@@ -86,6 +86,17 @@ func (s *screen) shown(room int) []*row {
 
 func (r *row) ended() bool {
 	return slices.Contains([]state{hasEnded[left], hasEnded[killed], hasEnded[failed]}, r.state)
+}
+
+// tail is the last lines: what to try, and how to look.
+func (s *screen) tail() []string {
+	lines := []string{s.paint(dim, "try in another terminal:") + "  " + s.hint()}
+	for _, r := range s.rows {
+		if r.state == isReady && s.key != "" {
+			return append(lines, s.paint(dim, "look:")+" "+look(s.key, r.addr))
+		}
+	}
+	return lines
 }
 
 // hint says what may be done to the oldest task.

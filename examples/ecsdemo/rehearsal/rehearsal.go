@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -64,7 +63,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(r.keys) }()
+	defer func() { _ = os.Remove(r.key) }()
 	defer func() { _ = r.fake.Close() }()
 	defer r.places.close()
 	r.explain()
@@ -92,7 +91,7 @@ type rehearsal struct {
 	fake   *ecstest.Fake
 	places *places
 	secret string
-	keys   string // directory that has it in a file
+	key    string // file that has it
 	tally  *tally
 	events chan func() // to be called by Run's goroutine
 
@@ -113,20 +112,20 @@ type rehearsal struct {
 func newRehearsal(cfg Config) (*rehearsal, error) {
 	cfg.every, cfg.hold = cmp.Or(cfg.every, healthInterval), cmp.Or(cfg.hold, holdTime)
 	secret := rand.Text() + rand.Text()
-	keys, err := keep(secret)
+	key, err := keep(secret)
 	if err != nil {
 		return nil, err
 	}
 	fake, err := ecstest.New(ecstest.Config{})
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(keys))
+		return nil, errors.Join(err, os.Remove(key))
 	}
 	return &rehearsal{
 		cfg:    cfg,
 		fake:   fake,
 		places: newPlaces(cfg.Bridge),
 		secret: secret,
-		keys:   keys,
+		key:    key,
 		tally:  newTally(),
 		events: make(chan func()),
 		labels: map[string]string{},
@@ -151,22 +150,32 @@ func (r *rehearsal) show() (end func()) {
 }
 
 // keep writes the secret into a file that only this user can read, for who looks at
-// the tasks with the command runrig, and returns its directory.
-func keep(secret string) (dir string, err error) {
-	if dir, err = os.MkdirTemp("", "rehearsal"); err != nil {
+// the tasks with the command runrig, and returns its name.
+func keep(secret string) (name string, err error) {
+	f, err := os.CreateTemp("", "rr*.key") // mode 0600
+	if err != nil {
 		return "", err
 	}
-	return dir, os.WriteFile(filepath.Join(dir, "secret"), []byte(secret+"\n"), 0o600)
+	_, err = fmt.Fprintln(f, secret)
+	return f.Name(), errors.Join(err, f.Close())
+}
+
+// look is what shows the tasks in another terminal, by way of these nodes.
+func look(key string, nodes ...string) string {
+	return fmt.Sprintf("go run ./cluster/runrig members -secret-file %s -node %s", key, strings.Join(nodes, ","))
 }
 
 // invite says how to look at the tasks from another terminal, when all are up first.
 func (r *rehearsal) invite() {
+	if r.screen != nil {
+		r.screen.invite(r.key)
+		return
+	}
 	var nodes []string
 	for _, t := range r.tasks {
-		nodes = append(nodes, t.place.nodeAddr())
+		nodes = append(nodes, t.place.name())
 	}
-	r.say("look at them from another terminal (or with top, monitor, check): go run ./cluster/runrig members -secret-file %s -node %s",
-		filepath.Join(r.keys, "secret"), strings.Join(nodes, ","))
+	r.say("look at them from another terminal (or with top, monitor, check): %s", look(r.key, nodes...))
 }
 
 func (r *rehearsal) explain() {

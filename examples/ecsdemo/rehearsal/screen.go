@@ -26,7 +26,15 @@ type screen struct {
 	mu     sync.Mutex
 	rows   []*row
 	events []happening
-	height int // of what was drawn last
+	height int    // of what was drawn last
+	key    string // file of the secret, for who looks from outside; "" while not all are up
+}
+
+// invite says how to look at the tasks from outside.
+func (s *screen) invite(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.key = key
 }
 
 // row is a task.
