@@ -9,13 +9,13 @@ import (
 )
 
 // requestAll asks all consumers of an address at once.
-func (c *core) requestAll(ctx context.Context, address string, body any, opts []CallOption) ([]*Message, error) {
+func (s *sender) requestAll(ctx context.Context, address string, body any, opts []CallOption) ([]*Message, error) {
 	var o outgoing
-	if _, err := c.prepare(ctx, &o, VerbRequestAll, kindRequest, address, body, opts); err != nil {
+	if _, err := s.prepare(ctx, &o, VerbRequestAll, kindRequest, address, body, opts); err != nil {
 		return nil, err
 	}
-	o.due(c.services) // of all of them
-	routes, err := c.askable(ctx, address, &o)
+	o.due(s.services) // of all of them
+	routes, err := s.askable(ctx, address, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -33,11 +33,11 @@ func (c *core) requestAll(ctx context.Context, address string, body any, opts []
 		o := o
 		o.only = rt
 		wg.Go(func() { // ends with ctx or by the deadline
-			m, err := c.ask(ctx, address, &o)
+			m, err := s.ask(ctx, address, &o)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				errs = append(errs, fmt.Errorf("consumer on %s: %w", rt.node(c), err))
+				errs = append(errs, fmt.Errorf("consumer on %s: %w", rt.node(&s.self), err))
 			} else {
 				replies = append(replies, m)
 			}
@@ -49,12 +49,12 @@ func (c *core) requestAll(ctx context.Context, address string, body any, opts []
 
 // askable returns the routes to the consumers that may get o. With none it waits
 // while the first link to a member is coming up.
-func (c *core) askable(ctx context.Context, address string, o *outgoing) ([]*route, error) {
+func (s *sender) askable(ctx context.Context, address string, o *outgoing) ([]*route, error) {
 	for {
-		if c.leave.at(busFinishes) {
+		if s.leave.at(busFinishes) {
 			return nil, fmt.Errorf("%w: requests to all of %q", ErrClosed, address)
 		}
-		r := c.dir.get(address)
+		r := s.rings.dir.get(address)
 		if r != nil && r.routes.Load().len() > 0 {
 			routes := slices.DeleteFunc(r.routes.Load().all(), func(rt *route) bool {
 				return o.choice&localOnly != 0 && rt.link() != nil
@@ -64,18 +64,18 @@ func (c *core) askable(ctx context.Context, address string, o *outgoing) ([]*rou
 			}
 			return routes, nil
 		}
-		if err := c.awaitLink(ctx, o, address); err != nil {
+		if err := s.awaitLink(ctx, o, address); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // node names the node of the route's consumer.
-func (rt *route) node(c *core) string {
+func (rt *route) node(own *self) string {
 	if rt.link() != nil {
 		return rt.link().peer.Name
 	}
-	if name := c.self.name(); name != "" {
+	if name := own.name(); name != "" {
 		return name
 	}
 	return "this node"

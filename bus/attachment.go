@@ -68,7 +68,7 @@ func (a *Attachment) Probe(boot uint64) { a.core.probe(boot) }
 
 // ReceiveGossip takes a payload that came over the gossip lane, this node's own
 // ones too. It does not block, and does not keep the payload.
-func (a *Attachment) ReceiveGossip(payload []byte) { a.core.receiveGossip(payload) }
+func (a *Attachment) ReceiveGossip(payload []byte) { a.core.gossip.receive(payload) }
 
 // Leaving returns a channel that is closed when the bus begins to close.
 func (a *Attachment) Leaving() <-chan struct{} { return a.core.leave.begun }

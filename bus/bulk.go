@@ -284,8 +284,8 @@ func (l *link) endBulksLocked() {
 
 // awaitBulk waits until a large body is written, to errAgain, or until ctx or
 // the deadline ends: then it is reset.
-func (c *core) awaitBulk(ctx context.Context, l *link, o *outgoing, what string) error {
-	t := time.NewTimer(time.Duration(o.due(c.services) - c.clock.now()))
+func (l *link) awaitBulk(ctx context.Context, o *outgoing, what string) error {
+	t := time.NewTimer(time.Duration(o.due(l.services) - l.clock.now()))
 	defer t.Stop()
 	why := context.DeadlineExceeded
 	select {
@@ -297,7 +297,7 @@ func (c *core) awaitBulk(ctx context.Context, l *link, o *outgoing, what string)
 	}
 	if l.giveUp(o.done, fmt.Errorf("%w: %s %s was under way: %w", ErrBusy, what, l.peer.Name, why)) {
 		l.soon()
-		c.leave.recheck()
+		l.leave.recheck()
 	}
 	return <-o.done
 }

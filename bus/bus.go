@@ -49,7 +49,7 @@ func (eb *EventBus) Send(ctx context.Context, address string, body any, opts ...
 		_, err := out.intercept(ctx, VerbSend, address, body, opts, nil)
 		return err
 	}
-	return eb.core.send(ctx, address, body, opts)
+	return eb.core.sender.send(ctx, address, body, opts)
 }
 
 // Publish sends a message to all consumers of the address on all linked nodes;
@@ -62,7 +62,7 @@ func (eb *EventBus) Publish(ctx context.Context, address string, body any, opts 
 		_, err := out.intercept(ctx, VerbPublish, address, body, opts, nil)
 		return err
 	}
-	return eb.core.publish(ctx, address, body, opts)
+	return eb.core.sender.publish(ctx, address, body, opts)
 }
 
 // Request sends a message to one consumer, as Send does, and waits for its
@@ -77,7 +77,7 @@ func (eb *EventBus) Request(ctx context.Context, address string, body any, opts 
 	if out := eb.core.own.out; out != nil {
 		return out.intercept(ctx, VerbRequest, address, body, opts, nil)
 	}
-	return eb.core.request(ctx, address, body, opts)
+	return eb.core.sender.request(ctx, address, body, opts)
 }
 
 // RequestAll sends a request to each consumer of the address that is known now,
@@ -97,7 +97,7 @@ func (eb *EventBus) RequestAll(ctx context.Context, address string, body any, op
 	if out := eb.core.own.out; out != nil {
 		return out.interceptAll(ctx, address, body, opts)
 	}
-	return eb.core.requestAll(ctx, address, body, opts)
+	return eb.core.sender.requestAll(ctx, address, body, opts)
 }
 
 // Consume registers a handler at an address, here and on all linked nodes; see
@@ -173,4 +173,4 @@ func (eb *EventBus) Done() <-chan struct{} { return eb.core.leave.over }
 // each link that broke meanwhile with something under way on it. Closing again waits
 // for the first Close and returns the same. A handler must not wait for Close, which
 // waits for the handler.
-func (eb *EventBus) Close() error { return eb.core.close() }
+func (eb *EventBus) Close() error { return leaver{eb.core}.close() }

@@ -12,7 +12,7 @@ import (
 func asked(t *testing.T, c *core, body []byte) *outgoing {
 	t.Helper()
 	o := new(outgoing)
-	if _, err := c.prepare(t.Context(), o, VerbRequest, kindRequest, "x", body, nil); err != nil {
+	if _, err := c.sender.prepare(t.Context(), o, VerbRequest, kindRequest, "x", body, nil); err != nil {
 		t.Fatal(err)
 	}
 	o.call = c.calls.get(o.due(c.services))

@@ -191,13 +191,6 @@ func describeCodec(onWire uint64, name []byte) string {
 	return fmt.Sprintf("codec number %d", onWire)
 }
 
-// undecodable counts a message whose codec this node does not have.
-func (c *core) undecodable(address, peer, codec string) {
-	c.stats.undecodable.Add(1)
-	c.bookAt(address, rareUndecodable)
-	c.sparse.warn("message of a codec that is not registered", "address", address, "peer", peer, "codec", codec)
-}
-
 // noCodec is the answer to one who has used a codec that this node does not have.
 func (s *services) noCodec(what, codec string) *ReplyError {
 	return &ReplyError{Code: CodeBody, Message: fmt.Sprintf("%s is encoded by %s, which %s does not have (WithCodec)", what, codec, s.self.name())}

@@ -1,10 +1,7 @@
 package bus
 
 import (
-	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -22,28 +19,27 @@ type core struct {
 	inbound []func(Handler) Handler
 	keeps   keeps
 
-	dir    directory
-	linked signal // links, expectations or consumers have changed
+	rings
+	members
+	gossip gossip
+	sender sender
+	broken brokenLinks
 
-	mu         sync.Mutex
-	lane       Gossiper
-	consumers  []*Consumer // by number, from 1
-	free       []uint32
-	steps      uint64                 // in which routes came or went
-	late       map[*Consumer]struct{} // closed, but with something under way: see Consumer.overLocked
-	links      map[*link]struct{}
-	expected   map[uint64]*expectation
-	gossip     gossip
-	broke      []error // of links, while this node leaves
-	peerWorked int64   // when a peer that leaves too had work
+	mu        sync.Mutex
+	consumers []*Consumer // by number, from 1
+	free      []uint32
+	late      map[*Consumer]struct{} // closed, but with something under way: see Consumer.overLocked
 }
 
 func newCore(c config) *core {
 	b := &core{
-		services: newServices(c), drain: c.drain, inbound: c.inbound, consumers: make([]*Consumer, 1),
-		links: map[*link]struct{}{}, late: map[*Consumer]struct{}{}, expected: map[uint64]*expectation{},
+		services: newServices(c), drain: c.drain, inbound: c.inbound,
+		consumers: make([]*Consumer, 1), late: map[*Consumer]struct{}{},
 	}
-	b.dir.init()
+	b.rings.init(b.services, &b.mu, b)
+	b.members.init(b.services, &b.mu)
+	b.gossip.init(b.services, &b.rings, &b.members)
+	b.sender = sender{b.services, &b.rings, &b.members, &b.gossip}
 	b.own.init(b.services, b)
 	b.own.out = newOutbound(c.outbound, b.perform)
 	return b
@@ -60,122 +56,6 @@ func (c *core) attach(self Peer, lane Gossiper) (*Attachment, error) {
 	}
 	self.Since = time.Now()
 	c.self.set(self)
-	c.lane = lane
+	c.gossip.attach(lane)
 	return &Attachment{c}, nil
-}
-
-// nameOf returns the name of the node with that boot, as far as it is known.
-func (c *core) nameOf(boot uint64) string {
-	if boot == c.self.boot.Load() {
-		return c.self.name()
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for l := range c.links {
-		if l.peer.Boot == boot {
-			return l.peer.Name
-		}
-	}
-	if e := c.expected[boot]; e != nil {
-		return e.peer.Name
-	}
-	return fmt.Sprintf("%016x", boot)
-}
-
-func (c *core) peers() []Peer {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var ps []Peer
-	for l := range c.links {
-		if l.isUp() {
-			ps = append(ps, l.peer)
-		}
-	}
-	slices.SortFunc(ps, func(a, b Peer) int { return strings.Compare(a.String(), b.String()) })
-	return ps
-}
-
-// expectation is a member that is alive.
-type expectation struct {
-	peer  Peer
-	until int64 // how long messages wait for its first link
-}
-
-// linkPatience is how long a message without a consumer waits for the first
-// link to a member.
-const linkPatience = 2 * time.Second
-
-func (c *core) expect(peer Peer) (forget func()) {
-	e := &expectation{peer, c.clock.now() + int64(linkPatience)}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for l := range c.links {
-		if l.peer.Boot == peer.Boot && l.isUp() {
-			e.until = 0
-		}
-	}
-	c.expected[peer.Boot] = e
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.expected[peer.Boot] == e {
-			delete(c.expected, peer.Boot)
-			c.linked.fire()
-		}
-	}
-}
-
-// unlinked names the members that are alive but not linked.
-func (c *core) unlinked() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	linked := map[uint64]bool{}
-	for l := range c.links {
-		linked[l.peer.Boot] = true
-	}
-	var names []string
-	for boot, e := range c.expected {
-		if !linked[boot] {
-			names = append(names, e.peer.Name)
-		}
-	}
-	slices.Sort(names)
-	return strings.Join(names, ", ")
-}
-
-// linkComesUntil returns until when the first link to a member may come up.
-func (c *core) linkComesUntil() (until int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, e := range c.expected {
-		until = max(until, e.until)
-	}
-	return until
-}
-
-// awaitLink waits, for a message without a consumer, while a member's first
-// link is coming up. It returns nil when the sender is to look again.
-func (c *core) awaitLink(ctx context.Context, o *outgoing, address string) error {
-	changed := c.linked.wait()
-	if r := c.dir.get(address); r != nil && r.routes.Load().len() > 0 {
-		return nil
-	}
-	if left := min(c.linkComesUntil(), o.due(c.services)) - c.clock.now(); left > 0 {
-		t := time.NewTimer(time.Duration(left))
-		defer t.Stop()
-		select {
-		case <-changed:
-			if c.whyOver(ctx, o) == nil {
-				return nil
-			}
-		case <-t.C:
-		case <-ctx.Done():
-		case <-c.leave.gone:
-		}
-	}
-	err := c.noConsumer(address)
-	if why := c.whyOver(ctx, o); why != nil {
-		err = fmt.Errorf("%w: %w", err, why)
-	}
-	return err
 }

@@ -59,29 +59,6 @@ func (r *ring) heldBy(ch choice, s *routeSet) *route {
 	return held
 }
 
-// unfade ends the holding of keys of routes that have gone: all that will come
-// back from them has. Entries may be nil.
-func (c *core) unfade(rts []*route) {
-	over := map[*ring][]*route{}
-	for _, rt := range rts {
-		if rt != nil && rt.ring != nil && rt.ring.routes.Load().fading != nil {
-			over[rt.ring] = append(over[rt.ring], rt)
-		}
-	}
-	if len(over) == 0 {
-		return
-	}
-	c.mu.Lock()
-	for r, rts := range over {
-		r.unfadeLocked(rts)
-		c.tidy(r)
-	}
-	c.mu.Unlock()
-	for r := range over {
-		r.grant()
-	}
-}
-
 // unfadeLocked is unfade for routes of a ring. The caller holds core.mu.
 func (r *ring) unfadeLocked(rts []*route) {
 	set := *r.routes.Load()

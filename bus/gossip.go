@@ -24,10 +24,24 @@ const (
 
 // gossip is this node's end of the gossip lane.
 type gossip struct {
-	sending sync.Mutex
-	seq     uint64 // of the last that was sent
+	*services
+	rings *rings
+	names interface{ nameOf(boot uint64) string }
 
-	heard map[uint64]*heard // by boot; guarded by core.mu
+	sending sync.Mutex
+	seq     uint64 // of the last that was sent; guarded by sending
+
+	mu    sync.Mutex
+	lane  Gossiper          // nil: there is none
+	heard map[uint64]*heard // by boot
+}
+
+func (l *gossip) init(s *services, r *rings, m *members) { l.services, l.rings, l.names = s, r, m }
+
+func (l *gossip) attach(lane Gossiper) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lane = lane
 }
 
 // heard is what has come from one node.
@@ -67,9 +81,9 @@ func (h *heard) mark(seq uint64) (isNew bool, missed int64) {
 	return true, missed
 }
 
-// publishGossip publishes over the gossip lane, and to this node's consumers.
-func (c *core) publishGossip(address string, o *outgoing) error {
-	name := c.codecs.name(o.codec)
+// publish publishes over the gossip lane, and to this node's consumers.
+func (l *gossip) publish(address string, o *outgoing) error {
+	name := l.codecs.name(o.codec)
 	headers, _ := o.header.size()
 	if n := len(address) + headers + len(name) + len(o.body); n > maxGossip {
 		return fmt.Errorf("%w: %d bytes of address, headers and body for the gossip lane at %q; the limit is %d", ErrTooLarge, n, address, maxGossip)
@@ -80,24 +94,24 @@ func (c *core) publishGossip(address string, o *outgoing) error {
 			g.Headers = append(g.Headers, &wire.Header{Key: k, Value: v})
 		}
 	}
-	if err := c.toLane(g); err != nil {
+	if err := l.toLane(g); err != nil {
 		return fmt.Errorf("gossip at %q: %w", address, err)
 	}
-	c.stats.gossipSent.Add(1)
+	l.stats.gossipSent.Add(1)
 	g.Body = slices.Clone(g.Body)
-	c.deliverGossip(g, o.header, false)
+	l.deliver(g, o.header, false)
 	return nil
 }
 
 // toLane gives a publish to the lane, with the next number: one that the lane
 // does not take has none, or others would miss it.
-func (c *core) toLane(g *wire.Gossip) error {
-	c.gossip.sending.Lock()
-	defer c.gossip.sending.Unlock()
-	c.mu.Lock()
-	lane := c.lane
-	g.Boot, g.Seq = c.self.boot.Load(), c.gossip.seq+1
-	c.mu.Unlock()
+func (l *gossip) toLane(g *wire.Gossip) error {
+	l.sending.Lock()
+	defer l.sending.Unlock()
+	l.mu.Lock()
+	lane := l.lane
+	l.mu.Unlock()
+	g.Boot, g.Seq = l.self.boot.Load(), l.seq+1
 	if lane == nil {
 		return nil
 	}
@@ -106,20 +120,20 @@ func (c *core) toLane(g *wire.Gossip) error {
 		err = lane.Gossip(b)
 	}
 	if err == nil {
-		c.gossip.seq++
+		l.seq++
 	}
 	return err
 }
 
-// receiveGossip delivers what came over the lane, once, unless this node is
+// receive delivers what came over the lane, once, unless this node is
 // where it came from, or younger.
-func (c *core) receiveGossip(payload []byte) {
+func (l *gossip) receive(payload []byte) {
 	var g wire.Gossip
 	if err := proto.Unmarshal(payload, &g); err != nil || checkAddress(g.Address) != nil || g.Seq == 0 {
-		c.stats.gossipBad.Add(1)
+		l.stats.gossipBad.Add(1)
 		return
 	}
-	if !c.isNews(&g) {
+	if !l.isNews(&g) {
 		return
 	}
 	var header Header
@@ -129,66 +143,66 @@ func (c *core) receiveGossip(payload []byte) {
 		}
 		header.Add(h.Key, h.Value)
 	}
-	c.stats.gossipReceived.Add(1)
-	c.deliverGossip(&g, header, true)
+	l.stats.gossipReceived.Add(1)
+	l.deliver(&g, header, true)
 }
 
-func (c *core) isNews(g *wire.Gossip) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.leave.at(busLeaves) || g.Boot == c.self.boot.Load() {
+func (l *gossip) isNews(g *wire.Gossip) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.leave.at(busLeaves) || g.Boot == l.self.boot.Load() {
 		return false
 	}
-	if int64(g.Sent) < c.self.node.Load().Since.Add(-clockSkew).UnixMilli() {
-		c.stats.gossipOld.Add(1)
+	if int64(g.Sent) < l.self.node.Load().Since.Add(-clockSkew).UnixMilli() {
+		l.stats.gossipOld.Add(1)
 		return false
 	}
-	h := c.gossip.of(g.Boot)
-	h.at = c.clock.now()
+	h := l.of(g.Boot)
+	h.at = l.clock.now()
 	isNew, missed := h.mark(g.Seq)
 	if !isNew {
-		c.stats.gossipDuplicates.Add(1)
+		l.stats.gossipDuplicates.Add(1)
 	}
-	c.stats.gossipMissed.Add(uint64(missed)) // two's complement: it may fall
+	l.stats.gossipMissed.Add(uint64(missed)) // two's complement: it may fall
 	return isNew
 }
 
 // of returns what has come from a boot. Of too many the one that was silent
 // longest is forgotten.
-func (g *gossip) of(boot uint64) *heard {
-	if h := g.heard[boot]; h != nil {
+func (l *gossip) of(boot uint64) *heard {
+	if h := l.heard[boot]; h != nil {
 		return h
 	}
-	if g.heard == nil {
-		g.heard = map[uint64]*heard{}
+	if l.heard == nil {
+		l.heard = map[uint64]*heard{}
 	}
-	if len(g.heard) >= gossipNodes {
+	if len(l.heard) >= gossipNodes {
 		var oldest uint64
-		for b, h := range g.heard {
-			if o := g.heard[oldest]; o == nil || h.at < o.at {
+		for b, h := range l.heard {
+			if o := l.heard[oldest]; o == nil || h.at < o.at {
 				oldest = b
 			}
 		}
-		delete(g.heard, oldest)
+		delete(l.heard, oldest)
 	}
 	h := &heard{}
-	g.heard[boot] = h
+	l.heard[boot] = h
 	return h
 }
 
-// deliverGossip gives a message of the lane to this node's consumers. One that
+// deliver gives a message of the lane to this node's consumers. One that
 // has a window of such messages waiting misses it.
-func (c *core) deliverGossip(g *wire.Gossip, header Header, remote bool) {
-	r := c.dir.get(g.Address)
+func (l *gossip) deliver(g *wire.Gossip, header Header, remote bool) {
+	r := l.rings.dir.get(g.Address)
 	if r == nil {
 		return
 	}
-	codec := c.codecs.find(uint64(g.Codec), []byte(g.CodecName))
+	codec := l.codecs.find(uint64(g.Codec), []byte(g.CodecName))
 	if codec == codecUnknown {
-		c.undecodable(g.Address, c.nameOf(g.Boot), describeCodec(uint64(g.Codec), []byte(g.CodecName)))
+		l.rings.undecodable(g.Address, l.names.nameOf(g.Boot), describeCodec(uint64(g.Codec), []byte(g.CodecName)))
 		return
 	}
-	deadline := c.clock.now() + int64(defaultTimeout)
+	deadline := l.clock.now() + int64(defaultTimeout)
 	for cn := r.mine.Load(); cn != nil; cn = cn.sibling.Load() {
 		if remote && cn.localOnly {
 			continue

@@ -183,9 +183,9 @@ func (c *core) perform(ctx context.Context, call *Call) (m *Message, err error) 
 	opts := []CallOption{callOption(func(o *callOptions) { *o = set })}
 	switch call.verb {
 	case VerbSend:
-		return nil, c.send(ctx, call.Address, call.Body, opts)
+		return nil, c.sender.send(ctx, call.Address, call.Body, opts)
 	case VerbPublish:
-		return nil, c.publish(ctx, call.Address, call.Body, opts)
+		return nil, c.sender.publish(ctx, call.Address, call.Body, opts)
 	case VerbReply:
 		var r reply
 		if err := call.answers.encodeReply(&r, VerbReply, call.Body, opts); err != nil {
@@ -196,12 +196,12 @@ func (c *core) perform(ctx context.Context, call *Call) (m *Message, err error) 
 		}
 		return nil, call.answers.give(ctx, &r)
 	case VerbRequestAll:
-		call.replies, err = c.requestAll(ctx, call.Address, call.Body, opts)
+		call.replies, err = c.sender.requestAll(ctx, call.Address, call.Body, opts)
 		return nil, err
 	case VerbAsk:
 		return call.answers.ask(ctx, call.Body, opts)
 	}
-	return c.request(ctx, call.Address, call.Body, opts)
+	return c.sender.request(ctx, call.Address, call.Body, opts)
 }
 
 // ownCopy returns a copy whose keys are in lower case, whoever wrote them; nil if

@@ -11,10 +11,13 @@ import (
 	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
+// leaver is a bus that leaves.
+type leaver struct{ *core }
+
 // close leaves: it closes all consumers, sends back what they have not handled,
 // waits until everything under way is settled, within the drain time, and says
 // goodbye.
-func (c *core) close() error {
+func (c leaver) close() error {
 	c.mu.Lock()
 	first := !c.leave.at(busLeaves)
 	c.leave.to(busLeaves)
@@ -33,7 +36,7 @@ func (c *core) close() error {
 		c.endWaiting(func(r *ring) error { return fmt.Errorf("%w before %q had a consumer for it", ErrClosed, r.address) })
 	}
 	c.awaitLinks()
-	c.leave.err = errors.Join(overdue, c.broken())
+	c.leave.err = errors.Join(overdue, c.brokenLinks())
 	c.own.pend.end(func(*call) error { return ErrClosed })
 	c.own.pend.stop()
 	c.losses.tellAll()
@@ -46,7 +49,7 @@ func (c *core) close() error {
 }
 
 // beginLeaving closes all consumers, in one LEAVING per link.
-func (c *core) beginLeaving() {
+func (c leaver) beginLeaving() {
 	c.mu.Lock()
 	var msgs []*Message
 	var closed []*Consumer
@@ -172,7 +175,7 @@ const (
 // and has no consumer is handed over to a node that stays. What cannot be, as it is
 // too large or a request, is dead after half of the drain time; after leavePatience
 // if nobody stays.
-func (c *core) awaitQuiet() (over bool) {
+func (c leaver) awaitQuiet() (over bool) {
 	half, end, look := time.NewTimer(c.drain/2), time.NewTimer(c.drain), time.NewTicker(leaveLook)
 	defer half.Stop()
 	defer end.Stop()
@@ -206,7 +209,7 @@ func (c *core) awaitQuiet() (over bool) {
 // lastWork returns when this node last had work, or another one was there that may
 // have a consumer for what waits here: now, or what it was before. A peer that leaves
 // and ends before it could have waited in vain for somebody to come had work until then.
-func (c *core) lastWork(before int64) int64 {
+func (c leaver) lastWork(before int64) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.clock.now()
@@ -226,32 +229,37 @@ func (c *core) lastWork(before int64) int64 {
 			return now
 		}
 	}
-	return max(before, c.peerWorked)
+	return max(before, c.broken.peerWorked)
 }
 
-// linkEnded notes how a link has ended while this node leaves. The caller holds core.mu
-// and link.mu.
-func (c *core) linkEnded(l *link) {
-	now := c.clock.now()
+// brokenLinks is what is known of links that ended while this node left. It is guarded
+// by core.mu.
+type brokenLinks struct {
+	errs       []error
+	peerWorked int64 // when a peer that leaves too had work
+}
+
+// note notes how a link has ended. The caller holds core.mu and link.mu.
+func (b *brokenLinks) note(l *link, now int64) {
 	if l.leavesAt > 0 && now-l.leavesAt < int64(leavePatience) {
-		c.peerWorked = now
+		b.peerWorked = now
 	}
 	whole := l.outside == 0 && l.unsettledIn.Load() == 0 && l.pend.n.Load() == 0 && len(l.bulks.out)+len(l.given) == 0
 	if whole || l.replaced || errors.Is(l.err, errGoodbye) || errors.Is(l.err, ErrClosed) {
 		return
 	}
-	c.broke = append(c.broke, fmt.Errorf("bus: link to %s broke while this node left: %w; %d messages to it and %d from it were under way",
+	b.errs = append(b.errs, fmt.Errorf("bus: link to %s broke while this node left: %w; %d messages to it and %d from it were under way",
 		l.peer, l.err, l.outside+int64(len(l.given)+len(l.bulks.out)), l.unsettledIn.Load()))
 }
 
-// broken returns the errors of links that broke while this node left.
-func (c *core) broken() error {
+// brokenLinks returns the errors of links that broke while this node left.
+func (c leaver) brokenLinks() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return errors.Join(c.broke...)
+	return errors.Join(c.broken.errs...)
 }
 
-func (c *core) inCluster() bool {
+func (c leaver) inCluster() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.self.node.Load() != nil
@@ -260,7 +268,7 @@ func (c *core) inCluster() bool {
 // goodbye says goodbye on all links in one step, if nothing is under way or
 // force says so. Once no handler runs and no work comes any more it takes no
 // calls: a program that goes on calling could put off the end for ever.
-func (c *core) goodbye(force bool) bool {
+func (c leaver) goodbye(force bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for l := range c.links {
@@ -287,7 +295,7 @@ func (c *core) goodbye(force bool) bool {
 
 // workEnded reports whether no handler runs and no message comes any more. The
 // caller holds all locks of links.
-func (c *core) workEnded() bool {
+func (c leaver) workEnded() bool {
 	for l := range c.links {
 		if l.err == nil && l.ours < oursLeft {
 			return false
@@ -298,7 +306,7 @@ func (c *core) workEnded() bool {
 
 // quiet reports whether nothing is under way, once work has ended. The caller
 // holds all locks of links.
-func (c *core) quiet() bool {
+func (c leaver) quiet() bool {
 	if c.work.placing.Load() > 0 || c.work.waiting.Load() > 0 || c.own.pend.n.Load() > 0 {
 		return false
 	}
@@ -335,7 +343,7 @@ func (c *core) open() bool {
 }
 
 // awaitLinks waits until all links have ended; one that does not is cut.
-func (c *core) awaitLinks() {
+func (c leaver) awaitLinks() {
 	end := time.NewTimer(2 * readOut)
 	defer end.Stop()
 	for {
@@ -358,7 +366,7 @@ func (c *core) awaitLinks() {
 	}
 }
 
-func (c *core) allLinks() []*link {
+func (c leaver) allLinks() []*link {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Collect(maps.Keys(c.links))
@@ -369,7 +377,7 @@ var errNotEnded = errors.New("not read to its end")
 var errDrain = errors.New("drain time is over")
 
 // overdue says what was not done in time.
-func (c *core) overdue() error {
+func (c leaver) overdue() error {
 	var busy, waited []string
 	c.mu.Lock()
 	for cn := range c.late {
@@ -401,7 +409,7 @@ func ofAddresses(addresses []string) string {
 }
 
 // cancelRunning ends the contexts of all handlers that run.
-func (c *core) cancelRunning() {
+func (c leaver) cancelRunning() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for cn := range c.late {

@@ -22,7 +22,7 @@ type handed struct {
 // handOver hands over what waits and can be: not requests, as their callers are
 // here. What only consumers of this node may take, as the sender asked for, nobody can
 // have any more.
-func (c *core) handOver() {
+func (c leaver) handOver() {
 	if c.work.waiting.Load() == 0 {
 		return
 	}
@@ -37,7 +37,7 @@ func (c *core) handOver() {
 	}
 }
 
-func (c *core) handOverOne(r *ring, w *waiter) {
+func (c leaver) handOverOne(r *ring, w *waiter) {
 	if w.o.choice&localOnly != 0 {
 		if r.remove(w, errNobodyLeft) {
 			c.dead(r.address, &w.o, fmt.Errorf("%w of %q on this node (LocalOnly): %w", ErrNoConsumer, r.address, errNobodyLeft))
@@ -76,7 +76,7 @@ func (r *ring) orphans() (ws []*waiter) {
 }
 
 // stayer returns the link to a node that stays, nil if there is none.
-func (c *core) stayer() *link {
+func (c leaver) stayer() *link {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for l := range c.links {

@@ -109,15 +109,6 @@ func (rt *route) bookLocked() {
 	}
 }
 
-// bookAt is book for an address, which may not be known.
-func (c *core) bookAt(address string, what int) {
-	if r := c.dir.get(address); r != nil {
-		r.book(what, 1)
-	} else {
-		c.books.countForgotten(what)
-	}
-}
-
 // book enters what a consumer has counted that is buried and over.
 func (c *Consumer) book() {
 	c.mu.Lock()

@@ -13,17 +13,17 @@ import (
 // stall: then they are skipped until half of their window is free.
 const patience = 100 * time.Millisecond
 
-func (c *core) publish(ctx context.Context, address string, body any, opts []CallOption) error {
+func (s *sender) publish(ctx context.Context, address string, body any, opts []CallOption) error {
 	var o outgoing
-	set, err := c.prepare(ctx, &o, VerbPublish, kindPublish, address, body, opts)
+	set, err := s.prepare(ctx, &o, VerbPublish, kindPublish, address, body, opts)
 	if err != nil {
 		return err
 	}
-	if c.leave.at(busFinishes) {
+	if s.leave.at(busFinishes) {
 		return fmt.Errorf("%w: publish to %q", ErrClosed, address)
 	}
 	if set != nil && set.gossip {
-		return c.publishGossip(address, &o)
+		return s.gossip.publish(address, &o)
 	}
 	r := o.ring
 	if r == nil {

@@ -16,7 +16,7 @@ func isQuiet(c *core) bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 	}
-	return c.quiet()
+	return leaver{c}.quiet()
 }
 
 // A question that comes when its requester has just given up, and is still in the
@@ -35,7 +35,7 @@ func TestQuestionBetweenGivingUpAndWithdrawing(t *testing.T) {
 		synctest.Wait()
 		c := a.core
 		var o outgoing
-		if _, err := c.prepare(t.Context(), &o, VerbRequest, kindRequest, "x", nil, nil); err != nil {
+		if _, err := c.sender.prepare(t.Context(), &o, VerbRequest, kindRequest, "x", nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		o.call = c.calls.get(o.due(c.services))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -29,36 +28,6 @@ func nap(hops uint64, left time.Duration) time.Duration {
 		return 0
 	}
 	return max(firstNap, min(firstNap<<min(hops-freeHops-1, 16), longNap, left/2))
-}
-
-// reroute gives a message that was sent back to another consumer of the
-// address, or lets it wait for one at the head of the line, behind those that
-// were sent back before it. takenBack says that no consumer has had all of it.
-func (c *core) reroute(address string, o *outgoing, takenBack bool) {
-	if o.choice&toOne != 0 { // asked of that consumer, and no other
-		o.call.answer(answer{err: errConsumerClosed})
-		return
-	}
-	c.stats.rerouted.Add(1)
-	left := o.due(c.services) - c.clock.now()
-	c.mu.Lock()
-	r := c.ringOf(address)
-	r.mu.Lock() // before core.mu is let go of: nobody forgets the ring meanwhile
-	c.mu.Unlock()
-	reason := r.takeBackLocked(o, time.Duration(left), o.rank(takenBack))
-	r.mu.Unlock()
-	r.book(rareRerouted, 1)
-	switch reason {
-	case nil:
-		return
-	case errNoneMay:
-		reason = r.closedTo(o) // which may take core.mu
-		fallthrough
-	default:
-		c.dead(address, o, reason)
-	case errEnded: // by its caller, whom that has told
-	}
-	c.forget(r.address)
 }
 
 var errNoneMay = errors.New("no consumer may take it")
@@ -175,52 +144,4 @@ func (c *call) waits(w *waiter) bool {
 	return true
 }
 
-// dead counts a message that cannot be placed, tells of it, and answers the
-// request if it is one.
-func (c *core) dead(address string, o *outgoing, reason error) {
-	c.stats.deadLetters.Add(1)
-	c.bookAt(address, rareDeadLetter)
-	if o.call != nil {
-		o.call.answer(answer{err: reason})
-	}
-	c.sparse.warn("dead letter", "address", address, "err", reason)
-	if c.events.wanted() {
-		c.events.note(DeadLetter{Address: address, Header: o.header, Body: slices.Clip(o.body), Request: o.head.Kind() == kindRequest, Reason: reason})
-	}
-}
-
-func (c *core) forget(address string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if r := c.dir.get(address); r != nil {
-		c.tidy(r)
-	}
-}
-
 var errNobodyLeft = errors.New("the bus is closing and no consumer is left")
-
-// endWaiting ends the waiting of all messages in the rings for which why has
-// an error.
-func (c *core) endWaiting(why func(*ring) error) {
-	for _, r := range c.dir.all() {
-		reason := why(r)
-		if reason == nil {
-			continue
-		}
-		r.mu.Lock()
-		var ws []*waiter
-		if line := r.line; line != nil {
-			ws = slices.Concat(line.any.back, line.any.queue)
-			for _, l := range line.lanes {
-				ws = append(append(ws, l.back...), l.queue...)
-			}
-		}
-		r.mu.Unlock()
-		for _, w := range ws {
-			if r.remove(w, reason) && w.ready == nil {
-				c.dead(r.address, &w.o, reason)
-			}
-		}
-		c.forget(r.address)
-	}
-}

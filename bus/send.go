@@ -40,9 +40,9 @@ const farAway = 1 << 61
 
 // prepare fills in o for a call. It reports an error for what is wrong with the
 // call's arguments.
-func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint64, address string, body any, opts []CallOption) (*callOptions, error) {
+func (s *sender) prepare(ctx context.Context, o *outgoing, verb string, kind uint64, address string, body any, opts []CallOption) (*callOptions, error) {
 	var set *callOptions
-	if o.ring = c.dir.get(address); o.ring == nil { // what is known is in order
+	if o.ring = s.rings.dir.get(address); o.ring == nil { // what is known is in order
 		if err := checkAddress(address); err != nil {
 			return nil, err
 		}
@@ -60,30 +60,30 @@ func (c *core) prepare(ctx context.Context, o *outgoing, verb string, kind uint6
 	if err := checkReserved(address, set != nil && set.reserved); err != nil {
 		return nil, err
 	}
-	b, codec, err := c.codecs.encode(body)
+	b, codec, err := s.codecs.encode(body)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.checkSize("a message to", address, o.header, b); err != nil {
+	if err := s.checkSize("a message to", address, o.header, b); err != nil {
 		return nil, err
 	}
 	o.body, o.owned, o.codec = b, !isShared(codec), codec
 	o.cost = cost(len(b), o.header)
 	o.head[frame.FKind], o.head[frame.FCodec] = kind, wireCodec(codec)
 	if set != nil {
-		o.choose(c.self.choice(set))
+		o.choose(s.self.choice(set))
 		o.placed = set.placed
 	}
-	o.setDeadline(ctx, &c.clock)
+	o.setDeadline(ctx, &s.clock)
 	o.turn = turnOf(ctx)
 	return set, nil
 }
 
 // setDeadline takes over the deadline of ctx. Where it has none, the clock is
 // read only if somebody asks.
-func (o *outgoing) setDeadline(ctx context.Context, c *clock) {
+func (o *outgoing) setDeadline(ctx context.Context, clock *clock) {
 	if d, ok := ctx.Deadline(); ok {
-		o.deadline = c.at(d)
+		o.deadline = clock.at(d)
 	}
 }
 
@@ -95,43 +95,63 @@ func (o *outgoing) due(s *services) int64 {
 	return o.deadline
 }
 
-func (c *core) send(ctx context.Context, address string, body any, opts []CallOption) error {
-	var o outgoing
-	if _, err := c.prepare(ctx, &o, VerbSend, kindSend, address, body, opts); err != nil {
+// whyOver says why a call that has waited is over: the error of its context, or that
+// of one whose deadline has come. It is nil if the call goes on.
+func (o *outgoing) whyOver(ctx context.Context, s *services) error {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	_, err := c.post(ctx, address, &o)
+	if s.clock.now() >= o.due(s) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// sender is what sends for the calls of the bus.
+type sender struct {
+	*services
+	rings   *rings
+	members *members
+	gossip  *gossip
+}
+
+func (s *sender) send(ctx context.Context, address string, body any, opts []CallOption) error {
+	var o outgoing
+	if _, err := s.prepare(ctx, &o, VerbSend, kindSend, address, body, opts); err != nil {
+		return err
+	}
+	_, err := s.post(ctx, address, &o)
 	return err
 }
 
-func (c *core) request(ctx context.Context, address string, body any, opts []CallOption) (*Message, error) {
+func (s *sender) request(ctx context.Context, address string, body any, opts []CallOption) (*Message, error) {
 	var o outgoing
-	set, err := c.prepare(ctx, &o, VerbRequest, kindRequest, address, body, opts)
+	set, err := s.prepare(ctx, &o, VerbRequest, kindRequest, address, body, opts)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		m, err := c.ask(ctx, address, &o)
+		m, err := s.ask(ctx, address, &o)
 		if err == nil || set == nil || !set.idempotent || !errors.Is(err, ErrLinkLost) {
 			return m, err
 		}
-		if c.whyOver(ctx, &o) != nil {
+		if o.whyOver(ctx, s.services) != nil {
 			return nil, err
 		}
 	}
 }
 
 // ask sends a request once and waits for its answer.
-func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, error) {
-	call := c.calls.get(o.due(c.services))
+func (s *sender) ask(ctx context.Context, address string, o *outgoing) (*Message, error) {
+	call := s.calls.get(o.due(s.services))
 	call.turn, call.choice = o.turn, o.choice
 	o.call, o.flushes = call, true
 	if len(o.body) > chunked { // it may be taken back: see resetLocked
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, c.clock.timeOf(call.deadline))
+		ctx, cancel = context.WithDeadline(ctx, s.clock.timeOf(call.deadline))
 		defer cancel()
 	}
-	rt, err := c.post(ctx, address, o)
+	rt, err := s.post(ctx, address, o)
 	if err != nil {
 		return nil, err
 	}
@@ -142,56 +162,44 @@ func (c *core) ask(ctx context.Context, address string, o *outgoing) (*Message, 
 		o.placed = nil
 		f()
 	}
-	return c.calls.await(ctx, call).result(address)
-}
-
-// whyOver says why a call that has waited is over: the error of its context, or that
-// of one whose deadline has come. It is nil if the call goes on.
-func (c *core) whyOver(ctx context.Context, o *outgoing) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if c.clock.now() >= o.due(c.services) {
-		return context.DeadlineExceeded
-	}
-	return nil
+	return s.calls.await(ctx, call).result(address)
 }
 
 // post delivers a message and returns when all of it is written, to the link's
 // buffer at least.
-func (c *core) post(ctx context.Context, address string, o *outgoing) (*route, error) {
+func (s *sender) post(ctx context.Context, address string, o *outgoing) (*route, error) {
 	for {
 		if len(o.body) > chunked {
 			o.done = make(chan error, 1)
 		}
-		rt, err := c.deliver(ctx, address, o)
+		rt, err := s.deliver(ctx, address, o)
 		if err != nil || rt.link() == nil || o.done == nil {
 			return rt, err
 		}
-		if err = c.awaitBulk(ctx, rt.link(), o, "message to"); err != errAgain {
+		if err = rt.link().awaitBulk(ctx, o, "message to"); err != errAgain {
 			return rt, err
 		}
-		if why := c.whyOver(ctx, o); why != nil {
+		if why := o.whyOver(ctx, s.services); why != nil {
 			return nil, rt.ring.busy(why)
 		}
 	}
 }
 
 // deliver posts o to a route, or lets it wait for one.
-func (c *core) deliver(ctx context.Context, address string, o *outgoing) (*route, error) {
+func (s *sender) deliver(ctx context.Context, address string, o *outgoing) (*route, error) {
 	for {
-		if c.leave.at(busFinishes) {
+		if s.leave.at(busFinishes) {
 			return nil, fmt.Errorf("%w: message to %q", ErrClosed, address)
 		}
 		r := o.ring
 		if o.ring = nil; r == nil { // the second time round
-			r = c.dir.get(address)
+			r = s.rings.dir.get(address)
 		}
 		if o.only != nil {
 			r = o.only.ring
 		}
 		if r == nil || o.only == nil && r.routes.Load().len() == 0 {
-			if err := c.awaitLink(ctx, o, address); err != nil {
+			if err := s.awaitLink(ctx, o, address); err != nil {
 				return nil, err
 			}
 			continue
@@ -357,10 +365,29 @@ func (r *ring) flush() {
 	}
 }
 
-// noConsumer is the error for an address without a consumer.
-func (c *core) noConsumer(address string) error {
-	if names := c.unlinked(); names != "" {
-		return fmt.Errorf("%w of %q (alive, but not linked: %s)", ErrNoConsumer, address, names)
+// awaitLink waits, for a message without a consumer, while a member's first
+// link is coming up. It returns nil when the sender is to look again.
+func (s *sender) awaitLink(ctx context.Context, o *outgoing, address string) error {
+	changed := s.members.linked.wait()
+	if r := s.rings.dir.get(address); r != nil && r.routes.Load().len() > 0 {
+		return nil
 	}
-	return fmt.Errorf("%w of %q", ErrNoConsumer, address)
+	if left := min(s.members.linkComesUntil(), o.due(s.services)) - s.clock.now(); left > 0 {
+		t := time.NewTimer(time.Duration(left))
+		defer t.Stop()
+		select {
+		case <-changed:
+			if o.whyOver(ctx, s.services) == nil {
+				return nil
+			}
+		case <-t.C:
+		case <-ctx.Done():
+		case <-s.leave.gone:
+		}
+	}
+	err := s.members.noConsumer(address)
+	if why := o.whyOver(ctx, s.services); why != nil {
+		err = fmt.Errorf("%w: %w", err, why)
+	}
+	return err
 }

@@ -163,7 +163,7 @@ func (c *core) removeLink(l *link, err error) {
 	delete(c.links, l)
 	l.mu.Lock()
 	if c.leave.at(busLeaves) {
-		c.linkEnded(l)
+		c.broken.note(l, c.clock.now())
 	}
 	l.endBulksLocked()
 	asking := l.dropKeptLocked()
