@@ -11,7 +11,7 @@ import (
 // requestAll asks all consumers of an address at once.
 func (s *sender) requestAll(ctx context.Context, address string, body any, opts []CallOption) ([]*Message, error) {
 	var o outgoing
-	if _, err := s.prepare(ctx, &o, VerbRequestAll, kindRequest, address, body, opts); err != nil {
+	if _, _, err := s.prepare(ctx, &o, VerbRequestAll, kindRequest, address, body, opts); err != nil {
 		return nil, err
 	}
 	o.due(s.services) // of all of them
@@ -33,7 +33,7 @@ func (s *sender) requestAll(ctx context.Context, address string, body any, opts 
 		o := o
 		o.only = rt
 		wg.Go(func() { // ends with ctx or by the deadline
-			m, err := s.ask(ctx, address, &o)
+			m, err := s.ask(ctx, nil, address, &o)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

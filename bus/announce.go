@@ -281,7 +281,7 @@ func (l *link) gotRoutesAck(seq uint64) error {
 	l.mu.Unlock()
 	l.soon()
 	l.acks.fire()
-	l.core.unpin(free...)
+	l.owner.unpin(free...)
 	l.leave.recheck()
 	return nil
 }

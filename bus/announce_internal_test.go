@@ -36,7 +36,7 @@ func TestRoutesEqualProtobuf(t *testing.T) {
 		l.dirty = append(l.dirty, l.ins[c.num])
 		removed = append(removed, c.num)
 	}
-	more := &Consumer{node: &l.core.own, num: 1 << 20, address: "more", window: 1 << 26}
+	more := &Consumer{node: cs[0].node, num: 1 << 20, address: "more", window: 1 << 26}
 	l.announce(more)
 	checkRoutes(t, l, &wire.Routes{
 		Seq: 2, Removed: removed,
@@ -70,10 +70,10 @@ func checkRoutes(t *testing.T, l *link, want *wire.Routes) {
 // A set that is larger than a frame comes in several, of which one is the last.
 func TestRoutesInSeveralFrames(t *testing.T) {
 	t.Parallel()
-	l, _ := routesLink(t)
+	l, cs := routesLink(t)
 	const n = 1000
 	for i := range n {
-		l.announce(&Consumer{node: &l.core.own, num: uint32(i + 1), address: fmt.Sprintf("%0255d", i), window: 1 << 10})
+		l.announce(&Consumer{node: cs[0].node, num: uint32(i + 1), address: fmt.Sprintf("%0255d", i), window: 1 << 10})
 	}
 	var b []byte
 	l.mu.Lock()

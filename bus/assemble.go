@@ -233,7 +233,7 @@ func (r *reader) overdue(b *bulkIn) error {
 	case frame.Bounce:
 		return r.gotLateBounce(&b.f, b.cost)
 	case frame.Handover:
-		r.core.dead(string(b.f.Address), &outgoing{}, errLateHandover)
+		r.rings.dead(string(b.f.Address), &outgoing{}, errLateHandover)
 		return nil
 	}
 	e := r.entry(&b.f, b.cost)
@@ -264,7 +264,7 @@ func (r *reader) gotBulkReset(f *frame.Frame) {
 		free = r.freeLocked(in, free)
 	}
 	r.link.mu.Unlock()
-	r.core.unpin(free...)
+	r.owner.unpin(free...)
 	r.leave.recheck()
 }
 

@@ -112,7 +112,7 @@ func (l *link) lateEnd(id uint64) error {
 	l.mu.Unlock()
 	o := m.o
 	o.call = nil // which is answered by who has taken it out
-	l.core.dead(m.ring().address, &o, reason)
+	l.rings.dead(m.ring().address, &o, reason)
 	return reason
 }
 

@@ -12,7 +12,7 @@ import (
 func asked(t *testing.T, c *core, body []byte) *outgoing {
 	t.Helper()
 	o := new(outgoing)
-	if _, err := c.sender.prepare(t.Context(), o, VerbRequest, kindRequest, "x", body, nil); err != nil {
+	if _, _, err := c.sender.prepare(t.Context(), o, VerbRequest, kindRequest, "x", body, nil); err != nil {
 		t.Fatal(err)
 	}
 	o.call = c.calls.get(o.due(c.services))
@@ -25,8 +25,9 @@ func asked(t *testing.T, c *core, body []byte) *outgoing {
 func TestGivenUpBetweenTwoPlaces(t *testing.T) {
 	for name, into := range map[string]func(t *testing.T, c *core, o *outgoing){
 		"a list": func(_ *testing.T, c *core, o *outgoing) { c.reroute("x", o, false) },
-		"a table, from its list": func(t *testing.T, _ *core, o *outgoing) {
-			if rt, _ := o.ring.try(o, reach{all: o.ring.routes.Load()}); rt != nil {
+		"a table, from its list": func(t *testing.T, c *core, o *outgoing) {
+			r := c.dir.get("x")
+			if rt, _ := r.try(o, reach{all: r.routes.Load()}); rt != nil {
 				t.Error("a route took it")
 			}
 		},

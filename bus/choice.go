@@ -245,7 +245,7 @@ func (r *ring) seat(o *outgoing, s *routeSet) (to reach, held *route) {
 	if o.only.gone() {
 		return reach{}, nil
 	}
-	return reach{one: o.only}, nil
+	return reach{one: o.onlyRoute()}, nil
 }
 
 // chosen gives a message that was sent back its choice again: that of its call,

@@ -202,7 +202,7 @@ func (r *reader) refuse(in *inbound, e *entry, f *frame.Frame) {
 	m := new(Message)
 	e.message(m, in)
 	codec := describeCodec(f.Codec(), f.CodecName)
-	r.core.undecodable(m.Address(), m.From(), codec)
+	r.rings.undecodable(m.Address(), m.From(), codec)
 	m.fail(r.noCodec(fmt.Sprintf("the message to %q", m.Address()), codec))
 	in.settle(m)
 	r.link.soon()

@@ -83,7 +83,7 @@ func (l *link) gotRoutesDone(num uint64) {
 	if num == 0 {
 		over = slices.Clone(l.routes)
 	}
-	l.core.unfade(over)
+	l.rings.unfade(over)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, rt := range over {

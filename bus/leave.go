@@ -142,7 +142,7 @@ func (l *link) gotLeaving() {
 		l.leavesAt = l.clock.now()
 	})
 	l.payAll() // wakes the writer too
-	l.core.linked.fire()
+	l.linked.fire()
 	l.log.Debug("peer leaves", "peer", l.peer.String())
 }
 
@@ -161,7 +161,7 @@ func (l *link) gotLeavingOK() {
 		l.wakeLocked()
 	}
 	l.mu.Unlock()
-	l.core.unpin(free...)
+	l.owner.unpin(free...)
 	l.leave.recheck()
 }
 

@@ -121,7 +121,7 @@ func (l *link) endHandovers() {
 	given := l.given
 	l.mu.Unlock()
 	for _, g := range given {
-		l.core.dead(g.address, &g.o, fmt.Errorf("%w to %s, to which it was handed over and may have come", ErrLinkLost, l.peer.Name))
+		l.rings.dead(g.address, &g.o, fmt.Errorf("%w to %s, to which it was handed over and may have come", ErrLinkLost, l.peer.Name))
 	}
 }
 
@@ -136,7 +136,7 @@ func (r *reader) gotHandover(f *frame.Frame, owned bool) error {
 	if err := checkAddress(address); err != nil {
 		return fmt.Errorf("%w: handover: %v", frame.ErrMalformed, err)
 	}
-	c := r.core
+	c := r.rings
 	o := outgoing{
 		header: f.Header, body: f.Body, owned: true, cost: cost(len(f.Body), f.Header),
 		deadline: r.deadline(f), codec: c.codecs.number(f),

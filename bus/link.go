@@ -15,7 +15,11 @@ import (
 // goroutine's. mu is the writer's.
 type link struct {
 	*services
-	core *core
+	rings  *rings
+	linked *signal   // fired when routes come or go
+	out    *outbound // nil: there are no outbound interceptors
+	owner  linkOwner
+
 	peer Peer
 	writer
 	down chan struct{} // closed when the link has ended and its routes are gone
@@ -63,9 +67,16 @@ type link struct {
 	shared  []bool // of this node's tags, those that the peer has with the same value
 }
 
+// linkOwner is what a link asks of the registry of consumers and links. No lock may be
+// held.
+type linkOwner interface {
+	linkUp(l *link)        // the peer's whole set of routes is in
+	unpin(cs ...*Consumer) // the link has nothing more to do with closed consumers
+}
+
 func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 	l := &link{
-		services: c.services, core: c, peer: peer, ups: up, shared: c.self.sharedTags(peer),
+		services: c.services, rings: &c.rings, linked: &c.linked, out: c.own.out, owner: c, peer: peer, ups: up, shared: c.self.sharedTags(peer),
 		down: make(chan struct{}),
 	}
 	l.connect(conn)

@@ -220,9 +220,9 @@ func (l *link) routeAgain() {
 	for i := range again {
 		u := &again[i]
 		if u.why == errAgain {
-			l.core.reroute(u.address, &u.o, true)
+			l.rings.reroute(u.address, &u.o, true)
 		} else {
-			l.core.dead(u.address, &u.o, u.why)
+			l.rings.dead(u.address, &u.o, u.why)
 		}
 		l.work.placing.Add(-1)
 	}

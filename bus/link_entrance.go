@@ -97,7 +97,7 @@ func (l *link) letIn() {
 	for _, c := range waiting {
 		close(c)
 	}
-	l.core.unpin(freed...)
+	l.owner.unpin(freed...)
 	l.leave.recheck()
 	l.mu.Lock()
 	if room {

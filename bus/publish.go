@@ -15,7 +15,7 @@ const patience = 100 * time.Millisecond
 
 func (s *sender) publish(ctx context.Context, address string, body any, opts []CallOption) error {
 	var o outgoing
-	set, err := s.prepare(ctx, &o, VerbPublish, kindPublish, address, body, opts)
+	r, set, err := s.prepare(ctx, &o, VerbPublish, kindPublish, address, body, opts)
 	if err != nil {
 		return err
 	}
@@ -25,7 +25,6 @@ func (s *sender) publish(ctx context.Context, address string, body any, opts []C
 	if set != nil && set.gossip {
 		return s.gossip.publish(address, &o)
 	}
-	r := o.ring
 	if r == nil {
 		return nil
 	}

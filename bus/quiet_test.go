@@ -35,11 +35,12 @@ func TestQuestionBetweenGivingUpAndWithdrawing(t *testing.T) {
 		synctest.Wait()
 		c := a.core
 		var o outgoing
-		if _, err := c.sender.prepare(t.Context(), &o, VerbRequest, kindRequest, "x", nil, nil); err != nil {
+		r, _, err := c.sender.prepare(t.Context(), &o, VerbRequest, kindRequest, "x", nil, nil)
+		if err != nil {
 			t.Fatal(err)
 		}
 		o.call = c.calls.get(o.due(c.services))
-		if rt, _ := o.ring.try(&o, reach{all: o.ring.routes.Load()}); rt == nil {
+		if rt, _ := r.try(&o, reach{all: r.routes.Load()}); rt == nil {
 			t.Fatal("no route took it")
 		}
 		o.call.ended.Store(true) // which withdraw would follow

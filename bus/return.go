@@ -141,7 +141,7 @@ func (l *link) gotBounce(f *frame.Frame, owned bool) error {
 	}
 	if !ended { // first placed or waiting, then settled: leaving looks at both
 		o.chosen(f.Choice())
-		l.core.reroute(rt.ring.address, &o, false)
+		l.rings.reroute(rt.ring.address, &o, false)
 	}
 	return l.bounced(rt, cost)
 }
@@ -172,7 +172,7 @@ func (l *link) gotLateBounce(f *frame.Frame, cost int64) error {
 		o.call = l.pend.take(f.ID())
 	}
 	if f.Kind() == kindSend || o.call != nil {
-		l.core.dead(rt.ring.address, &o, fmt.Errorf("%w: it was sent back too late: %w", ErrNoConsumer, context.DeadlineExceeded))
+		l.rings.dead(rt.ring.address, &o, fmt.Errorf("%w: it was sent back too late: %w", ErrNoConsumer, context.DeadlineExceeded))
 	}
 	return l.bounced(rt, cost)
 }

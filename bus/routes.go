@@ -20,7 +20,6 @@ func (l *link) gotRoutes(b []byte) error {
 	if err := proto.Unmarshal(b, &r); err != nil {
 		return fmt.Errorf("%w: routes: %v", frame.ErrMalformed, err)
 	}
-	c := l.core
 	removed, rings, err := l.changeRoutes(&r)
 	if err != nil {
 		return err
@@ -32,16 +31,16 @@ func (l *link) gotRoutes(b []byte) error {
 		ring.grant()
 	}
 	if len(rings) > 0 {
-		c.linked.fire()
+		l.linked.fire()
 	}
 	if r.Last {
-		c.linkUp(l)
+		l.owner.linkUp(l)
 	}
 	return nil
 }
 
 func (l *link) changeRoutes(r *wire.Routes) (touched []*route, rings []*ring, err error) {
-	c := l.core
+	c := l.rings
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l.mu.Lock()
@@ -87,7 +86,7 @@ func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
 		m := b.largeMessage()
 		return m != nil && !m.publishes() && m.routes[0].removed
 	})
-	l.core.dropRoutes(drop)
+	l.rings.dropRoutes(drop)
 	return drop, err
 }
 
@@ -111,7 +110,7 @@ func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
 	if old := l.routes[a.Number]; old != nil {
 		old.bookLocked()
 	}
-	rt := &route{ring: l.core.ringOf(a.Address), to: l, num: a.Number, window: int64(a.Window)}
+	rt := &route{ring: l.rings.ringOf(a.Address), to: l, num: a.Number, window: int64(a.Window)}
 	l.routes[a.Number] = rt
 	return rt, nil
 }
@@ -159,7 +158,7 @@ func (l *link) dropSomeRoutes(from int, then func()) (more bool) {
 	var drop []*route
 	defer func() { grantAll(drop) }()
 	defer l.routeAgain()
-	c := l.core
+	c := l.rings
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l.mu.Lock()

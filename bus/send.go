@@ -17,16 +17,15 @@ type outgoing struct {
 	body     []byte
 	owned    bool // the body's memory is nobody else's
 	cost     int64
-	deadline int64      // by the bus's clock; 0: not asked for yet, see due
-	call     *call      // of a request
-	turn     turn       // that the sender holds
-	codec    uint8      // of the body
-	choice   choice     // who may get it
-	only     *route     // with toOne, from whom alone it may be had
-	ring     *ring      // as prepare found it
-	flushes  bool       // whoever posts it flushes the link
-	done     chan error // of a large body: see bulkOut
-	placed   func()     // of a request: see Placed; nil once it was called
+	deadline int64                    // by the bus's clock; 0: not asked for yet, see due
+	call     *call                    // of a request
+	turn     turn                     // that the sender holds
+	codec    uint8                    // of the body
+	choice   choice                   // who may get it
+	only     interface{ gone() bool } // with toOne, the *route that alone may take it
+	flushes  bool                     // whoever posts it flushes the link
+	done     chan error               // of a large body: see bulkOut
+	placed   func()                   // of a request: see Placed; nil once it was called
 }
 
 // ended reports whether nobody waits for the answer any more.
@@ -38,34 +37,38 @@ const defaultTimeout = 30 * time.Second
 // farAway bounds deadlines, so that reckoning with them does not overflow.
 const farAway = 1 << 61
 
-// prepare fills in o for a call. It reports an error for what is wrong with the
-// call's arguments.
-func (s *sender) prepare(ctx context.Context, o *outgoing, verb string, kind uint64, address string, body any, opts []CallOption) (*callOptions, error) {
-	var set *callOptions
-	if o.ring = s.rings.dir.get(address); o.ring == nil { // what is known is in order
+// onlyRoute returns the route that alone may take the message; nil if any may.
+func (o *outgoing) onlyRoute() *route {
+	rt, _ := o.only.(*route)
+	return rt
+}
+
+// prepare fills in o for a call, and returns the ring of the address, which may be nil.
+// It reports an error for what is wrong with the call's arguments.
+func (s *sender) prepare(ctx context.Context, o *outgoing, verb string, kind uint64, address string, body any, opts []CallOption) (r *ring, set *callOptions, err error) {
+	if r = s.rings.dir.get(address); r == nil { // else the address is in order
 		if err := checkAddress(address); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("bus: %s to %q: %w", verb, address, err)
+		return nil, nil, fmt.Errorf("bus: %s to %q: %w", verb, address, err)
 	}
 	if len(opts) > 0 {
-		var err error
 		if set, err = collect(verb, opts); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		o.header = set.header
 	}
 	if err := checkReserved(address, set != nil && set.reserved); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b, codec, err := s.codecs.encode(body)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := s.checkSize("a message to", address, o.header, b); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	o.body, o.owned, o.codec = b, !isShared(codec), codec
 	o.cost = cost(len(b), o.header)
@@ -76,7 +79,7 @@ func (s *sender) prepare(ctx context.Context, o *outgoing, verb string, kind uin
 	}
 	o.setDeadline(ctx, &s.clock)
 	o.turn = turnOf(ctx)
-	return set, nil
+	return r, set, nil
 }
 
 // setDeadline takes over the deadline of ctx. Where it has none, the clock is
@@ -117,21 +120,22 @@ type sender struct {
 
 func (s *sender) send(ctx context.Context, address string, body any, opts []CallOption) error {
 	var o outgoing
-	if _, err := s.prepare(ctx, &o, VerbSend, kindSend, address, body, opts); err != nil {
+	r, _, err := s.prepare(ctx, &o, VerbSend, kindSend, address, body, opts)
+	if err != nil {
 		return err
 	}
-	_, err := s.post(ctx, address, &o)
+	_, err = s.post(ctx, r, address, &o)
 	return err
 }
 
 func (s *sender) request(ctx context.Context, address string, body any, opts []CallOption) (*Message, error) {
 	var o outgoing
-	set, err := s.prepare(ctx, &o, VerbRequest, kindRequest, address, body, opts)
+	r, set, err := s.prepare(ctx, &o, VerbRequest, kindRequest, address, body, opts)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		m, err := s.ask(ctx, address, &o)
+		m, err := s.ask(ctx, r, address, &o)
 		if err == nil || set == nil || !set.idempotent || !errors.Is(err, ErrLinkLost) {
 			return m, err
 		}
@@ -142,7 +146,7 @@ func (s *sender) request(ctx context.Context, address string, body any, opts []C
 }
 
 // ask sends a request once and waits for its answer.
-func (s *sender) ask(ctx context.Context, address string, o *outgoing) (*Message, error) {
+func (s *sender) ask(ctx context.Context, r *ring, address string, o *outgoing) (*Message, error) {
 	call := s.calls.get(o.due(s.services))
 	call.turn, call.choice = o.turn, o.choice
 	o.call, o.flushes = call, true
@@ -151,7 +155,7 @@ func (s *sender) ask(ctx context.Context, address string, o *outgoing) (*Message
 		ctx, cancel = context.WithDeadline(ctx, s.clock.timeOf(call.deadline))
 		defer cancel()
 	}
-	rt, err := s.post(ctx, address, o)
+	rt, err := s.post(ctx, r, address, o)
 	if err != nil {
 		return nil, err
 	}
@@ -167,12 +171,12 @@ func (s *sender) ask(ctx context.Context, address string, o *outgoing) (*Message
 
 // post delivers a message and returns when all of it is written, to the link's
 // buffer at least.
-func (s *sender) post(ctx context.Context, address string, o *outgoing) (*route, error) {
+func (s *sender) post(ctx context.Context, r *ring, address string, o *outgoing) (*route, error) {
 	for {
 		if len(o.body) > chunked {
 			o.done = make(chan error, 1)
 		}
-		rt, err := s.deliver(ctx, address, o)
+		rt, err := s.deliver(ctx, r, address, o)
 		if err != nil || rt.link() == nil || o.done == nil {
 			return rt, err
 		}
@@ -185,29 +189,26 @@ func (s *sender) post(ctx context.Context, address string, o *outgoing) (*route,
 	}
 }
 
-// deliver posts o to a route, or lets it wait for one.
-func (s *sender) deliver(ctx context.Context, address string, o *outgoing) (*route, error) {
+// deliver posts o to a route of the ring, or of that which the address has meanwhile, or
+// lets it wait for one.
+func (s *sender) deliver(ctx context.Context, r *ring, address string, o *outgoing) (*route, error) {
 	for {
 		if s.leave.at(busFinishes) {
 			return nil, fmt.Errorf("%w: message to %q", ErrClosed, address)
 		}
-		r := o.ring
-		if o.ring = nil; r == nil { // the second time round
+		if only := o.onlyRoute(); only != nil {
+			r = only.ring
+		} else if r == nil {
 			r = s.rings.dir.get(address)
-		}
-		if o.only != nil {
-			r = o.only.ring
 		}
 		if r == nil || o.only == nil && r.routes.Load().len() == 0 {
 			if err := s.awaitLink(ctx, o, address); err != nil {
 				return nil, err
 			}
-			continue
-		}
-		rt, err := r.place(ctx, o)
-		if err != errLookAgain {
+		} else if rt, err := r.place(ctx, o); err != errLookAgain {
 			return rt, err
 		}
+		r = nil
 	}
 }
 
@@ -243,7 +244,7 @@ func (r *ring) closedTo(o *outgoing) error {
 	}
 	switch {
 	case o.choice&toOne != 0:
-		return o.only.closed()
+		return o.onlyRoute().closed()
 	case o.choice&byKey != 0 && r.routes.Load().len() > 0:
 		return fmt.Errorf("%w of %q that all nodes know (ByKey)", ErrNoConsumer, r.address)
 	case o.choice&localOnly != 0:

@@ -69,7 +69,7 @@ func (in *inbound) handled(m *Message) flusher {
 
 // A link is the way back of a reply that came over it.
 func (l *link) sender(*Message) string   { return l.peer.Name }
-func (l *link) outbound() *outbound      { return l.core.own.out }
+func (l *link) outbound() *outbound      { return l.out }
 func (l *link) handled(*Message) flusher { return nil }
 
 // payDelay is how long settled messages may go untold (rule 12).
@@ -120,7 +120,7 @@ func (l *link) payAll() {
 	l.owing = l.owing[:0]
 	l.mu.Unlock()
 	l.soon()
-	l.core.unpin(free...)
+	l.owner.unpin(free...)
 	l.leave.recheck()
 }
 
@@ -129,7 +129,7 @@ func (l *link) pay(in *inbound) {
 	l.mu.Lock()
 	free := l.payLocked(in, nil)
 	l.mu.Unlock()
-	l.core.unpin(free...)
+	l.owner.unpin(free...)
 	l.leave.recheck()
 }
 
@@ -231,7 +231,7 @@ func (l *link) bounce(m *Message) {
 	}
 	l.mu.Unlock()
 	l.soon()
-	l.core.unpin(free...)
+	l.owner.unpin(free...)
 	l.leave.recheck()
 }
 

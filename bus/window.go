@@ -91,9 +91,9 @@ func (in *inbound) shrinkLocked(given int64) bool {
 	if grown <= 0 {
 		return false
 	}
-	core := in.link.core
-	now, kept := core.clock.now(), int64(windowKept)
-	if missed := core.pool.missed.Load(); missed > 0 && now-missed < kept {
+	l := in.link
+	now, kept := l.clock.now(), int64(windowKept)
+	if missed := l.pool.missed.Load(); missed > 0 && now-missed < kept {
 		kept = int64(windowPressed)
 	}
 	if now-in.starved.Load() < kept {
@@ -101,7 +101,7 @@ func (in *inbound) shrinkLocked(given int64) bool {
 	}
 	less := min(given, grown, max(w/2, windowFloor))
 	in.window.Store(w - less)
-	core.pool.give(less)
+	l.pool.give(less)
 	return true
 }
 
