@@ -81,19 +81,18 @@ func (l *link) retract(c *Consumer, waited []*Message) {
 	if in == nil || in.consumer != c {
 		return
 	}
-	in.removing = true
 	switch {
 	case l.err != nil:
 		l.holdLocked(waited)
 		in.cutOffHeld()
 		in.giveBack()
-		in.freed = true
-		l.ins[c.num] = nil
+		l.forgetInLocked(in)
 		return
-	case !in.announced: // the peer need never hear of it
-		l.ins[c.num] = nil
+	case in.stage == inNew: // the peer need never hear of it
+		l.forgetInLocked(in)
 		return
 	}
+	in.stage = inRemoving
 	c.pins++
 	l.holdLocked(waited)
 	l.dirty = append(l.dirty, in)
@@ -101,6 +100,12 @@ func (l *link) retract(c *Consumer, waited []*Message) {
 		l.fill()
 	}
 	l.wakeLocked()
+}
+
+// forgetInLocked forgets an inbound for which the consumer's number is not pinned.
+func (l *link) forgetInLocked(in *inbound) {
+	in.stage = inFreed
+	l.ins[in.consumer.num] = nil
 }
 
 // byLink parts messages by the links that they came on.
@@ -185,7 +190,7 @@ func (l *link) bouncedLocked(in *inbound) {
 // none comes any more, or of all when this node leaves.
 func (l *link) endLocked(in *inbound) {
 	switch {
-	case l.ours < oursLeaving && in.gone && !in.returning:
+	case l.ours < oursLeaving && in.stage >= inGone && !in.returning:
 		l.frameLocked(frame.RoutesDone, &frame.Head{frame.FRoute: uint64(in.consumer.num)})
 		l.returned()
 	case l.ours >= oursLeft && l.bulks.bounces == 0:
@@ -226,15 +231,15 @@ func (l *link) takeDirty(change *routeChange) (says frame.Changes) {
 		in := l.dirty[n]
 		l.dirty[n] = nil
 		switch c := in.consumer; {
-		case in.removing && in.announced:
-			in.retracted = true
+		case in.stage == inRemoving:
+			in.stage = inRetracted
 			says.Remove(c.num)
 			change.removed = append(change.removed, in)
-		case in.removing: // the peer need never hear of it
+		case in.stage == inFreed: // the peer need never hear of it
 		case !l.written(in.behind):
 			later = append(later, in)
 		default:
-			in.announced = true
+			in.stage = inAnnounced
 			says.Add(c.num, c.address, c.toldWindow())
 			change.added = append(change.added, in)
 		}
@@ -289,10 +294,10 @@ func (l *link) gotRoutesAck(seq uint64) error {
 // goneLocked notes that no message will come for in any more: whatever came
 // has been sent back or is being handled.
 func (l *link) goneLocked(in *inbound, free []*Consumer) []*Consumer {
-	if in.gone {
+	if in.stage >= inGone {
 		return free
 	}
-	in.gone = true
+	in.stage = inGone
 	if l.ours < oursLeaving { // else one for all
 		l.endLocked(in)
 	}

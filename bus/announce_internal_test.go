@@ -32,7 +32,7 @@ func TestRoutesEqualProtobuf(t *testing.T) {
 	l.first = nil
 	var removed []uint32
 	for _, c := range cs[1:] {
-		l.ins[c.num].removing = true
+		l.ins[c.num].stage = inRemoving
 		l.dirty = append(l.dirty, l.ins[c.num])
 		removed = append(removed, c.num)
 	}

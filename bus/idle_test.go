@@ -72,4 +72,7 @@ func TestConsumerSize(t *testing.T) {
 	if n := unsafe.Sizeof(Consumer{}); n > 208 {
 		t.Errorf("a consumer takes %d bytes", n)
 	}
+	if n := unsafe.Sizeof(inbound{}); n > 128 {
+		t.Errorf("a consumer takes %d bytes more for each link", n)
+	}
 }

@@ -107,14 +107,16 @@ func (l *link) leaveLocked(waited []*Message, free []*Consumer) []*Consumer {
 	l.dirty = nil
 	l.holdLocked(waited)
 	for _, in := range l.ins {
-		if in == nil || in.freed {
+		switch {
+		case in == nil || in.stage == inFreed:
 			continue
-		}
-		if !in.removing {
+		case in.stage == inNew:
+			l.forgetInLocked(in)
+			continue
+		case in.stage < inRemoving:
 			in.consumer.pins++
-			in.removing = true
 		}
-		in.retracted = true
+		in.stage = max(in.stage, inRetracted)
 		in.bounceHeldLocked(nil)
 	}
 	free = l.owingLocked(free)

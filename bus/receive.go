@@ -122,7 +122,7 @@ func (l *link) inbound(num uint64) *inbound {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	in := l.inLocked(uint32(num))
-	if in == nil || in.gone || !in.announced {
+	if in == nil || in.stage == inNew || in.stage >= inGone {
 		return nil
 	}
 	return in
@@ -249,7 +249,7 @@ func (l *link) charged(first *inbound, skip []uint32) (ins []*inbound) {
 	defer l.mu.Unlock()
 	for c := first.consumer.local.ring.mine.Load(); c != nil; c = c.sibling.Load() {
 		in := l.inLocked(c.num)
-		if in == nil || in.consumer != c || !in.known || in.gone {
+		if in == nil || in.consumer != c || !in.known || in.stage >= inGone {
 			continue
 		}
 		if _, skipped := slices.BinarySearch(skip, c.num); !skipped {

@@ -224,13 +224,13 @@ func (c *core) cutOff(in *inbound) {
 	dropped := cn.box.take(func(m *Message) bool { return m.in == in.origin })
 	cn.restIfIdleLocked()
 	cn.mu.Unlock()
-	if !in.freed {
+	if in.stage != inFreed {
 		in.giveBack()
 	}
 	in.cutOff(len(dropped))
 	in.cutOffHeld()
-	if in.removing && !in.freed {
-		in.freed = true
+	if in.stage >= inRemoving && in.stage != inFreed {
+		in.stage = inFreed
 		if cn.pins--; cn.pins == 0 {
 			c.bury(cn)
 		}

@@ -26,19 +26,41 @@ type inbound struct {
 	paid     int64         // of those, the ones given back when the reader last looked
 
 	// Guarded by link.mu.
-	resized   uint32      // how often another window has been told
+	resized   uint32 // how often another window has been told
+	stage     stage
+	known     bool        // the peer has acknowledged the addition: copies of a publish are its too (rule 14)
+	listed    bool        // in link.owing
+	returning bool        // a large message is being sent back
 	settled   int64       // messages for which credit or a bounce has been written
 	returned  int64       // their bytes
-	listed    bool        // in link.owing
-	announced bool        // its addition has been written
-	known     bool        // and acknowledged
-	removing  bool        // its consumer is closed
-	retracted bool        // its removal, or LEAVING, has been written
-	gone      bool        // and acknowledged: no message will come any more
-	freed     bool        // it pins its number no longer
-	returning bool        // a large message is being sent back
-	held      *[]*Message // to be sent back once the removal, or that, is written; nil: none
+	held      *[]*Message // to be sent back once the removal, or a large message before them, is written; nil: none
 }
+
+// stage is how far the life of an inbound has got, in this order: see "States" in
+// PROTOCOL.md.
+type stage uint8
+
+const (
+	// The consumer is registered. The peer cannot know its number.
+	inNew stage = iota
+
+	// The addition is written: messages come and wait in the mailbox.
+	inAnnounced
+
+	// The consumer is closed. What comes is kept until the removal is written (rule 4),
+	// and the consumer's number pinned, as the peer knows it.
+	inRemoving
+
+	// The removal, or LEAVING, is written. What comes is sent back.
+	inRetracted
+
+	// The removal, or LEAVING, is acknowledged: nothing comes any more.
+	inGone
+
+	// All that came is settled, or the link has ended, or the peer has never heard of the
+	// consumer: the link pins its number no longer (rule 3).
+	inFreed
+)
 
 const owedBits = 40
 
@@ -156,10 +178,10 @@ func (l *link) payLocked(in *inbound, free []*Consumer) []*Consumer {
 // freeLocked (rule 3) appends in's consumer to free if the link holds nothing of it any
 // more: its removal is acknowledged and all that came is settled.
 func (l *link) freeLocked(in *inbound, free []*Consumer) []*Consumer {
-	if !in.gone || in.freed || in.received != in.settled {
+	if in.stage != inGone || in.received != in.settled {
 		return free
 	}
-	in.freed = true
+	in.stage = inFreed
 	in.giveBack()
 	if num := in.consumer.num; l.ins[num] == in {
 		l.ins[num] = nil
@@ -224,7 +246,7 @@ func (c *core) takeBack(m *Message) {
 func (l *link) bounce(m *Message) {
 	l.mu.Lock()
 	var free []*Consumer
-	if in := m.inbound(); in.retracted || l.err != nil {
+	if in := m.inbound(); in.stage >= inRetracted || l.err != nil {
 		free = l.bounceLocked(m, nil)
 	} else {
 		in.hold(m)

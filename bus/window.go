@@ -73,7 +73,7 @@ func (in *inbound) grow(left int64) {
 	w := in.window.Load()
 	more := min(w, int64(in.consumer.window)-w)
 	settled := in.returned + int64(in.owed.Load()&(1<<owedBits-1))
-	if more <= 0 || !in.growth.may(settled, in.taken-settled, w, now, left) || in.consumer.paused.Load() || l.ours >= oursLeaving || in.removing || !l.pool.take(more, now) {
+	if more <= 0 || !in.growth.may(settled, in.taken-settled, w, now, left) || in.consumer.paused.Load() || l.ours >= oursLeaving || in.stage >= inRemoving || !l.pool.take(more, now) {
 		return
 	}
 	in.window.Store(w + more)

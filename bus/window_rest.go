@@ -75,7 +75,7 @@ func (l *link) gotRest(f *frame.Frame) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	in := l.inLocked(uint32(min(f.Route(), maxRoutes)))
-	if in == nil || in.freed || f.Resized() != uint64(in.resized) {
+	if in == nil || in.stage == inFreed || f.Resized() != uint64(in.resized) {
 		return nil
 	}
 	w, was := int64(min(f.Window(), maxWindow)), in.window.Load()
