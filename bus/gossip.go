@@ -97,7 +97,7 @@ func (l *gossip) publish(address string, o *outgoing) error {
 	if err := l.toLane(g); err != nil {
 		return fmt.Errorf("gossip at %q: %w", address, err)
 	}
-	l.stats.gossipSent.Add(1)
+	l.stats.add(countGossipSent, 1)
 	g.Body = slices.Clone(g.Body)
 	l.deliver(g, o.header, false)
 	return nil
@@ -130,7 +130,7 @@ func (l *gossip) toLane(g *wire.Gossip) error {
 func (l *gossip) receive(payload []byte) {
 	var g wire.Gossip
 	if err := proto.Unmarshal(payload, &g); err != nil || checkAddress(g.Address) != nil || g.Seq == 0 {
-		l.stats.gossipBad.Add(1)
+		l.stats.add(countGossipMalformed, 1)
 		return
 	}
 	if !l.isNews(&g) {
@@ -143,7 +143,7 @@ func (l *gossip) receive(payload []byte) {
 		}
 		header.Add(h.Key, h.Value)
 	}
-	l.stats.gossipReceived.Add(1)
+	l.stats.add(countGossipReceived, 1)
 	l.deliver(&g, header, true)
 }
 
@@ -154,16 +154,16 @@ func (l *gossip) isNews(g *wire.Gossip) bool {
 		return false
 	}
 	if int64(g.Sent) < l.self.node.Load().Since.Add(-clockSkew).UnixMilli() {
-		l.stats.gossipOld.Add(1)
+		l.stats.add(countGossipOld, 1)
 		return false
 	}
 	h := l.of(g.Boot)
 	h.at = l.clock.now()
 	isNew, missed := h.mark(g.Seq)
 	if !isNew {
-		l.stats.gossipDuplicates.Add(1)
+		l.stats.add(countGossipDuplicates, 1)
 	}
-	l.stats.gossipMissed.Add(uint64(missed)) // two's complement: it may fall
+	l.stats.add(countGossipMissed, uint64(missed)) // two's complement: it may fall
 	return isNew
 }
 

@@ -13,14 +13,14 @@ type books struct {
 type page struct{ ledger *ledger } // nil: nothing is in it
 
 // count enters something rare.
-func (b *books) count(p *page, what, n int) {
+func (b *books) count(p *page, what counter, n int) {
 	if n != 0 {
 		b.enter(p, func(l *ledger) { l.rare[what] += uint64(n) })
 	}
 }
 
 // countForgotten is count for an address that is not known.
-func (b *books) countForgotten(what int) {
+func (b *books) countForgotten(what counter) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.forgotten.rare[what]++
@@ -52,21 +52,8 @@ func (b *books) forget(p *page) {
 type ledger struct {
 	settled uint64 // bounced ones too
 	counts  counts
-	rare    [rarities]uint64
+	rare    [rareCounters]uint64
 }
-
-// What is rare.
-const (
-	rareBounced = iota
-	rareUnknown
-	rareRerouted
-	rareDeadLetter
-	rareSkipped
-	rareUndecodable
-	rareDropped
-	rareCutOff
-	rarities
-)
 
 func (b *ledger) add(o *ledger) {
 	b.settled += o.settled
@@ -79,21 +66,16 @@ func (b *ledger) add(o *ledger) {
 }
 
 func (b *ledger) addTo(s *Stats) {
-	s.Sent += b.settled + b.rare[rareUnknown]
-	s.Settled += b.settled - b.rare[rareBounced] // which may wrap round until the routes' are added
-	s.Bounced += b.rare[rareBounced]
-	s.Unknown += b.rare[rareUnknown]
-	s.Rerouted += b.rare[rareRerouted]
-	s.DeadLetters += b.rare[rareDeadLetter]
-	s.Skipped += b.rare[rareSkipped]
-	s.Undecodable += b.rare[rareUndecodable]
-	s.Dropped += b.rare[rareDropped]
-	s.CutOff += b.rare[rareCutOff]
+	s.Sent += b.settled + b.rare[countUnknown]
+	s.Settled += b.settled - b.rare[countBounced] // which may wrap round until the routes' are added
+	for c, n := range b.rare {
+		*s.field(counter(c)) += n
+	}
 	b.counts.addTo(s)
 }
 
 // book enters something rare.
-func (r *ring) book(what, n int) { r.books.count(&r.page, what, n) }
+func (r *ring) book(what counter, n int) { r.books.count(&r.page, what, n) }
 
 // bookFate enters what became of a message that its consumer, which has closed,
 // does not count itself.

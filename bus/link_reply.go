@@ -233,7 +233,7 @@ func (l *link) takeKeptLocked(list *[]*reply) *reply {
 	}
 	l.keptLessLocked(r.keptCost())
 	if r.deadline <= l.clock.now() {
-		l.stats.lateReplies.Add(1)
+		l.stats.add(countLateReplies, 1)
 		return nil
 	}
 	return r

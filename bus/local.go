@@ -44,7 +44,7 @@ func (c *Consumer) acceptLocked(rt *route, o *outgoing) (ok, start bool) {
 		}
 	}
 	rt.charge(o.cost)
-	c.node.stats.local.Add(1)
+	c.node.stats.add(countSent, 1)
 	c.box.push(m)
 	return true, c.wantsWorkerLocked(1)
 }

@@ -135,27 +135,28 @@ func (l *losses) tellAll() {
 	}
 }
 
-// lose counts messages to the address that are lost, and has it told. Those that
-// have expired their consumer counts: see Consumer.expired.
-func (r *ring) lose(what Loss, n int) {
-	s := &r.stats
-	switch what {
+// counter returns the counter of a loss that lose counts.
+func (l Loss) counter() counter {
+	switch l {
 	case LossCutOff:
-		s.cutOff.Add(uint64(n))
-		r.book(rareCutOff, n)
+		return countCutOff
 	case LossSkipped:
-		s.skipped.Add(uint64(n))
-		r.book(rareSkipped, n)
-	case LossDropped:
-		s.dropped.Add(uint64(n))
-		r.book(rareDropped, n)
+		return countSkipped
 	}
+	return countDropped
+}
+
+// lose counts copies that were skipped or dropped, and messages that were cut off, and
+// has it told.
+func (r *ring) lose(what Loss, n int) {
+	r.stats.add(what.counter(), uint64(n))
+	r.book(what.counter(), n)
 	r.losses.add(what, r.address, n)
 }
 
 // unknown books what was under way on a link that has ended, some of it requests. The
 // link counts it.
 func (r *ring) unknown(n, requests int) {
-	r.book(rareUnknown, n)
+	r.book(countUnknown, n)
 	r.losses.add(LossUnknown, r.address, max(0, n-requests))
 }

@@ -90,7 +90,7 @@ func (*ownNode) flush()                   {}
 func (n *ownNode) reply(_ context.Context, r *reply) error {
 	requester := n.pend.take(r.id)
 	if requester == nil {
-		n.stats.lateReplies.Add(1)
+		n.stats.add(countLateReplies, 1)
 	}
 	if r.call != nil {
 		n.ask(requester, r)

@@ -17,7 +17,7 @@ func (l *link) gotReply(f *frame.Frame, owned bool) {
 	c := l.pend.take(f.ID())
 	ask := f.Ask()
 	if c == nil { // it has ended
-		l.stats.lateReplies.Add(1)
+		l.stats.add(countLateReplies, 1)
 		l.notAnswered(ask, errGone)
 		return
 	}
@@ -43,7 +43,7 @@ func (l *link) gotReply(f *frame.Frame, owned bool) {
 
 // gotLateReply ends a request whose reply was too late to be taken in.
 func (l *link) gotLateReply(f *frame.Frame) {
-	l.stats.lateReplies.Add(1)
+	l.stats.add(countLateReplies, 1)
 	l.notAnswered(f.Ask(), errGone)
 	if c := l.pend.take(f.ID()); c != nil {
 		c.answer(answer{err: fmt.Errorf("bus: no reply in time: %w", context.DeadlineExceeded)})
@@ -74,7 +74,7 @@ func (l *link) gotCredit(f *frame.Frame) error {
 	if err := l.settled(rt, f.Bytes(), f.Messages(), f.Window()); err != nil {
 		return err
 	}
-	l.stats.settled.Add(f.Messages())
+	l.stats.add(countSettled, f.Messages())
 	rt.ring.grant()
 	l.leave.recheck()
 	return nil
@@ -151,8 +151,8 @@ func (l *link) bounced(rt *route, cost int64) error {
 	if err := l.settled(rt, uint64(cost), 1, 0); err != nil {
 		return err
 	}
-	l.stats.bounced.Add(1)
-	rt.ring.book(rareBounced, 1)
+	l.stats.add(countBounced, 1)
+	rt.ring.book(countBounced, 1)
 	l.leave.recheck()
 	return nil
 }

@@ -122,7 +122,7 @@ func (a *rings) reroute(address string, o *outgoing, takenBack bool) {
 		o.call.answer(answer{err: errConsumerClosed})
 		return
 	}
-	a.stats.rerouted.Add(1)
+	a.stats.add(countRerouted, 1)
 	left := o.due(a.services) - a.clock.now()
 	a.mu.Lock()
 	r := a.ringOf(address)
@@ -130,7 +130,7 @@ func (a *rings) reroute(address string, o *outgoing, takenBack bool) {
 	a.mu.Unlock()
 	reason := r.takeBackLocked(o, time.Duration(left), o.rank(takenBack))
 	r.mu.Unlock()
-	r.book(rareRerouted, 1)
+	r.book(countRerouted, 1)
 	switch reason {
 	case nil:
 		return
@@ -147,8 +147,8 @@ func (a *rings) reroute(address string, o *outgoing, takenBack bool) {
 // dead counts a message that cannot be placed, tells of it, and answers the
 // request if it is one.
 func (a *rings) dead(address string, o *outgoing, reason error) {
-	a.stats.deadLetters.Add(1)
-	a.bookAt(address, rareDeadLetter)
+	a.stats.add(countDeadLetters, 1)
+	a.bookAt(address, countDeadLetters)
 	if o.call != nil {
 		o.call.answer(answer{err: reason})
 	}
@@ -194,7 +194,7 @@ func (a *rings) endWaiting(why func(*ring) error) {
 }
 
 // bookAt is book for an address, which may not be known.
-func (a *rings) bookAt(address string, what int) {
+func (a *rings) bookAt(address string, what counter) {
 	if r := a.dir.get(address); r != nil {
 		r.book(what, 1)
 	} else {
@@ -204,7 +204,7 @@ func (a *rings) bookAt(address string, what int) {
 
 // undecodable counts a message whose codec this node does not have.
 func (a *rings) undecodable(address, peer, codec string) {
-	a.stats.undecodable.Add(1)
-	a.bookAt(address, rareUndecodable)
+	a.stats.add(countUndecodable, 1)
+	a.bookAt(address, countUndecodable)
 	a.sparse.warn("message of a codec that is not registered", "address", address, "peer", peer, "codec", codec)
 }

@@ -169,8 +169,8 @@ func (c *core) removeLink(l *link, err error) {
 	asking := l.dropKeptLocked()
 	l.cutOffUnwrittenLocked()
 	l.endQuestionsLocked()
-	c.stats.unknown.Add(uint64(l.outside))
-	c.stats.linkSent.Add(uint64(l.sent))
+	c.stats.add(countUnknown, uint64(l.outside))
+	c.stats.add(countSent, uint64(l.sent))
 	l.outside, l.sent = 0, 0
 	requests := l.pend.byConsumer() // whose callers are told
 	for _, rt := range l.routes {

@@ -219,17 +219,17 @@ func (c *core) takeBack(m *Message) {
 		c.consumerOver(cn)
 	}
 	if cn.over(m) {
-		c.stats.settled.Add(1)
+		c.stats.add(countSettled, 1)
 		cn.local.ring.bookFate(m)
 		return
 	}
 	if m.kind() == kindPublish {
-		c.stats.settled.Add(1)
+		c.stats.add(countSettled, 1)
 		cn.local.ring.lose(LossDropped, 1)
 		return
 	}
-	c.stats.bounced.Add(1)
-	cn.local.ring.book(rareBounced, 1)
+	c.stats.add(countBounced, 1)
+	cn.local.ring.book(countBounced, 1)
 	o := outgoing{header: m.Header(), body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, codec: m.codec()}
 	o.head[frame.FKind], o.head[frame.FCodec], o.head[frame.FHops] = uint64(m.kind()), wireCodec(m.codec()), nextHop(m.hops())
 	if m.kind() == kindRequest {

@@ -37,33 +37,71 @@ type Stats struct {
 	}
 }
 
-type counters struct {
-	local, linkSent, settled, bounced, unknown      atomic.Uint64
-	rerouted, deadLetters, skipped, lateReplies     atomic.Uint64
-	handled, failed, panics                         atomic.Uint64
-	expired, canceled, undecodable, dropped, cutOff atomic.Uint64
-	gossipSent, gossipReceived, gossipDuplicates    atomic.Uint64
-	gossipOld, gossipMissed, gossipBad              atomic.Uint64
+// counter is one of the counters of Stats. The rare ones come first: those that are
+// counted for each address where they come about.
+type counter uint8
+
+const (
+	countBounced counter = iota
+	countUnknown
+	countRerouted
+	countDeadLetters
+	countSkipped
+	countUndecodable
+	countDropped
+	countCutOff
+	rareCounters
+
+	countSent counter = iota - 1 // but for what the links that are there have sent
+	countSettled
+	countLateReplies
+	countHandled
+	countFailed
+	countPanics
+	countExpired
+	countCanceled
+	countGossipSent
+	countGossipReceived
+	countGossipDuplicates
+	countGossipOld
+	countGossipMissed
+	countGossipMalformed
+	allCounters
+)
+
+// field returns what a counter is in Stats.
+func (s *Stats) field(c counter) *uint64 {
+	return [allCounters]*uint64{
+		countBounced: &s.Bounced, countUnknown: &s.Unknown, countRerouted: &s.Rerouted, countDeadLetters: &s.DeadLetters,
+		countSkipped: &s.Skipped, countUndecodable: &s.Undecodable, countDropped: &s.Dropped, countCutOff: &s.CutOff,
+		countSent: &s.Sent, countSettled: &s.Settled, countLateReplies: &s.LateReplies,
+		countHandled: &s.Handled, countFailed: &s.Failed, countPanics: &s.Panics,
+		countExpired: &s.Expired, countCanceled: &s.Canceled,
+		countGossipSent: &s.Gossip.Sent, countGossipReceived: &s.Gossip.Received, countGossipDuplicates: &s.Gossip.Duplicates,
+		countGossipOld: &s.Gossip.Old, countGossipMissed: &s.Gossip.Missed, countGossipMalformed: &s.Gossip.Malformed,
+	}[c]
 }
 
-func (c *core) statistics() Stats {
-	s := &c.stats
-	sent := s.local.Load() + s.linkSent.Load()
+// counters are those of the bus.
+type counters [allCounters]atomic.Uint64
+
+func (n *counters) add(c counter, by uint64) { n[c].Add(by) }
+
+// addTo adds the counters to those of s.
+func (n *counters) addTo(s *Stats) {
+	for c := range n {
+		*s.field(counter(c)) += n[c].Load()
+	}
+}
+
+func (c *core) statistics() (s Stats) {
+	c.stats.addTo(&s)
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for l := range c.links {
 		l.mu.Lock()
-		sent += uint64(l.sent)
+		s.Sent += uint64(l.sent)
 		l.mu.Unlock()
 	}
-	c.mu.Unlock()
-	all := Stats{
-		Sent: sent, Settled: s.settled.Load(), Bounced: s.bounced.Load(), Unknown: s.unknown.Load(),
-		Rerouted: s.rerouted.Load(), DeadLetters: s.deadLetters.Load(), Skipped: s.skipped.Load(), LateReplies: s.lateReplies.Load(),
-		Handled: s.handled.Load(), Failed: s.failed.Load(), Panics: s.panics.Load(),
-		Expired: s.expired.Load(), Canceled: s.canceled.Load(), Undecodable: s.undecodable.Load(), Dropped: s.dropped.Load(), CutOff: s.cutOff.Load(),
-	}
-	g := &all.Gossip
-	g.Sent, g.Received, g.Duplicates = s.gossipSent.Load(), s.gossipReceived.Load(), s.gossipDuplicates.Load()
-	g.Old, g.Missed, g.Malformed = s.gossipOld.Load(), s.gossipMissed.Load(), s.gossipBad.Load()
-	return all
+	return s
 }

@@ -182,7 +182,7 @@ func (c *Consumer) passLocked(ms ...*Message) (grant bool) {
 	if n == 0 {
 		return false
 	}
-	c.node.stats.settled.Add(uint64(n))
+	c.node.stats.add(countSettled, uint64(n))
 	c.local.settle(bytes, n)
 	return c.local.credit() >= c.local.window/2 || c.box.len() == 0 || c.paused.Load()
 }
@@ -202,7 +202,7 @@ func (c *Consumer) over(m *Message) bool {
 	switch {
 	case s&stateCanceled != 0:
 		m.ends(fateCanceled)
-		n.stats.canceled.Add(1)
+		n.stats.add(countCanceled, 1)
 	case s&stateExpired != 0 || n.clock.expired(m.deadline):
 		c.expired(m)
 	default:
@@ -215,7 +215,7 @@ func (c *Consumer) over(m *Message) bool {
 // a request nobody else need be told.
 func (c *Consumer) expired(m *Message) {
 	m.ends(fateExpired)
-	c.node.stats.expired.Add(1)
+	c.node.stats.add(countExpired, 1)
 	if m.kind() != kindRequest {
 		c.node.losses.add(LossExpired, c.address, 1)
 	}
@@ -246,7 +246,7 @@ func (c *Consumer) call(m *Message) {
 			go c.goOn(m) // in place of this goroutine
 		}
 	}()
-	c.node.stats.handled.Add(1)
+	c.node.stats.add(countHandled, 1)
 	ctx := (*handlerContext)(m)
 	err := c.handler.Handle(ctx, m)
 	switch {
@@ -255,7 +255,7 @@ func (c *Consumer) call(m *Message) {
 		m.fail(err)
 	case err != nil:
 		m.ends(fateFailed)
-		c.node.stats.failed.Add(1)
+		c.node.stats.add(countFailed, 1)
 		c.node.sparse.warn("handler failed", "address", c.address, "peer", m.From(), "err", err)
 	case m.WantsReply():
 		m.replyEmpty()
@@ -271,7 +271,7 @@ func (c *Consumer) failed(m *Message, p any) {
 		text, p = "the handler ended its goroutine", "runtime.Goexit was called"
 	}
 	m.ends(fatePanicked)
-	c.node.stats.panics.Add(1)
+	c.node.stats.add(countPanics, 1)
 	m.fail(&ReplyError{Code: CodePanic, Message: text})
 	c.node.log.Error("handler panicked", "address", c.address, "peer", m.From(), "err", p, "stack", string(debug.Stack()))
 }
