@@ -240,7 +240,7 @@ func (r *reader) overdue(b *bulkIn) error {
 	for _, in := range b.ins {
 		m := new(Message)
 		e.message(m, in)
-		in.consumer.expired(m)
+		m.expire()
 		in.consumer.local.ring.bookFate(m)
 		in.settle(m)
 	}

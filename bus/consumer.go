@@ -240,7 +240,7 @@ func (c *core) bury(cn *Consumer) {
 	c.unnumber(cn)
 	cn.buried = true
 	if _, late := c.late[cn]; !late {
-		cn.book()
+		c.books.bookConsumer(cn)
 	}
 	c.tidy(cn.local.ring)
 }
@@ -266,7 +266,7 @@ func (c *core) consumerOver(cn *Consumer) {
 	}
 	delete(c.late, cn)
 	if cn.buried {
-		cn.book()
+		c.books.bookConsumer(cn)
 	}
 }
 

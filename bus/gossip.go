@@ -214,18 +214,19 @@ func (l *gossip) deliver(g *wire.Gossip, header Header, remote bool) {
 		m.word = traits(kindPublish, codec, 0) | byGossip
 		m.setHeader(header)
 		m.charge = uint32(cost(len(g.Body), header))
-		cn.putGossip(ms)
+		l.give(cn, ms)
 	}
 }
 
-func (c *Consumer) putGossip(ms []Message) {
+// give gives a message to a consumer, if that has room.
+func (l *gossip) give(c *Consumer, ms []Message) {
 	c.mu.Lock()
 	if c.closed || c.box != nil && c.box.gossiped >= int64(c.window) {
 		c.mu.Unlock()
 		c.local.ring.lose(LossDropped, 1)
 		return
 	}
-	ms[0].in = c.ownLocked()
+	ms[0].in = c.node.originLocked(c)
 	start := c.putLocked(ms)
 	c.box.gossiped += int64(ms[0].charge)
 	c.mu.Unlock()

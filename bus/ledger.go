@@ -91,12 +91,12 @@ func (rt *route) bookLocked() {
 	}
 }
 
-// book enters what a consumer has counted that is buried and over.
-func (c *Consumer) book() {
+// bookConsumer enters what a consumer has counted that is buried and over.
+func (b *books) bookConsumer(c *Consumer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.local.bookLocked()
-	if r := c.local.ring; c.counts != nil {
-		r.books.enter(&r.page, func(l *ledger) { l.add(&ledger{counts: *c.counts}) })
+	if c.counts != nil {
+		b.enter(&c.local.ring.page, func(l *ledger) { l.add(&ledger{counts: *c.counts}) })
 	}
 }

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 )
 
@@ -172,24 +173,41 @@ func (b *mailbox) take(which func(*Message) bool) (taken []*Message) {
 	return taken
 }
 
-// restIfIdleLocked makes the consumer idle if it has no message and no worker.
+// restIfIdleLocked makes the consumer idle if it has no message and no worker. It returns
+// to the pool what the window for messages of this node's has grown by: nobody holds
+// credit of it then.
 func (c *Consumer) restIfIdleLocked() {
-	if b := c.box; b != nil && b.workers == 0 && b.len() == 0 {
-		c.restLocked()
-		c.shrinkLocked()
+	b := c.box
+	if b == nil || b.workers > 0 || b.len() > 0 {
+		return
+	}
+	c.node.mailboxes.put(b)
+	c.box = nil
+	if grown := c.local.window - c.firstWindow(); grown > 0 {
+		c.local.window -= grown
+		c.node.pool.give(grown)
 	}
 }
 
-// restLocked gives the mailbox back when the consumer becomes idle.
-func (c *Consumer) restLocked() {
-	c.box.gossiped = 0 // also of what was taken out
-	c.box.growth = growth{}
-	c.box.sweeper.stop()
-	c.box.finder = nil
-	if cap(c.box.in) <= 4096 {
-		c.node.mailboxes.Put(c.box)
+// mailboxPool is memory of mailboxes.
+type mailboxPool struct{ unused sync.Pool }
+
+func (p *mailboxPool) get() *mailbox {
+	if b, _ := p.unused.Get().(*mailbox); b != nil {
+		return b
 	}
-	c.box = nil
+	return &mailbox{in: make([]*Message, 0, 256)}
+}
+
+// put gives back an empty mailbox that nobody else knows.
+func (p *mailboxPool) put(b *mailbox) {
+	b.gossiped = 0 // also of what was taken out
+	b.growth = growth{}
+	b.sweeper.stop()
+	b.finder = nil
+	if cap(b.in) <= 4096 {
+		p.unused.Put(b)
+	}
 }
 
 // putLocked appends messages and reports whether a worker should start. The
@@ -204,9 +222,7 @@ func (c *Consumer) putLocked(ms []Message) (start bool) {
 
 func (c *Consumer) openLocked() {
 	if c.box == nil {
-		if c.box, _ = c.node.mailboxes.Get().(*mailbox); c.box == nil {
-			c.box = &mailbox{in: make([]*Message, 0, 256)}
-		}
+		c.box = c.node.mailboxes.get()
 	}
 	if c.counts == nil {
 		c.counts = new(counts)

@@ -118,7 +118,7 @@ func (c *Consumer) sweep() {
 	c.box.sweeper.stop()
 	due := int64(math.MaxInt64)
 	gone := c.box.take(func(m *Message) bool {
-		if c.over(m) {
+		if m.lapsed() {
 			return true
 		}
 		due = min(due, m.deadline)
@@ -131,7 +131,7 @@ func (c *Consumer) sweep() {
 	c.restIfIdleLocked()
 	c.mu.Unlock()
 	for _, m := range gone {
-		if l := c.handled(m); l != nil {
+		if l := m.handled(); l != nil {
 			l.soon()
 		}
 	}

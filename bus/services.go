@@ -2,7 +2,6 @@ package bus
 
 import (
 	"log/slog"
-	"sync"
 	"sync/atomic"
 
 	"github.com/runrig-go/runrig/bus/internal/recycle"
@@ -33,7 +32,7 @@ type services struct {
 	assembly  budget
 	keptBytes atomic.Int64    // of replies for which links have no room
 	bodies    *recycle.Memory // apart, as it must not keep the services
-	mailboxes sync.Pool       // of *mailbox
+	mailboxes mailboxPool
 	calls     callPool
 }
 

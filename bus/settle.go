@@ -218,7 +218,7 @@ func (c *core) takeBack(m *Message) {
 	if over {
 		c.consumerOver(cn)
 	}
-	if cn.over(m) {
+	if m.lapsed() {
 		c.stats.add(countSettled, 1)
 		cn.local.ring.bookFate(m)
 		return
@@ -269,7 +269,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	num := uint64(cn.num)
 	credit := frame.Head{frame.FRoute: num, frame.FBytes: uint64(m.charge), frame.FMessages: 1}
 	switch {
-	case cn.over(m):
+	case m.lapsed():
 		cn.local.ring.bookFate(m)
 		l.frameLocked(frame.Credit, &credit)
 	case m.kind() == kindPublish:
@@ -325,7 +325,7 @@ func (l *link) cutOffUnwrittenLocked() {
 // bounceExpiredLocked settles a large message that could not be sent back in time.
 func (l *link) bounceExpiredLocked(m *Message) {
 	cn := m.inbound().consumer
-	cn.expired(m)
+	m.expire()
 	cn.local.ring.bookFate(m)
 	l.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(cn.num), frame.FBytes: uint64(m.charge), frame.FMessages: 1})
 	l.freed = l.settledLocked(m, l.freed)

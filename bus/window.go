@@ -128,12 +128,3 @@ func (c *Consumer) growLocked(o *outgoing) bool {
 	rt.window += more
 	return rt.credit() > 0
 }
-
-// shrinkLocked returns to the pool what the window for messages of this node's
-// has grown by, when the consumer is idle: nobody holds credit of it.
-func (c *Consumer) shrinkLocked() {
-	if grown := c.local.window - c.firstWindow(); grown > 0 {
-		c.local.window -= grown
-		c.node.pool.give(grown)
-	}
-}

@@ -28,7 +28,7 @@ func (c *Consumer) drainSome(n int) (more bool) { return c.drain(nil, n) }
 func (c *Consumer) drain(last *Message, n int) (more bool) {
 	var dirty flusher
 	if last != nil {
-		dirty = c.handled(last)
+		dirty = last.handled()
 	}
 	box, waiting := c.box, &c.local.ring.waiting // they stay while there is a worker
 	for ; ; n-- {
@@ -48,7 +48,10 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 			dirty.soon()
 			dirty = nil
 		}
-		dirty = c.handle(m)
+		if !m.lapsed() {
+			c.call(m)
+		}
+		dirty = m.handled()
 	}
 }
 
@@ -187,43 +190,34 @@ func (c *Consumer) passLocked(ms ...*Message) (grant bool) {
 	return c.local.credit() >= c.local.window/2 || c.box.len() == 0 || c.paused.Load()
 }
 
-// handle runs the handler and settles the message; it returns the link in
-// whose buffer a frame was left.
-func (c *Consumer) handle(m *Message) (dirty flusher) {
-	if !c.over(m) {
-		c.call(m)
-	}
-	return c.handled(m)
-}
-
-// over reports whether a message is not to be handled any more, and counts it.
-func (c *Consumer) over(m *Message) bool {
-	n, s := c.node, m.state()
+// lapsed reports whether the message is not to be handled any more, and counts it.
+func (m *Message) lapsed() bool {
+	s := m.state()
 	switch {
 	case s&stateCanceled != 0:
 		m.ends(fateCanceled)
-		n.stats.add(countCanceled, 1)
-	case s&stateExpired != 0 || n.clock.expired(m.deadline):
-		c.expired(m)
+		m.in.stats.add(countCanceled, 1)
+	case s&stateExpired != 0 || m.in.clock.expired(m.deadline):
+		m.expire()
 	default:
 		return false
 	}
 	return true
 }
 
-// expired counts a message whose deadline was over before a handler could begin. Of
-// a request nobody else need be told.
-func (c *Consumer) expired(m *Message) {
+// expire counts a message whose deadline was over before a handler could begin. Of a
+// request nobody else need be told.
+func (m *Message) expire() {
 	m.ends(fateExpired)
-	c.node.stats.add(countExpired, 1)
+	m.in.stats.add(countExpired, 1)
 	if m.kind() != kindRequest {
-		c.node.losses.add(LossExpired, c.address, 1)
+		m.in.losses.add(LossExpired, m.Address(), 1)
 	}
 }
 
-// handled settles a message; it returns the link in whose buffer a frame was
-// left.
-func (c *Consumer) handled(m *Message) (dirty flusher) {
+// handled settles a message that was handled, or will not be; it returns the link in
+// whose buffer a frame was left.
+func (m *Message) handled() (dirty flusher) {
 	m.done()
 	if !m.in.linked {
 		return nil
