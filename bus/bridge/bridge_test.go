@@ -38,7 +38,7 @@ var transports = []string{"tcp", "websocket", "sockjs"}
 
 // setup is a bridge to a bus, with ways in.
 type setup struct {
-	t      *testing.T
+	t      testing.TB
 	eb     *bus.EventBus
 	bridge *bridge.Bridge
 	tcp    string
@@ -100,7 +100,7 @@ func (s *setup) dial(transport string) peer {
 }
 
 type tcpPeer struct {
-	t    *testing.T
+	t    testing.TB
 	conn net.Conn
 	r    *bufio.Reader
 }
@@ -125,7 +125,7 @@ func (p *tcpPeer) read() string {
 func (p *tcpPeer) close() { _ = p.conn.Close() }
 
 type wsPeer struct {
-	t       *testing.T
+	t       testing.TB
 	conn    *websocket.Conn
 	sockjs  bool
 	opened  bool

@@ -14,7 +14,7 @@ import (
 
 // outside returns a file of the folder that .ci/bridges has filled with clients and the
 // original, and skips the test where there is none: tests download nothing.
-func outside(t *testing.T, name string) string {
+func outside(t testing.TB, name string) string {
 	t.Helper()
 	dir := os.Getenv("RUNRIG_BRIDGES")
 	if dir == "" {
@@ -28,7 +28,7 @@ func outside(t *testing.T, name string) string {
 }
 
 // command returns a command that is there, and skips the test where it is not.
-func command(t *testing.T, name string, args ...string) *exec.Cmd {
+func command(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -38,7 +38,7 @@ func command(t *testing.T, name string, args ...string) *exec.Cmd {
 }
 
 // newOriginal starts the original's bridges.
-func newOriginal(t *testing.T) *setup {
+func newOriginal(t testing.TB) (*setup, *exec.Cmd) {
 	t.Helper()
 	classpath, err := os.ReadFile(outside(t, "classpath.txt"))
 	if err != nil {
@@ -46,6 +46,12 @@ func newOriginal(t *testing.T) *setup {
 	}
 	tcp, web := freePort(t), freePort(t)
 	cmd := command(t, "java", "-cp", strings.TrimSpace(string(classpath)), "testdata/original/Original.java", tcp, web)
+	return startBridge(t, cmd, tcp, web), cmd
+}
+
+// startBridge starts a process that is a bridge, and ends it with the test.
+func startBridge(t testing.TB, cmd *exec.Cmd, tcp, web string) *setup {
+	t.Helper()
 	in, err := cmd.StdinPipe() // whose end ends it
 	if err != nil {
 		t.Fatal(err)
@@ -71,11 +77,11 @@ func newOriginal(t *testing.T) *setup {
 			return &setup{t: t, tcp: "127.0.0.1:" + tcp, web: fmt.Sprintf("http://127.0.0.1:%s/eventbus", web)}
 		}
 	}
-	t.Fatal("the original did not start")
+	t.Fatal("the bridge did not start")
 	return nil
 }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -89,7 +95,7 @@ func freePort(t *testing.T) string {
 // The original answers the same, but where testdata/behaviours.txt says that it does
 // not, and there as it says.
 func TestOriginal(t *testing.T) {
-	s := newOriginal(t)
+	s, _ := newOriginal(t)
 	same, differ := 0, map[string]bool{}
 	for _, tr := range transports {
 		for _, b := range behaviours(t, tr) {

@@ -1,0 +1,174 @@
+package bridge_test
+
+import (
+	"bufio"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/runrig-go/runrig/bus"
+	"github.com/runrig-go/runrig/bus/bridge"
+)
+
+// The benchmarks compare with the original, where it was downloaded: each bridge is a
+// process of its own, and this one is all its clients. By turns:
+//
+//	for i in 1 2 3; do RUNRIG_BRIDGES=DIR go test ./bus/bridge -run - -bench . -benchtime 20000x; done
+
+const childEnv = "RUNRIG_BRIDGE_CHILD" // the ports, in a process that is the bridge
+
+// child is a bridge with the consumers and rules of the behaviours, until its input ends.
+func child(ports string) {
+	tcp, web, _ := strings.Cut(ports, " ")
+	eb := bus.New(bus.WithLogger(slog.New(slog.DiscardHandler)))
+	b, err := bridge.New(eb, bridge.Config{Rules: behaviourRules(), Logger: slog.New(slog.DiscardHandler), Limits: bridge.Limits{PingTimeout: -1}})
+	if err != nil {
+		panic(err)
+	}
+	if _, err := eb.Consume("echo", bus.HandlerFunc(echo)); err != nil {
+		panic(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:"+tcp)
+	if err != nil {
+		panic(err)
+	}
+	go func() { _ = b.ServeTCP(l) }() // to the end of the process
+	mux := http.NewServeMux()
+	mux.Handle("/eventbus/", http.StripPrefix("/eventbus", b))
+	h, err := net.Listen("tcp", "127.0.0.1:"+web)
+	if err != nil {
+		panic(err)
+	}
+	go func() { _ = http.Serve(h, mux) }() // likewise
+	fmt.Println("ready")
+	_, _ = bufio.NewReader(os.Stdin).ReadByte()
+	_ = b.Close()
+	os.Exit(0)
+}
+
+// rivals are the bridges to be measured, each with its process.
+func rivals(b *testing.B, measure func(b *testing.B, s *setup, process *os.Process)) {
+	b.Run("here", func(b *testing.B) {
+		tcp, web := freePort(b), freePort(b)
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), childEnv+"="+tcp+" "+web)
+		measure(b, startBridge(b, cmd, tcp, web), cmd.Process)
+	})
+	b.Run("original", func(b *testing.B) {
+		s, cmd := newOriginal(b)
+		measure(b, s, cmd.Process)
+	})
+}
+
+func BenchmarkTCPEcho(b *testing.B) {
+	rivals(b, func(b *testing.B, s *setup, _ *os.Process) {
+		const clients = 64
+		echoes(b, s, clients, clients*200) // for it to get warm
+		b.ResetTimer()
+		times := echoes(b, s, clients, b.N)
+		b.StopTimer()
+		slices.Sort(times)
+		b.ReportMetric(float64(len(times))/b.Elapsed().Seconds(), "req/s")
+		b.ReportMetric(float64(times[len(times)*99/100].Microseconds()), "p99-µs")
+	})
+}
+
+// echoes makes n requests by so many clients, one at a time each, and returns how long
+// each took.
+func echoes(b *testing.B, s *setup, clients, n int) []time.Duration {
+	all := make([][]time.Duration, clients)
+	var wg sync.WaitGroup
+	for i := range clients {
+		p := s.dial("tcp")
+		wg.Go(func() {
+			defer p.close()
+			for range max(1, n/clients) {
+				begin := time.Now()
+				p.write(`{"type":"send","address":"echo","replyAddress":"12345678-1234-1234-1234-123456789012","headers":{},"body":{"text":"hello","n":1}}`)
+				if got := p.read(); !strings.Contains(got, `"hello"`) {
+					b.Errorf("it read %s", got)
+					return
+				}
+				all[i] = append(all[i], time.Since(begin))
+			}
+		})
+	}
+	wg.Wait()
+	return slices.Concat(all...)
+}
+
+func BenchmarkPublish(b *testing.B) {
+	rivals(b, func(b *testing.B, s *setup, _ *os.Process) {
+		const clients = 1000
+		var got atomic.Int64
+		for range clients {
+			p := s.dial("websocket")
+			p.write(`{"type":"register","address":"x"}`)
+			go func() { // until the connection is closed
+				for p.read() != "" {
+					got.Add(1)
+				}
+			}()
+		}
+		from := s.dial("websocket")
+		publish := func() {
+			before := got.Load()
+			from.write(`{"type":"publish","address":"x","body":{"text":"hello","n":1}}`)
+			for end := time.Now().Add(5 * time.Second); got.Load() < before+clients && time.Now().Before(end); {
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+		time.Sleep(time.Second) // for all to be registered
+		for range 20 {
+			publish()
+		}
+		got.Store(0)
+		b.ResetTimer()
+		for range b.N {
+			publish()
+		}
+		b.StopTimer()
+		b.ReportMetric(float64(got.Load())/b.Elapsed().Seconds(), "copies/s")
+		b.ReportMetric(float64(got.Load())/float64(b.N*clients), "read")
+	})
+}
+
+// BenchmarkIdle connects so many idle WebSockets and tells what each takes.
+func BenchmarkIdle(b *testing.B) {
+	rivals(b, func(b *testing.B, s *setup, process *os.Process) {
+		s.dial("sockjs").write(`{"type":"ping"}`)
+		base := rss(b, process)
+		for range b.N {
+			s.dial("sockjs").write(`{"type":"register","address":"x"}`)
+		}
+		time.Sleep(3 * time.Second)
+		b.StopTimer()
+		b.ReportMetric(float64(rss(b, process)-base)/float64(b.N), "B/socket")
+	})
+}
+
+// rss returns the memory that a process has.
+func rss(b *testing.B, p *os.Process) int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid))
+	if err != nil {
+		b.Skip(err)
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			n, _ := strconv.Atoi(strings.Fields(rest)[0])
+			return n << 10
+		}
+	}
+	b.Fatal("no VmRSS")
+	return 0
+}
