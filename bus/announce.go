@@ -320,7 +320,7 @@ func (l *link) awaitKnown(ctx context.Context, c *Consumer) error {
 	}
 }
 
-// knows reports whether the peer has acknowledged the consumer, or will never
+// knows (rule 9) reports whether the peer has acknowledged the consumer, or will never
 // hear of it.
 func (l *link) knows(c *Consumer) (bool, error) {
 	if c.isClosed() {

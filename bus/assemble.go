@@ -78,7 +78,7 @@ func (l *link) grantBulk(id uint64, held, size int64) {
 	l.soon()
 }
 
-// throwAway gives the memory back of a body that has not come in time. Its sender
+// throwAway (rule 23) gives the memory back of a body that has not come in time. Its sender
 // takes it back at the deadline by itself, but may see it later than this node does,
 // or not at all; so it is asked to, and what is under way is skipped.
 func (b *bulkIn) throwAway() {

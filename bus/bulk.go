@@ -238,7 +238,7 @@ func (b *bulkOut) end(err error) {
 	}
 }
 
-// resetLocked takes back a large frame that is not wholly written.
+// resetLocked (rule 23) takes back a large frame that is not wholly written.
 func (w *writer) resetLocked(b *bulkOut, why error) {
 	w.bulks.ended = true
 	w.bulks.out = slices.DeleteFunc(w.bulks.out, func(o *bulkOut) bool { return o == b })

@@ -83,7 +83,7 @@ func (c leaver) beginLeaving() {
 	c.linked.fire()
 }
 
-// leaveLocked writes LEAVING, which takes all consumers back at once: no change
+// leaveLocked (leaving 1) writes LEAVING, which takes all consumers back at once: no change
 // of routes follows. What came on the link and waited goes back behind it. It appends
 // consumers to free that closed before, and with which the link has nothing more to do.
 // The caller holds core.mu.
@@ -135,7 +135,7 @@ func (l *link) owingLocked(free []*Consumer) []*Consumer {
 	return free
 }
 
-// gotLeaving answers a peer that leaves: from here on it gets no message.
+// gotLeaving (leaving 2) answers a peer that leaves: from here on it gets no message.
 func (l *link) gotLeaving() {
 	l.parting.Store(true)
 	l.eager.Store(true)
@@ -172,7 +172,7 @@ const (
 	leavePatience = 1500 * time.Millisecond // for somebody to come where all leave
 )
 
-// awaitQuiet waits until nothing is under way any more, and says goodbye in the
+// awaitQuiet (leaving 5) waits until nothing is under way any more, and says goodbye in the
 // same step. It reports whether the drain time ended first. What was sent back here
 // and has no consumer is handed over to a node that stays. What cannot be, as it is
 // too large or a request, is dead after half of the drain time; after leavePatience
@@ -267,7 +267,7 @@ func (c leaver) inCluster() bool {
 	return c.self.node.Load() != nil
 }
 
-// goodbye says goodbye on all links in one step, if nothing is under way or
+// goodbye (leaving 4) says goodbye on all links in one step, if nothing is under way or
 // force says so. Once no handler runs and no work comes any more it takes no
 // calls: a program that goes on calling could put off the end for ever.
 func (c leaver) goodbye(force bool) bool {
@@ -306,7 +306,7 @@ func (c leaver) workEnded() bool {
 	return c.work.active.Load() == 0
 }
 
-// quiet reports whether nothing is under way, once work has ended. The caller
+// quiet (leaving 3) reports whether nothing is under way, once work has ended. The caller
 // holds all locks of links.
 func (c leaver) quiet() bool {
 	if c.work.placing.Load() > 0 || c.work.waiting.Load() > 0 || c.own.pend.n.Load() > 0 {

@@ -63,7 +63,7 @@ func (g *growth) may(settled, queued, window, now, left int64) bool {
 // firstWindow is the window that a route to the consumer begins with.
 func (c *Consumer) firstWindow() int64 { return min(windowFloor, int64(c.window)) }
 
-// grow doubles the window of a route whose sender had to wait with a message that
+// grow (rule 13) doubles the window of a route whose sender had to wait with a message that
 // has so much time left, and tells it. The link's reader calls it.
 func (in *inbound) grow(left int64) {
 	l, now := in.link, in.link.clock.now()

@@ -17,7 +17,7 @@ const (
 	maxVersion = 1
 )
 
-// judge says what a HELLO is worth before anything is known of its node: OK, or
+// judge (H2, H7) says what a HELLO is worth before anything is known of its node: OK, or
 // what it is refused for. A HELLO without a count is only a question, which is
 // always answered with a refusal.
 func judge(own, hello *wire.Greeting) wire.Verdict {
@@ -61,7 +61,7 @@ type crossing struct {
 	replaced  bool // another boot has been heard from the peer's address
 }
 
-// hello decides on a HELLO that judge found right. OK means that the link there
+// hello (H2, H3) decides on a HELLO that judge found right. OK means that the link there
 // is, if any, goes down before the new one comes up. open says whether this node
 // still takes links.
 func (c *crossing) hello(attempt uint64, open bool) wire.Verdict {
@@ -79,7 +79,7 @@ func (c *crossing) hello(attempt uint64, open bool) wire.Verdict {
 	return wire.OK
 }
 
-// welcome takes note of the answer OK to an own dial: the link there is, if any,
+// welcome (H3, H4) takes note of the answer OK to an own dial: the link there is, if any,
 // goes down before the new one comes up. The answer is fresh proof that the peer
 // lives at its address.
 func (c *crossing) welcome(attempt uint64) {

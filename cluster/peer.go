@@ -334,7 +334,7 @@ func (p *peer) answered(r dialResult) (after []<-chan struct{}, proof bool) {
 	return p.set.answered(peerOf(r.welcome), r.began)
 }
 
-// makeWay waits until no link is up that must not overlap with a new one: the
+// makeWay (H6) waits until no link is up that must not overlap with a new one: the
 // own one, and those of boots that lived at the address. It takes the own one
 // down first, so that no two peers wait for each other.
 func (p *peer) makeWay(after []<-chan struct{}, superseded chan struct{}) {

@@ -149,7 +149,7 @@ func (s *peers) find(who bus.Peer, mayAdd bool) *peer {
 	return p
 }
 
-// replace takes note that who lives at its address: another boot that
+// replace (H5) takes note that who lives at its address: another boot that
 // advertised it is dead. It returns channels that close when the links of such
 // boots are down. The caller holds mu.
 func (s *peers) replace(who bus.Peer) (after []<-chan struct{}) {

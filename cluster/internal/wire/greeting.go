@@ -78,7 +78,7 @@ func Write(w io.Writer, g *Greeting) error {
 	return err
 }
 
-// Read reads a Greeting from r and not one byte more. Its errors match ErrFormat
+// Read (H1) reads a Greeting from r and not one byte more. Its errors match ErrFormat
 // if what came is none, and are those of r otherwise.
 func Read(r io.Reader) (*Greeting, error) {
 	size, err := readLength(r)
