@@ -41,8 +41,8 @@ func (m *Message) Request(ctx context.Context, body any, opts ...CallOption) (*M
 	if m.in == nil {
 		return nil, m.notRequest()
 	}
-	if out := m.in.back.outbound(); out != nil && m.kind() == kindRequest {
-		return out.intercept(ctx, VerbAsk, m.Address(), body, opts, m)
+	if answer, ok, err := m.in.back.intercept(ctx, m, VerbAsk, body, opts); ok {
+		return answer, err
 	}
 	return m.ask(ctx, body, opts)
 }

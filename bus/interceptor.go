@@ -162,13 +162,17 @@ func (b *outbound) intercept(ctx context.Context, verb string, address string, b
 	return m, nil
 }
 
-// replyIntercepted is reply where there are interceptors.
-func (m *Message) replyIntercepted(ctx context.Context, out *outbound, body any, opts []CallOption) error {
-	if m.kind() != kindRequest {
-		return m.notRequest()
+// interceptReply sends a reply to m, or a question, through the interceptors. ok is false
+// if there are none.
+func (b *outbound) interceptReply(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (answer *Message, ok bool, err error) {
+	if b == nil {
+		return nil, false, nil
 	}
-	_, err := out.intercept(ctx, VerbReply, m.Address(), body, opts, m)
-	return err
+	if m.kind() != kindRequest {
+		return nil, true, m.notRequest()
+	}
+	answer, err = b.intercept(ctx, verb, m.Address(), body, opts, m)
+	return answer, true, err
 }
 
 var errForeignCall = errors.New("bus: an interceptor (WithOutbound) passed on a Call that it was not given")

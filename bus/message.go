@@ -251,8 +251,8 @@ func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error 
 	if m.in == nil {
 		return m.notRequest()
 	}
-	if out := m.in.back.outbound(); out != nil {
-		return m.replyIntercepted(ctx, out, body, opts)
+	if _, ok, err := m.in.back.intercept(ctx, m, VerbReply, body, opts); ok {
+		return err
 	}
 	var r reply
 	if err := m.encodeReply(&r, VerbReply, body, opts); err != nil {

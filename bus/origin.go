@@ -27,8 +27,9 @@ type wayBack interface {
 	// sender returns the name of the node that sent the message.
 	sender(m *Message) string
 
-	// outbound returns the interceptors that replies pass; nil: there are none.
-	outbound() *outbound
+	// intercept sends a reply, or a question, through the outbound interceptors. ok is
+	// false if there are none.
+	intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (answer *Message, ok bool, err error)
 
 	reply(ctx context.Context, r *reply) error
 
@@ -80,11 +81,14 @@ func (n *ownNode) sender(m *Message) string {
 	return n.self.name()
 }
 
-func (n *ownNode) outbound() *outbound    { return n.out }
 func (*ownNode) handled(*Message) flusher { return nil }
 func (*ownNode) answered(*Message)        {}
 func (*ownNode) soon()                    {}
 func (*ownNode) flush()                   {}
+
+func (n *ownNode) intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, bool, error) {
+	return n.out.interceptReply(ctx, m, verb, body, opts)
+}
 
 // reply gives a reply to the requester on this node.
 func (n *ownNode) reply(_ context.Context, r *reply) error {

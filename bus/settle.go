@@ -76,11 +76,14 @@ func (in *inbound) from() *origin {
 }
 
 func (in *inbound) sender(m *Message) string                  { return in.link.sender(m) }
-func (in *inbound) outbound() *outbound                       { return in.link.outbound() }
 func (in *inbound) reply(ctx context.Context, r *reply) error { return in.link.reply(ctx, r) }
 func (in *inbound) answered(m *Message)                       { in.link.answered(m) }
 func (in *inbound) soon()                                     { in.link.soon() }
 func (in *inbound) flush()                                    { in.link.flush() }
+
+func (in *inbound) intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, bool, error) {
+	return in.link.intercept(ctx, m, verb, body, opts)
+}
 
 func (in *inbound) handled(m *Message) flusher {
 	if in.settle(m) || m.kind() == kindRequest {
@@ -91,8 +94,11 @@ func (in *inbound) handled(m *Message) flusher {
 
 // A link is the way back of a reply that came over it.
 func (l *link) sender(*Message) string   { return l.peer.Name }
-func (l *link) outbound() *outbound      { return l.out }
 func (l *link) handled(*Message) flusher { return nil }
+
+func (l *link) intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, bool, error) {
+	return l.out.interceptReply(ctx, m, verb, body, opts)
+}
 
 // payDelay is how long settled messages may go untold (rule 12).
 const payDelay = 20 * time.Millisecond
