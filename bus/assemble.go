@@ -36,7 +36,7 @@ const bulkLimit = time.Hour
 
 // gotBulk (rule 22) begins a frame with a large body. Where it goes is settled now: what
 // is said of routes later comes later.
-func (r *reader) gotBulk(f *frame.Frame) error {
+func (r *receiver) gotBulk(f *frame.Frame) error {
 	size, kind := f.Size(), f.StandsFor()
 	b := &bulkIn{link: r.link, reservation: reservation{peer: r.link, id: f.Bulk(), size: int64(size)}, kind: kind}
 	if err := b.f.Parse(f.Body); err != nil {
@@ -91,7 +91,7 @@ func (b *bulkIn) throwAway() {
 }
 
 // address finds where a large message goes, and counts it as come.
-func (r *reader) address(b *bulkIn) error {
+func (r *receiver) address(b *bulkIn) error {
 	switch b.kind {
 	case frame.Reply, frame.Bounce, frame.Handover:
 		return nil
@@ -143,7 +143,7 @@ func (b *bulkIn) place(n int, now int64) []byte {
 }
 
 // gotChunk takes a part of a body.
-func (r *reader) gotChunk(f *frame.Frame) error {
+func (r *receiver) gotChunk(f *frame.Frame) error {
 	b, n := r.bulksIn[f.Bulk()], len(f.Body)
 	if b == nil || n == 0 {
 		return fmt.Errorf("%w: chunk of %d bytes that was not asked for", frame.ErrMalformed, n)
@@ -159,7 +159,7 @@ func (r *reader) gotChunk(f *frame.Frame) error {
 }
 
 // came notes that the next n bytes of a body are in their place.
-func (r *reader) came(b *bulkIn, n int) error {
+func (r *receiver) came(b *bulkIn, n int) error {
 	b.come += int64(n)
 	b.unacked += n
 	if b.come == b.size {
@@ -179,7 +179,7 @@ func (r *reader) came(b *bulkIn, n int) error {
 }
 
 // measure notes how fast a body comes, once there is enough of it to tell.
-func (r *reader) measure(b *bulkIn) {
+func (r *receiver) measure(b *bulkIn) {
 	if b.come < firstStep {
 		return
 	}
@@ -192,12 +192,12 @@ func (r *reader) measure(b *bulkIn) {
 
 // comesSoon reports whether so many bytes may be expected soon, by how fast the
 // last ones came.
-func (r *reader) comesSoon(bytes int64) bool {
+func (r *receiver) comesSoon(bytes int64) bool {
 	return float64(bytes) <= r.pace*float64(soonWithin)
 }
 
 // assembled handles a frame whose body is whole.
-func (r *reader) assembled(b *bulkIn) error {
+func (r *receiver) assembled(b *bulkIn) error {
 	r.measure(b)
 	b.mu.Lock()
 	body, over := b.buf, b.over
@@ -225,7 +225,7 @@ func (r *reader) assembled(b *bulkIn) error {
 
 // overdue ends a frame whose body was thrown away and has been sent to its end
 // all the same.
-func (r *reader) overdue(b *bulkIn) error {
+func (r *receiver) overdue(b *bulkIn) error {
 	switch b.kind {
 	case frame.Reply:
 		r.gotLateReply(&b.f)
@@ -249,7 +249,7 @@ func (r *reader) overdue(b *bulkIn) error {
 }
 
 // gotBulkReset throws a frame away that its sender takes back.
-func (r *reader) gotBulkReset(f *frame.Frame) {
+func (r *receiver) gotBulkReset(f *frame.Frame) {
 	b := r.bulksIn[f.Bulk()]
 	if b == nil {
 		return // refused
@@ -269,14 +269,14 @@ func (r *reader) gotBulkReset(f *frame.Frame) {
 }
 
 // endBulk forgets a body that is whole, or will not be.
-func (r *reader) endBulk(b *bulkIn) {
+func (r *receiver) endBulk(b *bulkIn) {
 	delete(r.bulksIn, b.id)
 	b.late.Stop() // what it does meanwhile does no harm
 	r.assembly.release(&b.reservation)
 }
 
 // endBulks gives back what is reserved when the link has ended.
-func (r *reader) endBulks() {
+func (r *receiver) endBulks() {
 	for _, b := range r.bulksIn {
 		r.endBulk(b)
 	}

@@ -198,7 +198,7 @@ func (s *services) noCodec(what, codec string) *ReplyError {
 
 // refuse (rule 17) settles a message whose codec this node does not have, and answers a
 // request. It waits for nothing.
-func (r *reader) refuse(in *inbound, e *entry, f *frame.Frame) {
+func (r *receiver) refuse(in *inbound, e *entry, f *frame.Frame) {
 	m := new(Message)
 	e.message(m, in)
 	codec := describeCodec(f.Codec(), f.CodecName)

@@ -128,7 +128,7 @@ func (l *link) endHandovers() {
 // gotHandover waits with a message for a peer that leaves. It takes as many bytes of
 // a peer as windows may take of the pool. owned says that the body is not in the
 // read buffer.
-func (r *reader) gotHandover(f *frame.Frame, owned bool) error {
+func (r *receiver) gotHandover(f *frame.Frame, owned bool) error {
 	if !r.parting.Load() || f.Kind() != kindSend {
 		return fmt.Errorf("%w: handover of kind %d by a peer that stays or has no reason to", frame.ErrMalformed, f.Kind())
 	}

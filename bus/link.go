@@ -30,8 +30,7 @@ type link struct {
 	unsettledIn atomic.Int64 // messages that came and are not settled
 	parting     atomic.Bool  // the peer has said that it leaves
 	eager       atomic.Bool  // credit is not batched: either side is leaving
-	listens     atomic.Bool  // the reader waits for input
-	lastRead    atomic.Int64 // by the bus's clock
+	ear         ear
 	lastPing    atomic.Int64
 	timed       atomic.Bool // a TIME has come since the last ping
 
@@ -84,7 +83,7 @@ func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 	l.replied = origin{services: c.services, back: l, linked: true}
 	l.pend.init(c.services, l, &l.replied)
 	now := c.clock.now()
-	l.lastRead.Store(now)
+	l.ear.lastRead.Store(now)
 	l.lastPing.Store(now)
 	return l
 }

@@ -87,21 +87,21 @@ func (l *link) deadline(f *frame.Frame, now int64) int64 {
 	return now + timeLeft(f)
 }
 
-func (r *reader) gotPing(f *frame.Frame) {
+func (r *receiver) gotPing(f *frame.Frame) {
 	if clock := f.Clock(); clock != 0 {
 		r.times.heard(r.now, clock, 0)
 	}
 	r.pong(f.Clock())
 }
 
-func (r *reader) gotPong(f *frame.Frame) {
+func (r *receiver) gotPong(f *frame.Frame) {
 	if clock := f.Clock(); clock != 0 {
 		r.times.heard(r.now, clock, f.Heard())
 	}
 }
 
 // gotTime notes from when on the time left is that frames behind it say.
-func (r *reader) gotTime(f *frame.Frame) {
+func (r *receiver) gotTime(f *frame.Frame) {
 	r.times.said = r.times.heard(r.now, f.Clock(), 0)
 	r.timed.Store(true)
 }

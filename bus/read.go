@@ -3,10 +3,11 @@ package bus
 import (
 	"fmt"
 	"io"
+	"net"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/runrig-go/runrig/bus/internal/frame"
-	"github.com/runrig-go/runrig/bus/internal/recycle"
 )
 
 const (
@@ -16,25 +17,42 @@ const (
 	directBody = frame.AlignedBody // a frame so large is not read into the buffer
 )
 
-// reader takes frames from the connection. It waits for input and nothing else.
+// reader takes frames from a link's connection. It waits for input and nothing else.
 type reader struct {
-	*link
+	sink sink
+	conn net.Conn
+	clk  *clock
+	ear  *ear
+	tcp  bool // a read returns all that there is, up to what it has room for
+
 	in    []byte
 	r, w  int   // in[r:w] is not handled yet
 	now   int64 // when the last read returned
 	large bool  // the last frame had a large body: another may follow
 	f     frame.Frame
+}
 
-	// A run: messages in sequence for one consumer, which are delivered together.
-	to     *inbound
-	run    [runMax]entry
-	extra  [runMax]extra
-	n      int
-	bodies [recycle.BlockSize]byte // bodies up to smallBody, one after the other
-	small  int                     // how much of bodies is used
+// sink is what a reader gives its frames to, one by one.
+type sink interface {
+	// handle handles the frame that has been read; owned says that its body is not part
+	// of the read buffer. bye says that it is the last one.
+	handle(kind int, f *frame.Frame, owned bool) (bye bool, err error)
 
-	bulksIn map[uint64]*bulkIn
-	pace    float64 // bytes a nanosecond at which the last large body came; 0: not known
+	// handleRoutes handles a ROUTES, which has a form of its own.
+	handleRoutes(b []byte) error
+
+	// place returns memory for a body, which is read to where it belongs; nil if it is
+	// wrong, and will be seen to be.
+	place(kind int, f *frame.Frame, size int) []byte
+
+	// deliver hands over what has been handled, before the reader waits for input.
+	deliver()
+}
+
+// ear is what others see of a link's reader.
+type ear struct {
+	listens  atomic.Bool  // it waits for input
+	lastRead atomic.Int64 // by the bus's clock
 }
 
 // read reads frames until the link ends. It returns nil after GOODBYE.
@@ -48,8 +66,8 @@ func (r *reader) read() error {
 		n, err := r.fill(to)
 		r.w += n
 		bye, ferr := r.frames()
-		r.deliver()
-		if r.raw != nil && n < len(to) { // there is no more: those for whom this was go first
+		r.sink.deliver()
+		if r.tcp && n < len(to) { // there is no more: those for whom this was go first
 			runtime.Gosched()
 		}
 		switch {
@@ -77,11 +95,11 @@ func readError(err error) error {
 
 // fill reads once.
 func (r *reader) fill(b []byte) (int, error) {
-	r.listens.Store(true)
+	r.ear.listens.Store(true)
 	n, err := r.conn.Read(b)
-	r.now = r.clock.now()
-	r.lastRead.Store(r.now)
-	r.listens.Store(false)
+	r.now = r.clk.now()
+	r.ear.lastRead.Store(r.now)
+	r.ear.listens.Store(false)
 	return n, err
 }
 
@@ -117,7 +135,7 @@ func (r *reader) frames() (bye bool, err error) {
 		case end > len(b):
 			return false, nil
 		}
-		if bye, err = r.frame(kind, b[begin:end]); bye || err != nil {
+		if bye, err = r.whole(kind, b[begin:end]); bye || err != nil {
 			return bye, err
 		}
 		r.r += end
@@ -138,12 +156,12 @@ func (r *reader) direct(kind int, b []byte, size int) (done bool, err error) {
 	if err := checkBody(kind, have+missing); err != nil {
 		return false, err
 	}
-	to := r.place(kind, have+missing)
+	to := r.sink.place(kind, &r.f, have+missing)
 	if to == nil {
 		return false, nil // it is wrong, and will be seen to be
 	}
 	copy(to, r.f.Body)
-	r.deliver() // what came before does not wait for the rest
+	r.sink.deliver() // what came before does not wait for the rest
 	for have < len(to) {
 		n, err := r.fill(to[have:])
 		have += n
@@ -165,24 +183,13 @@ func checkBody(kind, size int) error {
 	return nil
 }
 
-// place returns memory for a body.
-func (r *reader) place(kind, size int) []byte {
-	if kind == frame.Chunk {
-		if b := r.bulksIn[r.f.Bulk()]; b != nil {
-			return b.place(size, r.now)
-		}
-		return nil
-	}
-	return r.link.bodies.Get(size)
-}
-
-func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
-	if kind == frame.Pad {
+// whole handles a frame that is whole in the buffer.
+func (r *reader) whole(kind int, b []byte) (bye bool, err error) {
+	switch kind {
+	case frame.Pad:
 		return false, nil
-	}
-	if kind == frame.Routes {
-		r.endRun()
-		return false, r.gotRoutes(b)
+	case frame.Routes:
+		return false, r.sink.handleRoutes(b)
 	}
 	if err := r.f.Parse(b); err != nil {
 		return false, err
@@ -190,62 +197,9 @@ func (r *reader) frame(kind int, b []byte) (bye bool, err error) {
 	return r.handle(kind, false)
 }
 
-// handle handles the frame that has been read; owned says that its body is not
-// part of the read buffer.
 func (r *reader) handle(kind int, owned bool) (bye bool, err error) {
-	f := &r.f
-	if err := checkBody(kind, len(f.Body)); err != nil {
+	if err := checkBody(kind, len(r.f.Body)); err != nil {
 		return false, err
 	}
-	if kind == frame.Msg {
-		return false, r.message(f, owned)
-	}
-	r.endRun()
-	switch kind {
-	case frame.Reply:
-		r.gotReply(f, owned)
-	case frame.Credit:
-		err = r.gotCredit(f)
-	case frame.RoutesAck:
-		err = r.gotRoutesAck(f.Seq())
-	case frame.RoutesDone:
-		r.gotRoutesDone(f.Route())
-	case frame.Cancel:
-		r.gotCancel(f)
-	case frame.Bounce:
-		err = r.gotBounce(f, owned)
-	case frame.Handover:
-		err = r.gotHandover(f, owned)
-	case frame.Ping:
-		r.gotPing(f)
-	case frame.Pong:
-		r.gotPong(f)
-	case frame.Time:
-		r.gotTime(f)
-	case frame.Leaving:
-		r.gotLeaving()
-	case frame.LeavingOK:
-		r.gotLeavingOK()
-	case frame.Goodbye:
-		return true, nil
-	case frame.Bulk:
-		err = r.gotBulk(f)
-	case frame.BulkGo:
-		err = r.gotBulkGo(f)
-	case frame.Chunk:
-		err = r.gotChunk(f)
-	case frame.Rest:
-		err = r.gotRest(f)
-	case frame.ChunkAck:
-		err = r.gotChunkAck(f)
-	case frame.BulkReset:
-		if f.Refused() != 0 {
-			r.gotBulkRefused(f)
-		} else {
-			r.gotBulkReset(f)
-		}
-	default:
-		err = fmt.Errorf("%w: frame of unknown type %d", frame.ErrMalformed, kind)
-	}
-	return false, err
+	return r.sink.handle(kind, &r.f, owned)
 }

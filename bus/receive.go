@@ -27,7 +27,7 @@ type entry struct {
 }
 
 // message adds one to the run of its consumer.
-func (r *reader) message(f *frame.Frame, owned bool) error {
+func (r *receiver) message(f *frame.Frame, owned bool) error {
 	kind := f.Kind()
 	if kind < kindSend || kind > kindPublish {
 		return fmt.Errorf("%w: message of kind %d", frame.ErrMalformed, kind)
@@ -85,7 +85,7 @@ type extra struct {
 // bounds what the peer says, so that reckoning with it does not overflow.
 func timeLeft(f *frame.Frame) int64 { return int64(min(f.TimeLeft(), 1<<40)) * 1e6 }
 
-func (r *reader) deadline(f *frame.Frame) int64 { return r.link.deadline(f, r.now) }
+func (r *receiver) deadline(f *frame.Frame) int64 { return r.link.deadline(f, r.now) }
 
 // alone reports whether a publish goes to this consumer only.
 func (in *inbound) alone(f *frame.Frame) bool {
@@ -130,7 +130,7 @@ func (l *link) inbound(num uint64) *inbound {
 
 // deliver hands the run over: one allocation for its Messages, one for its small
 // bodies, one lock.
-func (r *reader) deliver() {
+func (r *receiver) deliver() {
 	if r.n == 0 {
 		return
 	}
@@ -158,7 +158,7 @@ func (r *reader) deliver() {
 }
 
 // endRun delivers the run; what comes next may change the routes.
-func (r *reader) endRun() {
+func (r *receiver) endRun() {
 	r.deliver()
 	r.to = nil
 }
@@ -170,7 +170,7 @@ func (e *entry) message(m *Message, in *inbound) {
 }
 
 // entry returns what a message is but for its body and headers.
-func (r *reader) entry(f *frame.Frame, cost int64) entry {
+func (r *receiver) entry(f *frame.Frame, cost int64) entry {
 	id := f.ID()
 	if f.Kind() == kindSend {
 		id = f.Choice() // to be brought back
@@ -201,7 +201,7 @@ func (in *inbound) put(ms []Message) {
 
 // gotPublish (rule 14) fans a publish out to the routes that the sender has charged:
 // those of the address that it had acknowledged and did not skip.
-func (r *reader) gotPublish(f *frame.Frame, owned bool) error {
+func (r *receiver) gotPublish(f *frame.Frame, owned bool) error {
 	skip, err := frame.Numbers(f.Skipped)
 	if err != nil {
 		return err
@@ -228,7 +228,7 @@ func (r *reader) gotPublish(f *frame.Frame, owned bool) error {
 }
 
 // fanOut gives a message to several consumers, which share its body.
-func (r *reader) fanOut(e *entry, f *frame.Frame, ins []*inbound, body []byte) {
+func (r *receiver) fanOut(e *entry, f *frame.Frame, ins []*inbound, body []byte) {
 	for _, in := range ins {
 		if e.codec == codecUnknown {
 			r.refuse(in, e, f)

@@ -35,7 +35,7 @@ func (c *core) serve(ctx context.Context, peer Peer, conn net.Conn, up func()) e
 	l.soon()
 	stopSupersede := context.AfterFunc(ctx, l.supersede)
 	beat := c.heartbeat(l)
-	r := &reader{link: l}
+	r := newReceiver(l)
 	err := r.read()
 	r.endBulks()
 	stopSupersede()
@@ -273,13 +273,13 @@ func (c *core) heartbeat(l *link) *beats {
 func (l *link) beat(now int64, overslept bool) {
 	l.overdueRoutes(now)
 	l.tend(now)
-	if !l.listens.Load() {
-		l.lastRead.Store(now)
+	if !l.ear.listens.Load() {
+		l.ear.lastRead.Store(now)
 	}
-	silent, mute := now-l.lastRead.Load(), now-l.lastWrite.Load()
+	silent, mute := now-l.ear.lastRead.Load(), now-l.lastWrite.Load()
 	switch {
 	case overslept && silent > int64(pingAfter):
-		l.lastRead.Store(now - int64(pingAfter))
+		l.ear.lastRead.Store(now - int64(pingAfter))
 		l.ping(now)
 	case silent >= int64(deadAfter):
 		l.fail(fmt.Errorf("silent for %v", time.Duration(silent).Round(time.Millisecond)))
@@ -333,7 +333,7 @@ func (c *core) probe(boot uint64) {
 		now := c.clock.now()
 		l.ping(now)
 		time.AfterFunc(probeLimit, func() { // outlives the link by a second at most
-			if l.lastRead.Load() < now {
+			if l.ear.lastRead.Load() < now {
 				l.fail(fmt.Errorf("gossip says that it failed, and it did not answer within %v", probeLimit))
 			}
 		})

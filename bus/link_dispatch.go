@@ -1,0 +1,100 @@
+package bus
+
+import (
+	"fmt"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
+	"github.com/runrig-go/runrig/bus/internal/recycle"
+)
+
+// receiver is what a link does with what comes. All of it is the reader's goroutine's.
+type receiver struct {
+	*link
+	reader
+
+	// A run: messages in sequence for one consumer, which are delivered together.
+	to     *inbound
+	run    [runMax]entry
+	extra  [runMax]extra
+	n      int
+	bodies [recycle.BlockSize]byte // bodies up to smallBody, one after the other
+	small  int                     // how much of bodies is used
+
+	bulksIn map[uint64]*bulkIn
+	pace    float64 // bytes a nanosecond at which the last large body came; 0: not known
+}
+
+func newReceiver(l *link) *receiver {
+	r := &receiver{link: l}
+	r.reader = reader{sink: r, conn: l.conn, clk: &l.clock, ear: &l.ear, tcp: l.raw != nil}
+	return r
+}
+
+func (r *receiver) handleRoutes(b []byte) error {
+	r.endRun()
+	return r.gotRoutes(b)
+}
+
+func (r *receiver) place(kind int, f *frame.Frame, size int) []byte {
+	if kind == frame.Chunk {
+		if b := r.bulksIn[f.Bulk()]; b != nil {
+			return b.place(size, r.now)
+		}
+		return nil
+	}
+	return r.link.bodies.Get(size)
+}
+
+func (r *receiver) handle(kind int, f *frame.Frame, owned bool) (bye bool, err error) {
+	if kind == frame.Msg {
+		return false, r.message(f, owned)
+	}
+	r.endRun()
+	switch kind {
+	case frame.Reply:
+		r.gotReply(f, owned)
+	case frame.Credit:
+		err = r.gotCredit(f)
+	case frame.RoutesAck:
+		err = r.gotRoutesAck(f.Seq())
+	case frame.RoutesDone:
+		r.gotRoutesDone(f.Route())
+	case frame.Cancel:
+		r.gotCancel(f)
+	case frame.Bounce:
+		err = r.gotBounce(f, owned)
+	case frame.Handover:
+		err = r.gotHandover(f, owned)
+	case frame.Ping:
+		r.gotPing(f)
+	case frame.Pong:
+		r.gotPong(f)
+	case frame.Time:
+		r.gotTime(f)
+	case frame.Leaving:
+		r.gotLeaving()
+	case frame.LeavingOK:
+		r.gotLeavingOK()
+	case frame.Goodbye:
+		return true, nil
+	case frame.Bulk:
+		err = r.gotBulk(f)
+	case frame.BulkGo:
+		err = r.gotBulkGo(f)
+	case frame.Chunk:
+		err = r.gotChunk(f)
+	case frame.Rest:
+		err = r.gotRest(f)
+	case frame.ChunkAck:
+		err = r.gotChunkAck(f)
+	case frame.BulkReset:
+		if f.Refused() != 0 {
+			r.gotBulkRefused(f)
+		} else {
+			r.gotBulkReset(f)
+		}
+	default:
+		err = fmt.Errorf("%w: frame of unknown type %d", frame.ErrMalformed, kind)
+	}
+	return false, err
+}
