@@ -130,7 +130,7 @@ func (s *survey) ring(r *ring) {
 }
 
 func (s *survey) consumer(c *Consumer) {
-	a := s.at(c.local.ring)
+	a := s.at(c.local.ring())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a.route(&c.local)
@@ -139,7 +139,7 @@ func (s *survey) consumer(c *Consumer) {
 	}
 	if b := c.box; b != nil {
 		if c.passBatchLocked(1) {
-			s.credit = append(s.credit, c.local.ring)
+			s.credit = append(s.credit, c.local.ring())
 		}
 		begun, rest := b.progress()
 		a.Queued += b.len() + rest
@@ -156,7 +156,7 @@ func (s *survey) link(l *link) {
 	defer l.mu.Unlock()
 	for _, rt := range l.routes {
 		if rt != nil {
-			s.at(rt.ring).route(rt)
+			s.at(rt.ring()).route(rt)
 		}
 	}
 }

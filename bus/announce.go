@@ -159,7 +159,7 @@ func (in *inbound) cutOffHeld() {
 
 // cutOff counts messages that are dropped as their link has ended.
 func (in *inbound) cutOff(n int) {
-	in.consumer.local.ring.lose(LossCutOff, n)
+	in.consumer.local.home.lose(LossCutOff, n)
 }
 
 // bounceHeldLocked sends back what was held, in order, up to a large message:

@@ -36,7 +36,7 @@ func benchRoutes(n int) (*link, *ring) {
 	l := c.newLink(Peer{Boot: 2}, nil, nil)
 	r := newRing(c.services, c, "a")
 	for i := range n {
-		c.addRoute(&route{ring: r, to: l, num: uint32(i + 1), window: defaultWindow})
+		c.addRoute(&route{home: &r.home, to: l, num: uint32(i + 1), window: defaultWindow})
 	}
 	return l, r
 }

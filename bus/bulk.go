@@ -107,12 +107,12 @@ func (l *link) lateEnd(id uint64) error {
 	}
 	b := l.bulks.out[i]
 	m := b.largeMessage()
-	reason := m.ring().late()
+	reason := m.home().late()
 	l.resetLocked(b, reason)
 	l.mu.Unlock()
 	o := m.o
 	o.call = nil // which is answered by who has taken it out
-	l.rings.dead(m.ring().address, &o, reason)
+	l.rings.dead(m.home().address, &o, reason)
 	return reason
 }
 

@@ -18,7 +18,7 @@ func TestOwnersAreFrozen(t *testing.T) {
 	var routes []*route
 	for _, boot := range []uint64{0, 0x2222222222222222, 0xfedcba9876543210} {
 		for num := range uint32(3) { // 0: other nodes do not know it
-			rt := &route{ring: r, num: num, to: &Consumer{}}
+			rt := &route{home: &r.home, num: num, to: &Consumer{}}
 			if boot != 0 {
 				rt.num++
 				rt.to = c.newLink(Peer{Boot: boot}, nil, nil)
@@ -131,7 +131,7 @@ func BenchmarkWaitingLocal(b *testing.B) {
 	r := newRing(c.services, c, "a")
 	for range 2 {
 		cn := &Consumer{node: &c.own, concurrency: 1, window: windowFloor}
-		cn.local = route{ring: r, to: cn, window: windowFloor, used: windowFloor}
+		cn.local = route{home: &r.home, to: cn, window: windowFloor, used: windowFloor}
 		c.addRoute(&cn.local)
 	}
 	r.mu.Lock()

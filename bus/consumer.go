@@ -138,7 +138,7 @@ func (c *core) announceLocked(cn *Consumer) {
 	if !cn.localOnly {
 		c.numberOf(cn) // before readers of links find it in mine
 	}
-	cn.local = route{ring: r, to: cn, window: cn.firstWindow(), num: cn.num}
+	cn.local = route{home: &r.home, to: cn, window: cn.firstWindow(), num: cn.num}
 	if old := r.mine.Load(); old != nil {
 		cn.sibling.Store(old)
 		old.younger = cn
@@ -192,7 +192,7 @@ func (c *Consumer) Close() error {
 func (c *core) closeConsumer(cn *Consumer) {
 	c.mu.Lock()
 	msgs, first := c.shut(cn)
-	announced := cn.local.ring != nil
+	announced := cn.local.home != nil
 	if first && announced {
 		c.dropRoutes([]*route{&cn.local})
 		if cn.num != 0 {
@@ -207,7 +207,7 @@ func (c *core) closeConsumer(cn *Consumer) {
 	c.sendBack(msgs)
 	if first && announced {
 		c.unfade([]*route{&cn.local})
-		cn.local.ring.grant()
+		cn.local.home.grant()
 	}
 }
 
@@ -228,7 +228,7 @@ func (c *core) bury(cn *Consumer) {
 	if cn.pins > 0 {
 		return
 	}
-	at, older := &cn.local.ring.mine, cn.sibling.Load()
+	at, older := &cn.local.ring().mine, cn.sibling.Load()
 	if cn.younger != nil {
 		at = &cn.younger.sibling
 	}
@@ -242,7 +242,7 @@ func (c *core) bury(cn *Consumer) {
 	if _, late := c.late[cn]; !late {
 		c.books.bookConsumer(cn)
 	}
-	c.tidy(cn.local.ring)
+	c.tidy(cn.local.ring())
 }
 
 // unnumber frees a consumer's number. The caller holds core.mu.
@@ -331,7 +331,7 @@ func (c *Consumer) closedLocked() {
 	if c.done != nil {
 		close(c.done)
 	}
-	if c.node.events.wanted() && c.local.ring != nil {
+	if c.node.events.wanted() && c.local.home != nil {
 		c.node.events.note(ConsumerClosed{c.address})
 	}
 }
@@ -345,7 +345,7 @@ func (c *Consumer) Known(ctx context.Context) error { return c.node.consumers.aw
 func (c *core) awaitKnown(ctx context.Context, cn *Consumer) error {
 	c.mu.Lock()
 	links := slices.Collect(maps.Keys(c.links))
-	announced := cn.local.ring != nil
+	announced := cn.local.home != nil
 	c.mu.Unlock()
 	if !announced {
 		return fmt.Errorf("%w: consumer of %q is not announced", ErrClosed, cn.address)

@@ -91,12 +91,12 @@ func (l *link) gotRoutesDone(num uint64) {
 	}
 }
 
-// grantAll grants what there is at the rings of routes that have gone: who
-// waited for one of them may have another, or must know.
+// grantAll grants what there is at the rings of routes that have come or gone: who
+// waits there may have another, or must know that one has gone.
 func grantAll(rts []*route) {
 	for i, rt := range rts {
-		if i == 0 || rt.ring != rts[i-1].ring {
-			rt.ring.grant()
+		if i == 0 || rt.home != rts[i-1].home {
+			rt.home.grant()
 		}
 	}
 }

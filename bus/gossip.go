@@ -223,7 +223,7 @@ func (l *gossip) give(c *Consumer, ms []Message) {
 	c.mu.Lock()
 	if c.closed || c.box != nil && c.box.gossiped >= int64(c.window) {
 		c.mu.Unlock()
-		c.local.ring.lose(LossDropped, 1)
+		c.local.home.lose(LossDropped, 1)
 		return
 	}
 	ms[0].in = c.node.originLocked(c)

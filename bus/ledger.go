@@ -75,19 +75,19 @@ func (b *ledger) addTo(s *Stats) {
 }
 
 // book enters something rare.
-func (r *ring) book(what counter, n int) { r.books.count(&r.page, what, n) }
+func (h *home) book(what counter, n int) { h.books.count(&h.page, what, n) }
 
 // bookFate enters what became of a message that its consumer, which has closed,
 // does not count itself.
-func (r *ring) bookFate(m *Message) {
-	r.books.enter(&r.page, func(l *ledger) { l.counts[m.fate()]++ })
+func (h *home) bookFate(m *Message) {
+	h.books.enter(&h.page, func(l *ledger) { l.counts[m.fate()]++ })
 }
 
 // bookLocked enters what a route that goes for good has counted. The caller holds the
 // lock of the route's account.
 func (rt *route) bookLocked() {
 	if n := uint64(rt.settled); n > 0 {
-		rt.ring.books.enter(&rt.ring.page, func(l *ledger) { l.settled += n })
+		rt.home.books.enter(&rt.home.page, func(l *ledger) { l.settled += n })
 	}
 }
 
@@ -97,6 +97,6 @@ func (b *books) bookConsumer(c *Consumer) {
 	defer c.mu.Unlock()
 	c.local.bookLocked()
 	if c.counts != nil {
-		b.enter(&c.local.ring.page, func(l *ledger) { l.add(&ledger{counts: *c.counts}) })
+		b.enter(&c.local.home.page, func(l *ledger) { l.add(&ledger{counts: *c.counts}) })
 	}
 }

@@ -102,7 +102,7 @@ func (l *link) post(rt *route, o *outgoing) bool {
 		return false
 	}
 	large := len(o.body) > chunked
-	if !l.admitsLocked(rt.ring, large) {
+	if !l.admitsLocked(rt.home, large) {
 		return false
 	}
 	if o.call != nil {

@@ -44,7 +44,7 @@ func (l *link) postBulkLocked(o *outgoing, rts []*route, rest []byte) {
 	l.enqueueLocked(b)
 }
 
-func (m *largeMessage) ring() *ring { return m.routes[0].ring }
+func (m *largeMessage) home() *home { return m.routes[0].home }
 
 // asks reports whether it is the request with this id.
 func (m *largeMessage) asks(id uint64) bool { return m.o.call != nil && m.o.head.ID() == id }
@@ -54,7 +54,7 @@ func (m *largeMessage) publishes() bool { return m.o.head.Kind() == kindPublish 
 func (m *largeMessage) written() {
 	for _, rt := range m.routes {
 		rt.bulks--
-		m.link.entrance.wait(rt.ring) // messages wait behind it
+		m.link.entrance.wait(rt.home) // messages wait behind it
 	}
 }
 
@@ -67,19 +67,19 @@ func (m *largeMessage) takenBack(why error) error {
 		rt.bulks--
 		l.outside--
 		l.sent--
-		l.entrance.wait(rt.ring)
+		l.entrance.wait(rt.home)
 	}
 	ended := m.o.call != nil && l.pend.take(m.o.head.ID()) == nil
 	switch {
 	case m.publishes():
-		m.ring().lose(LossSkipped, len(m.routes))
+		m.home().lose(LossSkipped, len(m.routes))
 		return nil
 	case ended: // the call may be another request's by now
 		if why == errAgain {
 			return nil // its sender gets the answer
 		}
 	case m.o.done == nil:
-		l.againLocked(m.ring().address, &m.o, why)
+		l.againLocked(m.home().address, &m.o, why)
 	}
 	return why
 }
@@ -88,7 +88,7 @@ func (m *largeMessage) cutOff() {}
 
 func (m *largeMessage) overdue() error {
 	if m.o.done == nil {
-		return m.ring().late()
+		return m.home().late()
 	}
 	return m.link.slow("message", len(m.o.body))
 }

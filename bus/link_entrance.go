@@ -6,16 +6,13 @@ import "slices"
 // While some wait no other ring's messages go past them, however many senders it has,
 // and each appends as much in its turn as there is room for. It is guarded by link.mu.
 type entrance struct {
-	rings []granter // that wait for room, the next in turn first
-	turn  granter   // that appends now
-	large []granter // that wait for a large body to end
+	rings []*home // that wait for room, the next in turn first
+	turn  *home   // that appends now
+	large []*home // that wait for a large body to end
 }
 
-// granter is a ring: grant places messages of it that wait, as far as there is room.
-type granter interface{ grant() }
-
 // wait lets a ring wait for its turn.
-func (e *entrance) wait(r granter) {
+func (e *entrance) wait(r *home) {
 	if !slices.Contains(e.rings, r) {
 		e.rings = append(e.rings, r)
 	}
@@ -30,7 +27,7 @@ func (e *entrance) bulkEnded() {
 }
 
 // end returns all who wait, and forgets them.
-func (e *entrance) end() []granter {
+func (e *entrance) end() []*home {
 	e.bulkEnded()
 	rings := e.rings
 	e.rings = nil
@@ -42,7 +39,7 @@ func (l *link) hasRoom() bool { return l.backlog() < l.pace.limit }
 
 // admitsLocked reports whether a message of a ring may be appended. If not, the ring
 // is granted what it may when its turn comes.
-func (l *link) admitsLocked(r granter, large bool) bool {
+func (l *link) admitsLocked(r *home, large bool) bool {
 	e := &l.entrance
 	if l.hasRoom() && (len(e.rings) == 0 || e.turn == r) && (!large || l.bulks.takesBulk()) {
 		return true
@@ -52,7 +49,7 @@ func (l *link) admitsLocked(r granter, large bool) bool {
 }
 
 // blockLocked lets a ring wait until a message of it may be appended.
-func (l *link) blockLocked(r granter, large bool) {
+func (l *link) blockLocked(r *home, large bool) {
 	e := &l.entrance
 	if !large || l.bulks.takesBulk() {
 		e.wait(r)

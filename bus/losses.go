@@ -148,15 +148,15 @@ func (l Loss) counter() counter {
 
 // lose counts copies that were skipped or dropped, and messages that were cut off, and
 // has it told.
-func (r *ring) lose(what Loss, n int) {
-	r.stats.add(what.counter(), uint64(n))
-	r.book(what.counter(), n)
-	r.losses.add(what, r.address, n)
+func (h *home) lose(what Loss, n int) {
+	h.stats.add(what.counter(), uint64(n))
+	h.book(what.counter(), n)
+	h.losses.add(what, h.address, n)
 }
 
 // unknown books what was under way on a link that has ended, some of it requests. The
 // link counts it.
-func (r *ring) unknown(n, requests int) {
-	r.book(countUnknown, n)
-	r.losses.add(LossUnknown, r.address, max(0, n-requests))
+func (h *home) unknown(n, requests int) {
+	h.book(countUnknown, n)
+	h.losses.add(LossUnknown, h.address, max(0, n-requests))
 }

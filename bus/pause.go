@@ -136,6 +136,6 @@ func (c *Consumer) sweep() {
 		}
 	}
 	if len(gone) > 0 {
-		c.local.ring.grant()
+		c.local.home.grant()
 	}
 }

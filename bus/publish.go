@@ -145,7 +145,7 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 		}
 		c.mu.Unlock()
 		if !wait {
-			rt.ring.lose(LossSkipped, 1)
+			rt.home.lose(LossSkipped, 1)
 		}
 		return !wait
 	}
@@ -170,7 +170,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 	full := !l.hasRoom() || large && !l.bulks.takesBulk()
 	l.stalled = full && (l.stalled || last)
 	if full && !l.stalled {
-		l.blockLocked(r, large)
+		l.blockLocked(&r.home, large)
 		return false
 	}
 	routes := r.routes.Load().of(l) // as the peer knows them: they change under this lock
@@ -204,11 +204,11 @@ func (rt *route) takesPublish() bool { return rt.credit() > 0 && !rt.stalled && 
 // stall notes that a publish has waited for the route in vain.
 func (rt *route) stall() {
 	rt.stalled = true
-	events := &rt.ring.events
+	events := &rt.home.events
 	if !events.wanted() {
 		return
 	}
-	lags := ConsumerLags{Address: rt.ring.address}
+	lags := ConsumerLags{Address: rt.home.address}
 	if rt.link() != nil {
 		lags.Peer = rt.link().peer
 	}

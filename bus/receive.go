@@ -90,7 +90,7 @@ func (r *receiver) deadline(f *frame.Frame) int64 { return r.link.deadline(f, r.
 // alone reports whether a publish goes to this consumer only.
 func (in *inbound) alone(f *frame.Frame) bool {
 	c := in.consumer
-	return in.known && f.Skipped == nil && c.local.ring.mine.Load() == c && c.sibling.Load() == nil
+	return in.known && f.Skipped == nil && c.local.ring().mine.Load() == c && c.sibling.Load() == nil
 }
 
 // take notes that a message has come, and checks that its sender had credit for
@@ -247,7 +247,7 @@ func (l *link) charged(first *inbound, skip []uint32) (ins []*inbound) {
 	slices.Sort(skip)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for c := first.consumer.local.ring.mine.Load(); c != nil; c = c.sibling.Load() {
+	for c := first.consumer.local.ring().mine.Load(); c != nil; c = c.sibling.Load() {
 		in := l.inLocked(c.num)
 		if in == nil || in.consumer != c || !in.known || in.stage >= inGone {
 			continue

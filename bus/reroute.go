@@ -110,8 +110,8 @@ func (r *ring) waitsOn(w *waiter) bool {
 
 // late is the end of a message that was sent back and found no other consumer in
 // time.
-func (r *ring) late() error {
-	return fmt.Errorf("%w of %q took it in time: %w", ErrNoConsumer, r.address, context.DeadlineExceeded)
+func (h *home) late() error {
+	return fmt.Errorf("%w of %q took it in time: %w", ErrNoConsumer, h.address, context.DeadlineExceeded)
 }
 
 // withdraw takes a request out of the waiting list whose caller has given up, and

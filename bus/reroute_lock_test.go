@@ -25,12 +25,12 @@ func TestTakeBackWhileTheLastConsumerGoes(t *testing.T) {
 		defer close(gone)
 		for !isDone(ended) {
 			c.mu.Lock()
-			rt := &route{ring: c.ringOf("a"), to: cn}
+			rt := &route{home: &c.ringOf("a").home, to: cn}
 			c.addRoute(rt)
 			c.mu.Unlock()
 			c.mu.Lock()
 			c.dropRoutes([]*route{rt})
-			c.tidy(rt.ring)
+			c.tidy(rt.ring())
 			c.mu.Unlock()
 		}
 	}()

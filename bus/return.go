@@ -75,7 +75,7 @@ func (l *link) gotCredit(f *frame.Frame) error {
 		return err
 	}
 	l.stats.add(countSettled, f.Messages())
-	rt.ring.grant()
+	rt.home.grant()
 	l.leave.recheck()
 	return nil
 }
@@ -141,7 +141,7 @@ func (l *link) gotBounce(f *frame.Frame, owned bool) error {
 	}
 	if !ended { // first placed or waiting, then settled: leaving looks at both
 		o.chosen(f.Choice())
-		l.rings.reroute(rt.ring.address, &o, false)
+		l.rings.reroute(rt.home.address, &o, false)
 	}
 	return l.bounced(rt, cost)
 }
@@ -152,7 +152,7 @@ func (l *link) bounced(rt *route, cost int64) error {
 		return err
 	}
 	l.stats.add(countBounced, 1)
-	rt.ring.book(countBounced, 1)
+	rt.home.book(countBounced, 1)
 	l.leave.recheck()
 	return nil
 }
@@ -172,7 +172,7 @@ func (l *link) gotLateBounce(f *frame.Frame, cost int64) error {
 		o.call = l.pend.take(f.ID())
 	}
 	if f.Kind() == kindSend || o.call != nil {
-		l.rings.dead(rt.ring.address, &o, fmt.Errorf("%w: it was sent back too late: %w", ErrNoConsumer, context.DeadlineExceeded))
+		l.rings.dead(rt.home.address, &o, fmt.Errorf("%w: it was sent back too late: %w", ErrNoConsumer, context.DeadlineExceeded))
 	}
 	return l.bounced(rt, cost)
 }

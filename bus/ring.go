@@ -10,26 +10,35 @@ import (
 // ring is what this node knows of an address: the routes to its consumers on
 // all nodes, which take turns, and the messages that wait for one of them.
 type ring struct {
-	*services
+	home
 	registry registry
-	address  string
 
-	routes  atomic.Pointer[routeSet] // changed under core.mu
-	mine    atomic.Pointer[Consumer] // this node's, closing ones too, by sibling; changed under core.mu
-	next    atomic.Uint32            // whose turn it is
-	waiting atomic.Int32             // messages in lanes, and publishers
+	routes atomic.Pointer[routeSet] // changed under core.mu
+	mine   atomic.Pointer[Consumer] // this node's, closing ones too, by sibling; changed under core.mu
+	next   atomic.Uint32            // whose turn it is
 
 	mu   sync.Mutex
 	line *line // nil: nobody waits
 	gone bool  // no longer in the directory
 
-	page page // of the books
-
 	keyed atomic.Bool // a message was sent by key
 }
 
+// home is what the routes of a ring know of it.
+type home struct {
+	*services
+	granter
+	address string
+	waiting atomic.Int32 // messages in lanes, and publishers
+	page    page         // of the books
+}
+
+// granter is a ring: grant places messages that wait there, as far as there is credit.
+type granter interface{ grant() }
+
 func newRing(s *services, up registry, address string) *ring {
-	r := &ring{services: s, registry: up, address: address}
+	r := &ring{registry: up}
+	r.home.services, r.home.granter, r.home.address = s, r, address
 	r.routes.Store(noRoutes)
 	r.next.Store(rand.Uint32())
 	return r
@@ -37,7 +46,7 @@ func newRing(s *services, up registry, address string) *ring {
 
 // route is a consumer as a sender sees it, on another node or on this one.
 type route struct {
-	ring *ring
+	home *home
 	to   carrier
 
 	num  uint32        // at the node it is on, 0 if no other knows it; never changed
@@ -91,6 +100,9 @@ type carrier interface {
 	// if there is no room.
 	post(rt *route, o *outgoing) bool
 }
+
+// ring returns the ring that the route is of, or was.
+func (rt *route) ring() *ring { return rt.home.granter.(*ring) }
 
 // link returns the link that the messages of the route go over; nil: the consumer is
 // this node's.

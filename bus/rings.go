@@ -24,7 +24,7 @@ func (a *rings) init(s *services, mu *sync.Mutex, r registry) {
 func (a *rings) addRoute(rt *route) {
 	a.steps++
 	rt.step.Store(a.steps)
-	rt.ring.routes.Store(rt.ring.routes.Load().with(rt))
+	rt.ring().routes.Store(rt.ring().routes.Load().with(rt))
 }
 
 // dropRoutes takes routes out of their rings, those of a ring in one step. The
@@ -33,12 +33,12 @@ func (a *rings) addRoute(rt *route) {
 func (a *rings) dropRoutes(drop []*route) {
 	a.steps++
 	if len(drop) == 1 {
-		a.dropRoutesOf(drop[0].ring, drop)
+		a.dropRoutesOf(drop[0].ring(), drop)
 		return
 	}
 	rings := map[*ring][]*route{}
 	for _, rt := range drop {
-		rings[rt.ring] = append(rings[rt.ring], rt)
+		rings[rt.ring()] = append(rings[rt.ring()], rt)
 	}
 	for r, gone := range rings {
 		a.dropRoutesOf(r, gone)
@@ -72,7 +72,7 @@ func (a *rings) ringOf(address string) *ring {
 // holds core.mu.
 func (a *rings) tidyAll(rts []*route) {
 	for _, rt := range rts {
-		a.tidy(rt.ring)
+		a.tidy(rt.ring())
 	}
 }
 
@@ -96,8 +96,8 @@ func (a *rings) tidy(r *ring) {
 func (a *rings) unfade(rts []*route) {
 	over := map[*ring][]*route{}
 	for _, rt := range rts {
-		if rt != nil && rt.ring != nil && rt.ring.routes.Load().fading != nil {
-			over[rt.ring] = append(over[rt.ring], rt)
+		if rt != nil && rt.home != nil && rt.ring().routes.Load().fading != nil {
+			over[rt.ring()] = append(over[rt.ring()], rt)
 		}
 	}
 	if len(over) == 0 {

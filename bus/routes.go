@@ -2,7 +2,6 @@ package bus
 
 import (
 	"fmt"
-	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -20,17 +19,15 @@ func (l *link) gotRoutes(b []byte) error {
 	if err := proto.Unmarshal(b, &r); err != nil {
 		return fmt.Errorf("%w: routes: %v", frame.ErrMalformed, err)
 	}
-	removed, rings, err := l.changeRoutes(&r)
+	removed, added, err := l.changeRoutes(&r)
 	if err != nil {
 		return err
 	}
 	l.soon()
 	l.routeAgain()
 	grantAll(removed)
-	for _, ring := range slices.Compact(rings) {
-		ring.grant()
-	}
-	if len(rings) > 0 {
+	grantAll(added)
+	if len(added) > 0 {
 		l.linked.fire()
 	}
 	if r.Last {
@@ -39,7 +36,7 @@ func (l *link) gotRoutes(b []byte) error {
 	return nil
 }
 
-func (l *link) changeRoutes(r *wire.Routes) (touched []*route, rings []*ring, err error) {
+func (l *link) changeRoutes(r *wire.Routes) (touched, added []*route, err error) {
 	c := l.rings
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -62,10 +59,10 @@ func (l *link) changeRoutes(r *wire.Routes) (touched []*route, rings []*ring, er
 			continue
 		}
 		c.addRoute(rt)
-		rings = append(rings, rt.ring)
+		added = append(added, rt)
 	}
 	l.frameLocked(frame.RoutesAck, &frame.Head{frame.FSeq: r.Seq})
-	return touched, rings, nil
+	return touched, added, nil
 }
 
 // removeLocked takes routes out that the peer has removed (rule 7), those before one
@@ -110,7 +107,7 @@ func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
 	if old := l.routes[a.Number]; old != nil {
 		old.bookLocked()
 	}
-	rt := &route{ring: l.rings.ringOf(a.Address), to: l, num: a.Number, window: int64(a.Window)}
+	rt := &route{home: &l.rings.ringOf(a.Address).home, to: l, num: a.Number, window: int64(a.Window)}
 	l.routes[a.Number] = rt
 	return rt, nil
 }

@@ -184,7 +184,7 @@ func (s *sender) post(ctx context.Context, r *ring, address string, o *outgoing)
 			return rt, err
 		}
 		if why := o.whyOver(ctx, s.services); why != nil {
-			return nil, rt.ring.busy(why)
+			return nil, rt.ring().busy(why)
 		}
 	}
 }
@@ -197,7 +197,7 @@ func (s *sender) deliver(ctx context.Context, r *ring, address string, o *outgoi
 			return nil, fmt.Errorf("%w: message to %q", ErrClosed, address)
 		}
 		if only := o.onlyRoute(); only != nil {
-			r = only.ring
+			r = only.ring()
 		} else if r == nil {
 			r = s.rings.dir.get(address)
 		}

@@ -176,7 +176,7 @@ func (c *core) removeLink(l *link, err error) {
 	for _, rt := range l.routes {
 		if rt != nil {
 			rt.bookLocked()
-			rt.ring.unknown(int(rt.unsettled), requests[rt.num])
+			rt.home.unknown(int(rt.unsettled), requests[rt.num])
 		}
 	}
 	ins, blocked, freed := l.ins, l.entrance.end(), l.freed

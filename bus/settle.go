@@ -202,7 +202,7 @@ func (c *core) sendBack(msgs []*Message) {
 	for _, m := range msgs {
 		switch {
 		case m.state()&byGossip != 0:
-			m.in.to.(*Consumer).local.ring.lose(LossDropped, 1)
+			m.in.to.(*Consumer).local.home.lose(LossDropped, 1)
 		case !m.in.linked:
 			c.takeBack(m)
 		}
@@ -226,16 +226,16 @@ func (c *core) takeBack(m *Message) {
 	}
 	if m.lapsed() {
 		c.stats.add(countSettled, 1)
-		cn.local.ring.bookFate(m)
+		cn.local.home.bookFate(m)
 		return
 	}
 	if m.kind() == kindPublish {
 		c.stats.add(countSettled, 1)
-		cn.local.ring.lose(LossDropped, 1)
+		cn.local.home.lose(LossDropped, 1)
 		return
 	}
 	c.stats.add(countBounced, 1)
-	cn.local.ring.book(countBounced, 1)
+	cn.local.home.book(countBounced, 1)
 	o := outgoing{header: m.Header(), body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, codec: m.codec()}
 	o.head[frame.FKind], o.head[frame.FCodec], o.head[frame.FHops] = uint64(m.kind()), wireCodec(m.codec()), nextHop(m.hops())
 	if m.kind() == kindRequest {
@@ -276,10 +276,10 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	credit := frame.Head{frame.FRoute: num, frame.FBytes: uint64(m.charge), frame.FMessages: 1}
 	switch {
 	case m.lapsed():
-		cn.local.ring.bookFate(m)
+		cn.local.home.bookFate(m)
 		l.frameLocked(frame.Credit, &credit)
 	case m.kind() == kindPublish:
-		cn.local.ring.lose(LossDropped, 1)
+		cn.local.home.lose(LossDropped, 1)
 		l.frameLocked(frame.Credit, &credit)
 	case in.returning: // behind that, so that what is sent back is in order
 		in.hold(m)
@@ -332,7 +332,7 @@ func (l *link) cutOffUnwrittenLocked() {
 func (l *link) bounceExpiredLocked(m *Message) {
 	cn := m.inbound().consumer
 	m.expire()
-	cn.local.ring.bookFate(m)
+	cn.local.home.bookFate(m)
 	l.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(cn.num), frame.FBytes: uint64(m.charge), frame.FMessages: 1})
 	l.freed = l.settledLocked(m, l.freed)
 }

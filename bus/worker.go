@@ -30,7 +30,7 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 	if last != nil {
 		dirty = last.handled()
 	}
-	box, waiting := c.box, &c.local.ring.waiting // they stay while there is a worker
+	box, waiting := c.box, &c.local.home.waiting // they stay while there is a worker
 	for ; ; n-- {
 		m := box.begin()
 		if m == nil {
@@ -87,7 +87,7 @@ func (c *Consumer) next(last *Message, n int, dirty *flusher) (m *Message, more 
 		c.node.crew.start(c)
 	}
 	if grant {
-		c.local.ring.grant()
+		c.local.home.grant()
 	}
 	return m, more
 }
@@ -163,7 +163,7 @@ func (c *Consumer) passBegun() {
 	grant := c.passBatchLocked(1)
 	c.mu.Unlock()
 	if grant {
-		c.local.ring.grant()
+		c.local.home.grant()
 	}
 }
 
