@@ -119,19 +119,8 @@ func (l *link) leaveLocked(waited []*Message, free []*Consumer) []*Consumer {
 		in.stage = max(in.stage, inRetracted)
 		in.bounceHeldLocked(nil)
 	}
-	free = l.owingLocked(free)
+	free = l.payAllLocked(free)
 	l.wakeLocked()
-	return free
-}
-
-// owingLocked pays what is owed.
-func (l *link) owingLocked(free []*Consumer) []*Consumer {
-	for _, in := range l.owing {
-		in.listed = false
-		free = l.payLocked(in, free)
-	}
-	clear(l.owing)
-	l.owing = l.owing[:0]
 	return free
 }
 

@@ -4,7 +4,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/runrig-go/runrig/bus/internal/frame"
 )
@@ -48,10 +47,9 @@ type link struct {
 	leavesAt   int64    // when its LEAVING came, by the bus's clock
 	given      []handed // to the peer, until it has read its end
 	handedOver int64    // bytes that the peer has; of the reader
-	owing      []*inbound
+	dues       dues
 	freed      []*Consumer // to be unpinned, without mu
 	again      []unplaced  // to be routed elsewhere, likewise
-	payTimer   *time.Timer
 	announcer
 	windows windows
 	back    []sentBack // that may not be written yet

@@ -180,10 +180,8 @@ func (c *core) removeLink(l *link, err error) {
 		}
 	}
 	ins, blocked, freed := l.ins, l.entrance.end(), l.freed
-	l.ins, l.owing, l.freed = nil, nil, nil
-	if l.payTimer != nil {
-		l.payTimer.Stop()
-	}
+	l.ins, l.freed = nil, nil
+	l.dues.end()
 	wasUp := l.known
 	l.mu.Unlock()
 	for _, in := range ins {

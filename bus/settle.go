@@ -29,7 +29,7 @@ type inbound struct {
 	resized   uint32 // how often another window has been told
 	stage     stage
 	known     bool        // the peer has acknowledged the addition: copies of a publish are its too (rule 14)
-	listed    bool        // in link.owing
+	listed    bool        // in link.dues
 	returning bool        // a large message is being sent back
 	settled   int64       // messages for which credit or a bounce has been written
 	returned  int64       // their bytes
@@ -118,38 +118,63 @@ func (in *inbound) settle(m *Message) bool {
 	return false
 }
 
+// dues is who has settled something that a link has yet to tell its peer. It is
+// guarded by link.mu.
+type dues struct {
+	owing []*inbound
+	timer *time.Timer // tells it; nil: nothing was owed yet
+}
+
+// add lists an inbound, to be paid soon by pay.
+func (d *dues) add(in *inbound, pay func()) {
+	in.listed = true
+	if d.owing = append(d.owing, in); len(d.owing) > 1 {
+		return
+	}
+	if d.timer == nil {
+		d.timer = time.AfterFunc(payDelay, pay)
+	} else {
+		d.timer.Reset(payDelay)
+	}
+}
+
+// end forgets all.
+func (d *dues) end() {
+	d.owing = nil
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+}
+
 // payLater sees to it that what in owes is told soon.
 func (l *link) payLater(in *inbound) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if in.listed || l.err != nil {
-		return
-	}
-	in.listed = true
-	if l.owing = append(l.owing, in); len(l.owing) > 1 {
-		return
-	}
-	if l.payTimer == nil {
-		l.payTimer = time.AfterFunc(payDelay, l.payAll)
-	} else {
-		l.payTimer.Reset(payDelay)
+	if !in.listed && l.err == nil {
+		l.dues.add(in, l.payAll)
 	}
 }
 
 // payAll tells all that is settled.
 func (l *link) payAll() {
 	l.mu.Lock()
-	var free []*Consumer
-	for _, in := range l.owing {
-		in.listed = false
-		free = l.payLocked(in, free)
-	}
-	clear(l.owing)
-	l.owing = l.owing[:0]
+	free := l.payAllLocked(nil)
 	l.mu.Unlock()
 	l.soon()
 	l.owner.unpin(free...)
 	l.leave.recheck()
+}
+
+// payAllLocked is payAll without what is to be done once the lock is free: it appends
+// to free the consumers with which the link has nothing more to do.
+func (l *link) payAllLocked(free []*Consumer) []*Consumer {
+	for _, in := range l.dues.owing {
+		in.listed = false
+		free = l.payLocked(in, free)
+	}
+	clear(l.dues.owing)
+	l.dues.owing = l.dues.owing[:0]
+	return free
 }
 
 // pay tells what in owes.
