@@ -137,9 +137,8 @@ func (c *call) withdraw(why error) answer {
 	return at.withdraw(c, id, why)
 }
 
-// pending is the requests under way over a link, or within this node. Ids
-// are not used twice: a slot's number with its generation. One timer serves
-// all deadlines.
+// pending is the requests under way over a link, or within this node. One timer
+// serves all deadlines.
 type pending struct {
 	*services
 	link    requestLink // nil: within this node
@@ -147,8 +146,7 @@ type pending struct {
 	n       atomic.Int32
 
 	mu    sync.Mutex // after link.mu and Consumer.mu
-	slots []slot
-	free  []uint32
+	table ids[call]
 	next  int64 // when the timer fires
 	timer *time.Timer
 }
@@ -158,13 +156,6 @@ type requestLink interface {
 	lateEnd(id uint64) error      // how one ends at its deadline
 	cancel(num uint32, id uint64) // its caller has given up
 }
-
-type slot struct {
-	call *call
-	gen  uint64
-}
-
-const slotBits = 24
 
 func (p *pending) init(s *services, l requestLink, replies *origin) {
 	p.services, p.link, p.replies, p.next = s, l, replies, math.MaxInt64
@@ -180,15 +171,7 @@ func (p *pending) add(c *call, num uint32, m *Message) uint64 {
 	if c.ended.Load() {
 		return 0
 	}
-	if len(p.free) == 0 {
-		p.slots = append(p.slots, slot{gen: 1})
-		p.free = append(p.free, uint32(len(p.slots)-1))
-	}
-	at := p.free[len(p.free)-1]
-	p.free = p.free[:len(p.free)-1]
-	s := &p.slots[at]
-	s.call = c
-	id := s.gen<<slotBits | uint64(at)
+	id := p.table.add(c)
 	p.n.Add(1)
 	c.at, c.id, c.num, c.msg = p, id, num, m
 	if c.deadline < p.next {
@@ -211,35 +194,25 @@ func (p *pending) setTimer(at int64) {
 func (p *pending) take(id uint64) *call {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := id & (1<<slotBits - 1)
-	if at >= uint64(len(p.slots)) || p.slots[at].gen != id>>slotBits {
-		return nil
+	return p.takeLocked(id)
+}
+
+func (p *pending) takeLocked(id uint64) *call {
+	c := p.table.take(id)
+	if c != nil {
+		p.n.Add(-1)
 	}
-	return p.takeLocked(uint32(at))
+	return c
 }
 
 // deadline returns that of a request, or a usual one if it has ended.
 func (p *pending) deadline(id uint64) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := id & (1<<slotBits - 1)
-	if at < uint64(len(p.slots)) && p.slots[at].gen == id>>slotBits && p.slots[at].call != nil {
-		return p.slots[at].call.deadline
+	if c := p.table.get(id); c != nil {
+		return c.deadline
 	}
 	return p.clock.now() + int64(defaultTimeout)
-}
-
-func (p *pending) takeLocked(at uint32) *call {
-	s := &p.slots[at]
-	c := s.call
-	if c == nil {
-		return nil
-	}
-	s.call = nil
-	s.gen++
-	p.free = append(p.free, at)
-	p.n.Add(-1)
-	return c
 }
 
 // expire answers the requests that are due and sets the timer for the others.
@@ -259,13 +232,9 @@ func (p *pending) end(why func(*call) error) {
 	next := int64(math.MaxInt64)
 	var due []*call
 	var errs []error
-	for at := range p.slots {
-		c := p.slots[at].call
-		if c == nil {
-			continue
-		}
+	for id, c := range p.table.all() {
 		if err := why(c); err != nil {
-			due, errs = append(due, p.takeLocked(uint32(at))), append(errs, err)
+			due, errs = append(due, p.takeLocked(id)), append(errs, err)
 		} else {
 			next = min(next, c.deadline)
 		}
@@ -324,10 +293,8 @@ func (p *pending) byConsumer() map[uint32]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := map[uint32]int{}
-	for _, s := range p.slots {
-		if s.call != nil {
-			n[s.call.num]++
-		}
+	for _, c := range p.table.all() {
+		n[c.num]++
 	}
 	return n
 }
