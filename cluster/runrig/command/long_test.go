@@ -1,0 +1,3 @@
+package command
+
+import _ "github.com/runrig-go/runrig/cluster/internal/long" // go test ./... -long
