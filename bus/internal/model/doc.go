@@ -18,7 +18,7 @@
 // must find an error, which is the proof that it could (TestRulesAreNeeded).
 //
 //	go test ./bus/internal/model                          the first states of each configuration
-//	go test ./bus/internal/model -long -timeout 3h -v     all of their states
+//	go test ./bus/internal/model -states 4000000 -timeout 3h -v
 //	go test ./bus/internal/model -run Kept/mesh/closing -v
 //
 // # What is left out

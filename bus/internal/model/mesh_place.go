@@ -111,6 +111,7 @@ func (x *mesh) nextOfStuck(s *meshState, i, a, at int, open bool, do doing) {
 				stays = true
 				do(does("n%d hands m%d over to n%d", i, m, j), func(s *meshState) {
 					s.wait[i][a] = remove(s.wait[i][a], at)
+					s.message[m].state = placed
 					x.write(s, i, j, frame{kind: frameHandover, message: uint8(m)})
 				})
 			}
@@ -277,12 +278,17 @@ func (x *mesh) waitAgain(s *meshState, i, m int) {
 	s.wait[i][a] = insert(list, at, uint8(m))
 }
 
-// closings returns how many consumers may send something back.
+// closings returns how often a message may be sent back: once by each consumer that
+// closes, to each node, as one to which it is handed over may not know yet what the
+// other has seen.
 func (x *mesh) closings() (n int) {
 	for _, cc := range x.consumers {
 		if cc.closes || x.leaver.has(int(cc.node)) {
 			n++
 		}
+	}
+	if x.leaver != 0 {
+		n *= x.nodes
 	}
 	return n
 }

@@ -7,40 +7,58 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	_ "github.com/runrig-go/runrig/bus/internal/long" // go test ./... -long
 )
 
-var long = flag.Bool("long", false, "search all states of each configuration, and walk those that are too large")
+var states = flag.Int("states", 0, "search so many states of each configuration, and walk those that are too large for a minute each")
 
+// How many states of each configuration are searched, unless -states says so.
 const (
-	firstStates = 5_000     // of each configuration, in the short form
-	mostStates  = 4_000_000 // that are searched, in the long one
+	statesShort = 5_000
+	statesLong  = 50_000
 )
+
+func mostStates() int {
+	switch {
+	case *states > 0:
+		return *states
+	case testing.Short():
+		return statesShort
+	}
+	return statesLong
+}
 
 // With all rules kept no state breaks a promise, and each can come to a good end.
 func TestKept(t *testing.T) {
 	for _, m := range models() {
 		t.Run(m.name, func(t *testing.T) {
-			switch {
-			case m.large && !*long:
-				t.Skip("it takes -long")
-			case m.large:
-				walks, found := m.walk(1, time.Now().Add(time.Minute))
-				t.Logf("%d walks", walks)
-				if found != nil {
-					t.Error(found)
-				}
+			if m.large {
+				walkOf(t, m)
 				return
 			}
-			lim := limits{states: firstStates}
-			if *long {
-				lim.states = mostStates
-			}
-			r := m.search(0, lim)
+			r := m.search(0, limits{states: mostStates()})
 			t.Logf("%d states, all: %v", r.states, r.complete)
 			for _, f := range r.findings {
 				t.Error(f)
 			}
 		})
+	}
+}
+
+// walkOf walks a model that is too large to be searched.
+func walkOf(t *testing.T, m model) {
+	if testing.Short() && *states == 0 {
+		t.Skip("it is walked for a second with -long, or for a minute with -states")
+	}
+	d := time.Second
+	if *states > 0 {
+		d = time.Minute
+	}
+	walks, found := m.walk(1, time.Now().Add(d))
+	t.Logf("%d walks", walks)
+	if found != nil {
+		t.Error(found)
 	}
 }
 

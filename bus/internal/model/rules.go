@@ -172,7 +172,7 @@ var rules = []rule{
 	{handoverToStayer, "L3", "a message is handed over to a node that leaves too", "mesh/handover between leavers",
 		"a HANDOVER comes after the own GOODBYE"},
 	{readToTheEnd, "L4", "a link is closed with input unread", "mesh/handover small",
-		"a message waits for ever"},
+		"a message is lost though nothing broke"},
 	{oldLinkReadOut, "H5", "the successor's HELLO ends the old link at once", "mesh/successor",
 		"the successor's HELLO cuts off what the old link holds of 1 messages"},
 	{proofsNumbered, "H5", "a WELCOME is proof, whatever came since its dial began", "proof/three boots",
