@@ -39,11 +39,11 @@ func New(opts ...Option) *EventBus {
 // Send returns nil when the message is on its way, in order behind what was sent
 // before; that it was handled only a [EventBus.Request] tells. When no consumer
 // has room it waits, until ctx ends or for 30 s, and returns [ErrBusy] then.
-// Without a consumer it returns [ErrNoConsumer] at once, unless the first link
-// to a member is just coming up; so it does when the last one goes while it
-// waits for room. Other errors are [ErrTooLarge], [ErrClosed],
+// Without a consumer it returns [ErrNoConsumer] at once, unless it has the option
+// [Await] or the first link to a member is just coming up; so it does when the
+// last one goes while it waits for room. Other errors are [ErrTooLarge], [ErrClosed],
 // [ErrDeadlock], and those of the encoding. Options: [WithHeader], [LocalOnly],
-// [LocalFirst], [SameTag], [ByKey].
+// [LocalFirst], [SameTag], [ByKey], [Await].
 func (eb *EventBus) Send(ctx context.Context, address string, body any, opts ...CallOption) error {
 	if out := eb.core.own.out; out != nil {
 		_, err := out.intercept(ctx, VerbSend, address, body, opts, nil)
@@ -72,7 +72,7 @@ func (eb *EventBus) Publish(ctx context.Context, address string, body any, opts 
 // [ErrLinkLost] at once; with [Idempotent] it tries another consumer. A
 // consumer may answer with a question, which [Message.WantsReply] tells and the
 // caller then answers; see [Message.Request]. Options: [WithHeader],
-// [Idempotent], [LocalOnly], [LocalFirst], [SameTag], [ByKey], [Placed].
+// [Idempotent], [LocalOnly], [LocalFirst], [SameTag], [ByKey], [Await], [Placed].
 func (eb *EventBus) Request(ctx context.Context, address string, body any, opts ...CallOption) (*Message, error) {
 	if out := eb.core.own.out; out != nil {
 		return out.intercept(ctx, VerbRequest, address, body, opts, nil)
@@ -98,6 +98,15 @@ func (eb *EventBus) RequestAll(ctx context.Context, address string, body any, op
 		return out.interceptAll(ctx, address, body, opts)
 	}
 	return eb.core.sender.requestAll(ctx, address, body, opts)
+}
+
+// Await waits until this node knows a consumer of the address, on any node, or until
+// ctx ends, which may have no deadline: for what must not begin before others are
+// there. The error then matches [ErrNoConsumer] and that of ctx; it is [ErrClosed] if
+// the bus closes. A consumer may go again at any moment: a call that must not fail
+// then has the option [Await].
+func (eb *EventBus) Await(ctx context.Context, address string) error {
+	return eb.core.sender.await(ctx, address)
 }
 
 // Consume registers a handler at an address, here and on all linked nodes; see

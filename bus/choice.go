@@ -66,6 +66,10 @@ func (o *outgoing) fits(rt *route) bool {
 	return o.call == nil || rt.link() != nil || !o.turn.blocks(rt.consumer().holds())
 }
 
+// blocks reports whether the consumer of rt cannot handle anything before o's sender
+// goes on, who holds its turn.
+func (o *outgoing) blocks(rt *route) bool { return o.turn.blocks(rt.consumer().holds()) }
+
 // picky reports whether fits can say no, or one route may take it only.
 func (o *outgoing) picky() bool {
 	return o.choice&(localOnly|fixed) != 0 || o.call != nil && o.turn != (turn{})

@@ -96,8 +96,24 @@ func (x *handlerContext) Err() error {
 	return context.Canceled
 }
 
-// Value returns the message for turnKey, until its handler has returned.
+// messageKey is that of [MessageOf].
+type messageKey struct{}
+
+// MessageOf returns the message whose handler ctx is the context of, or was made of:
+// its headers and its sender, for a function of [Respond] or [Receive], which may also
+// answer by [Message.Reply], with headers; what it returns itself is dropped then. It
+// is nil for another context.
+func MessageOf(ctx context.Context) *Message {
+	m, _ := ctx.Value(messageKey{}).(*Message)
+	return m
+}
+
+// Value returns the message for messageKey, and for turnKey until its handler has
+// returned.
 func (x *handlerContext) Value(key any) any {
+	if key == (messageKey{}) {
+		return x.message()
+	}
 	if key == (turnKey{}) && x.message().state()&stateDone == 0 {
 		return x.message()
 	}

@@ -21,7 +21,8 @@
 // No call looks anything up, and none connects: each node tells its consumers
 // to each node that it is linked with, all of them first and then each change,
 // in order. There is no registry that could fail or be out of date. A call that
-// finds no consumer while the first link comes up waits for that.
+// finds no consumer while the first link comes up waits for that, and one with
+// [Await] until there is one.
 //
 // Each message has a deadline: that of the call's context, else 30 s. It goes
 // with the message, and whatever the verb, a message that no
@@ -81,8 +82,8 @@
 // while what a closing owner sends back is on its way. When the last consumer goes
 // that could take it, a call that waits for room ends at once, as one that is made
 // then: with [ErrNoConsumer], or [ErrDeadlock] if all that are left are in the
-// caller's own scope. Only what a closing consumer sent back, which had been taken
-// before, waits for the address to have a consumer again. A body over 64 KiB is
+// caller's own scope. Only a call with [Await], and what a closing consumer sent
+// back, which had been taken before, waits for the address to have a consumer again. A body over 64 KiB is
 // waited for until it has left, or taken back at its deadline, as a reply or a
 // message on its way back is. Publish waits 100 ms at most for room. A question
 // ([Message.Request]) over 64 KiB waits until it has left, as its asker waits for the
@@ -135,7 +136,8 @@
 // the node where there is one, what was seen.
 //
 //	error            handled?   what to do
-//	ErrNoConsumer    no         see that a consumer is deployed, or soon will be (Consumer.Known);
+//	ErrNoConsumer    no         see that a consumer is deployed, or soon will be (Consumer.Known),
+//	                            or wait for it (Await);
 //	                            where the text names nodes that are not linked, look at the network
 //	ErrBusy          no         slow down, or wait longer; more consumers, or WithConcurrency.
 //	                            Of gossip: send less. Of a reply: it may be given again

@@ -96,6 +96,7 @@ type callOptions struct {
 	localOnly  bool
 	localFirst bool
 	reserved   bool
+	await      bool
 	sameTag    *string
 	byKey      *string
 	placed     func()
@@ -114,6 +115,7 @@ func (o *callOptions) check(verb string) error {
 		{o.placed != nil, "Placed", "Request", verb == VerbRequest},
 		{o.gossip, "Gossip", "Publish", verb == VerbPublish},
 		{o.noWait, "NoWait", "Publish", verb == VerbPublish},
+		{o.await, "Await", "Send and Request", one},
 		{o.byKey != nil, "ByKey", "Send and Request", one},
 		{o.localFirst, "LocalFirst", "Send and Request", one},
 		{o.sameTag != nil, "SameTag", "Send and Request", one},
@@ -173,6 +175,13 @@ func Placed(f func()) CallOption { return callOption(func(o *callOptions) { o.pl
 // what it is good for and its limits. On a bus that is not clustered the
 // message reaches the local consumers.
 func Gossip() CallOption { return callOption(func(o *callOptions) { o.gossip = true }) }
+
+// Await makes Send and Request wait for a consumer, until their deadline, where they
+// would return [ErrNoConsumer] at once: there is none, or the last one goes while the
+// message waits for room. Those that wait keep their order. A consumer whose turn the
+// caller holds is none to wait for: that is [ErrDeadlock] at once, as ever.
+// [EventBus.Await] waits without a message.
+func Await() CallOption { return callOption(func(o *callOptions) { o.await = true }) }
 
 // NoWait makes Publish skip a consumer without room at once. Without it Publish
 // waits for one, for up to 100 ms once per stall.

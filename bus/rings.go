@@ -68,6 +68,13 @@ func (a *rings) ringOf(address string) *ring {
 	return r
 }
 
+// get is ringOf for a message that awaits a consumer.
+func (a *rings) get(address string) *ring {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ringOf(address)
+}
+
 // tidyAll forgets the rings of routes of which nothing is left. The caller
 // holds core.mu.
 func (a *rings) tidyAll(rts []*route) {

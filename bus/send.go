@@ -22,6 +22,7 @@ type outgoing struct {
 	turn     turn                     // that the sender holds
 	codec    uint8                    // of the body
 	choice   choice                   // who may get it
+	awaits   bool                     // it waits where there is no consumer: see Await
 	only     interface{ gone() bool } // with toOne, the *route that alone may take it
 	flushes  bool                     // whoever posts it flushes the link
 	done     chan error               // of a large body: see bulkOut
@@ -75,7 +76,7 @@ func (s *sender) prepare(ctx context.Context, o *outgoing, verb string, kind uin
 	o.head[frame.FKind], o.head[frame.FCodec] = kind, wireCodec(codec)
 	if set != nil {
 		o.choose(s.self.choice(set))
-		o.placed = set.placed
+		o.placed, o.awaits = set.placed, set.await
 	}
 	o.setDeadline(ctx, &s.clock)
 	o.turn = turnOf(ctx)
@@ -201,7 +202,10 @@ func (s *sender) deliver(ctx context.Context, r *ring, address string, o *outgoi
 		} else if r == nil {
 			r = s.rings.dir.get(address)
 		}
-		if r == nil || o.only == nil && r.routes.Load().len() == 0 {
+		if r == nil && o.awaits {
+			r = s.rings.get(address)
+		}
+		if r == nil || o.only == nil && !o.awaits && r.routes.Load().len() == 0 {
 			if err := s.awaitLink(ctx, o, address); err != nil {
 				return nil, err
 			}
@@ -220,7 +224,7 @@ func (r *ring) place(ctx context.Context, o *outgoing) (*route, error) {
 		if rt != nil {
 			return rt, nil
 		}
-		if open == 0 {
+		if open == 0 && !r.open(o) {
 			return nil, r.closedTo(o)
 		}
 	}
@@ -230,16 +234,17 @@ func (r *ring) place(ctx context.Context, o *outgoing) (*route, error) {
 	return r.wait(ctx, o)
 }
 
-// open reports whether any route may take o, now or later.
+// open reports whether any route may take o, now or later; one that awaits a consumer
+// may be taken by the next one, unless those that are there wait for its sender.
 func (r *ring) open(o *outgoing) bool {
 	to, held := r.aim(o)
-	return held != nil || to.any(o.fits)
+	return held != nil || to.any(o.fits) || o.awaits && !to.any(o.blocks)
 }
 
 // closedTo says why no route of the ring may take o.
 func (r *ring) closedTo(o *outgoing) error {
 	to, _ := r.aim(o)
-	if to.any(func(rt *route) bool { return o.turn.blocks(rt.consumer().holds()) }) {
+	if to.any(o.blocks) {
 		return fmt.Errorf("%w: only consumers in the caller's own scope listen on %q; they cannot answer before the caller returns", ErrDeadlock, r.address)
 	}
 	switch {
@@ -276,9 +281,9 @@ func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
-		r.remove(w, r.busy(ctx.Err()))
+		r.remove(w, r.inVain(&w.o, ctx.Err()))
 	case <-t.C:
-		r.remove(w, r.busy(context.DeadlineExceeded))
+		r.remove(w, r.inVain(&w.o, context.DeadlineExceeded))
 	case <-r.leave.gone:
 		r.remove(w, r.busy(context.DeadlineExceeded))
 	}
@@ -308,6 +313,15 @@ func (r *ring) queue(w *waiter) error {
 // hopes reports whether a call may wait for room: a route could take it that its
 // caller does not hold up.
 func (r *ring) hopes(o *outgoing) bool { return r.open(o) && !r.holdsTurnOfAll(o) }
+
+// inVain is the error of a call that has waited in vain, for a consumer or for room at
+// one: why says what ended the wait.
+func (r *ring) inVain(o *outgoing, why error) error {
+	if to, held := r.aim(o); o.awaits && held == nil && !to.any(o.fits) && !r.leave.at(busGone) {
+		return fmt.Errorf("%w, and none came in time: %w", r.closedTo(o), why)
+	}
+	return r.busy(why)
+}
 
 // busy is the error of a call whose wait for room has ended: why says by what.
 func (r *ring) busy(why error) error {
@@ -391,4 +405,24 @@ func (s *sender) awaitLink(ctx context.Context, o *outgoing, address string) err
 		err = fmt.Errorf("%w: %w", err, why)
 	}
 	return err
+}
+
+// await waits until this node knows a consumer of the address.
+func (s *sender) await(ctx context.Context, address string) error {
+	if err := checkAddress(address); err != nil {
+		return err
+	}
+	for {
+		changed := s.members.linked.wait()
+		if r := s.rings.dir.get(address); r != nil && r.routes.Load().len() > 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w, and none came in time: %w", s.members.noConsumer(address), ctx.Err())
+		case <-s.leave.gone:
+			return fmt.Errorf("%w while a call waited for a consumer of %q", ErrClosed, address)
+		}
+	}
 }

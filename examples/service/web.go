@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/cluster"
@@ -48,7 +49,9 @@ func (w *Web) Start(_ context.Context, d *verticle.Deployment) error {
 func (w *Web) Stop(ctx context.Context) error { return w.server.Shutdown(ctx) }
 
 func (w *Web) greet(rw http.ResponseWriter, r *http.Request) {
-	hi, err := bus.Request[string](r.Context(), w.eb, "greet", r.PathValue("name"))
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+	defer cancel()
+	hi, err := bus.Request[string](ctx, w.eb, "greet", r.PathValue("name"), bus.Await())
 	if err != nil {
 		http.Error(rw, err.Error(), status(err))
 		return
