@@ -59,8 +59,12 @@ const (
 
 // ReplyError is a consumer's "no": what its handler answered a request with.
 // It crosses the wire; nothing that it wraps does. A Message of more than 16 KiB is
-// cut, before a character, and ends with a note of its length, also within a node. A handler returns one to
-// choose the code.
+// cut, before a character, and ends with a note of its length, also within a node.
+//
+// A handler returns one to choose the code. Where it wraps one, its own or what a
+// request of its own has ended with, the words around it go along. The code does, too,
+// if it is not negative: a negative one tells of the bus at another handler, and
+// becomes [CodeFailed], with a text that says which way it came.
 type ReplyError struct {
 	Code    int
 	Message string

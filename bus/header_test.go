@@ -193,7 +193,7 @@ func TestErrorLimits(t *testing.T) {
 			"long":     {Code: bus.CodeFailed, Message: strings.Repeat("x", 16<<10-17) + "… (20000 bytes)"},
 			"own long": {Code: 1 << 30, Message: strings.Repeat("y", 16<<10-17) + "… (20000 bytes)"},
 			"lowest":   {Code: math.MinInt},
-			"highest":  {Code: math.MaxInt, Message: "no"},
+			"highest":  {Code: math.MaxInt, Message: "wrapped: no"},
 		} {
 			_, err := p.from.Request(t.Context(), "a", []byte(body))
 			var got *bus.ReplyError

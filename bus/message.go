@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"unicode/utf8"
 
@@ -323,16 +324,30 @@ func (m *Message) fail(err error) {
 	if m.kind() != kindRequest {
 		return
 	}
-	var e *ReplyError
-	if !errors.As(err, &e) || e == nil {
-		e = &ReplyError{Code: CodeFailed, Message: err.Error()} // which may panic
-	}
+	e := replyErrorOf(err) // which may panic, as err's methods are a program's
 	text := cutText(e.Message)
 	if !m.set(stateAnswered, stateAnswered) {
 		return
 	}
 	_ = m.in.back.reply(context.Background(), &reply{id: m.id, failed: true, now: true, code: e.Code, body: []byte(text)})
 	m.in.back.answered(m)
+}
+
+// replyErrorOf returns what a request is answered with whose handler ended with err.
+// What is wrapped there keeps the words around it, and its code if that is a
+// handler's: one of the bus was another handler's end, of which this one was told.
+func replyErrorOf(err error) *ReplyError {
+	var e *ReplyError
+	if !errors.As(err, &e) || e == nil {
+		return &ReplyError{Code: CodeFailed, Message: err.Error()}
+	}
+	switch {
+	case err == error(e):
+		return e
+	case e.Code < 0:
+		return &ReplyError{Code: CodeFailed, Message: err.Error()}
+	}
+	return &ReplyError{Code: e.Code, Message: strings.Replace(err.Error(), e.Error(), e.Message, 1)}
 }
 
 // cutText cuts the text of an error that is too long, before a character, and notes
