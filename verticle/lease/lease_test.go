@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,6 +155,39 @@ func TestCost(t *testing.T) {
 			t.Errorf("who waits read %d and wrote %d times in 100 ttl; want 100 and 0", n, waits2.Puts-waits.Puts)
 		}
 		release(t, h)
+	})
+}
+
+// Ten thousand wait for one lock, in twenty processes, and each has it once, alone.
+func TestManyWaiters(t *testing.T) {
+	nodes(t, 20, func(t *testing.T, m *lease.Memory, _ []*leasetest.Store) {
+		const waiters = 500 // of each process
+		var wg sync.WaitGroup
+		var inside, had atomic.Int32
+		var last uint64 // guarded by the lock
+		for range 20 {
+			l := newLock(t, m)
+			for range waiters {
+				wg.Go(func() {
+					err := l.Do(t.Context(), func(_ context.Context, fence uint64) error {
+						if inside.Add(1) != 1 || fence <= last {
+							t.Errorf("another is inside, or fence %d comes after %d", fence, last)
+						}
+						last = fence
+						had.Add(1)
+						inside.Add(-1)
+						return nil
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		if n := had.Load(); n != 20*waiters {
+			t.Errorf("%d had the lock", n)
+		}
 	})
 }
 

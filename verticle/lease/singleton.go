@@ -32,7 +32,7 @@ import (
 //
 // Calls to an address of v's find no consumer between two holders: what had been
 // sent to the old one and was not handled waits for the next one until its
-// deadline; a new call gets [bus.ErrNoConsumer].
+// deadline; a new call gets [bus.ErrNoConsumer], or waits too, by [Await].
 //
 // A nil store or verticle, a bad name and bad options are errors of Deploy. So is
 // what the store says is wrong with its set-up ([ErrMisconfigured]), later: then
@@ -170,7 +170,7 @@ func (l *lostReign) Unwrap() error { return l.error }
 // as a read: what it tells of was in the store before.
 func (y *standby) listen(ctx context.Context, seen uint64) (news Change, ok bool) {
 	until := y.claim.clock.now().Add(y.claim.ttl / 20)
-	for {
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, y.claim.ttl/20, 500*time.Millisecond) {
 		d, err := bus.Request[decree](ctx, y.d.EventBus(), courtAddress(y.claim.name), petition{y.claim.revision, seen}, bus.Reserved())
 		switch {
 		case err == nil:
@@ -179,7 +179,7 @@ func (y *standby) listen(ctx context.Context, seen uint64) (news Change, ok bool
 		case errors.Is(err, bus.ErrLinkLost), ctx.Err() != nil:
 			return Change{}, false
 		}
-		if sleep(ctx, min(y.claim.ttl/20, 500*time.Millisecond)); !y.claim.clock.now().Before(until) {
+		if sleep(ctx, pause); !y.claim.clock.now().Before(until) {
 			return Change{}, false
 		}
 	}

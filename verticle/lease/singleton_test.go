@@ -159,6 +159,33 @@ func TestSingletonLosesStore(t *testing.T) {
 	})
 }
 
+// A call that is made between two holders waits for the next one.
+func TestAwait(t *testing.T) {
+	singletons(t, 2, nil, func(t *testing.T, w *world) {
+		at := w.where()
+		w.stores[1-at].SetAway(true) // the next one cannot take over yet
+		if err := w.ds[at].Undeploy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ask := func(ctx context.Context) error {
+			_, err := bus.Request[int](ctx, w.c.Bus(at), "where", nil)
+			return err
+		}
+		if err := ask(t.Context()); !errors.Is(err, bus.ErrNoConsumer) {
+			t.Errorf("a call between two holders returned %v", err)
+		}
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := lease.Await(short, func() error { return ask(short) }); !errors.Is(err, bus.ErrNoConsumer) {
+			t.Errorf("a call that waits for too short a time returned %v", err)
+		}
+		w.stores[1-at].SetAway(false)
+		if err := lease.Await(t.Context(), func() error { return ask(t.Context()) }); err != nil {
+			t.Errorf("a call that waits returned %v", err)
+		}
+	})
+}
+
 // In a rolling deployment the singleton moves once: to the newest revision.
 func TestSingletonRevision(t *testing.T) {
 	revisions := []string{"9", "9", "9", "10"}
