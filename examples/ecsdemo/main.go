@@ -1,7 +1,9 @@
 // Ecsdemo is a service of three verticles that talk across the tasks of an ECS
 // service. HTTPVerticle answers the health check and, at each one, sends this
 // task's IP over the bus to PointVerticle, by Send, and to BroadcastVerticle, by
-// Publish; those two print their own IP and the one they received.
+// Publish; those two print their own IP and the one they received. CounterVerticle
+// counts the health checks of all tasks, at one of them, if there is a store for its
+// lease.
 //
 // Inside ECS it needs no configuration but the secret in RUNRIG_SECRET.
 // Elsewhere it rehearses: it starts a fake of ECS and runs itself as the tasks.
@@ -90,6 +92,10 @@ func (s settings) runOnECS(ctx context.Context, p *ecs.Provider) error {
 		gossip:  s.gossip,
 		stream:  s.stream,
 		calm:    s.calm,
+		revision: func() string {
+			definition := p.Task().Definition
+			return definition[strings.LastIndexByte(definition, ':')+1:]
+		},
 	}.run(ctx)
 }
 

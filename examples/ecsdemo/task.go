@@ -20,12 +20,19 @@ type task struct {
 	gossip  bool
 	check   bool // check the own health, where no ECS does
 
+	open     openStore     // nil: no store can be opened by name
+	revision func() string // of the program, once it has joined; nil: it is not known
+
 	stream bool            // send and request all the time
 	calm   <-chan struct{} // closed when the stream is to end
 }
 
 // run runs the task until ctx ends and then leaves gracefully.
 func (t task) run(ctx context.Context) error {
+	store, err := openLeases(ctx, t.open)
+	if err != nil {
+		return err
+	}
 	eb := bus.New()
 	t.cluster.Admin = inspect.Handler // for the command runrig
 	node, err := cluster.Join(ctx, eb, t.cluster)
@@ -34,7 +41,11 @@ func (t task) run(ctx context.Context) error {
 	}
 	local := ownName(node.Self().Addr)
 	web := &HTTPVerticle{Listen: t.listen, Local: local, Gossip: t.gossip, Peers: serveInspection(node)}
-	parts := []verticle.Verticle{&PointVerticle{local}, &BroadcastVerticle{local}, web}
+	parts := []verticle.Verticle{&PointVerticle{local}, &BroadcastVerticle{local}}
+	if store != nil {
+		parts = append(parts, t.counter(store, local))
+	}
+	parts = append(parts, web) // then the task is healthy
 	if t.check {
 		parts = append(parts, checkOwnHealth(t.listen))
 	}

@@ -31,3 +31,10 @@ func (t *tally) counts() map[string]counts {
 	}
 	return all
 }
+
+// counterStarts is how often a CounterVerticle was started.
+func (t *tally) counterStarts() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.counters
+}

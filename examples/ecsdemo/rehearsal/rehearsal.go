@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
+	"github.com/runrig-go/runrig/examples/ecsdemo/leases"
+	"github.com/runrig-go/runrig/verticle/lease"
 )
 
 // Config is what may be chosen. All zero but Tasks and Out is the usual run.
@@ -66,6 +68,7 @@ func Run(ctx context.Context, cfg Config) error {
 	defer func() { _ = os.Remove(r.key) }()
 	defer func() { _ = r.fake.Close() }()
 	defer r.places.close()
+	defer r.closeLeases()
 	r.explain()
 	show := r.show()
 	for range cfg.Tasks {
@@ -92,6 +95,10 @@ type rehearsal struct {
 	places *places
 	secret string
 	key    string // file that has it
+	leases string // where the tasks find the store of leases
+
+	closeLeases func()
+
 	tally  *tally
 	events chan func() // to be called by Run's goroutine
 
@@ -103,6 +110,7 @@ type rehearsal struct {
 	problems []string
 	ending   bool              // nothing is replaced any more
 	rollout  rollout           // where a deployment is rehearsed
+	counted  uint64            // how often the counter of health checks was started before the end
 	labels   map[string]string // by the name of the task
 
 	outMu  sync.Mutex // guards writes to cfg.Out, but for those of the screen
@@ -120,6 +128,10 @@ func newRehearsal(cfg Config) (*rehearsal, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(key))
 	}
+	url, stop, err := leases.Serve(new(lease.Memory))
+	if err != nil {
+		return nil, errors.Join(err, fake.Close(), os.Remove(key))
+	}
 	return &rehearsal{
 		cfg:    cfg,
 		fake:   fake,
@@ -129,6 +141,8 @@ func newRehearsal(cfg Config) (*rehearsal, error) {
 		tally:  newTally(),
 		events: make(chan func()),
 		labels: map[string]string{},
+
+		leases: url, closeLeases: stop,
 	}, nil
 }
 
@@ -225,7 +239,7 @@ func (r *rehearsal) launch() error {
 	r.tally.add(at.name())
 	r.labels[at.name()] = fmt.Sprintf("%v %s", t, at.name())
 	described := at.ecs()
-	described.StartedBy = r.rollout.startedBy()
+	described.StartedBy, described.Revision = r.rollout.startedBy(), r.rollout.revision()
 	if t.ecs, err = r.fake.AddTask(described); err != nil {
 		return err
 	}
@@ -258,7 +272,7 @@ func (r *rehearsal) launch() error {
 // definition names, and what the system itself needs; nothing else of this
 // process's own environment, so that no AWS setting of the user reaches a task.
 func (r *rehearsal) environment(t *task) []string {
-	env := append(t.ecs.Env(), "RUNRIG_SECRET="+r.secret)
+	env := append(t.ecs.Env(), "RUNRIG_SECRET="+r.secret, "RUNRIG_LEASES="+r.leases)
 	if root, ok := os.LookupEnv("SYSTEMROOT"); ok { // Windows: no network without it
 		env = append(env, "SYSTEMROOT="+root)
 	}
@@ -427,6 +441,7 @@ func (r *rehearsal) fail(why string) {
 // tasks at once, gracefully.
 func (r *rehearsal) finish() {
 	r.ending = true
+	r.counted = r.tally.counterStarts() // the last of the tasks to stop have it in turn
 	var names []string
 	for _, t := range r.tasks {
 		t.unwatch()

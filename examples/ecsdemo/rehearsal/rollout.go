@@ -29,6 +29,14 @@ func (o *rollout) startedBy() string {
 	return "ecs-svc/1"
 }
 
+// revision is that of the program which is rolled out.
+func (o *rollout) revision() int {
+	if o.begun {
+		return 2
+	}
+	return 1
+}
+
 // roll takes the next step of the deployment, if it is time, and reports
 // whether all is done.
 func (r *rehearsal) roll() (done bool) {
@@ -76,6 +84,9 @@ func (r *rehearsal) deploymentProblems() []string {
 	}
 	for _, name := range r.killed {
 		all = append(all, name+" was killed")
+	}
+	if n := r.counted; n > 2 {
+		all = append(all, fmt.Sprintf("the counter of health checks was started %d times; want once, and once more when its task leaves", n))
 	}
 	return all
 }

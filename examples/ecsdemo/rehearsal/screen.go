@@ -128,6 +128,8 @@ func (s *screen) line(task, text string) {
 	switch {
 	case f["msg"] == "link is up":
 		s.note(happening{task: task, text: "linked with " + s.taskAt(f["address"]), list: true})
+	case f["msg"] == "counting":
+		s.note(happening{task: task, text: "counts the health checks of all, with fence " + f["fence"]})
 	case f["level"] == "WARN", f["level"] == "ERROR", f["msg"] == "":
 		s.note(happening{task: task, text: s.shorten(text, f), bad: true})
 	}

@@ -30,6 +30,7 @@ type tally struct {
 	publishes map[pair]*numbers            // what that BroadcastVerticle has received
 	twice     uint64                       // messages received more than once
 	flows     map[sender]flow              // the stream, by its kind instead of a verticle
+	counters  uint64                       // starts of CounterVerticle, of which there is to be one at a time
 	stopped   map[string]map[string]string // a task's last line, with its bus's counters
 	end       time.Time                    // when the tasks were told to stop, if they were
 	last      map[string]bool              // the tasks that were up then
@@ -69,6 +70,8 @@ func (t *tally) line(text string) (counted bool) {
 		if f["verticle"] != "" { // of the stream it is in the account
 			t.failed[sender{f["verticle"], f["local"]}]++
 		}
+	case "counting":
+		t.counters++
 	case "stopped":
 		t.stopped[f["local"]] = f
 		t.sent[f["local"]] = max(t.sent[f["local"]], number(f["sent"]))
