@@ -22,7 +22,7 @@ const root = "../.."
 func TestEveryBehaviourHasARow(t *testing.T) {
 	t.Parallel()
 	named := regexp.MustCompile("`([a-z/]+)\\.((?:Test|Fuzz|Example)\\w*)`")
-	told := regexp.MustCompile("\\(`go doc \\./(\\w+)(?: ([\\w.]+))?`\\)$")
+	told := regexp.MustCompile("\\(`go doc \\./([\\w/]+)(?: ([\\w.]+))?`\\)$")
 	known := map[string][]string{} // by directory
 	next := 1
 	for line := range strings.Lines(read(t, "BEHAVIOURS.md")) {

@@ -7,7 +7,10 @@
 //
 // Who is alive, gossip tells; who is the one, it cannot: in a partition both sides
 // would be. A store with consensus can, and the program probably has one. A [Store]
-// is three methods on it. [Memory] is one for tests and programs of one process.
+// is three methods on it: packages dynamodb, etcd, postgres and redis, below this one,
+// have them, in modules of their own. [Memory] is one for tests and programs of one
+// process. README.md, beside this file, says what each engine costs and may lose, how a
+// fence is used, and what happens at a deployment, with figures.
 //
 // # How a lease is held
 //
@@ -57,5 +60,6 @@
 // when the singleton's Stop has returned, and a standby has it within a second.
 // Where those who stand by have a newer revision ([WithRevision]), it is one of
 // them: so it moves once while all nodes are replaced, if a new node has joined
-// before the holder leaves. It never moves while its holder is well.
+// before the holder leaves. It never moves while its holder is well. Calls to it
+// wait in between by [Await].
 package lease

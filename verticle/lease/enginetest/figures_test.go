@@ -5,9 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"net"
 	"slices"
 	"testing"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/bus/bustest"
@@ -21,6 +24,32 @@ func BenchmarkRedis(b *testing.B) {
 		client := redisClient(b, addr)
 		return func() error { return client.Ping(context.Background()).Err() }
 	})
+}
+
+// BenchmarkRedisFar has a server that is about a millisecond away, as in the next zone.
+func BenchmarkRedisFar(b *testing.B) {
+	addr := redisEngine.address(b)
+	client := func() *goredis.Client {
+		c := goredis.NewClient(&goredis.Options{Addr: addr, Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, addr)
+			return farConn{c}, err
+		}})
+		b.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	trip := client()
+	b.Run("Lock", func(b *testing.B) {
+		measureLock(b, redisStore(b, client(), "far:"), func() error { return trip.Ping(b.Context()).Err() })
+	})
+}
+
+// farConn is a connection on which what arrives has taken longer.
+type farConn struct{ net.Conn }
+
+func (c farConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	time.Sleep(300 * time.Microsecond)
+	return n, err
 }
 
 // The round trip is that of a statement that changes a row of a table like the store's:
