@@ -118,7 +118,7 @@ func TestSeenFromOutside(t *testing.T) {
 func TestCheckSeesADeath(t *testing.T) {
 	heavy(t)
 	const secret = "0123456789abcdef0123456789abcdef"
-	env := []string{secretVariable + "=" + secret}
+	env := []string{"RUNRIG_SECRET=" + secret}
 	peers := []string{freeAddr(t), freeAddr(t), freeAddr(t)}
 	var nodes []*process
 	for _, bind := range peers {

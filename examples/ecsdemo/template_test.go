@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"regexp"
@@ -28,17 +26,19 @@ func readFile(t *testing.T, name string) string {
 func TestTemplate(t *testing.T) {
 	t.Parallel()
 	template := readFile(t, "service.cfn.yaml")
-	actions := regexp.MustCompile(`\b(?:ecs|ecr|logs|secretsmanager):[A-Z]\w+`).FindAllString(template, -1)
+	actions := regexp.MustCompile(`\b(?:ecs|ecr|logs|secretsmanager|dynamodb):[A-Z]\w+`).FindAllString(template, -1)
 	if want := []string{
 		"ecr:GetAuthorizationToken", "ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage",
 		"logs:CreateLogStream", "logs:PutLogEvents", "secretsmanager:GetSecretValue", // of the agent
-		"ecs:ListTasks", "ecs:DescribeTasks", // of the program
+		"ecs:ListTasks", "ecs:DescribeTasks", "dynamodb:GetItem", "dynamodb:UpdateItem", // of the program
 	}; !slices.Equal(actions, want) {
 		t.Errorf("the template allows %q, want %q", actions, want)
 	}
 	port := fmt.Sprint(cluster.DefaultPort)
 	for _, text := range []string{
-		"Name: " + secretVariable,
+		"Name: RUNRIG_SECRET",
+		"Name: RUNRIG_LEASES, Value: !Ref Leases",
+		"Resource: !GetAtt Leases.Arn",
 		"{ContainerPort: " + port + ", Protocol: tcp}",
 		"{ContainerPort: " + port + ", Protocol: udp}",
 		"IpProtocol: tcp\n      FromPort: " + port + "\n      ToPort: " + port,
@@ -73,24 +73,5 @@ func TestTemplateLint(t *testing.T) {
 	}
 	if out, err := exec.CommandContext(t.Context(), lint, "service.cfn.yaml").CombinedOutput(); err != nil {
 		t.Errorf("cfn-lint: %v\n%s", err, out)
-	}
-}
-
-// TestLogQuery tries the query's pattern on a line as the program writes it.
-func TestLogQuery(t *testing.T) {
-	t.Parallel()
-	var line bytes.Buffer
-	logReceived(slog.New(slog.NewTextHandler(&line, nil)), "PointVerticle", "10.0.1.7", greeting{IP: "10.0.1.8", N: 3}, "link")
-	for _, file := range []string{"service.cfn.yaml", "ECS.md"} {
-		m := regexp.MustCompile(`parse @message "(.*)" as verticle, local, received, via, n`).FindStringSubmatch(readFile(t, file))
-		if m == nil {
-			t.Errorf("%s has no query", file)
-			continue
-		}
-		pattern := strings.ReplaceAll(regexp.QuoteMeta(m[1]), `\*`, `(.*)`) // CloudWatch's wildcard
-		got := regexp.MustCompile(pattern + "$").FindStringSubmatch(strings.TrimSpace(line.String()))
-		if want := []string{"PointVerticle", "10.0.1.7", "10.0.1.8", "link", "3"}; got == nil || !slices.Equal(got[1:], want) {
-			t.Errorf("the query of %s finds %q in %q", file, got, line.String())
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -20,7 +20,7 @@ type task struct {
 	gossip  bool
 	check   bool // check the own health, where no ECS does
 
-	open     openStore     // nil: no store can be opened by name
+	open     OpenStore     // nil: no store can be opened by name
 	revision func() string // of the program, once it has joined; nil: it is not known
 
 	stream bool            // send and request all the time

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -18,11 +18,11 @@ import (
 // URL of the rehearsal's. Where it is not set, no task counts health checks.
 const leasesVariable = "RUNRIG_LEASES"
 
-// openStore opens a store by the name that leasesVariable has.
-type openStore func(ctx context.Context, name string) (lease.Store, error)
+// OpenStore opens a store of leases by the name that RUNRIG_LEASES has.
+type OpenStore func(ctx context.Context, name string) (lease.Store, error)
 
 // openLeases returns the store that this process is told of, nil for none.
-func openLeases(ctx context.Context, open openStore) (lease.Store, error) {
+func openLeases(ctx context.Context, open OpenStore) (lease.Store, error) {
 	name := os.Getenv(leasesVariable)
 	switch {
 	case name == "":

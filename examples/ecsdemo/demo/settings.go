@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"flag"
@@ -9,6 +9,7 @@ import (
 )
 
 type settings struct {
+	open                         OpenStore // of leases; nil: there is none but the rehearsal's
 	peers, bind, advertise, http string
 	gossip, stream, rehearsed    bool
 	log                          bool            // lines, no table
