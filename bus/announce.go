@@ -108,96 +108,6 @@ func (l *link) forgetInLocked(in *inbound) {
 	l.ins[in.consumer.num] = nil
 }
 
-// byLink parts messages by the links that they came on.
-func byLink(msgs []*Message) map[*link][]*Message {
-	by := map[*link][]*Message{}
-	for _, m := range msgs {
-		if m.in.linked {
-			l := m.inbound().link
-			by[l] = append(by[l], m)
-		}
-	}
-	return by
-}
-
-// hold keeps a message until the removal of its route is written.
-func (in *inbound) hold(m *Message) {
-	if in.held == nil {
-		in.held = new([]*Message)
-	}
-	*in.held = append(*in.held, m)
-}
-
-// holdLocked keeps what came on the link and waited at consumers that have
-// closed: ahead of what has come since, and is held already.
-func (l *link) holdLocked(waited []*Message) {
-	if len(waited) == 0 {
-		return
-	}
-	since := map[*inbound]*[]*Message{}
-	for _, m := range waited {
-		in := m.inbound()
-		if _, ok := since[in]; !ok {
-			since[in], in.held = in.held, nil
-		}
-		in.hold(m)
-	}
-	for in, ms := range since {
-		if ms != nil {
-			*in.held = append(*in.held, *ms...)
-		}
-	}
-}
-
-// cutOffHeld counts what was held on a link that has ended.
-func (in *inbound) cutOffHeld() {
-	if in.held != nil {
-		in.cutOff(len(*in.held))
-		in.held = nil
-	}
-}
-
-// cutOff counts messages that are dropped as their link has ended.
-func (in *inbound) cutOff(n int) {
-	in.consumer.local.home.lose(LossCutOff, n)
-}
-
-// bounceHeldLocked sends back what was held, in order, up to a large message:
-// what is behind that is held until it is written. It appends in's consumer to
-// free if that was the last that this link had to do with it.
-func (in *inbound) bounceHeldLocked(free []*Consumer) []*Consumer {
-	if in.held == nil {
-		return free
-	}
-	held := *in.held
-	in.held = nil
-	for _, m := range held {
-		free = in.link.bounceLocked(m, free)
-	}
-	return free
-}
-
-// bouncedLocked goes on when a large message has been sent back (rule 24), and says so if
-// it was the last of its consumer.
-func (l *link) bouncedLocked(in *inbound) {
-	l.bulks.bounces--
-	in.returning = false
-	l.freed = in.bounceHeldLocked(l.freed)
-	l.endLocked(in)
-}
-
-// endLocked says that the last message has been sent back of a consumer for which
-// none comes any more, or of all when this node leaves.
-func (l *link) endLocked(in *inbound) {
-	switch {
-	case l.ours < oursLeaving && in.stage >= inGone && !in.returning:
-		l.frameLocked(frame.RoutesDone, &frame.Head{frame.FRoute: uint64(in.consumer.num)})
-		l.returned()
-	case l.ours >= oursLeft && l.bulks.bounces == 0:
-		l.frameLocked(frame.RoutesDone, &frame.Head{})
-	}
-}
-
 // fill appends the changes as far as there is room for them, and after
 // the removal of a route the messages that wait to be sent back on it. The caller has
 // made sure that nobody writes.
@@ -333,11 +243,4 @@ func (l *link) knows(c *Consumer) (bool, error) {
 	}
 	in := l.inLocked(c.num)
 	return in != nil && in.consumer == c && in.known, nil
-}
-
-func (l *link) inLocked(num uint32) *inbound {
-	if num == 0 || num >= uint32(len(l.ins)) {
-		return nil
-	}
-	return l.ins[num]
 }

@@ -17,7 +17,7 @@ import (
 // largestCircle is how many types of the package may all reach each other through
 // what they are declared with. None of them can be understood without the others, so
 // this number goes down, never up.
-const largestCircle = 9
+const largestCircle = 7
 
 func TestCircleOfTypes(t *testing.T) {
 	t.Parallel()

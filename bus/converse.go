@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-	"time"
 )
 
 // A conversation (rule 16) is a request whose reply asks back: the reply is a request too,
@@ -16,13 +15,6 @@ var (
 	errGone         = &ReplyError{Code: CodeUnanswered, Message: "the requester has given up"}
 	errCannotAnswer = &ReplyError{Code: CodeUnanswered, Message: "the requester takes a reply, not a question"}
 )
-
-// question is one that came over a link and is not answered. Leaving waits for
-// it.
-type question struct {
-	m     *Message
-	timer *time.Timer
-}
 
 // Request answers a request with a question, and waits for its answer: until
 // ctx ends, or for 30 s. The requester's [EventBus.Request], or
@@ -88,63 +80,6 @@ func deadlineOf(ctx context.Context, c *clock) int64 {
 // flush writes what answering m has left in the link's buffer.
 func (m *Message) flush() { m.in.back.flush() }
 
-// asked makes a reply that came a question.
-func (l *link) asked(m *Message, id uint64, deadline int64) {
-	m.word, m.id, m.deadline = m.word|traits(kindRequest, 0, 0), id, deadline
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil {
-		return // what is replied says so
-	}
-	if l.questions == nil {
-		l.questions = map[uint64]*question{}
-	}
-	if old := l.questions[id]; old != nil { // the peer breaks a rule
-		old.timer.Stop()
-	}
-	left := time.Duration(deadline - l.clock.now())
-	l.questions[id] = &question{m, time.AfterFunc(left, func() { l.questionOver(id, stateExpired) })} // stopped with the question
-}
-
-// takeQuestion forgets a question.
-func (l *link) takeQuestion(id uint64) *Message {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	q := l.questions[id]
-	if q == nil {
-		return nil
-	}
-	q.timer.Stop()
-	delete(l.questions, id)
-	return q.m
-}
-
-// questionOver ends a question whose asker does not wait any more.
-func (l *link) questionOver(id uint64, reason uint32) {
-	if m := l.takeQuestion(id); m != nil {
-		m.end(reason)
-		l.leave.recheck()
-	}
-}
-
-// endQuestionsLocked forgets all when the link has ended.
-func (l *link) endQuestionsLocked() {
-	for _, q := range l.questions {
-		q.timer.Stop()
-	}
-	l.questions = nil
-}
-
-// notAnswered tells the peer, at once, that nobody answers its question; id is
-// 0 if there is none.
-func (l *link) notAnswered(id uint64, e *ReplyError) {
-	if id == 0 {
-		return
-	}
-	_ = l.reply(context.Background(), &reply{id: id, failed: true, now: true, code: e.Code, body: []byte(e.Message)})
-	l.soon()
-}
-
 // isQuestion reports whether m is a reply that asks.
 func (m *Message) isQuestion() bool { return m.kind() == kindRequest && m.Address() == "" }
 
@@ -161,12 +96,4 @@ func (m *Message) questionEnded() error {
 		return fmt.Errorf("bus: the question of %s is over: %w", m.From(), context.DeadlineExceeded)
 	}
 	return fmt.Errorf("bus: %s has given up its question: %w", m.From(), context.Canceled)
-}
-
-// answered forgets a question that was answered, or cannot be.
-func (l *link) answered(m *Message) {
-	if m.isQuestion() {
-		l.takeQuestion(m.id)
-		l.leave.recheck()
-	}
 }

@@ -1,10 +1,6 @@
 package bus
 
-import (
-	"slices"
-
-	"github.com/runrig-go/runrig/bus/internal/sequence"
-)
+import "github.com/runrig-go/runrig/bus/internal/sequence"
 
 // A route that goes fades if messages may come back that were sent to it. A key that
 // was its own is held so long: what came back waits in its order, what is new behind
@@ -74,21 +70,6 @@ func (r *ring) unfadeLocked(rts []*route) {
 	}
 	set.setFading(fading)
 	r.routes.Store(&set)
-}
-
-// gotRoutesDone knows that the last message is back that was sent to a consumer
-// of the peer's that has closed; 0 stands for all of a peer that leaves.
-func (l *link) gotRoutesDone(num uint64) {
-	over := []*route{l.route(num)}
-	if num == 0 {
-		over = slices.Clone(l.routes)
-	}
-	l.rings.unfade(over)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, rt := range over {
-		l.routeOverLocked(rt)
-	}
 }
 
 // grantAll grants what there is at the rings of routes that have come or gone: who

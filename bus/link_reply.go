@@ -304,3 +304,77 @@ func (l *link) awaitRoomLocked(ctx context.Context, room func() bool) error {
 	}
 	return nil
 }
+
+// gotReply answers a request (rule 15); owned says that the body is not in the read
+// buffer.
+func (l *link) gotReply(f *frame.Frame, owned bool) {
+	c := l.pend.take(f.ID())
+	ask := f.Ask()
+	if c == nil { // it has ended
+		l.stats.add(countLateReplies, 1)
+		l.notAnswered(ask, errGone)
+		return
+	}
+	r := reply{
+		failed: f.Failed(), code: f.Code(), header: f.Header,
+		body: f.Body, codec: l.codecs.number(f), shared: !owned,
+	}
+	a := answerOf(&l.replied, &r)
+	switch {
+	case r.codec == codecUnknown:
+		codec := describeCodec(f.Codec(), f.CodecName)
+		a = answer{err: fmt.Errorf("bus: the reply from %s is encoded by %s, which this node does not have (WithCodec)", l.peer.Name, codec), in: &l.replied}
+		l.notAnswered(ask, l.noCodec("the question", codec))
+	case ask != 0 && a.err == nil:
+		l.asked(a.m, ask, l.deadline(f, l.clock.now()))
+	}
+	if !c.answer(a) && a.m != nil {
+		a.m.fail(errGone) // nothing, unless it asks
+		l.soon()
+	}
+	l.leave.recheck()
+}
+
+// gotLateReply ends a request whose reply was too late to be taken in.
+func (l *link) gotLateReply(f *frame.Frame) {
+	l.stats.add(countLateReplies, 1)
+	l.notAnswered(f.Ask(), errGone)
+	if c := l.pend.take(f.ID()); c != nil {
+		c.answer(answer{err: fmt.Errorf("bus: no reply in time: %w", context.DeadlineExceeded)})
+	}
+	l.leave.recheck()
+}
+
+// answerOf makes a reply a request's answer.
+func answerOf(in *origin, r *reply) answer {
+	if r.failed {
+		return answer{err: &ReplyError{Code: r.code, Message: string(r.body)}, in: in}
+	}
+	m := newMessage(r.body, !r.shared)
+	m.in, m.word = in, traits(0, r.codec, 0)
+	m.setHeader(r.header)
+	return answer{m: m, in: in}
+}
+
+// gotCancel ends the context of a request's handler, or its turn in the mailbox
+// (rule 5).
+func (l *link) gotCancel(f *frame.Frame) {
+	if f.Route() == 0 {
+		l.questionOver(f.ID(), stateCanceled)
+		return
+	}
+	l.mu.Lock()
+	in := l.inLocked(uint32(min(f.Route(), maxRoutes)))
+	l.mu.Unlock()
+	if in == nil {
+		return // handled, or sent back
+	}
+	c := in.consumer
+	c.mu.Lock()
+	m := c.box.find(in.origin, f.ID())
+	c.mu.Unlock()
+	if m != nil {
+		m.end(stateCanceled)
+		c.gaveUp()
+	}
+}

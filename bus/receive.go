@@ -114,20 +114,6 @@ func (in *inbound) take(cost int64, f *frame.Frame) error {
 	return nil
 }
 
-// inbound returns the end of a route, nil if the peer cannot know such a one.
-func (l *link) inbound(num uint64) *inbound {
-	if num > maxRoutes {
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	in := l.inLocked(uint32(num))
-	if in == nil || in.stage == inNew || in.stage >= inGone {
-		return nil
-	}
-	return in
-}
-
 // deliver hands the run over: one allocation for its Messages, one for its small
 // bodies, one lock.
 func (r *receiver) deliver() {

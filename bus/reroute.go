@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // A message that was sent back more than freeHops times (rule 8), as happens by chance
@@ -145,3 +147,54 @@ func (c *call) waits(w *waiter) bool {
 }
 
 var errNobodyLeft = errors.New("the bus is closing and no consumer is left")
+
+// sendBack sends messages that waited at a closed consumer back to where they
+// came from. Those that came on a link are held there already.
+func (c *core) sendBack(msgs []*Message) {
+	for _, m := range msgs {
+		switch {
+		case m.state()&byGossip != 0:
+			m.in.to.(*Consumer).local.home.lose(LossDropped, 1)
+		case !m.in.linked:
+			c.takeBack(m)
+		}
+	}
+	if len(msgs) > 0 {
+		c.work.placing.Add(-int32(len(msgs)))
+		c.leave.recheck()
+	}
+}
+
+// takeBack takes back a message of this node's from a closing consumer of its
+// own.
+func (c *core) takeBack(m *Message) {
+	cn := m.in.to.(*Consumer)
+	cn.mu.Lock()
+	cn.local.settle(int64(m.charge), 1)
+	over := cn.overLocked()
+	cn.mu.Unlock()
+	if over {
+		c.consumerOver(cn)
+	}
+	if m.lapsed() {
+		c.stats.add(countSettled, 1)
+		cn.local.home.bookFate(m)
+		return
+	}
+	if m.kind() == kindPublish {
+		c.stats.add(countSettled, 1)
+		cn.local.home.lose(LossDropped, 1)
+		return
+	}
+	c.stats.add(countBounced, 1)
+	cn.local.home.book(countBounced, 1)
+	o := outgoing{header: m.Header(), body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, codec: m.codec()}
+	o.head[frame.FKind], o.head[frame.FCodec], o.head[frame.FHops] = uint64(m.kind()), wireCodec(m.codec()), nextHop(m.hops())
+	if m.kind() == kindRequest {
+		if o.call = c.own.pend.take(m.id); o.call == nil {
+			return // it has ended
+		}
+	}
+	o.chosen(m.id)
+	c.reroute(cn.address, &o, false)
+}

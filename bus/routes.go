@@ -2,6 +2,7 @@ package bus
 
 import (
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -174,4 +175,19 @@ func (l *link) dropSomeRoutes(from int, then func()) (more bool) {
 	l.mu.Unlock()
 	c.tidyAll(drop)
 	return more
+}
+
+// gotRoutesDone knows that the last message is back that was sent to a consumer
+// of the peer's that has closed; 0 stands for all of a peer that leaves.
+func (l *link) gotRoutesDone(num uint64) {
+	over := []*route{l.route(num)}
+	if num == 0 {
+		over = slices.Clone(l.routes)
+	}
+	l.rings.unfade(over)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, rt := range over {
+		l.routeOverLocked(rt)
+	}
 }

@@ -3,8 +3,6 @@ package bus
 import (
 	"sync/atomic"
 	"time"
-
-	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 const (
@@ -62,56 +60,6 @@ func (g *growth) may(settled, queued, window, now, left int64) bool {
 
 // firstWindow is the window that a route to the consumer begins with.
 func (c *Consumer) firstWindow() int64 { return min(windowFloor, int64(c.window)) }
-
-// grow (rule 13) doubles the window of a route whose sender had to wait with a message that
-// has so much time left, and tells it. The link's reader calls it.
-func (in *inbound) grow(left int64) {
-	l, now := in.link, in.link.clock.now()
-	in.starved.Store(now)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	w := in.window.Load()
-	more := min(w, int64(in.consumer.window)-w)
-	settled := in.returned + int64(in.owed.Load()&(1<<owedBits-1))
-	if more <= 0 || !in.growth.may(settled, in.taken-settled, w, now, left) || in.consumer.paused.Load() || l.ours >= oursLeaving || in.stage >= inRemoving || !l.pool.take(more, now) {
-		return
-	}
-	in.window.Store(w + more)
-	in.resized++
-	l.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(in.consumer.num), frame.FWindow: uint64(w + more)})
-	l.wakeLocked()
-}
-
-// shrinkLocked (rule 11) takes some of the window back from a route whose sender did not
-// have to wait lately: never more than is given back at the same time, so that
-// no credit is revoked. It reports whether the window has changed.
-func (in *inbound) shrinkLocked(given int64) bool {
-	w := in.window.Load()
-	grown := w - in.consumer.firstWindow()
-	if grown <= 0 {
-		return false
-	}
-	l := in.link
-	now, kept := l.clock.now(), int64(windowKept)
-	if missed := l.pool.missed.Load(); missed > 0 && now-missed < kept {
-		kept = int64(windowPressed)
-	}
-	if now-in.starved.Load() < kept {
-		return false
-	}
-	less := min(given, grown, max(w/2, windowFloor))
-	in.window.Store(w - less)
-	l.pool.give(less)
-	return true
-}
-
-// giveBack returns to the pool what the window has grown by.
-func (in *inbound) giveBack() {
-	if grown := in.window.Load() - in.consumer.firstWindow(); grown > 0 {
-		in.window.Add(-grown)
-		in.link.pool.give(grown)
-	}
-}
 
 // growLocked doubles the window for messages of this node's, one of which had to
 // wait. It reports whether there is credit then. The caller holds c.mu.

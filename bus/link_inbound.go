@@ -1,0 +1,123 @@
+package bus
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// inbound is the receiving end of a route: what one node sends to a consumer of
+// this one.
+type inbound struct {
+	consumer *Consumer
+	link     *link
+	origin   *origin // of the link's reader; nil: nothing has come
+
+	owed     atomic.Uint64 // settled, but not yet told: messages<<owedBits | bytes
+	window   atomic.Int64  // changed under link.mu
+	behind   mark          // in the outbox, that its addition comes after
+	starved  atomic.Int64  // when its sender last had to wait
+	growth   growth        // of the window; of the link's reader
+	received int64         // messages; of the link's reader
+	taken    int64         // their bytes
+	paid     int64         // of those, the ones given back when the reader last looked
+
+	// Guarded by link.mu.
+	resized   uint32 // how often another window has been told
+	stage     stage
+	known     bool        // the peer has acknowledged the addition: copies of a publish are its too (rule 14)
+	listed    bool        // in link.dues
+	returning bool        // a large message is being sent back
+	settled   int64       // messages for which credit or a bounce has been written
+	returned  int64       // their bytes
+	held      *[]*Message // to be sent back once the removal, or a large message before them, is written; nil: none
+}
+
+// stage is how far the life of an inbound has got, in this order: see "States" in
+// PROTOCOL.md.
+type stage uint8
+
+const (
+	// The consumer is registered. The peer cannot know its number.
+	inNew stage = iota
+
+	// The addition is written: messages come and wait in the mailbox.
+	inAnnounced
+
+	// The consumer is closed. What comes is kept until the removal is written (rule 4),
+	// and the consumer's number pinned, as the peer knows it.
+	inRemoving
+
+	// The removal, or LEAVING, is written. What comes is sent back.
+	inRetracted
+
+	// The removal, or LEAVING, is acknowledged: nothing comes any more.
+	inGone
+
+	// All that came is settled, or the link has ended, or the peer has never heard of the
+	// consumer: the link pins its number no longer (rule 3).
+	inFreed
+)
+
+const owedBits = 40
+
+// inbound returns the end of the route on which the message came over a link.
+func (m *Message) inbound() *inbound { return m.in.back.(*inbound) }
+
+// from returns the origin of what comes. The link's reader calls it.
+func (in *inbound) from() *origin {
+	if in.origin == nil {
+		in.origin = &origin{services: in.link.services, to: in.consumer, back: in, linked: true}
+	}
+	return in.origin
+}
+
+func (in *inbound) sender(m *Message) string { return in.link.sender(m) }
+
+func (in *inbound) reply(ctx context.Context, r *reply) error { return in.link.reply(ctx, r) }
+
+func (in *inbound) answered(m *Message) { in.link.answered(m) }
+
+func (in *inbound) soon() { in.link.soon() }
+
+func (in *inbound) flush() { in.link.flush() }
+
+func (in *inbound) intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, bool, error) {
+	return in.link.intercept(ctx, m, verb, body, opts)
+}
+
+func (in *inbound) handled(m *Message) flusher {
+	if in.settle(m) || m.kind() == kindRequest {
+		return in.link
+	}
+	return nil
+}
+
+// A link is the way back of a reply that came over it.
+func (l *link) sender(*Message) string { return l.peer.Name }
+
+func (l *link) handled(*Message) flusher { return nil }
+
+func (l *link) intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, bool, error) {
+	return l.out.interceptReply(ctx, m, verb, body, opts)
+}
+
+func (l *link) inLocked(num uint32) *inbound {
+	if num == 0 || num >= uint32(len(l.ins)) {
+		return nil
+	}
+	return l.ins[num]
+}
+
+// inbound returns the end of a route, nil if the peer cannot know such a one.
+func (l *link) inbound(num uint64) *inbound {
+	if num > maxRoutes {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	in := l.inLocked(uint32(num))
+	if in == nil || in.stage == inNew || in.stage >= inGone {
+		return nil
+	}
+	return in
+}
