@@ -59,5 +59,5 @@ func (n *Node) conflict(m, other Member) {
 	if held, ok := n.conflictLine.pass(); ok {
 		n.log.Error("two nodes that live advertise one address: links with both cannot hold", "peer", m.String(), "address", other.Addr, "err", err, "more", held)
 	}
-	n.hub.publish(Event{Type: Conflict, Member: m, Err: err})
+	n.hub.publish(Conflict{m, err})
 }

@@ -46,12 +46,13 @@ func TestTwoNodesAtOneAddress(t *testing.T) {
 		for found := false; !found; {
 			select {
 			case e := <-events:
-				if found = e.Type == cluster.Conflict; !found {
+				conflict, ok := e.(cluster.Conflict)
+				if found = ok; !found {
 					continue
 				}
-				if text := e.Err.Error(); !errors.Is(e.Err, cluster.ErrAddress) || e.Member.Addr != a.Self().Addr ||
+				if text := conflict.Err.Error(); !errors.Is(conflict.Err, cluster.ErrAddress) || conflict.Member.Addr != a.Self().Addr ||
 					!strings.Contains(text, a.Self().String()) || !strings.Contains(text, b.Self().String()) {
-					t.Errorf("the event is about %v: %v", e.Member, e.Err)
+					t.Errorf("the event is about %v: %v", conflict.Member, conflict.Err)
 				}
 			case <-timeout:
 				t.Fatal("no event within a minute")
@@ -74,7 +75,7 @@ func TestSuccessorIsNoConflict(t *testing.T) {
 		for {
 			select {
 			case e := <-events:
-				if e.Type == cluster.Conflict {
+				if e, ok := e.(cluster.Conflict); ok {
 					t.Errorf("a conflict: %v", e.Err)
 				}
 			case <-timeout:

@@ -107,19 +107,25 @@ func (d *digest) close() {
 // logMember logs a change of membership. Who closes is not concerned by others'
 // failures; and gossip, which alone finds a member again where there is no
 // discovery, does not find one that it has forgotten.
-func (n *Node) logMember(t EventType, m Member) {
-	switch {
-	case t == Joined:
-		n.digest.tell(slog.LevelInfo, "member joined", m.Peer)
-	case t == Left:
-		n.digest.tell(slog.LevelInfo, "member left", m.Peer)
-	case t == Failed && n.closing.Load():
-		n.digest.tell(slog.LevelInfo, "member failed", m.Peer)
-	case t == Failed:
-		n.digest.tell(slog.LevelWarn, "member failed", m.Peer)
-	case t == Forgotten && m.Status == StatusFailed && n.guided:
-		n.digest.tell(slog.LevelInfo, "a member that failed is forgotten; it is found again when discovery tells of it", m.Peer)
-	case t == Forgotten && m.Status == StatusFailed:
-		n.digest.tell(slog.LevelWarn, "a member that failed is forgotten, and there is no discovery to find it again", m.Peer)
+func (n *Node) logMember(e Event) {
+	switch e := e.(type) {
+	case Joined:
+		n.digest.tell(slog.LevelInfo, "member joined", e.Member.Peer)
+	case Left:
+		n.digest.tell(slog.LevelInfo, "member left", e.Member.Peer)
+	case Failed:
+		level := slog.LevelWarn
+		if n.closing.Load() {
+			level = slog.LevelInfo
+		}
+		n.digest.tell(level, "member failed", e.Member.Peer)
+	case Forgotten:
+		switch {
+		case e.Member.Status != StatusFailed:
+		case n.guided:
+			n.digest.tell(slog.LevelInfo, "a member that failed is forgotten; it is found again when discovery tells of it", e.Member.Peer)
+		default:
+			n.digest.tell(slog.LevelWarn, "a member that failed is forgotten, and there is no discovery to find it again", e.Member.Peer)
+		}
 	}
 }

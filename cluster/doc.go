@@ -46,11 +46,11 @@
 // alive they look. (Calls and answers that cross are numbered: the answer to a
 // dial counts as proof of who lives at an address only if no other node has
 // called from there since the dial began; else the next dial decides.) Two
-// nodes that both live and advertise one address are found out: ErrAddress in an
-// [Event] of type Conflict and in the log, from half a minute after they met, or
+// nodes that both live and advertise one address are found out: ErrAddress in a
+// [Conflict] and in the log, from half a minute after they met, or
 // at the second question if discovery leads one of them to the other. A node that
 // others do not reach where it advertises to be says so itself: ErrUnreached in
-// an Event of type Unreached and in the log, once, within a minute; its links,
+// an [Unreached] and in the log, once, within a minute; its links,
 // which it dials itself, hold.
 //
 // With [Config].Secrets nothing that a stranger sends gets further than the TLS
@@ -65,7 +65,7 @@
 // says that the network is trusted.
 //
 // A node that is refused, or refuses another, for a wrong secret, cluster name or
-// protocol version says why: as a [RefusedError] in an [Event], in the log, and
+// protocol version says why: as a [RefusedError] in a [Refused], in the log, and
 // in [Stats], on both sides.
 //
 // # What is not

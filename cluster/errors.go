@@ -44,19 +44,19 @@ var (
 )
 
 // ErrAddress says that two nodes that live advertise the same address, so that
-// others reach only one of them. It is in an [Event] of type Conflict. Set
+// others reach only one of them. It is in a [Conflict]. Set
 // Config.Advertise of each to an address of its own.
 var ErrAddress = errors.New("cluster: two nodes at one address")
 
 // ErrUnreached says that others do not reach this node at the address that it
 // advertises, though it is linked with them: its own dials pass. It is in an
-// [Event] of type Unreached. Set Config.Advertise to an address at which the
+// [Unreached]. Set Config.Advertise to an address at which the
 // others reach it, or open the port for TCP and UDP.
 var ErrUnreached = errors.New("cluster: others do not reach this node")
 
-// ErrFailed says that the node ended although nobody closed it. The bus goes on,
+// ErrEnded says that the node ended although nobody closed it. The bus goes on,
 // alone, and cannot join again: end the process, and have it started anew.
-var ErrFailed = errors.New("cluster: node failed")
+var ErrEnded = errors.New("cluster: node ended by itself")
 
 // A RefusedError says that one of two nodes refused the other. It matches its
 // Reason by [errors.Is].

@@ -2,66 +2,77 @@ package cluster
 
 import (
 	"context"
-	"strconv"
 	"sync"
 )
 
-// An Event is a change that this node noticed.
-type Event struct {
-	Type   EventType
-	Member Member // as it is after the change; zero for Refused
-	Err    error  // a *RefusedError for Refused, ErrAddress for Conflict, ErrUnreached for Unreached; for Unlinked why, nil if the member left; else nil
+// An Event is a change that this node noticed: [Joined], [Failed], [Left],
+// [Forgotten], [Linked], [Unlinked], [Refused], [Conflict] or [Unreached]; there may
+// be more in later versions. Members are as they are after the change.
+//
+// A function that bus.WithEvents sets is told of links, too, and of each: here who
+// reads slowly is told where a link came to. Readers may begin at any time.
+type Event interface {
+	// key names what an event is about: of two with the same the newer replaces
+	// the older, so that a reader that is slow misses steps between, never the last.
+	key() eventKey
 }
 
-// EventType says what changed.
-type EventType uint8
+// Joined says that the member is alive; see [StatusAlive].
+type Joined struct{ Member Member }
 
-// The types of events.
-const (
-	Joined    EventType = iota + 1 // the member is alive; see StatusAlive
-	Failed                         // the member does not answer; see StatusFailed
-	Left                           // the member is leaving or has left
-	Forgotten                      // the member is no longer listed
-	Linked                         // messages can be exchanged with the member
-	Unlinked                       // no more
-	Refused                        // this node or another refused the other; Err says why
-	Conflict                       // the member advertises the address of another node, and both live; Err names them
-	Unreached                      // others do not reach this node at the address that it advertises
-)
+// Failed says that the member does not answer; see [StatusFailed].
+type Failed struct{ Member Member }
 
-// String returns the type in lower case.
-func (t EventType) String() string {
-	names := [...]string{Joined: "joined", Failed: "failed", Left: "left", Forgotten: "forgotten",
-		Linked: "linked", Unlinked: "unlinked", Refused: "refused", Conflict: "conflict", Unreached: "unreached"}
-	if t == 0 || int(t) >= len(names) {
-		return "event " + strconv.Itoa(int(t))
-	}
-	return names[t]
+// Left says that the member is leaving or has left.
+type Left struct{ Member Member }
+
+// Forgotten says that the member is no longer listed.
+type Forgotten struct{ Member Member }
+
+// Linked says that messages can be exchanged with the member.
+type Linked struct{ Member Member }
+
+// Unlinked says that messages can no longer be exchanged with the member. Err says
+// why; it is nil if the member left.
+type Unlinked struct {
+	Member Member
+	Err    error
 }
 
-// maxRefusals bounds the refusals and conflicts that wait for one reader of
-// events; more are dropped. Other events are bounded by the number of members.
-const maxRefusals = 64
+// Refused says that this node or another refused the other.
+type Refused struct{ Err *RefusedError }
 
-// An eventKey tells events of which the newer replaces the older: a reader that
-// is slow misses steps between, never the last.
+// Conflict says that the member advertises the address of another node, and both
+// live. Err names them, and matches [ErrAddress].
+type Conflict struct {
+	Member Member
+	Err    error
+}
+
+// Unreached says that others do not reach this node at the address that it
+// advertises. Err matches [ErrUnreached].
+type Unreached struct{ Err error }
+
+func (e Joined) key() eventKey    { return eventKey{boot: e.Member.Boot} }
+func (e Failed) key() eventKey    { return eventKey{boot: e.Member.Boot} }
+func (e Left) key() eventKey      { return eventKey{boot: e.Member.Boot} }
+func (e Forgotten) key() eventKey { return eventKey{boot: e.Member.Boot} }
+func (e Linked) key() eventKey    { return eventKey{boot: e.Member.Boot, link: true} }
+func (e Unlinked) key() eventKey  { return eventKey{boot: e.Member.Boot, link: true} }
+func (e Refused) key() eventKey   { return eventKey{trouble: e.Err.Error()} }
+func (e Conflict) key() eventKey  { return eventKey{trouble: e.Err.Error()} }
+func (e Unreached) key() eventKey { return eventKey{trouble: e.Err.Error()} }
+
+// eventKey is the state of a member, of a link, or a trouble.
 type eventKey struct {
-	boot     uint64
-	link     bool
-	stranger string
+	boot    uint64
+	link    bool
+	trouble string
 }
 
-// isTrouble reports whether an event is not about the state of a member or link.
-func (e Event) isTrouble() bool {
-	return e.Type == Refused || e.Type == Conflict || e.Type == Unreached
-}
-
-func keyOf(e Event) eventKey {
-	if e.isTrouble() {
-		return eventKey{stranger: e.Err.Error()}
-	}
-	return eventKey{boot: e.Member.Boot, link: e.Type == Linked || e.Type == Unlinked}
-}
+// maxTroubles bounds the events of trouble that wait for one reader; more are
+// dropped. Other events are bounded by the number of members.
+const maxTroubles = 64
 
 // hub hands events to all who listen.
 type hub struct {
@@ -85,20 +96,20 @@ type listener struct {
 	mu       sync.Mutex
 	pending  map[eventKey]Event
 	order    []eventKey
-	refusals int
+	troubles int
 }
 
 // add reports false if there was no room.
 func (l *listener) add(e Event) bool {
-	key := keyOf(e)
+	key := e.key()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, waits := l.pending[key]; !waits {
-		if e.isTrouble() {
-			if l.refusals == maxRefusals {
+		if key.trouble != "" {
+			if l.troubles == maxTroubles {
 				return false
 			}
-			l.refusals++
+			l.troubles++
 		}
 		l.order = append(l.order, key)
 	}
@@ -114,13 +125,14 @@ func (l *listener) next() (Event, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.order) == 0 {
-		return Event{}, false
+		return nil, false
 	}
-	e := l.pending[l.order[0]]
-	delete(l.pending, l.order[0])
+	key := l.order[0]
+	e := l.pending[key]
+	delete(l.pending, key)
 	l.order = l.order[1:]
-	if e.isTrouble() {
-		l.refusals--
+	if key.trouble != "" {
+		l.troubles--
 	}
 	return e, true
 }

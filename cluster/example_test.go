@@ -135,16 +135,20 @@ func ExampleNode_Events() {
 	defer func() { _ = a.Close() }()
 	events := b.Events(ctx)
 	for range 2 {
-		e := <-events
-		fmt.Println(e.Type, e.Member.Name)
+		switch e := (<-events).(type) {
+		case cluster.Joined:
+			fmt.Println(e.Member.Name, "has joined")
+		case cluster.Linked:
+			fmt.Println(e.Member.Name, "is linked")
+		}
 	}
 	_ = b.Close()
 	for range events { // it ends with the node
 	}
 	fmt.Println(b.State())
 	// Output:
-	// joined a
-	// linked a
+	// a has joined
+	// a is linked
 	// left
 }
 
@@ -214,10 +218,9 @@ func ExampleRefusedError() {
 		return
 	}
 	defer func() { _ = b.Close() }()
-	e := <-events
-	var refused *cluster.RefusedError
-	fmt.Println(e.Type, errors.As(e.Err, &refused), errors.Is(e.Err, cluster.ErrCluster), refused.Detail)
-	// Output: refused true true this node's cluster is "blue", the other's "green"
+	refused := (<-events).(cluster.Refused)
+	fmt.Println(errors.Is(refused.Err, cluster.ErrCluster), refused.Err.Detail)
+	// Output: true this node's cluster is "blue", the other's "green"
 }
 
 // A node tells its state, and when and why it is down.

@@ -56,10 +56,12 @@ func TestResetStreams(t *testing.T) {
 		}
 		c.Reset(0, 1)
 		t.Logf("linked again after %v", c.Await("0 noticed", time.Second, func() bool { return !c.Linked(0, 1, 2) })+c.AwaitLinked())
-		for _, want := range []cluster.EventType{cluster.Unlinked, cluster.Linked} {
-			if e := <-events; e.Type != want || e.Member.Boot != c.Node(1).Self().Boot {
-				t.Errorf("event %v of %v, want %v of node 1", e.Type, e.Member, want)
-			}
+		boot := c.Node(1).Self().Boot
+		if e, ok := (<-events).(cluster.Unlinked); !ok || e.Member.Boot != boot || e.Err == nil {
+			t.Errorf("%+v; want node 1 to be unlinked", e)
+		}
+		if e, ok := (<-events).(cluster.Linked); !ok || e.Member.Boot != boot {
+			t.Errorf("%+v; want node 1 to be linked", e)
 		}
 	})
 }

@@ -20,9 +20,8 @@ func refusedBy(t *testing.T, n *cluster.Node, events <-chan cluster.Event) *clus
 	for {
 		select {
 		case e := <-events:
-			var refused *cluster.RefusedError
-			if e.Type == cluster.Refused && errors.As(e.Err, &refused) {
-				return refused
+			if e, ok := e.(cluster.Refused); ok {
+				return e.Err
 			}
 		case <-late:
 			t.Fatalf("%v told of no refusal", n.Self())

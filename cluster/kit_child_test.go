@@ -103,7 +103,7 @@ func (c *Child) Join(a Start, addr *string) error {
 	events := c.node.Events(context.Background())
 	go func() { // ends with the node
 		for e := range events {
-			if e.Type == cluster.Unlinked {
+			if e, ok := e.(cluster.Unlinked); ok {
 				c.mu.Lock()
 				c.breaks = append(c.breaks, Break{e.Member.Name, time.Now(), c.tally.Sent})
 				c.mu.Unlock()

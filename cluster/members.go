@@ -52,13 +52,13 @@ func (n *Node) tell(c change) {
 		n.tellStatus(was, is)
 	}
 	if is.Linked() && !was.Linked() {
-		n.hub.publish(Event{Type: Linked, Member: is})
+		n.hub.publish(Linked{is})
 	}
 }
 
 // unlink tells that a link has ended.
 func (n *Node) unlink(was, is Member) {
-	e := Event{Type: Unlinked, Member: is, Err: is.Err}
+	e := Unlinked{is, is.Err}
 	if is.Boot == 0 { // nobody but the link knew of it
 		was.Since = time.Time{}
 		e.Member = was
@@ -70,26 +70,26 @@ func (n *Node) unlink(was, is Member) {
 // more.
 func (n *Node) tellStatus(was, is Member) {
 	if is.Boot == 0 {
-		n.logMember(Forgotten, was)
-		n.hub.publish(Event{Type: Forgotten, Member: was})
+		n.publish(Forgotten{was})
 		return
 	}
-	e := Event{Type: eventOf(is.Status), Member: is}
-	if was.Boot != 0 && e.Type == eventOf(was.Status) {
-		return // it was leaving, and has left
+	if was.Boot != 0 && was.Status == StatusLeaving && is.Status == StatusLeft {
+		return // Left has been told
 	}
-	n.logMember(e.Type, is)
-	n.hub.publish(e)
+	switch is.Status {
+	case StatusAlive:
+		n.publish(Joined{is})
+	case StatusFailed:
+		n.publish(Failed{is})
+	default:
+		n.publish(Left{is})
+	}
 }
 
-func eventOf(s Status) EventType {
-	switch s {
-	case StatusAlive:
-		return Joined
-	case StatusFailed:
-		return Failed
-	}
-	return Left
+// publish logs a change of membership and hands it to who reads events.
+func (n *Node) publish(e Event) {
+	n.logMember(e)
+	n.hub.publish(e)
 }
 
 // member takes a change from gossip. It does not block: it runs on the goroutine

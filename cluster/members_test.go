@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -19,8 +20,8 @@ import (
 	"github.com/runrig-go/runrig/discovery"
 )
 
-// watch collects a node's events of some types.
-func watch(t *testing.T, n *clustertest.Node, types ...cluster.EventType) func() []cluster.Event {
+// watch collects those of a node's events that are wanted.
+func watch(t *testing.T, n *clustertest.Node, wanted func(cluster.Event) bool) func() []cluster.Event {
 	var got []cluster.Event
 	events := n.Events(t.Context())
 	return func() []cluster.Event {
@@ -31,7 +32,7 @@ func watch(t *testing.T, n *clustertest.Node, types ...cluster.EventType) func()
 				if !ok {
 					return got
 				}
-				if slices.Contains(types, e.Type) {
+				if wanted(e) {
 					got = append(got, e)
 				}
 			default:
@@ -39,6 +40,12 @@ func watch(t *testing.T, n *clustertest.Node, types ...cluster.EventType) func()
 			}
 		}
 	}
+}
+
+// is reports whether an event is of a type.
+func is[E cluster.Event](e cluster.Event) bool {
+	_, ok := e.(E)
+	return ok
 }
 
 // A pause that no link feels is no failure, in Members or in the events, though
@@ -50,7 +57,7 @@ func TestPauseIsNoFailure(t *testing.T) {
 			t.Parallel()
 			clustertest.Run(t, size, func(t *testing.T, c *clustertest.Cluster) {
 				time.Sleep(time.Minute)
-				seen := watch(t, c.Node(0), cluster.Failed, cluster.Unlinked)
+				seen := watch(t, c.Node(0), func(e cluster.Event) bool { return is[cluster.Failed](e) || is[cluster.Unlinked](e) })
 				gossip := 0
 				for range 10 {
 					c.Pause(1)
@@ -61,7 +68,7 @@ func TestPauseIsNoFailure(t *testing.T) {
 					c.Resume(1)
 					time.Sleep(10 * time.Second)
 					for _, e := range seen() {
-						t.Fatalf("%v of %v: %v", e.Type, e.Member, e.Err)
+						t.Fatalf("%T %+v", e, e)
 					}
 				}
 				if gossip == 0 {
@@ -118,20 +125,22 @@ func TestWhyUnlinked(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			clustertest.Run(t, 5, func(t *testing.T, c *clustertest.Cluster) {
-				seen := watch(t, c.Node(0), cluster.Failed, cluster.Left, cluster.Unlinked)
+				seen := watch(t, c.Node(0), func(e cluster.Event) bool {
+					return is[cluster.Failed](e) || is[cluster.Left](e) || is[cluster.Unlinked](e)
+				})
 				end(c, 4)
 				time.Sleep(30 * time.Second)
 				var types []string
 				for _, e := range seen() {
-					types = append(types, e.Type.String())
-					if e.Type == cluster.Unlinked && (e.Err == nil) != (how == "closed") {
+					types = append(types, fmt.Sprintf("%T", e))
+					if e, ok := e.(cluster.Unlinked); ok && (e.Err == nil) != (how == "closed") {
 						t.Errorf("unlinked: %v", e.Err)
 					}
 				}
 				slices.Sort(types)
-				want := "failed unlinked"
+				want := "cluster.Failed cluster.Unlinked"
 				if how == "closed" {
-					want = "left unlinked"
+					want = "cluster.Left cluster.Unlinked"
 				}
 				if got := strings.Join(types, " "); got != want {
 					t.Errorf("events %q, want %q", got, want)
@@ -157,13 +166,13 @@ func TestAdvertisesWhereNobodyReachesIt(t *testing.T) {
 		for range 3 {
 			c.Start()
 		}
-		wrong := watch(t, c.Node(2), cluster.Unreached)
-		failed := watch(t, c.Node(0), cluster.Failed)
+		wrong := watch(t, c.Node(2), is[cluster.Unreached])
+		failed := watch(t, c.Node(0), is[cluster.Failed])
 		time.Sleep(10 * time.Minute)
 		if n := logs[2].count("ERROR", "do not reach it", "10.0.9.9:7946", "Config.Advertise"); n != 1 {
 			t.Errorf("it says so %d times, want once:\n%s", n, logs[2].text.String())
 		}
-		if got := wrong(); len(got) != 1 || !errors.Is(got[0].Err, cluster.ErrUnreached) {
+		if got := wrong(); len(got) != 1 || !errors.Is(got[0].(cluster.Unreached).Err, cluster.ErrUnreached) {
 			t.Errorf("events %v, want one that it is unreached", got)
 		}
 		if err := c.Node(2).Trouble(); !errors.Is(err, cluster.ErrUnreached) || !c.Node(2).Serving() {

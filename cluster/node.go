@@ -98,15 +98,15 @@ func (n *Node) Members() []Member {
 // node is down; then it is closed. It begins with Joined for each other member
 // that is alive, and Linked for those that are linked. A reader that is slow
 // holds up nobody: it misses steps between, but never the last state of a
-// member or link. Of refusals and conflicts at most 64 wait.
+// member or link. Of refusals, conflicts and the like at most 64 wait.
 func (n *Node) Events(ctx context.Context) <-chan Event {
 	return n.hub.listen(ctx, func() (begin []Event) {
 		for _, m := range n.roster.list() {
 			if m.Status == StatusAlive {
-				begin = append(begin, Event{Type: Joined, Member: m})
+				begin = append(begin, Joined{m})
 			}
 			if m.Linked() {
-				begin = append(begin, Event{Type: Linked, Member: m})
+				begin = append(begin, Linked{m})
 			}
 		}
 		return begin
@@ -118,7 +118,7 @@ func (n *Node) Events(ctx context.Context) <-chan Event {
 func (n *Node) Done() <-chan struct{} { return n.done }
 
 // Err returns why the node is down: nil while it is not or if it was closed,
-// else an error that matches [ErrFailed].
+// else an error that matches [ErrEnded].
 func (n *Node) Err() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -170,7 +170,7 @@ func (n *Node) leave(cause error) error {
 	n.port.shutdown()
 	n.wg.Wait()
 	if cause != nil {
-		n.setState(StateFailed, cause)
+		n.setState(StateEnded, cause)
 	} else {
 		n.setState(StateLeft, nil)
 	}
@@ -190,7 +190,7 @@ func (n *Node) watch() {
 	case <-n.attachment.Leaving():
 		n.end(nil)
 	case <-n.gossip.ShutdownCh():
-		n.end(fmt.Errorf("%w: gossip shut itself down", ErrFailed))
+		n.end(fmt.Errorf("%w: gossip shut itself down", ErrEnded))
 	}
 }
 
@@ -234,7 +234,7 @@ func (n *Node) refused(err *RefusedError) {
 	if held, ok := n.strangers.pass(); ok {
 		n.log.Warn("node refused", "peer", err.Peer, "err", err, "more", held)
 	}
-	n.hub.publish(Event{Type: Refused, Err: err})
+	n.hub.publish(Refused{err})
 }
 
 // awaitLinks waits until all members that are alive are linked, for as long as

@@ -118,7 +118,7 @@ func TestThreeNodes(t *testing.T) {
 				t.Errorf("state of b is %v, want left", got)
 			}
 			for e := range events {
-				if e.Type == cluster.Left && e.Member.Name == "b" {
+				if e, ok := e.(cluster.Left); ok && e.Member.Name == "b" {
 					break
 				}
 			}

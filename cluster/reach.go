@@ -112,5 +112,5 @@ func (n *Node) refuting() {
 	err := fmt.Errorf("%w: %s is at %s for them; see Config.Advertise, and whether the port is open for TCP and UDP from all nodes", ErrUnreached, n.self, n.self.Addr)
 	n.reach.doubt(err)
 	n.log.Error("others take this node for failed again and again: they do not reach it at the address it advertises", "address", n.self.Addr, "err", err)
-	n.hub.publish(Event{Type: Unreached, Member: n.self, Err: err})
+	n.hub.publish(Unreached{err})
 }

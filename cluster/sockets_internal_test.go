@@ -325,7 +325,7 @@ func TestResetInFrame(t *testing.T) {
 			for over := time.After(3 * time.Second); over != nil; {
 				select {
 				case e := <-events:
-					if e.Type == Unlinked {
+					if _, ok := e.(Unlinked); ok {
 						broke++
 					}
 				case <-over:

@@ -23,12 +23,12 @@ const (
 	StateDegraded              // as ready, but a member that is alive has not been linked for five seconds, in which no other was for the first time; Trouble says which and why
 	StateLeaving               // it is closing: messages are being drained
 	StateLeft                  // it was closed
-	StateFailed                // it ended by itself; Err says why
+	StateEnded                 // it ended by itself; Err says why
 )
 
 // String returns the state in lower case.
 func (s State) String() string {
-	names := [...]string{"joining", "alone", "ready", "degraded", "leaving", "left", "failed"}
+	names := [...]string{"joining", "alone", "ready", "degraded", "leaving", "left", "ended"}
 	if int(s) >= len(names) {
 		return "state " + strconv.Itoa(int(s))
 	}

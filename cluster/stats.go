@@ -30,7 +30,7 @@ type Stats struct {
 	GossipBehind  uint64 // times that gossip dropped messages of its own since it was behind, or events since too many came at once
 	GossipDropped uint64 // payloads of the gossip lane that came faster than the bus took them
 	GossipLate    uint64 // payloads of the gossip lane that came too late to tell whether they are new, and were dropped
-	EventsDropped uint64 // refusals and conflicts that a reader of Events was too slow for
+	EventsDropped uint64 // refusals, conflicts and the like that a reader of Events was too slow for
 }
 
 // Refusals count refusals by reason; see [ErrSecret] and the others.

@@ -249,8 +249,8 @@ func TestGossipDropsAreCounted(t *testing.T) {
 	defer h.close()
 	defer cancel()
 	_ = h.listen(ctx, func() []Event { return nil }) // and reads nothing
-	for i := range maxRefusals + 10 {
-		h.publish(Event{Type: Refused, Err: &RefusedError{Reason: ErrSecret, Peer: string(rune('a' + i))}})
+	for i := range maxTroubles + 10 {
+		h.publish(Refused{&RefusedError{Reason: ErrSecret, Peer: string(rune('a' + i))}})
 	}
 	if got := counts.load().EventsDropped; got < 8 || got > 10 { // one or two may have left the queue
 		t.Errorf("%d refusals were dropped, want 9", got)

@@ -249,7 +249,7 @@ func TestFailedNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-n.Done()
-	if n.State() != StateFailed || !errors.Is(n.Err(), ErrFailed) {
+	if n.State() != StateEnded || !errors.Is(n.Err(), ErrEnded) {
 		t.Errorf("state %v, error %v", n.State(), n.Err())
 	}
 	for range events { // is closed

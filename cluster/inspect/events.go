@@ -42,35 +42,62 @@ func (l *eventLog) follow(events <-chan cluster.Event) {
 }
 
 func (l *eventLog) note(e cluster.Event) {
-	now := time.Now()
-	ev := Event{Time: now, Kind: e.Type.String(), Node: l.node, Error: text(e.Err)}
-	if e.Member.Boot != 0 {
-		ev.Member = e.Member.String()
+	kind, member, err := described(e)
+	if kind == "" {
+		return // of a later version
+	}
+	ev := Event{Time: time.Now(), Kind: kind, Node: l.node, Error: text(err)}
+	if member.Boot != 0 {
+		ev.Member = member.String()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.noteFailureLocked(e, now)
-	l.counts[ev.Kind]++
+	l.noteFailureLocked(kind, member.Boot, ev.Time)
+	l.counts[kind]++
 	l.addLocked(ev)
+}
+
+// described says what an event is, and of whom.
+func described(e cluster.Event) (kind string, m cluster.Member, err error) {
+	switch e := e.(type) {
+	case cluster.Joined:
+		return KindJoined, e.Member, nil
+	case cluster.Failed:
+		return KindFailed, e.Member, nil
+	case cluster.Left:
+		return KindLeft, e.Member, nil
+	case cluster.Forgotten:
+		return KindForgotten, e.Member, nil
+	case cluster.Linked:
+		return KindLinked, e.Member, nil
+	case cluster.Unlinked:
+		return KindUnlinked, e.Member, e.Err
+	case cluster.Refused:
+		return KindRefused, m, e.Err
+	case cluster.Conflict:
+		return KindConflict, e.Member, e.Err
+	case cluster.Unreached:
+		return KindUnreached, m, e.Err
+	}
+	return "", m, nil
 }
 
 // noteFailureLocked notes when a member fails: when its link broke, of which gossip says
 // some seconds later that it has failed.
-func (l *eventLog) noteFailureLocked(e cluster.Event, now time.Time) {
-	boot := e.Member.Boot
-	switch e.Type {
-	case cluster.Unlinked:
+func (l *eventLog) noteFailureLocked(kind string, boot uint64, now time.Time) {
+	switch kind {
+	case KindUnlinked:
 		l.broke[boot] = now
-	case cluster.Failed:
+	case KindFailed:
 		l.failed[boot] = now
 		if broke, ok := l.broke[boot]; ok {
 			l.failed[boot] = broke
 		}
-	case cluster.Linked:
+	case KindLinked:
 		delete(l.broke, boot)
-	case cluster.Joined:
+	case KindJoined:
 		delete(l.failed, boot)
-	case cluster.Forgotten, cluster.Left:
+	case KindForgotten, KindLeft:
 		delete(l.failed, boot)
 		delete(l.broke, boot)
 	}

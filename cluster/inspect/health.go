@@ -12,7 +12,7 @@ import (
 
 // Livez answers whether the process should go on: with 200 while the node runs, leaves
 // or has left, and 503 when it has failed, after which only a new process can join
-// (cluster.ErrFailed). It never fails because of others. A liveness check asks it.
+// (cluster.ErrEnded). It never fails because of others. A liveness check asks it.
 func Livez(n *cluster.Node) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		var r report

@@ -215,7 +215,7 @@ type Missing struct {
 // Event is a change that a node was told of.
 type Event struct {
 	Time   time.Time `json:"time"`
-	Kind   string    `json:"kind"`             // a cluster.EventType, or verticle or messages
+	Kind   string    `json:"kind"`             // one of the Kinds
 	Node   string    `json:"node"`             // ID of the node that tells
 	Member string    `json:"member,omitempty"` // ID of the member it is about
 	Name   string    `json:"name,omitempty"`   // of the verticle, or of the counter
@@ -224,8 +224,18 @@ type Event struct {
 	Error  string    `json:"error,omitempty"`
 }
 
-// Kinds of [Event] beside those of cluster.EventType.
+// The kinds of [Event]. All but the last two are those of cluster.Event.
 const (
+	KindJoined    = "joined"
+	KindFailed    = "failed"
+	KindLeft      = "left"
+	KindForgotten = "forgotten"
+	KindLinked    = "linked"
+	KindUnlinked  = "unlinked"
+	KindRefused   = "refused"
+	KindConflict  = "conflict"
+	KindUnreached = "unreached"
+
 	KindVerticle = "verticle" // a verticle has another state, was restarted, or has failed
 	KindMessages = "messages" // messages were lost, or something else was counted that should not be
 )

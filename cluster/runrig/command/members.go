@@ -83,7 +83,7 @@ func moodOf(word string) mood {
 		return good
 	case "leaving", "joining", "degraded", "starting", "restarting", "stopping":
 		return warn
-	case "failed":
+	case "failed", "ended":
 		return bad
 	}
 	return faint
