@@ -28,7 +28,7 @@ type Call struct {
 	Key     *string `json:"key,omitempty"`             // see bus.ByKey
 }
 
-// Answer is what became of a Call. Class is a word for the error: see [Class].
+// Answer is what became of a Call. Class is a word for the error: see bus.Class.
 type Answer struct {
 	Node  string  `json:"node"` // ID of the node that sent
 	Took  float64 `json:"took_seconds"`
@@ -50,33 +50,6 @@ type Said struct {
 	Base64  string              `json:"base64,omitempty"`
 	Cut     bool                `json:"cut,omitempty"` // only the first 64 KiB are here
 	Request bool                `json:"request,omitempty"`
-}
-
-// classes are what a call's error may be, with the error that it matches.
-var classes = []struct {
-	name string
-	err  error
-}{
-	{"no_consumer", bus.ErrNoConsumer}, {"busy", bus.ErrBusy}, {"link_lost", bus.ErrLinkLost}, {"too_large", bus.ErrTooLarge},
-	{"deadlock", bus.ErrDeadlock}, {"closed", bus.ErrClosed}, {"timeout", context.DeadlineExceeded}, {"canceled", context.Canceled},
-}
-
-// Class returns a word for what an error of a call means: no_consumer, busy, link_lost,
-// too_large, deadlock, closed, timeout, canceled, refused (a *bus.ReplyError) or other;
-// "" for nil.
-func Class(err error) string {
-	if err == nil {
-		return ""
-	}
-	if errors.As(err, new(*bus.ReplyError)) {
-		return "refused"
-	}
-	for _, c := range classes {
-		if errors.Is(err, c.err) {
-			return c.name
-		}
-	}
-	return "other"
 }
 
 // maxSaid is how much of a body is told.
@@ -137,7 +110,7 @@ func (i *Inspector) Call(ctx context.Context, c Call) (Answer, error) {
 	if errors.As(err, &refused) {
 		a.Code = &refused.Code
 	}
-	a.Class, a.Error = Class(err), text(err)
+	a.Class, a.Error = bus.Class(err), text(err)
 	return a, nil
 }
 

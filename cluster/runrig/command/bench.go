@@ -55,7 +55,7 @@ type measured struct {
 	Verb     string         `json:"verb"`
 	Address  string         `json:"address"`
 	Messages int            `json:"messages"`
-	Failed   map[string]int `json:"failed,omitempty"` // by class, see inspect.Class
+	Failed   map[string]int `json:"failed,omitempty"` // by bus.Class
 	Seconds  float64        `json:"seconds"`
 	Rate     float64        `json:"messages_per_second"`
 	Bytes    float64        `json:"bytes_per_second"`
@@ -115,7 +115,7 @@ func (c *call) flood(ctx context.Context, eb *bus.EventBus, verb, address string
 				mu.Lock()
 				took = append(took, d)
 				if err != nil {
-					m.Failed[inspect.Class(err)]++
+					m.Failed[bus.Class(err)]++
 				}
 				mu.Unlock()
 			}
