@@ -128,7 +128,7 @@ func (l *link) fill() {
 		l.first = says.Append(l.first, l.seq)
 		l.unacked = append(l.unacked, change)
 		for _, in := range change.removed {
-			in.bounceHeldLocked(nil) // not the last of in: its removal is not acknowledged yet
+			l.bounceHeldLocked(in, nil) // not the last of in: its removal is not acknowledged yet
 		}
 	}
 }

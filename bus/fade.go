@@ -55,8 +55,8 @@ func (r *ring) heldBy(ch choice, s *routeSet) *route {
 	return held
 }
 
-// unfadeLocked is unfade for routes of a ring. The caller holds core.mu.
-func (r *ring) unfadeLocked(rts []*route) {
+// unfadeLocked is unfade for routes of a ring.
+func (a *rings) unfadeLocked(r *ring, rts []*route) {
 	set := *r.routes.Load()
 	if set.fading == nil {
 		return

@@ -117,7 +117,7 @@ func (l *link) leaveLocked(waited []*Message, free []*Consumer) []*Consumer {
 			in.consumer.pins++
 		}
 		in.stage = max(in.stage, inRetracted)
-		in.bounceHeldLocked(nil)
+		l.bounceHeldLocked(in, nil)
 	}
 	free = l.payAllLocked(free)
 	l.wakeLocked()

@@ -83,9 +83,9 @@ func (h *home) bookFate(m *Message) {
 	h.books.enter(&h.page, func(l *ledger) { l.counts[m.fate()]++ })
 }
 
-// bookLocked enters what a route that goes for good has counted. The caller holds the
+// bookSettled enters what a route that goes for good has counted. The caller holds the
 // lock of the route's account.
-func (rt *route) bookLocked() {
+func (rt *route) bookSettled() {
 	if n := uint64(rt.settled); n > 0 {
 		rt.home.books.enter(&rt.home.page, func(l *ledger) { l.settled += n })
 	}
@@ -95,7 +95,7 @@ func (rt *route) bookLocked() {
 func (b *books) bookConsumer(c *Consumer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.local.bookLocked()
+	c.local.bookSettled()
 	if c.counts != nil {
 		b.enter(&c.local.home.page, func(l *ledger) { l.add(&ledger{counts: *c.counts}) })
 	}

@@ -222,10 +222,10 @@ func (r *ring) placeQueuesLocked(line *line) {
 			}
 			return
 		case next < nextOfLanes:
-			ofAny.placeLocked(r, nextOfLanes)
+			r.placeUntilLocked(&ofAny, nextOfLanes)
 		default:
 			for i := range lanes {
-				lanes[i].placeLocked(r, next)
+				r.placeUntilLocked(&lanes[i], next)
 			}
 		}
 	}
@@ -236,7 +236,7 @@ func (r *ring) placeQueuesLocked(line *line) {
 // no room there.
 func (r *ring) placeLocked(ws []*waiter, to reach) (left []*waiter, stuck bool) {
 	w := r.walkLocked(ws, to)
-	w.placeLocked(r, noTicket)
+	r.placeUntilLocked(&w, noTicket)
 	return w.left(), w.stuck
 }
 
@@ -280,8 +280,9 @@ func (r *ring) walkLocked(ws []*waiter, to reach) walk {
 	return w
 }
 
-// placeLocked places the next waiters in order, up to a ticket, until it is stuck.
-func (w *walk) placeLocked(r *ring, before uint64) {
+// placeUntilLocked places the next waiters of a walk in order, up to a ticket, until it
+// is stuck.
+func (r *ring) placeUntilLocked(w *walk, before uint64) {
 	for ; w.i < len(w.ws) && w.ws[w.i].ticket < before && !w.stuck; w.i++ {
 		next := w.ws[w.i]
 		if next.out {

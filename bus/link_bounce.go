@@ -155,14 +155,14 @@ func (in *inbound) cutOff(n int) {
 // bounceHeldLocked sends back what was held, in order, up to a large message:
 // what is behind that is held until it is written. It appends in's consumer to
 // free if that was the last that this link had to do with it.
-func (in *inbound) bounceHeldLocked(free []*Consumer) []*Consumer {
+func (l *link) bounceHeldLocked(in *inbound, free []*Consumer) []*Consumer {
 	if in.held == nil {
 		return free
 	}
 	held := *in.held
 	in.held = nil
 	for _, m := range held {
-		free = in.link.bounceLocked(m, free)
+		free = l.bounceLocked(m, free)
 	}
 	return free
 }
@@ -172,7 +172,7 @@ func (in *inbound) bounceHeldLocked(free []*Consumer) []*Consumer {
 func (l *link) bouncedLocked(in *inbound) {
 	l.bulks.bounces--
 	in.returning = false
-	l.freed = in.bounceHeldLocked(l.freed)
+	l.freed = l.bounceHeldLocked(in, l.freed)
 	l.endLocked(in)
 }
 

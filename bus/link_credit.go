@@ -102,7 +102,7 @@ func (l *link) payLocked(in *inbound, free []*Consumer) []*Consumer {
 	}
 	n, bytes := owed>>owedBits, owed&(1<<owedBits-1)
 	h := frame.Head{frame.FRoute: uint64(in.consumer.num), frame.FBytes: bytes, frame.FMessages: n}
-	if in.shrinkLocked(int64(bytes)) {
+	if l.shrinkLocked(in, int64(bytes)) {
 		in.resized++
 		h[frame.FWindow] = uint64(in.window.Load())
 	}

@@ -109,13 +109,12 @@ func (in *inbound) grow(left int64) {
 // shrinkLocked (rule 11) takes some of the window back from a route whose sender did not
 // have to wait lately: never more than is given back at the same time, so that
 // no credit is revoked. It reports whether the window has changed.
-func (in *inbound) shrinkLocked(given int64) bool {
+func (l *link) shrinkLocked(in *inbound, given int64) bool {
 	w := in.window.Load()
 	grown := w - in.consumer.firstWindow()
 	if grown <= 0 {
 		return false
 	}
-	l := in.link
 	now, kept := l.clock.now(), int64(windowKept)
 	if missed := l.pool.missed.Load(); missed > 0 && now-missed < kept {
 		kept = int64(windowPressed)

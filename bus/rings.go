@@ -112,7 +112,7 @@ func (a *rings) unfade(rts []*route) {
 	}
 	a.mu.Lock()
 	for r, rts := range over {
-		r.unfadeLocked(rts)
+		a.unfadeLocked(r, rts)
 		a.tidy(r)
 	}
 	a.mu.Unlock()

@@ -106,7 +106,7 @@ func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
 		l.routes = append(l.routes, nil)
 	}
 	if old := l.routes[a.Number]; old != nil {
-		old.bookLocked()
+		old.bookSettled()
 	}
 	rt := &route{home: &l.rings.ringOf(a.Address).home, to: l, num: a.Number, window: int64(a.Window)}
 	l.routes[a.Number] = rt
@@ -119,7 +119,7 @@ func (l *link) forgetLocked(rt *route) {
 	if !rt.removed || !rt.over || rt.unsettled > 0 {
 		return
 	}
-	rt.bookLocked()
+	rt.bookSettled()
 	l.routes[rt.num] = nil
 	l.routes = trimmed(l.routes)
 }

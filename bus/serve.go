@@ -167,7 +167,7 @@ func (c *core) removeLink(l *link, err error) {
 	requests := l.pend.byConsumer() // whose callers are told
 	for _, rt := range l.routes {
 		if rt != nil {
-			rt.bookLocked()
+			rt.bookSettled()
 			rt.home.unknown(int(rt.unsettled), requests[rt.num])
 		}
 	}
