@@ -54,7 +54,7 @@ type bulkOut struct {
 	owned  bool        // the body's memory is nobody else's
 	done   chan error  // of one: nil when all is written; nil if nobody waits
 	due    int64       // the deadline that it tells; 0: none
-	timer  *time.Timer // takes it back at its deadline; nil: who waits does
+	timer  *time.Timer // takes it back at its deadline; nil: its owner does
 
 	state       uint8
 	granted     int // bytes that may be sent
@@ -111,7 +111,7 @@ func (l *link) lateEnd(id uint64) error {
 	l.resetLocked(b, reason)
 	l.mu.Unlock()
 	o := m.o
-	o.call = nil // which is answered by who has taken it out
+	o.call = nil // which the caller of lateEnd answers
 	l.rings.dead(m.home().address, &o, reason)
 	return reason
 }

@@ -134,8 +134,8 @@ func (b *budget) restepLocked(r *reservation, bytes int64) {
 	r.stepped = bytes
 }
 
-// grantLocked grants what there is memory for. Who waits for all of a body holds
-// up others who do.
+// grantLocked grants what there is memory for. A body that waits for all of its memory
+// holds up others that do.
 func (b *budget) grantLocked() (granted []grant) {
 	short := false
 	left := b.queue[:0]

@@ -44,10 +44,11 @@ func (c *core) heartbeat(l *link) *beats {
 	return b
 }
 
-// beat looks at the link (rule 19). Who has nothing else to say pings, whatever comes from the
-// peer, which may hear of this node in no other way; and who hears nothing. One that
-// has overslept, as this process was stopped, gives the peer another chance, and a
-// peer is not silent while what it said is being handled.
+// beat looks at the link (rule 19). The link pings if it has written nothing for
+// pingAfter, whatever comes from the peer, which may hear of this node in no other
+// way; and if it has read nothing for that long. A link whose heartbeat is late, as this
+// process was stopped, gives its peer another chance, and a peer is not silent while
+// the reader is busy with frames of its.
 func (l *link) beat(now int64, overslept bool) {
 	l.overdueRoutes(now)
 	l.tend(now)

@@ -78,7 +78,7 @@ func (l *link) sentBackLocked(in *inbound) {
 	l.back = append(slices.Delete(l.back, 0, i), sentBack{in, mark(l.swaps + 1)})
 }
 
-// cutOffUnwrittenLocked counts what was to be sent back and had not been written when
+// cutOffUnwrittenLocked counts the messages to be sent back that had not been written when
 // the link ended.
 func (l *link) cutOffUnwrittenLocked() {
 	for _, b := range l.back {
@@ -118,8 +118,9 @@ func (in *inbound) hold(m *Message) {
 	*in.held = append(*in.held, m)
 }
 
-// holdLocked keeps what came on the link and waited at consumers that have
-// closed: ahead of what has come since, and is held already.
+// holdLocked keeps the messages that came on the link and waited at consumers that have
+// closed: ahead of messages that have come since the consumer closed and are held
+// already.
 func (l *link) holdLocked(waited []*Message) {
 	if len(waited) == 0 {
 		return
@@ -139,7 +140,7 @@ func (l *link) holdLocked(waited []*Message) {
 	}
 }
 
-// cutOffHeld counts what was held on a link that has ended.
+// cutOffHeld counts the messages that were held on a link that has ended.
 func (in *inbound) cutOffHeld() {
 	if in.held != nil {
 		in.cutOff(len(*in.held))
@@ -152,8 +153,8 @@ func (in *inbound) cutOff(n int) {
 	in.consumer.local.home.lose(LossCutOff, n)
 }
 
-// bounceHeldLocked sends back what was held, in order, up to a large message:
-// what is behind that is held until it is written. It appends in's consumer to
+// bounceHeldLocked sends back the messages that were held, in order, up to a large one:
+// those behind it are held until it is written. It appends in's consumer to
 // free if that was the last that this link had to do with it.
 func (l *link) bounceHeldLocked(in *inbound, free []*Consumer) []*Consumer {
 	if in.held == nil {
@@ -222,7 +223,7 @@ func (l *link) gotBounce(f *frame.Frame, owned bool) error {
 	return l.bounced(rt, cost)
 }
 
-// bounced books what was sent back.
+// bounced books a message that was sent back.
 func (l *link) bounced(rt *route, cost int64) error {
 	if err := l.settled(rt, uint64(cost), 1, 0); err != nil {
 		return err

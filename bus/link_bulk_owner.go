@@ -10,8 +10,8 @@ import (
 )
 
 // bulkOwner is what a large frame stands for: a message, a reply, a message that is
-// sent back or one that is handed over. Its methods are called with link.mu held, each
-// frame ending by one of the first three.
+// sent back or one that is handed over. Its methods are called with link.mu held. A
+// frame ends by one of the first three.
 type bulkOwner interface {
 	written()                  // the last chunk has left
 	takenBack(why error) error // before that; it returns what is told to whoever waits for it
@@ -38,7 +38,7 @@ func (l *link) postBulkLocked(o *outgoing, rts []*route, rest []byte) {
 		rt.bulks++
 	}
 	l.kept.messages = false
-	if b.done == nil && o.call == nil { // else its sender sees to it, or what it has pending
+	if b.done == nil && o.call == nil { // else its sender ends it at the deadline, or the table of requests does
 		l.endsAt(b, b.due)
 	}
 	l.enqueueLocked(b)
@@ -208,8 +208,9 @@ func (l *link) againLocked(address string, o *outgoing, why error) {
 	l.again = append(l.again, unplaced{address, *o, why})
 }
 
-// routeAgain routes elsewhere what was taken back and nobody waits for. When it
-// returns all of that is in line, though another may have been at it.
+// routeAgain routes elsewhere the messages that were taken back and that nobody waits
+// for. When it returns all of them are in line, though another goroutine may have
+// placed them.
 func (l *link) routeAgain() {
 	l.routing.Lock()
 	defer l.routing.Unlock()

@@ -25,8 +25,8 @@ func (in *inbound) settle(m *Message) bool {
 	return false
 }
 
-// dues is who has settled something that a link has yet to tell its peer. It is
-// guarded by link.mu.
+// dues are the inbounds of a link with settled messages that the peer has yet to be told
+// of. They are guarded by link.mu.
 type dues struct {
 	owing []*inbound
 	timer *time.Timer // tells it; nil: nothing was owed yet
@@ -53,7 +53,7 @@ func (d *dues) end() {
 	}
 }
 
-// payLater sees to it that what in owes is told soon.
+// payLater has the credit that in owes told soon.
 func (l *link) payLater(in *inbound) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,7 +84,7 @@ func (l *link) payAllLocked(free []*Consumer) []*Consumer {
 	return free
 }
 
-// pay tells what in owes.
+// pay tells the credit that in owes.
 func (l *link) pay(in *inbound) {
 	l.mu.Lock()
 	free := l.payLocked(in, nil)
@@ -128,7 +128,7 @@ func (l *link) freeLocked(in *inbound, free []*Consumer) []*Consumer {
 	return append(free, in.consumer)
 }
 
-// settledLocked notes that a message has been settled by what was written (rule 2).
+// settledLocked notes that a frame was written which settles a message (rule 2).
 func (l *link) settledLocked(m *Message, free []*Consumer) []*Consumer {
 	in := m.inbound()
 	in.settled++

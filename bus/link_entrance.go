@@ -2,7 +2,7 @@ package bus
 
 import "slices"
 
-// entrance is who waits to append messages to a link: their rings, which take turns.
+// entrance is the rings whose messages wait to be appended to a link, in turn.
 // While some wait no other ring's messages go past them, however many senders it has,
 // and each appends as much in its turn as there is room for. It is guarded by link.mu.
 type entrance struct {
@@ -18,7 +18,7 @@ func (e *entrance) wait(r *home) {
 	}
 }
 
-// bulkEnded lets those wait for their turn who waited for a large body to end.
+// bulkEnded lets the rings wait for their turn that waited for a large body to end.
 func (e *entrance) bulkEnded() {
 	for _, r := range e.large {
 		e.wait(r)
@@ -26,7 +26,7 @@ func (e *entrance) bulkEnded() {
 	e.large = nil
 }
 
-// end returns all who wait, and forgets them.
+// end returns all rings that wait, and forgets them.
 func (e *entrance) end() []*home {
 	e.bulkEnded()
 	rings := e.rings
@@ -58,8 +58,9 @@ func (l *link) blockLocked(r *home, large bool) {
 	}
 }
 
-// admitLocked lets those in who wait, each in its turn, as long as there is room. It
-// lets go of the lock for each, and is called by who has made state writeRunning.
+// admitLocked lets rings in that wait, each in its turn, as long as there is room. It
+// lets go of the lock for each. Only the goroutine that has made state writeRunning
+// calls it.
 func (l *link) admitLocked() {
 	e := &l.entrance
 	for len(e.rings) > 0 && l.hasRoom() && l.err == nil {
@@ -72,8 +73,8 @@ func (l *link) admitLocked() {
 	e.turn = nil
 }
 
-// letIn lets in who waited for room, once there is enough of it, and wakes
-// who waited for a large body to end. It lets go of the lock.
+// letIn lets in the rings, replies and questions that wait for room, once there is
+// enough of it, and those that wait for a large body to end. It lets go of the lock.
 func (l *link) letIn() {
 	l.placeLocked()
 	room := l.backlog() <= l.pace.limit/2

@@ -6,8 +6,9 @@ import (
 	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
-// outbox is what a link has to write. It is guarded by link.mu, but for the bytes
-// that are being written, which are whoever's has made link.state writeRunning.
+// outbox is what a link has to write. It is guarded by writer.mu, but for the bytes
+// that are being written, which belong to the goroutine that has made writer.state
+// writeRunning.
 //
 // Frames that may overtake others are in first: PING, PONG, CREDIT, BULK_GO,
 // CHUNK_ACK, a refusal of BULK, and ROUTES and LEAVING, in the order in which they

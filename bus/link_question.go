@@ -18,7 +18,7 @@ func (l *link) asked(m *Message, id uint64, deadline int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
-		return // what is replied says so
+		return // an answer gets the error
 	}
 	if l.questions == nil {
 		l.questions = map[uint64]*question{}

@@ -34,8 +34,8 @@ func (l *link) keeps() bool {
 	return l.kept.bytes < keptAlways || l.kept.bytes < l.memory/keptShare && l.keptBytes.Load() < l.memory
 }
 
-// reply takes a reply, to be written when there is room; whoever runs the handler
-// flushes it. If the link keeps too many it is answered with an error in its place.
+// reply takes a reply, to be written when there is room; the worker that runs the
+// handler flushes it. If the link keeps too many it is answered with an error in its place.
 func (l *link) reply(ctx context.Context, r *reply) error {
 	switch large := len(r.body) > chunked; {
 	case large && r.call != nil:
@@ -195,8 +195,8 @@ func (l *link) keepLocked(ctx context.Context, r *reply) error {
 	return nil
 }
 
-// placeLocked appends what replies are kept and there is room for; half of the room
-// is for others.
+// placeLocked appends the kept replies for which there is room; half of the room is
+// for other frames.
 func (l *link) placeLocked() {
 	k := &l.kept
 	for len(k.small) > 0 && l.backlog() <= l.pace.limit/2 && l.open() {
@@ -246,8 +246,8 @@ func (l *link) keptLessLocked(bytes int64) {
 	}
 }
 
-// dropKeptLocked drops all when the link has ended. It returns those who ask in one of
-// them, and are in no table yet.
+// dropKeptLocked drops all when the link has ended. It returns the calls of those that
+// ask, which are in no table yet.
 func (l *link) dropKeptLocked() (asking []*call) {
 	for _, r := range l.kept.small {
 		if r.call != nil {
@@ -259,7 +259,7 @@ func (l *link) dropKeptLocked() (asking []*call) {
 	return asking
 }
 
-// askLarge sends a large question. Who asks waits for its answer anyway, and so for
+// askLarge sends a large question. The asker waits for its answer anyway, and so for
 // it to be written.
 func (l *link) askLarge(ctx context.Context, r *reply) error {
 	l.mu.Lock()

@@ -8,7 +8,7 @@ import (
 
 // windows is what a link knows of the routes whose windows have ever grown. Their
 // sender sees, each windowKept, how much of them was used since, and gives back what
-// was not, by REST (rule 11); whoever grants credit could not take it back without revoking
+// was not, by REST (rule 11); the receiver could not take it back without revoking
 // some. It is guarded by link.mu.
 type windows struct {
 	of     map[*route]*grownWindow

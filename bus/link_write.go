@@ -12,23 +12,23 @@ import (
 
 // The write side of a link is in one of these states.
 const (
-	// Nobody writes. Whoever appends something wakes the writer's goroutine, or writes
-	// what there is itself.
+	// No goroutine writes. One that appends something wakes the writer's goroutine, or
+	// writes what there is itself.
 	writeIdle = iota
 
-	// Somebody is about to write: the writer's goroutine, for which there is a token in
-	// wake, or a caller that lets others append theirs and comes back. Whoever of all
-	// comes first writes.
+	// A goroutine is about to write: the writer's, for which there is a token in wake, or
+	// that of a caller which lets others append theirs first. The first one to come, of
+	// these or another, writes.
 	writeWoken
 
-	// Somebody writes, and looks for more before it stops. What is being written, and the
-	// fields of output, are its own; it lets go of the lock during a write.
+	// A goroutine writes, and looks for more before it stops. The bytes that are being
+	// written, and the fields of output, are its own; it lets go of mu during a write.
 	writeRunning
 )
 
-// writer is the write side of a link: what is to be written, and who writes it. Any
-// goroutine appends to the outbox, or to the large bodies, under mu; one at a time,
-// which has made state writeRunning, takes it from there, a part at a time.
+// writer is the write side of a link: what is to be written, and which goroutine writes
+// it. Any goroutine appends to the outbox, or to the large bodies, under mu. The one that
+// has made state writeRunning takes it from there, a part at a time.
 //
 // mu is the lock of all of the link.
 type writer struct {
@@ -54,7 +54,7 @@ type source interface {
 	crowded() bool   // others are about to append more
 	hasRoutes() bool // there are changes of routes to be told
 	fill()           // appends those
-	letIn()          // lets in who waits for room, or for a large body to end; lets go of the lock
+	letIn()          // lets in messages that wait for room, or for a large body to end; lets go of the lock
 	fail(error)      // ends the link
 }
 
@@ -85,7 +85,8 @@ func (w *writer) frame(kind int, h *frame.Head) {
 	w.mu.Unlock()
 }
 
-// wakeLocked wakes the writer's goroutine if nobody is about to write.
+// wakeLocked wakes the writer's goroutine if there is something to write and no
+// goroutine is about to.
 func (w *writer) wakeLocked() {
 	if w.state != writeIdle || w.empty() && !w.source.hasRoutes() && !w.hasChunk() && !w.bulks.ended {
 		return
@@ -101,14 +102,14 @@ func (w *writer) token() {
 	}
 }
 
-// soon sees to it that what is queued goes out without the caller.
+// soon has what is queued written by another goroutine.
 func (w *writer) soon() {
 	w.mu.Lock()
 	w.wakeLocked()
 	w.mu.Unlock()
 }
 
-// flush writes what is queued unless somebody else is at it.
+// flush writes what is queued unless another goroutine is writing.
 func (w *writer) flush() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -231,8 +232,8 @@ func (w *writer) nextLocked() part {
 	return w.next(w.pace.most, len(w.bulks.out) > 0 && !w.bye)
 }
 
-// failLocked ends the write side. Its goroutine is told in any state: one that was
-// claimed by a caller who has yet to come back has no token of its own.
+// failLocked ends the write side. Its goroutine is told in any state: in one that a
+// caller has made writeWoken there may be no token in wake.
 func (w *writer) failLocked(err error) {
 	if w.err == nil {
 		w.err = err

@@ -17,8 +17,8 @@ const (
 	writePartLast = 64 << 10         // the same if one that runs out of time ends the link
 )
 
-// output is the connection of a link, to be written to. But for conn, raw and cut it
-// is whoever's has made the writer's state writeRunning.
+// output is the connection of a link, to be written to. But for conn, raw, clk and cut it
+// belongs to the goroutine that has made the writer's state writeRunning.
 type output struct {
 	conn net.Conn
 	raw  syscall.RawConn // nil: no write that does not wait is to be had
@@ -106,8 +106,8 @@ func (o *output) writeChunk(p part) (n int, err error) {
 	return n, nil
 }
 
-// cutShort has whoever writes give back the memory that it was lent, whatever the
-// connection takes. It writes the rest of the chunk out of a copy. The caller holds the
+// cutShort has the goroutine that writes give back the memory that it was lent, whatever
+// the connection takes. It writes the rest of the chunk out of a copy. The caller holds the
 // writer's lock, so that the write's deadline is put off again only when that is seen.
 func (o *output) cutShort() {
 	o.cut.Store(true)

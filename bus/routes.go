@@ -14,7 +14,7 @@ import (
 const maxRoutes = 1 << 20
 
 // gotRoutes takes over the peer's consumers. Adding the routes, taking out the
-// removed ones and acknowledging both is one step for whoever posts on the link.
+// removed ones and acknowledging both is one step for senders that post on the link.
 func (l *link) gotRoutes(b []byte) error {
 	var r wire.Routes
 	if err := proto.Unmarshal(b, &r); err != nil {

@@ -146,7 +146,7 @@ func (l *link) supersede() {
 }
 
 // removeLink takes the link and all that hangs on it out (rule 2), in one step for
-// whoever posts. What came on it and waits is dropped: its sender has counted
+// senders that post. What came on it and waits is dropped: its sender has counted
 // it as unknown. What is being handled goes on, without reply or credit.
 func (c *core) removeLink(l *link, err error) {
 	l.dropAllRoutes(func() {})
