@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// members is which other nodes there are: those that are linked, and those that gossip
-// says are alive.
+// members is the other nodes of the cluster: those with a link, and those that gossip says
+// are alive.
 type members struct {
 	*services
 	mu       *sync.Mutex // core.mu, which guards what is below

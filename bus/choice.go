@@ -106,9 +106,9 @@ func (l *link) shares(tag int) bool {
 	return l == nil || tag < len(l.shared) && l.shared[tag]
 }
 
-// among returns the routes where those of a tier are to be looked for, and from which
-// on: where turn number n among them is, so that they take turns among themselves,
-// however many others there are.
+// among returns routes that include all of a tier, and at which of them to begin: with
+// the route of the tier whose turn it is when n turns have been taken. So the routes of a
+// tier take turns among themselves, however many routes of other tiers are between them.
 func (o *outgoing) among(to reach, tier int, n uint32) (reach, uint32) {
 	switch {
 	case to.one != nil:
@@ -121,7 +121,8 @@ func (o *outgoing) among(to reach, tier int, n uint32) (reach, uint32) {
 	})}, n
 }
 
-// first returns where turn number n among the routes of a tier is.
+// first returns the index of the route whose turn it is when those of a tier have taken n
+// turns.
 func (o *outgoing) first(to []*route, tier int, n uint32) uint32 {
 	members := uint32(0)
 	for _, rt := range to {
@@ -179,10 +180,11 @@ func mix(n uint64) uint64 {
 	return n ^ n>>31
 }
 
-// owner returns which of the routes has a key: that with the highest weight, which
-// comes of the key, the boot of the consumer's node and its number there. So all
-// nodes agree, in whatever order they know the routes, and when one comes or
-// goes only its own keys move. It is nil if other nodes know of none.
+// owner returns the route that owns a key: the one with the highest weight, which is
+// computed of the key, the boot of the consumer's node and the consumer's number there. So
+// all nodes find the same owner, in whatever order they know the routes, and when a route
+// comes or goes only its own keys move. It is nil if no route has a number that other nodes
+// know.
 func (s *self) owner(ch choice, routes *routeSet) (owner *route) {
 	k, most := s.keyOf(ch), uint64(0)
 	for part := range routes.parts() {
@@ -196,8 +198,8 @@ type key struct{ hash, self uint64 }
 
 func (s *self) keyOf(ch choice) key { return key{uint64(ch >> choiceBits), s.boot.Load()} }
 
-// heaviest returns which of the routes has the highest weight, and that, if it is
-// more than that of another; routes that no other node knows have none.
+// heaviest returns the route with the highest weight, and that weight, of the routes and of
+// than, whose weight is most. Routes without a number have no weight.
 func (k key) heaviest(rts []*route, than *route, most uint64) (*route, uint64) {
 	for _, rt := range rts {
 		if rt.num == 0 {
@@ -218,11 +220,12 @@ func (k key) weight(rt *route) uint64 {
 	return mix(k.hash ^ mix(boot+uint64(rt.num)*0x9e3779b97f4a7c15))
 }
 
-// aim returns the routes that the message may go to now. If only one may and is
-// not to be had yet, it returns in whose place held is: see fade.
+// aim returns the routes that the message may go to now. If its key is held it may go to
+// none, and held is the route that holds the key (see fade).
 //
-// Whoever posts what was not waiting looks at who waits after this: what a
-// closing consumer has sent back is in line before its keys have another owner.
+// A sender whose message has not waited looks at ring.waiting after this call: what a
+// closing consumer has sent back waits in the line before its keys have another owner, so
+// a sender that finds the new owner also finds what waits.
 func (r *ring) aim(o *outgoing) (to reach, held *route) {
 	if o.choice&fixed == 0 {
 		return reach{all: r.routes.Load()}, nil
@@ -232,13 +235,12 @@ func (r *ring) aim(o *outgoing) (to reach, held *route) {
 
 func (r *ring) aimAtOne(o *outgoing) (to reach, held *route) {
 	if o.choice&byKey != 0 && !r.keyed.Load() {
-		r.keyed.Store(true) // before the routes are read: see dropRoutes
+		r.keyed.Store(true) // before the routes are loaded: see dropRoutesOf
 	}
 	return r.seat(o, r.routes.Load())
 }
 
-// seat is aim, of a message that may go to one route only, at what is known of the
-// ring.
+// seat is aim for a message that may go to one route only, in a given set of routes.
 func (r *ring) seat(o *outgoing, s *routeSet) (to reach, held *route) {
 	if o.choice&toOne == 0 {
 		if held := r.heldBy(o.choice, s); held != nil {

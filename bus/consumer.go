@@ -168,8 +168,8 @@ func (c *core) numberOf(cn *Consumer) {
 	c.consumers = append(c.consumers, cn)
 }
 
-// holds returns who holds the turn while the consumer handles a message: nil if it
-// handles several at a time, or c is nil.
+// holds returns the holder of the turn that the consumer has while it handles a message. It
+// is nil if the consumer handles several at a time, or c is nil.
 func (c *Consumer) holds() *holder {
 	if c == nil || c.concurrency != 1 {
 		return nil

@@ -1,9 +1,10 @@
 package bus
 
-// finder finds a request among the messages that wait at a consumer, for one whose
-// requester has given up. It is made when first asked for, and grows by what has come
-// since, so that many who give up at once are found for little each. What has been
-// handled meanwhile it may keep, but no more than what waits.
+// finder finds a request among the messages that wait at a consumer, when its requester
+// has given up. A mailbox makes its finder at the first such search, and adds at each
+// further one the messages that have come since: so many requests that are given up at once
+// cost little each. A finder may keep messages that have been handled meanwhile, but no
+// more than wait.
 type finder struct {
 	by     map[requestKey]*Message
 	upto   uint64 // mailbox.pushed, of the last one in it

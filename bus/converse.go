@@ -10,7 +10,7 @@ import (
 // reply. It goes on the link of the request, needs no credit, and counts there
 // among the requests of the node that asks.
 
-// What a question is answered with that nobody will answer.
+// The answers to a question that nobody will answer.
 var (
 	errGone         = &ReplyError{Code: CodeUnanswered, Message: "the requester has given up"}
 	errCannotAnswer = &ReplyError{Code: CodeUnanswered, Message: "the requester takes a reply, not a question"}

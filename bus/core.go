@@ -10,8 +10,8 @@ import (
 // is.
 //
 // Lock order: link.routing, core.mu, ring.mu, link.mu or Consumer.mu, pending.mu,
-// call.mu. Those of the services, of turns and of signals come last: whoever holds one
-// takes no other. Of links only leaving takes several at once.
+// call.mu. The locks of the services, of turns and of signals come last: no other is taken
+// while one of them is held. Only leaving holds the locks of several links at once.
 type core struct {
 	*services
 	own     ownNode

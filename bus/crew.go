@@ -2,10 +2,10 @@ package bus
 
 import "sync"
 
-// crew is the goroutines that have run a consumer or a scope and linger for the
-// next one, while the coarse clock runs. A new goroutine would do as well, but its
-// stack would be in no cache, and too small for most handlers: a message that
-// comes alone would wait until it has grown.
+// crew is the goroutines that have run a consumer or a scope and linger for the next
+// one, while the coarse clock runs. A new goroutine would do as well, but its stack would be
+// in no cache, and too small for most handlers: a message that comes alone would wait
+// until the stack has grown.
 type crew struct {
 	clock *clock
 	leave *departure
@@ -21,8 +21,8 @@ type worker interface {
 
 const crewMax = 16 // goroutines that linger
 
-// start runs w on a goroutine: the one that has lingered for the shortest time, or
-// a new one.
+// start runs w on a goroutine: on the one of the crew that has lingered for the shortest
+// time, or on a new one.
 func (c *crew) start(w worker) {
 	c.mu.Lock()
 	last := len(c.idle) - 1
@@ -37,7 +37,8 @@ func (c *crew) start(w worker) {
 	next <- w
 }
 
-// serveWorkers runs w, and then those that are started while it lingers.
+// serveWorkers runs w, and then the workers that are started on this goroutine while it
+// lingers.
 func (c *crew) serveWorkers(w worker) {
 	var next chan worker
 	for w != nil {

@@ -26,9 +26,9 @@ const (
 	busOver
 )
 
-// departure is how far the bus has got in leaving. Its state changes under core.mu, and
-// to busGone under the locks of all links too, so that whoever holds one of these
-// sees it in the same order as the frames.
+// departure is how far the bus has got in leaving. Its state changes under core.mu, and to
+// busFinishes and busGone under the locks of all links too: a goroutine that holds one of
+// these locks sees the state change between the same frames as the peer.
 type departure struct {
 	state atomic.Int32
 	begun chan struct{} // closed when LEAVING is written on every link

@@ -2,13 +2,16 @@ package bus
 
 import "github.com/runrig-go/runrig/bus/internal/sequence"
 
-// A route that goes fades if messages may come back that were sent to it. A key that
-// was its own is held so long: what came back waits in its order, what is new behind
-// it, and then both go to the key's next owner. So order survives. Consumers that
-// have come since do not matter, as the key's messages are where it was before.
+// A route that has gone holds the keys that it owned while messages may come back that
+// were sent to it. Messages of such a key wait: those that came back in their order, new
+// ones behind them; then all go to the key's next owner. So their order survives.
+//
+// Which route owned a key is computed among the routes as they were before the removal:
+// consumers that have come since do not count, as none of the key's messages is there.
 
-// fade notes that routes of a ring have gone, those that other nodes knew. The
-// caller holds core.mu, and takes them out of the set in the same step.
+// fade notes that routes have gone, and hold the keys that they owned; a route without a
+// number owned none. The caller holds core.mu, and takes the routes out of the set in the
+// same step.
 func (s *routeSet) fade(gone []*route) {
 	fading := sequence.Of[*route]{}
 	if s.fading != nil {
@@ -28,9 +31,10 @@ func (s *routeSet) setFading(rts sequence.Of[*route]) {
 	}
 }
 
-// heldBy returns the fading route that holds a key, or nil: the one with the highest
-// weight, if that is higher than those of all routes that were there when the first
-// of the fading ones went. Some keys are so held that need not be, for as long.
+// heldBy returns the route that has gone and holds a key, nil if none does. It is the one
+// with the highest weight of those that hold keys, if no route has a higher weight that was
+// in the ring before the first of them went. So some keys are held that need not be, until
+// the last of these routes holds none any more.
 func (r *ring) heldBy(ch choice, s *routeSet) *route {
 	if s.fading == nil {
 		return nil

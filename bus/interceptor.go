@@ -92,7 +92,7 @@ func WithInbound(interceptors ...func(next Handler) Handler) Option {
 	return optionFunc(func(c *config) { c.inbound = append(c.inbound, interceptors...) })
 }
 
-// wrap puts the inbound interceptors around a handler; nil if one does not play.
+// wrap puts the inbound interceptors around a handler. It returns nil if one of them does.
 func (c *core) wrap(h Handler) Handler {
 	for i := len(c.inbound) - 1; i >= 0 && h != nil; i-- {
 		if h = c.inbound[i](h); guard.IsNil(h) {

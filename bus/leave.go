@@ -223,8 +223,7 @@ func (c leaver) lastWork(before int64) int64 {
 	return max(before, c.broken.peerWorked)
 }
 
-// brokenLinks is what is known of links that ended while this node left. It is guarded
-// by core.mu.
+// brokenLinks is how links have ended while this node left. It is guarded by core.mu.
 type brokenLinks struct {
 	errs       []error
 	peerWorked int64 // when a peer that leaves too had work
@@ -333,7 +332,7 @@ func (c *core) open() bool {
 	return false
 }
 
-// awaitLinks waits until all links have ended; one that does not is cut.
+// awaitLinks waits until all links have ended; a link that does not end in time is cut.
 func (c leaver) awaitLinks() {
 	end := time.NewTimer(2 * readOut)
 	defer end.Stop()

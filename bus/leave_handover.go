@@ -8,10 +8,10 @@ import (
 	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
-// What was sent back to a node that leaves, and has no consumer on any node, it hands
-// over to one that stays, which waits for a consumer in its place. So a leave does
-// not take longer for a consumer that comes a little later, perhaps on the node that
-// is started instead of this one, and nothing is lost of what could wait for that.
+// A message that was sent back to a node that leaves, and has no consumer on any node, is
+// handed over to a node that stays, which waits for a consumer in its place. So leaving does
+// not take longer where a consumer comes a little later, perhaps on the node that is started
+// instead of this one, and a message that can wait for that consumer is not lost.
 
 // handed is a message that was handed over on a link.
 type handed struct {
@@ -19,9 +19,8 @@ type handed struct {
 	o       outgoing
 }
 
-// handOver hands over what waits and can be: not requests, as their callers are
-// here. What only consumers of this node may take, as the sender asked for, nobody can
-// have any more.
+// handOver hands over the sends that wait for a consumer; requests stay, as their callers
+// are here. A send that only consumers of this node may take (LocalOnly) is dead.
 func (c leaver) handOver() {
 	if c.work.waiting.Load() == 0 {
 		return

@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// line is what waits at a ring. It has a lane for what any route could take, and
-// one for each route for what that alone may: who waits for one consumer, or for
-// one key, holds up nobody else.
+// line is the messages and publishers that wait at a ring. It has a lane for messages that
+// any route could take, and one for each route for messages that it alone may take: so a
+// message that waits for one consumer, or for a key, holds up no others.
 type line struct {
 	any     lane
 	lanes   map[*route]*lane // nil, as a key, is for what no route may take now
@@ -64,7 +64,7 @@ func (r *ring) restLocked() {
 	}
 }
 
-// enqueueLocked lets w wait: one that was sent back ahead of those that were not.
+// enqueueLocked lets w wait. A message that was sent back is ahead of all that were not.
 func (r *ring) enqueueLocked(w *waiter) {
 	line := r.lineLocked()
 	if w.lane = &line.any; w.o.choice&fixed != 0 {
@@ -99,8 +99,8 @@ func (l *line) laneOf(to reach, held *route) *lane {
 	return at
 }
 
-// takeBack lets a message wait that was sent back (rule 8): behind those that were before
-// it, unless it is of a later place in the order of its key.
+// takeBack lets a message wait that was sent back (rule 8): behind the others that were
+// sent back, but for those of a lower rank.
 func (l *lane) takeBack(w *waiter) {
 	i := len(l.back)
 	for i > 0 && l.back[i-1].rank < w.rank {
@@ -109,11 +109,14 @@ func (l *lane) takeBack(w *waiter) {
 	l.back = slices.Insert(l.back, i, w)
 }
 
-// rank is the place, in the order of its key, of a message that was sent back:
-// the higher the earlier. What waits for the owner of a key has not been sent
-// back as often as what was sent before it, which an owner had meanwhile. A large
-// message that was taken back before it had all been sent was behind what its
-// consumer sends back now, but before what waited.
+// rank is the place, in the order of its key, of a message that was sent back: the higher
+// the earlier. It is what orders messages that come back from two owners of a key, one
+// after the other. Say m1 and m2 are sent to the first owner, and m3 waits for room there.
+// The first owner sends m1 and m2 back; both are given to the second, which closes too and
+// sends them back once more, while the line has m3, sent back by none. Then m1 and m2, with
+// two hops each, go before m3. A large message that was taken back before all of it was
+// sent (takenBack) goes behind what its consumer sends back, which was sent before it, and
+// before what waited.
 func (o *outgoing) rank(takenBack bool) uint64 {
 	if o.choice&byKey == 0 {
 		return 0
@@ -199,7 +202,7 @@ func (r *ring) grantLocked() {
 	r.restLocked()
 }
 
-// noTicket is one that nobody has.
+// noTicket is a ticket that no waiter has.
 const noTicket = math.MaxUint64
 
 // placeQueuesLocked places what was not sent back, first come first served
@@ -391,7 +394,8 @@ func (r *ring) refuseLocked(l *lane) {
 	}
 }
 
-// sweep takes out of the lists who waits no longer, if those may be half of them.
+// sweep takes the waiters out of the lists that wait no longer, if they may be half of
+// all.
 func (l *lane) sweep() {
 	if l.out++; 2*l.out > len(l.back)+len(l.queue) {
 		out := func(w *waiter) bool { return w.out }

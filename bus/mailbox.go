@@ -7,12 +7,13 @@ import (
 )
 
 // mailbox is the messages that wait for a consumer and those that it handles. A
-// consumer has one only while it has work: an idle one costs little. It is
-// guarded by Consumer.mu but for begin; nil is an empty one.
+// consumer has a mailbox only while it has work; a nil mailbox is empty. All of it is
+// guarded by Consumer.mu, but for begin, which the worker calls without the lock.
 //
-// The worker of a consumer that handles one message at a time takes a batch of
-// them under the lock and begins each without it. Who wants what it has not begun
-// seals the batch: the rest waits again, and the worker comes to the lock.
+// The worker of a consumer that handles one message at a time takes a batch of messages
+// under the lock, and begins each of them without it. A goroutine that wants the messages
+// of the batch which are not begun seals it: they wait again, and the worker, which finds
+// the batch sealed, takes the lock for its next message.
 type mailbox struct {
 	in       []*Message
 	head     int                // in[head:] waits

@@ -246,8 +246,8 @@ func (m *Message) Reply(ctx context.Context, body any, opts ...CallOption) error
 	return nil
 }
 
-// reply is Reply by a handler that is at its end: who runs it sees to it that
-// the reply is written.
+// reply is Reply by a handler that is at its end: the worker that runs the handler has the
+// reply written.
 func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error {
 	if m.in == nil {
 		return m.notRequest()

@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// origin is where a message came from and whom it came to: all that its handler, and
-// whoever has a reply, needs of links and consumers. Messages of one consumer that came
-// the same way have the same origin.
+// origin is where a message came from, and the consumer that has it: all that a message
+// needs of links and consumers. Messages of one consumer that came the same way have the
+// same origin.
 type origin struct {
 	*services
 	to     recipient // the consumer that has the message; nil: it is a reply

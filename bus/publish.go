@@ -40,8 +40,8 @@ func (s *sender) publish(ctx context.Context, address string, body any, opts []C
 	return nil
 }
 
-// targets are who has not got a publish yet. It goes by value, so that it can
-// stay on the stack.
+// targets are the links and this node's consumers that have not got a publish yet. They
+// go by value, so that they can stay on the stack.
 type targets struct {
 	links []*link
 	local []*Consumer
@@ -49,7 +49,7 @@ type targets struct {
 
 func (t targets) none() bool { return len(t.links)+len(t.local) == 0 }
 
-// find adds all who consume the address.
+// find adds all targets of the address.
 func (t targets) find(r *ring, local bool) targets {
 	set := r.routes.Load()
 	mine := set.of(nil)
@@ -66,8 +66,8 @@ func (t targets) find(r *ring, local bool) targets {
 	return t
 }
 
-// post posts to those that have room for all of it, or, at last, for what they
-// have room for. It returns who is left.
+// post gives the publish to the targets that have room for all of it, or, if last is set,
+// for as many of their consumers as have room. It returns the targets that are left.
 func (t targets) post(r *ring, o *outgoing, last bool) (left targets) {
 	left = targets{t.links[:0], t.local[:0]}
 	for _, c := range t.local {

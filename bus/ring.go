@@ -132,9 +132,8 @@ type waiter struct {
 	rank   uint64        // of one that was
 }
 
-// try posts o to the next one in turn that takes it of the routes that it is
-// aimed at, which are those of the ring or one of them. open counts those that
-// may take it, now or later.
+// try offers o to the routes in to, in turn, until one takes it, and returns that route.
+// If none does, open is how many of the routes may take it when they have room.
 func (r *ring) try(o *outgoing, to reach) (rt *route, open int) {
 	n := uint32(to.len())
 	if n == 0 {

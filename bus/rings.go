@@ -51,7 +51,9 @@ func (a *rings) dropRoutesOf(r *ring, gone []*route) {
 		rt.step.Store(goneStep | a.steps)
 		rt.at = -1
 	}
-	if r.keyed.Load() { // else whoever sends by key, who says so before he reads the routes, posts in vain
+	// A sender by key sets keyed before it loads the routes. If keyed is not set here, any
+	// such sender loads the set that is stored next, and chooses none of these routes.
+	if r.keyed.Load() {
 		set.fade(gone)
 	}
 	r.routes.Store(set)

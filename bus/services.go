@@ -8,8 +8,8 @@ import (
 )
 
 // services is what all parts of a bus share that holds none of them: nothing in it
-// points to a route, a ring, a consumer or a link. Its locks come last in their order:
-// whoever holds one takes no other.
+// points to a route, a ring, a consumer or a link. Its locks come last in the order of locks:
+// no other is taken while one of them is held.
 type services struct {
 	self  self
 	leave departure

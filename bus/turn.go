@@ -5,9 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// holder is somebody who can hold a turn, and is the same as another only if it is
-// at the same address in memory: a consumer that handles one message at a time, or a
-// scope.
+// holder is a consumer that handles one message at a time, or a scope: what can hold a
+// turn. Two holders are the same if they are at the same address in memory.
 type holder struct {
 	scope *turns // whose turn the consumer takes; nil: none, or it is a scope
 }

@@ -21,10 +21,15 @@ func (c *Consumer) work() { c.drain(nil, -1) }
 // drainSome handles up to n messages, and reports whether there are more.
 func (c *Consumer) drainSome(n int) (more bool) { return c.drain(nil, n) }
 
-// drain ends the handling of last, if it is not nil, and handles up to n
-// messages, all if n is negative. It reports whether there is more. Frames that
-// it left unwritten go out when the mailbox is empty, by itself, or before the
-// next handler runs, by the link's writer.
+// drain ends the handling of last, if it is not nil, and handles up to n messages, all if
+// n is negative. It reports whether more messages wait.
+//
+// A message passes through four steps: begin (or pop) makes it the worker's, call runs the
+// handler, handled settles it with its sender, and passLocked takes it off the consumer's
+// own account, for a batch of them at a time.
+//
+// Frames that handling has left in a link's buffer are written by the link's writer before
+// the next handler runs, or by this goroutine when the mailbox is empty.
 func (c *Consumer) drain(last *Message, n int) (more bool) {
 	var dirty flusher
 	if last != nil {
@@ -35,7 +40,7 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 		m := box.begin()
 		if m == nil {
 			m, more = c.next(last, n, &dirty)
-		} else if waiting.Load() > 0 { // looked at behind begin: see passBegun
+		} else if waiting.Load() > 0 { // loaded after begin: see passBegun
 			c.passBegun()
 		}
 		if last = m; m == nil {
@@ -141,8 +146,9 @@ func (c *Consumer) ranLocked(last *Message) (grant bool) {
 	return grant
 }
 
-// passBatchLocked settles what was begun of the batch but for the last so many,
-// which may be being handled.
+// passBatchLocked passes the messages of the batch that were begun, except for the last
+// ones, but in number: 1 where the last may be being handled, 0 where its handler has
+// returned.
 func (c *Consumer) passBatchLocked(but int) (grant bool) {
 	b := c.box
 	if b == nil {
@@ -155,9 +161,10 @@ func (c *Consumer) passBatchLocked(but int) (grant bool) {
 	return grant
 }
 
-// passBegun settles what has been handled before the message that was just begun,
-// for those who wait for credit. They look at what is begun once they are counted
-// as waiting: one of the two sees the other.
+// passBegun passes the messages that were handled before the one that was just begun, as
+// senders wait for their credit. The worker begins a message before it loads ring.waiting,
+// and a sender adds itself to ring.waiting before it loads begun (in creditLocked, by
+// passBatchLocked). So the worker sees the sender, or the sender sees what was begun.
 func (c *Consumer) passBegun() {
 	c.mu.Lock()
 	grant := c.passBatchLocked(1)
@@ -167,8 +174,9 @@ func (c *Consumer) passBegun() {
 	}
 }
 
-// passLocked settles messages of this node's that have left the mailbox. It
-// reports whether credit should be granted.
+// passLocked counts messages that were handled, and gives the credit of those of this node
+// back to the local route. It reports whether the credit is to be granted to senders that
+// wait.
 func (c *Consumer) passLocked(ms ...*Message) (grant bool) {
 	var bytes, n int64
 	for _, m := range ms {
@@ -244,7 +252,8 @@ func (c *Consumer) call(m *Message) {
 	ctx := (*handlerContext)(m)
 	err := c.handler.Handle(ctx, m)
 	switch {
-	case err != nil && m.kind() == kindRequest && ctx.Err() != nil: // so has the requester's call, for the better reason
+	case err != nil && m.kind() == kindRequest && ctx.Err() != nil:
+		// The requester's call has ended with its context, which is the better reason.
 	case err != nil && m.kind() == kindRequest:
 		m.fail(err)
 	case err != nil:
