@@ -220,19 +220,6 @@ func (k key) weight(rt *route) uint64 {
 	return mix(k.hash ^ mix(boot+uint64(rt.num)*0x9e3779b97f4a7c15))
 }
 
-// aim returns the routes that the message may go to now. If its key is held it may go to
-// none, and held is the route that holds the key (see fade).
-//
-// A sender whose message has not waited looks at ring.waiting after this call: what a
-// closing consumer has sent back waits in the line before its keys have another owner, so
-// a sender that finds the new owner also finds what waits.
-func (r *ring) aim(o *outgoing) (to reach, held *route) {
-	if o.choice&fixed == 0 {
-		return reach{all: r.routes.Load()}, nil
-	}
-	return r.aimAtOne(o)
-}
-
 func (r *ring) aimAtOne(o *outgoing) (to reach, held *route) {
 	if o.choice&byKey != 0 && !r.keyed.Load() {
 		r.keyed.Store(true) // before the routes are loaded: see dropRoutesOf

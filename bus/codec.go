@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // How a body is encoded, as it stands on the wire.
@@ -90,4 +93,192 @@ func codecName(codec uint8) string {
 		return "protobuf"
 	}
 	return fmt.Sprint(codec)
+}
+
+const (
+	codecNamed   = 3   // on the wire: the codec that a field names
+	codecOwn     = 4   // in this node: the first of its own codecs, by number
+	codecUnknown = 255 // likewise: one that this node does not have
+
+	maxCodecName = 64
+)
+
+// codec is one of [WithCodec].
+type codec struct {
+	name   string
+	field  []byte // the name as a field of a frame
+	encode func(body any) ([]byte, error)
+	decode func(b []byte, v any) (fits bool, err error)
+}
+
+// codecs are those that this node has beside the built-in ones. They do not
+// change once the bus is made.
+type codecs struct {
+	own    []codec // from number codecOwn on
+	byType map[reflect.Type]uint8
+	byName map[string]uint8
+}
+
+// WithCodec registers an encoding of one's own: bodies whose type is exactly S
+// are encoded by encode, in all verbs and before the built-in encodings, and
+// name goes with them. A node that has registered the name decodes them, in
+// [Message.Decode] into an *R, or an *any, which then holds an R. S and R may
+// differ: what is sent need not be what is received. The bus copies what encode
+// returns where it must, and the bytes that decode gets are read-only and may be
+// kept. Both may be called concurrently, and run in the call that encodes or
+// decodes; their errors are that call's.
+//
+// A node without the codec handles no message of it: a request is answered with
+// [CodeBody], others are counted ([Stats]) and logged; a reply of it is an
+// error of the request.
+//
+// The name has 1 to 64 bytes of UTF-8. WithCodec or [New] panics if it has not,
+// if a function is nil, if S is []byte or an interface, or if the bus has a
+// codec of that name, or for S, already; it has room for 250.
+func WithCodec[S, R any](name string, encode func(S) ([]byte, error), decode func([]byte) (R, error)) Option {
+	t := reflect.TypeFor[S]()
+	switch {
+	case name == "" || len(name) > maxCodecName || !utf8.ValidString(name):
+		panic(fmt.Sprintf("bus: WithCodec(%q): the name must have 1 to %d bytes of UTF-8", name, maxCodecName))
+	case encode == nil || decode == nil:
+		panic(fmt.Sprintf("bus: WithCodec(%q): a function is nil", name))
+	case t == reflect.TypeFor[[]byte](), t.Kind() == reflect.Interface:
+		panic(fmt.Sprintf("bus: WithCodec(%q): no codec can be for %v; it needs a type of its own", name, t))
+	}
+	k := codec{
+		name:   name,
+		field:  frame.AppendCodecName(nil, name),
+		encode: func(body any) ([]byte, error) { return encode(body.(S)) },
+		decode: func(b []byte, v any) (bool, error) { return decodeInto(decode, b, v) },
+	}
+	return optionFunc(func(c *config) { c.codecs.add(k, t) })
+}
+
+// decodeInto decodes into an *R or an *any; v stays as it is if there is an
+// error.
+func decodeInto[R any](decode func([]byte) (R, error), b []byte, v any) (fits bool, err error) {
+	switch to := v.(type) {
+	case *R:
+		r, err := decode(b)
+		if err == nil {
+			*to = r
+		}
+		return true, err
+	case *any:
+		r, err := decode(b)
+		if err == nil {
+			*to = r
+		}
+		return true, err
+	}
+	return false, nil
+}
+
+// add registers a codec; it panics if it cannot be told from another.
+func (cs *codecs) add(k codec, t reflect.Type) {
+	if _, ok := cs.byName[k.name]; ok {
+		panic(fmt.Sprintf("bus: WithCodec(%q): there is a codec of that name already", k.name))
+	}
+	if n, ok := cs.byType[t]; ok {
+		panic(fmt.Sprintf("bus: WithCodec(%q): there is a codec for %v already, %q", k.name, t, cs.own[n-codecOwn].name))
+	}
+	n := codecOwn + len(cs.own)
+	if n == codecUnknown-1 {
+		panic(fmt.Sprintf("bus: WithCodec(%q): there are %d codecs already", k.name, len(cs.own)))
+	}
+	if cs.byName == nil {
+		cs.byName, cs.byType = map[string]uint8{}, map[reflect.Type]uint8{}
+	}
+	cs.own = append(cs.own, k)
+	cs.byName[k.name], cs.byType[t] = uint8(n), uint8(n)
+}
+
+// encode encodes a body by the codec of its type, or by a built-in one.
+func (cs *codecs) encode(body any) (b []byte, number uint8, err error) {
+	if len(cs.own) == 0 {
+		return encode(body)
+	}
+	return cs.encodeOwn(body)
+}
+
+// encodeOwn is on its own for the sake of the stack, which is small at first in a
+// handler.
+func (cs *codecs) encodeOwn(body any) (b []byte, number uint8, err error) {
+	n, ok := cs.byType[reflect.TypeOf(body)]
+	if !ok {
+		return encode(body)
+	}
+	k := &cs.own[n-codecOwn]
+	if b, err = k.encode(body); err != nil {
+		return nil, 0, fmt.Errorf("bus: body of type %T cannot be encoded by codec %q: %w", body, k.name, err)
+	}
+	return b, n, nil
+}
+
+// isShared reports whether encoding leaves a body in memory that may be its
+// sender's.
+func isShared(number uint8) bool { return number == codecBytes || number >= codecOwn }
+
+// decode decodes the body of one of this node's own codecs.
+func (cs *codecs) decode(b []byte, number uint8, v any) error {
+	k := &cs.own[number-codecOwn]
+	fits, err := k.decode(b, v)
+	if err != nil {
+		return fmt.Errorf("bus: body of codec %q cannot be decoded: %w", k.name, err)
+	}
+	if !fits {
+		return fmt.Errorf("bus: body of codec %q cannot be decoded into %T", k.name, v)
+	}
+	return nil
+}
+
+// wireCodec is a codec's number on the wire.
+func wireCodec(number uint8) uint64 { return uint64(min(number, codecNamed)) }
+
+// field returns the field that names a codec, nil if its number says all.
+func (cs *codecs) field(number uint8) []byte {
+	if number < codecOwn {
+		return nil
+	}
+	return cs.own[number-codecOwn].field
+}
+
+// name returns what field says.
+func (cs *codecs) name(number uint8) string {
+	if number < codecOwn {
+		return ""
+	}
+	return cs.own[number-codecOwn].name
+}
+
+// number returns the codec of a body that came, codecUnknown if this node does
+// not have it.
+func (cs *codecs) number(f *frame.Frame) uint8 {
+	if n := f.Codec(); n < codecNamed {
+		return uint8(n)
+	}
+	return cs.find(f.Codec(), f.CodecName)
+}
+
+func (cs *codecs) find(onWire uint64, name []byte) uint8 {
+	switch n, ok := cs.byName[string(name)]; {
+	case onWire < codecNamed:
+		return uint8(onWire)
+	case onWire == codecNamed && ok:
+		return n
+	}
+	return codecUnknown
+}
+
+// describeCodec names a codec that came.
+func describeCodec(onWire uint64, name []byte) string {
+	if onWire == codecNamed {
+		return fmt.Sprintf("codec %q", name[:min(len(name), maxCodecName)])
+	}
+	return fmt.Sprintf("codec number %d", onWire)
+}
+
+// noCodec is the answer to one who has used a codec that this node does not have.
+func (s *services) noCodec(what, codec string) *ReplyError {
+	return &ReplyError{Code: CodeBody, Message: fmt.Sprintf("%s is encoded by %s, which %s does not have (WithCodec)", what, codec, s.self.name())}
 }

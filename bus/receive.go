@@ -244,3 +244,15 @@ func (l *link) charged(first *inbound, skip []uint32) (ins []*inbound) {
 	}
 	return ins
 }
+
+// refuse (rule 17) settles a message whose codec this node does not have, and answers a
+// request. It waits for nothing.
+func (r *receiver) refuse(in *inbound, e *entry, f *frame.Frame) {
+	m := new(Message)
+	e.message(m, in)
+	codec := describeCodec(f.Codec(), f.CodecName)
+	r.rings.undecodable(m.Address(), m.From(), codec)
+	m.fail(r.noCodec(fmt.Sprintf("the message to %q", m.Address()), codec))
+	in.settle(m)
+	r.link.soon()
+}

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -130,6 +131,37 @@ type waiter struct {
 	lane   *lane         // where it waits
 	ticket uint64        // of one that was not sent back: when it came
 	rank   uint64        // of one that was
+}
+
+// place posts o to a route of the ring, or lets it wait for one of them.
+func (r *ring) place(ctx context.Context, o *outgoing) (*route, error) {
+	to, held := r.aim(o)
+	if held == nil && r.waiting.Load() == 0 { // else it would overtake
+		rt, open := r.try(o, to)
+		if rt != nil {
+			return rt, nil
+		}
+		if open == 0 && !r.open(o) {
+			return nil, r.closedTo(o)
+		}
+	}
+	if o.picky() && !r.open(o) {
+		return nil, r.closedTo(o)
+	}
+	return r.wait(ctx, o)
+}
+
+// aim returns the routes that the message may go to now. If its key is held it may go to
+// none, and held is the route that holds the key (see fade).
+//
+// A sender whose message has not waited looks at ring.waiting after this call: what a
+// closing consumer has sent back waits in the line before its keys have another owner, so
+// a sender that finds the new owner also finds what waits.
+func (r *ring) aim(o *outgoing) (to reach, held *route) {
+	if o.choice&fixed == 0 {
+		return reach{all: r.routes.Load()}, nil
+	}
+	return r.aimAtOne(o)
 }
 
 // try offers o to the routes in to, in turn, until one takes it, and returns that route.
