@@ -1,0 +1,3 @@
+package main
+
+import _ "github.com/runrig-go/runrig/examples/internal/long" // go test ./... -long
