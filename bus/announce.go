@@ -238,7 +238,7 @@ func (l *link) knows(c *Consumer) (bool, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c.localOnly || l.err != nil || l.ours >= oursLeaving {
+	if c.made&madeLocal != 0 || l.err != nil || l.ours >= oursLeaving {
 		return true, nil
 	}
 	in := l.inLocked(c.num)

@@ -21,7 +21,7 @@ type Consumer struct {
 	holder      holder // of its turn, if concurrency is 1
 	window      int32  // at most maxWindow
 	concurrency int32
-	localOnly   bool
+	made        made
 
 	closed bool        // guarded by mu
 	ended  bool        // its handlers have returned too; likewise
@@ -42,6 +42,14 @@ type Consumer struct {
 	counts *counts       // nil: nothing has come
 	done   chan struct{} // made when asked for
 }
+
+// made is what a consumer was made to be: none or more of these.
+type made uint8
+
+const (
+	madeLocal     made = 1 << iota // LocalOnly
+	madeDeferring                  // Deferring
+)
 
 // consume registers a consumer; announced at once unless the scope is in a Do.
 func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*Consumer, error) {
@@ -66,7 +74,7 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 	}
 	c := &Consumer{
 		node: &eb.core.own, address: address, handler: h,
-		window: int32(o.window), concurrency: int32(min(o.concurrency, math.MaxInt32)), localOnly: o.localOnly,
+		window: int32(o.window), concurrency: int32(min(o.concurrency, math.MaxInt32)), made: o.made,
 	}
 	if eb.scope != nil && c.concurrency == 1 {
 		c.holder.scope = &eb.scope.turns
@@ -117,7 +125,7 @@ func (c *core) announce(cs ...*Consumer) error {
 func (c *core) refuseIfManyLocked(cs []*Consumer) error {
 	have := len(c.consumers) - 1 - len(c.free) // 0 is no number
 	for _, cn := range cs {
-		if cn.localOnly {
+		if cn.made&madeLocal != 0 {
 			continue
 		}
 		if have++; have > maxRoutes {
@@ -135,7 +143,7 @@ func (c *core) announceLocked(cn *Consumer) {
 		return
 	}
 	r := c.ringOf(cn.address)
-	if !cn.localOnly {
+	if cn.made&madeLocal == 0 {
 		c.numberOf(cn) // before readers of links find it in mine
 	}
 	cn.local = route{home: &r.home, to: cn, window: cn.firstWindow(), num: cn.num}
@@ -148,7 +156,7 @@ func (c *core) announceLocked(cn *Consumer) {
 	if c.events.wanted() {
 		c.events.note(ConsumerOpened{cn.address})
 	}
-	if !cn.localOnly {
+	if cn.made&madeLocal == 0 {
 		for l := range c.links {
 			l.announce(cn)
 		}

@@ -29,6 +29,9 @@ func (l *life) end() {
 func (m *Message) end(reason uint32) {
 	if m.set(reason, stateEnded) {
 		m.endLife()
+		if m.state()&stateDeferred != 0 {
+			go m.release() // which ends at once, but may need a lock that the caller holds
+		}
 	}
 }
 
@@ -114,7 +117,7 @@ func (x *handlerContext) Value(key any) any {
 	if key == (messageKey{}) {
 		return x.message()
 	}
-	if key == (turnKey{}) && x.message().state()&stateDone == 0 {
+	if key == (turnKey{}) && !x.message().isOver() {
 		return x.message()
 	}
 	return nil

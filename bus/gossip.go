@@ -204,7 +204,7 @@ func (l *gossip) deliver(g *wire.Gossip, header Header, remote bool) {
 	}
 	deadline := l.clock.now() + int64(defaultTimeout)
 	for cn := r.mine.Load(); cn != nil; cn = cn.sibling.Load() {
-		if remote && cn.localOnly {
+		if remote && cn.made&madeLocal != 0 {
 			continue
 		}
 		ms := make([]Message, 1)

@@ -16,7 +16,7 @@ import (
 // when the bus is closed and its drain time is over. For a request, the error
 // that Handle returns is the answer: a *[ReplyError] goes as it is, another
 // error's text with [CodeFailed]; nil without [Message.Reply] answers an empty
-// body. For other messages an error is logged. A panic is logged with its
+// body, unless [Message.Defer] leaves the answer to others. For other messages an error is logged. A panic is logged with its
 // stack, and answered with [CodePanic].
 type Handler interface {
 	Handle(ctx context.Context, m *Message) error

@@ -21,7 +21,8 @@ type mailbox struct {
 	taken    int                // messages of batch; likewise
 	begun    atomic.Uint32      // of those; sealed says that no other may be
 	passed   int                // of those: settled
-	running  []*Message         // being handled, where several are at a time
+	running  []*Message         // being handled, where several are at a time, or answers are deferred
+	parked   int                // of those: whose handlers have returned
 	workers  int                // goroutines, or turns asked for
 	gossiped int64              // bytes in it that came over the gossip lane
 	sweeper  sweeper            // while the consumer is paused
@@ -179,7 +180,7 @@ func (b *mailbox) take(which func(*Message) bool) (taken []*Message) {
 // credit of it then.
 func (c *Consumer) restIfIdleLocked() {
 	b := c.box
-	if b == nil || b.workers > 0 || b.len() > 0 {
+	if b == nil || b.workers > 0 || b.parked > 0 || b.len() > 0 {
 		return
 	}
 	c.node.mailboxes.put(b)
@@ -238,10 +239,10 @@ func (c *Consumer) wantsWorkerLocked(came int) bool {
 		c.watchLocked(came)
 		return false
 	}
-	if b.workers == int(c.concurrency) || len(b.running) < b.workers { // one is about to look
+	if b.workers == int(c.concurrency) || len(b.running)-b.parked < b.workers { // one is about to look
 		return false
 	}
-	if b.workers++; b.workers == 1 {
+	if b.workers++; b.workers == 1 && b.parked == 0 {
 		c.node.work.active.Add(1)
 	}
 	return true

@@ -72,10 +72,15 @@ const (
 	stateDone // the handler has returned
 	byGossip
 
+	// Behind the kind: of a request whose answer is deferred.
+	stateDeferred = 1 << 10 // by its handler
+	stateParked   = 1 << 11 // which has returned; changed under Consumer.mu, as is
+	stateReleased = 1 << 12 // that the message is settled since
+
 	stateEnded = stateCanceled | stateExpired | stateDone
 
 	fateAt  = 5 // three bits; of the consumer's worker
-	kindAt  = 8
+	kindAt  = 8 // two bits
 	codecAt = 16
 	hopsAt  = 24
 )
@@ -86,7 +91,7 @@ func traits(kind, codec, hops uint8) uint32 {
 }
 
 func (m *Message) state() uint32 { return atomic.LoadUint32(&m.word) }
-func (m *Message) kind() uint8   { return uint8(m.state() >> kindAt) }
+func (m *Message) kind() uint8   { return uint8(m.state()>>kindAt) & 3 }
 func (m *Message) codec() uint8  { return uint8(m.state() >> codecAt) }
 func (m *Message) hops() uint8   { return uint8(m.state() >> hopsAt) }
 func (m *Message) fate() uint8   { return uint8(m.state()>>fateAt) & 7 }
@@ -309,6 +314,7 @@ func (m *Message) give(ctx context.Context, r *reply) error {
 		return err
 	}
 	m.in.back.answered(m)
+	m.release()
 	return err
 }
 
@@ -331,6 +337,7 @@ func (m *Message) fail(err error) {
 	}
 	_ = m.in.back.reply(context.Background(), &reply{id: m.id, failed: true, now: true, code: e.Code, body: []byte(text)})
 	m.in.back.answered(m)
+	m.release()
 }
 
 // replyErrorOf returns what a request is answered with whose handler ended with err.

@@ -226,7 +226,7 @@ func ByKey(key string) CallOption { return callOption(func(o *callOptions) { o.b
 type localOption struct{}
 
 func (localOption) applyCall(o *callOptions)       { o.localOnly = true }
-func (localOption) applyConsume(o *consumeOptions) { o.localOnly = true }
+func (localOption) applyConsume(o *consumeOptions) { o.made |= madeLocal }
 
 // LocalOnly keeps a message on this node, or a consumer unknown to others. It is an
 // option of calls and of consumers.
@@ -240,7 +240,7 @@ func LocalOnly() interface {
 type consumeOptions struct {
 	window      int64
 	concurrency int
-	localOnly   bool
+	made        made
 	reserved    bool
 }
 
@@ -273,6 +273,12 @@ func (n concurrencyOption) Concurrency() int { return int(n) }
 // consumer with n over 1 takes no turn: its handlers run beside the others, and
 // take the turn by [EventBus.Do] where they need it.
 func WithConcurrency(n int) ConsumeOption { return concurrencyOption(n) }
+
+// Deferring lets handlers of the consumer leave answers to others: see
+// [Message.Defer]. It costs each message of the consumer a lock.
+func Deferring() ConsumeOption {
+	return consumeOption(func(o *consumeOptions) { o.made |= madeDeferring })
+}
 
 func (o *consumeOptions) check() error {
 	if o.window < 1<<10 || o.window > 64<<20 {

@@ -20,6 +20,8 @@ type recipient interface {
 	Address() string
 	holds() *holder // of the turn in which it handles a message; nil: none
 	gaveUp()        // the requester of a message that it has does not wait any more
+	mayDefer() bool // an answer
+	release(m *Message)
 }
 
 // wayBack is the way from a message to its sender, over a link or within the node.

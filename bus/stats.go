@@ -24,6 +24,7 @@ type Stats struct {
 	Canceled    uint64 // not handled, as their requester had given up
 	Undecodable uint64 // not handled, as this node does not have their codec
 	Dropped     uint64 // copies of a publish for consumers that closed or, of gossip, had no room
+	Forgotten   uint64 // of Handled: requests whose answer was deferred and not given by the deadline
 	CutOff      uint64 // not handled, as the link broke that they came on; what was sent back before is its sender's, as Bounced or Unknown
 
 	// Gossip counts on the gossip lane.
@@ -50,6 +51,7 @@ const (
 	countUndecodable
 	countDropped
 	countCutOff
+	countForgotten
 	rareCounters
 
 	countSent counter = iota - 1 // but for what the links that are there have sent
@@ -73,7 +75,7 @@ const (
 func (s *Stats) field(c counter) *uint64 {
 	return [allCounters]*uint64{
 		countBounced: &s.Bounced, countUnknown: &s.Unknown, countRerouted: &s.Rerouted, countDeadLetters: &s.DeadLetters,
-		countSkipped: &s.Skipped, countUndecodable: &s.Undecodable, countDropped: &s.Dropped, countCutOff: &s.CutOff,
+		countSkipped: &s.Skipped, countUndecodable: &s.Undecodable, countDropped: &s.Dropped, countCutOff: &s.CutOff, countForgotten: &s.Forgotten,
 		countSent: &s.Sent, countSettled: &s.Settled, countLateReplies: &s.LateReplies,
 		countHandled: &s.Handled, countFailed: &s.Failed, countPanics: &s.Panics,
 		countExpired: &s.Expired, countCanceled: &s.Canceled,

@@ -56,7 +56,9 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 		if !m.lapsed() {
 			c.call(m)
 		}
-		dirty = m.handled()
+		if !c.park(m) {
+			dirty = m.handled()
+		}
 	}
 }
 
@@ -103,7 +105,7 @@ func (c *Consumer) pickLocked(n int) *Message {
 	switch {
 	case c.paused.Load() || n == 0:
 		return nil
-	case c.concurrency > 1:
+	case c.concurrency > 1 || c.made&madeDeferring != 0:
 		return c.box.pop()
 	}
 	m := c.box.begin()
@@ -116,7 +118,7 @@ func (c *Consumer) pickLocked(n int) *Message {
 
 // idleLocked ends a worker.
 func (c *Consumer) idleLocked() {
-	if c.box.workers--; c.box.workers > 0 {
+	if c.box.workers--; c.box.workers > 0 || c.box.parked > 0 {
 		return
 	}
 	c.restIfIdleLocked()
@@ -129,14 +131,14 @@ func (c *Consumer) idleLocked() {
 func (c *Consumer) ranLocked(last *Message) (grant bool) {
 	b := c.box
 	switch {
-	case c.concurrency == 1:
+	case c.concurrency == 1 && c.made&madeDeferring == 0:
 		grant = c.passBatchLocked(0)
 		if n := b.begun.Load(); n == uint32(b.taken) || n&sealed != 0 {
 			clear(b.batch[:b.taken])
 			b.taken, b.passed = 0, 0
 			b.begun.Store(0)
 		}
-	case last != nil:
+	case last != nil && last.state()&stateParked == 0:
 		b.ran(last)
 		grant = c.passLocked(last)
 	}
@@ -260,7 +262,7 @@ func (c *Consumer) call(m *Message) {
 		m.ends(fateFailed)
 		c.node.stats.add(countFailed, 1)
 		c.node.sparse.warn("handler failed", "address", c.address, "peer", m.From(), "err", err)
-	case m.WantsReply():
+	case m.WantsReply() && m.state()&stateDeferred == 0:
 		m.replyEmpty()
 	}
 	returned = true

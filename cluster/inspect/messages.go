@@ -7,7 +7,7 @@ func messagesOf(s *bus.Stats) Messages {
 		Sent: s.Sent, Settled: s.Settled, Bounced: s.Bounced, Unknown: s.Unknown,
 		Rerouted: s.Rerouted, DeadLetters: s.DeadLetters, Skipped: s.Skipped, LateReplies: s.LateReplies,
 		Handled: s.Handled, Failed: s.Failed, Panics: s.Panics, Expired: s.Expired, Canceled: s.Canceled,
-		Undecodable: s.Undecodable, Dropped: s.Dropped, CutOff: s.CutOff,
+		Undecodable: s.Undecodable, Dropped: s.Dropped, CutOff: s.CutOff, Forgotten: s.Forgotten,
 	}
 }
 
@@ -35,6 +35,7 @@ var counters = []counter{
 	{"undecodable", func(m *Messages) *uint64 { return &m.Undecodable }},
 	{"dropped", func(m *Messages) *uint64 { return &m.Dropped }},
 	{"cut_off", func(m *Messages) *uint64 { return &m.CutOff }},
+	{"forgotten", func(m *Messages) *uint64 { return &m.Forgotten }},
 }
 
 // Each calls f with each counter, by its name in JSON, in their order.
@@ -56,5 +57,5 @@ func (m *Messages) add(o *Messages) {
 // losses are the counters that rise when something goes wrong.
 var losses = map[string]bool{
 	"unknown": true, "dead_letters": true, "skipped": true, "late_replies": true, "failed": true, "panics": true,
-	"expired": true, "undecodable": true, "dropped": true, "cut_off": true,
+	"expired": true, "undecodable": true, "dropped": true, "cut_off": true, "forgotten": true,
 }

@@ -129,6 +129,7 @@ type Messages struct {
 	Undecodable uint64 `json:"undecodable,omitempty"`
 	Dropped     uint64 `json:"dropped,omitempty"`
 	CutOff      uint64 `json:"cut_off,omitempty"`
+	Forgotten   uint64 `json:"forgotten,omitempty"`
 }
 
 // Gossip are counters of the gossip lane; see bus.GossipStats.

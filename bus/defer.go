@@ -1,0 +1,117 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+)
+
+// A request whose answer is deferred is parked when its handler has returned: it stays
+// among those that its consumer handles, with its share of the window, until it is
+// released, as it is answered or its context ends.
+
+// Defer leaves the answer to a request to whoever calls [Message.Reply],
+// [Message.Request] or [Message.Fail] later, on any goroutine: the handler may return
+// before, and its consumer goes on with the next message. Until the answer, or until
+// the requester gives up, the deadline comes or the drain time is over, the message
+// counts in the consumer's window and as being handled, which closing waits for, and
+// the handler's context lives; its turn ends as the handler returns. An answer that
+// nobody has given by the deadline is counted as Forgotten ([Stats]).
+//
+// It is an error if the message is no request, or was answered, or the consumer was
+// not made with [Deferring]. A handler that then returns an error, or panics, answers by
+// that.
+func (m *Message) Defer() error {
+	switch {
+	case m.in == nil || m.kind() != kindRequest || m.in.to == nil:
+		return m.notRequest()
+	case !m.in.to.mayDefer():
+		return fmt.Errorf("bus: the consumer of %q was not made with Deferring", m.Address())
+	case m.state()&(stateAnswered|stateDone) != 0:
+		return fmt.Errorf("bus: the request to %q from %s has been answered already", m.Address(), m.From())
+	}
+	(*handlerContext)(m).Done() // whose timer releases it
+	atomic.OrUint32(&m.word, stateDeferred)
+	return nil
+}
+
+// Fail answers a request with an error, as a handler does that returns it: a
+// *[ReplyError] goes as it is, another error's text with [CodeFailed]. It waits for
+// nothing. It is an error if the message is no request or has been answered.
+func (m *Message) Fail(err error) error {
+	if m.in == nil || m.kind() != kindRequest {
+		return m.notRequest()
+	}
+	if !m.WantsReply() {
+		return fmt.Errorf("bus: the request to %q from %s has been answered already", m.Address(), m.From())
+	}
+	m.fail(err)
+	m.in.back.soon()
+	return nil
+}
+
+// release settles the message if it is parked.
+func (m *Message) release() {
+	if m.state()&stateDeferred != 0 {
+		m.in.to.release(m)
+	}
+}
+
+func (c *Consumer) mayDefer() bool { return c.made&madeDeferring != 0 }
+
+// park reports whether the message waits for its answer, though its handler has
+// returned.
+func (c *Consumer) park(m *Message) bool {
+	if m.state()&stateDeferred == 0 {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m.state()&(stateAnswered|stateEnded) != 0 {
+		return false
+	}
+	atomic.OrUint32(&m.word, stateParked)
+	c.box.parked++
+	return true
+}
+
+// release ends the handling of a message that is parked.
+func (c *Consumer) release(m *Message) {
+	c.mu.Lock()
+	if m.state()&(stateParked|stateReleased) != stateParked {
+		c.mu.Unlock()
+		return
+	}
+	atomic.OrUint32(&m.word, stateReleased)
+	forgotten := m.state()&stateAnswered == 0 && (*handlerContext)(m).Err() == context.DeadlineExceeded
+	b := c.box
+	b.ran(m)
+	b.parked--
+	grant := c.passLocked(m)
+	if c.closed {
+		c.closedLocked()
+	}
+	idle := b.workers == 0 && b.parked == 0
+	if idle {
+		c.restIfIdleLocked()
+	}
+	over := c.overLocked()
+	c.mu.Unlock()
+	if forgotten {
+		c.node.stats.add(countForgotten, 1)
+		c.local.home.book(countForgotten, 1)
+	}
+	if dirty := m.handled(); dirty != nil {
+		dirty.soon()
+	}
+	if idle {
+		c.node.work.active.Add(-1)
+		c.node.leave.recheck()
+	}
+	if over {
+		c.node.consumers.consumerOver(c)
+	}
+	if grant {
+		c.local.home.grant()
+	}
+}
