@@ -2,6 +2,9 @@ package bridge
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,70 +18,75 @@ const replyPrefix = "__vertx.reply."
 
 // answer is a request that the client has been given, or a reply that asks back.
 type answer struct {
-	m    *bus.Message
-	done chan error // of one: that it has been answered, or the client's no
+	m     *bus.Message
+	timer *time.Timer // when it is too late
 }
 
-// expect returns an address at which the client can answer m.
-func (s *session) expect(m *bus.Message) (string, *answer) {
-	a := &answer{m, make(chan error, 1)}
+// expect returns an address at which the client can answer m, for so long; "" where it
+// has left too many unanswered.
+func (s *session) expect(m *bus.Message, d time.Duration) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.answers) >= s.bridge.limits.Unanswered {
+		return ""
+	}
 	if s.answers == nil {
 		s.answers = map[string]*answer{}
 	}
 	s.lastAnswer++
 	address := replyPrefix + strconv.FormatUint(s.lastAnswer, 10)
-	s.answers[address] = a
+	s.answers[address] = &answer{m, time.AfterFunc(d, func() { s.takeAnswer(address) })} // stopped with the answer
 	s.bridge.stats.unanswered.Add(1)
-	return address, a
+	return address
 }
 
 // takeAnswer returns what the client can answer at an address, which it then cannot
-// any more.
-func (s *session) takeAnswer(address string) *answer {
+// any more; nil if it could not.
+func (s *session) takeAnswer(address string) *bus.Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.answers[address]
-	if a != nil {
-		delete(s.answers, address)
-		s.bridge.stats.unanswered.Add(-1)
+	if a == nil {
+		return nil
 	}
-	return a
+	a.timer.Stop()
+	delete(s.answers, address)
+	s.bridge.stats.unanswered.Add(-1)
+	return a.m
 }
 
-// request gives a request to the client and waits for its answer.
-func (r *registration) request(ctx context.Context, m *bus.Message, out *message) error {
-	s := r.session
-	address, a := s.expect(m)
-	defer s.takeAnswer(address)
-	out.replyAddress = address
+// failAnswers ends what a client that is gone has not answered.
+func (s *session) failAnswers() {
+	s.mu.Lock()
+	all := slices.Collect(maps.Keys(s.answers))
+	s.mu.Unlock()
+	for _, address := range all {
+		if m := s.takeAnswer(address); m != nil {
+			_ = m.Fail(errUndelivered) // its requester may have gone, too
+		}
+	}
+}
+
+// request gives a request to the client, which answers it later.
+func (s *session) request(ctx context.Context, m *bus.Message, out *message) error {
+	deadline, _ := ctx.Deadline()
+	if out.replyAddress = s.expect(m, time.Until(deadline)); out.replyAddress == "" {
+		return &bus.ReplyError{Code: bus.CodeFailed, Message: "the client has left too many requests unanswered"}
+	}
+	if err := m.Defer(); err != nil {
+		return err
+	}
 	if err := s.deliver(out); err != nil {
+		s.takeAnswer(out.replyAddress)
 		return err
 	}
-	select {
-	case err := <-a.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.ctx.Done():
-		return errUndelivered
-	}
+	return nil
 }
 
 // answer takes the client's answer; it reports whether the frame is one.
 func (s *session) answer(f *frame) (bool, error) {
 	if !strings.HasPrefix(f.address, replyPrefix) {
 		return false, nil
-	}
-	a := s.takeAnswer(f.address)
-	if a == nil {
-		s.bridge.stats.lateAnswers.Add(1)
-		return true, nil
-	}
-	if f.failed {
-		a.done <- &bus.ReplyError{Code: f.failureCode, Message: f.message}
-		return true, nil
 	}
 	d, err := parseHeaders(f.headers)
 	if err != nil {
@@ -88,22 +96,24 @@ func (s *session) answer(f *frame) (bool, error) {
 	if err != nil {
 		return true, &refusal{notSent, err.Error()}
 	}
-	if f.replyAddress == "" {
-		if err := a.m.Reply(s.ctx, body, headerOptions(d.header)...); err != nil {
-			s.bridge.stats.lateAnswers.Add(1)
-		}
-		a.done <- nil
-		return true, nil
+	m := s.takeAnswer(f.address)
+	switch {
+	case m == nil:
+		err = errLate
+	case f.failed:
+		err = m.Fail(&bus.ReplyError{Code: f.failureCode, Message: f.message})
+	case f.replyAddress != "":
+		return true, s.ask(f, d, func(ctx context.Context, next func()) (*bus.Message, error) {
+			next()
+			return m.Request(ctx, body, headerOptions(d.header)...)
+		})
+	default:
+		err = m.Reply(s.ctx, body, headerOptions(d.header)...)
 	}
-	return true, s.ask(f, d, func(ctx context.Context, next func()) (*bus.Message, error) {
-		next()
-		m, err := a.m.Request(ctx, body, headerOptions(d.header)...)
-		a.done <- nil
-		return m, err
-	})
+	if err != nil {
+		s.bridge.stats.lateAnswers.Add(1)
+	}
+	return true, nil
 }
 
-// forget takes back, in a while, that the client can answer a reply which asks.
-func (s *session) forget(address string) {
-	time.AfterFunc(s.bridge.limits.Reply, func() { s.takeAnswer(address) })
-}
+var errLate = errors.New("nobody waits for the answer")

@@ -40,7 +40,7 @@ type Config struct {
 	// [Register], [Send], [Publish], and, for each message that comes for it,
 	// [Receive]. The text of its error is told to the client. It may block: that holds
 	// up the one client, or messages to it. The context ends with the client, that of
-	// Receive also with the message. What is answered to a request is not asked for.
+	// Receive also at the message's deadline. What is answered to a request is not asked for.
 	// Nil allows what the rules do.
 	Authorize func(ctx context.Context, c *Client, e *Event) error
 

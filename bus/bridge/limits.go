@@ -8,7 +8,7 @@ type Limits struct {
 	Frame          int           // bytes of a frame of a client: 1 MiB. Over TCP a longer one ends the connection
 	Consumers      int           // addresses that a client may be registered at: 1,000
 	Requests       int           // requests of a client that may wait for their replies: 1,000
-	Unanswered     int           // messages that a client may leave unanswered at an address before it gets no more: 1,000
+	Unanswered     int           // requests that a client may have got and not answered: 1,000; further ones fail
 	Address        int           // bytes of an address that a client may be registered at: 200; the bus takes 255 in any other frame
 	ReplyAddress   int           // bytes of a client's reply address: 36, as those of all known clients have
 	PingTimeout    time.Duration // after which a WebSocket from which no frame came is closed: 10 s

@@ -169,8 +169,8 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// What waits for a client when the bridge closes goes to another consumer, and the
-// client is told.
+// What waits for a client when the bridge closes goes to another consumer, what the
+// client has not answered fails, and it is told.
 func TestClose(t *testing.T) {
 	t.Parallel()
 	for _, tr := range transports {
@@ -178,29 +178,45 @@ func TestClose(t *testing.T) {
 			t.Parallel()
 			eb := bustest.NewBus(t)
 			var d diary
-			s := newSetup(t, eb, d.noting())
+			c := d.noting()
+			blocks := make(chan struct{})
+			c.Authorize = func(ctx context.Context, _ *bridge.Client, e *bridge.Event) error {
+				if string(e.Body) == `"block"` {
+					close(blocks)
+					<-ctx.Done()
+				}
+				return nil
+			}
+			s := newSetup(t, eb, c)
 			p := s.dial(tr)
 			p.write(`{"type":"register","address":"x"}`)
 			within(t, "registered", func() bool { return s.bridge.Stats().Consumers == 1 })
-			end := make(chan error, 1)
-			go func() { // the client does not answer
-				_, err := eb.Request(t.Context(), "x", "q")
-				end <- err
-			}()
+			request := func(body string) chan error {
+				end := make(chan error, 1)
+				go func() {
+					_, err := eb.Request(t.Context(), "x", body)
+					end <- err
+				}()
+				return end
+			}
+			unanswered := request("the client does not answer this")
 			p.read()
-			go func() { // behind it, goes elsewhere
-				_, err := eb.Request(t.Context(), "x", "q2")
-				end <- err
-			}()
-			within(t, "it waits", func() bool { return eb.Stats().Sent == 2 })
+			blocked := request("block")
+			<-blocks
+			waiting := request("this waits")
+			within(t, "it waits", func() bool { return eb.Stats().Sent == 3 })
 			consume(t, eb, "x", bus.HandlerFunc(func(context.Context, *bus.Message) error { return nil }))
 			if err := s.bridge.Close(); err != nil {
 				t.Error(err)
 			}
-			errs := []error{<-end, <-end}
-			var no *bus.ReplyError
-			if (errs[0] == nil) == (errs[1] == nil) || !errors.As(errors.Join(errs...), &no) {
-				t.Errorf("the requests ended with %v", errs)
+			if err := <-waiting; err != nil {
+				t.Errorf("what waited ended with %v", err)
+			}
+			for _, end := range []chan error{unanswered, blocked} {
+				var no *bus.ReplyError
+				if err := <-end; !errors.As(err, &no) {
+					t.Errorf("what the client had ended with %v", err)
+				}
 			}
 			if got := p.read(); got != "" {
 				t.Errorf("it read %s", got)
@@ -213,4 +229,46 @@ func TestClose(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A client may have so many requests unanswered; it can answer them in any order, and
+// those that it does not answer end by their deadline.
+func TestUnanswered(t *testing.T) {
+	t.Parallel()
+	overAll(t, bridge.Config{Rules: everything, Limits: bridge.Limits{Unanswered: 3}}, func(t *testing.T, s *setup, tr string) {
+		c := conversation{p: s.dial(tr)}
+		c.write(`{"type":"register","address":"x"}`)
+		within(t, "registered", func() bool { return s.bridge.Stats().Consumers == 1 })
+		ends := make([]chan error, 4)
+		for i := range ends {
+			ends[i] = make(chan error, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				defer cancel()
+				got, err := bus.Request[int](ctx, s.eb, "x", i)
+				if err == nil && got != i {
+					err = fmt.Errorf("%d was the answer to %d", got, i)
+				}
+				ends[i] <- err
+			}()
+			if i < 3 {
+				c.read()
+			}
+		}
+		if err := <-ends[3]; err == nil || !strings.Contains(err.Error(), "unanswered") {
+			t.Error(err)
+		}
+		for _, i := range []int{2, 0} {
+			c.p.write(fmt.Sprintf(`{"type":"send","address":%q,"body":%d}`, c.answers[i], i))
+			if err := <-ends[i]; err != nil {
+				t.Error(err)
+			}
+		}
+		if err := <-ends[1]; !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		within(t, "none is left", func() bool { return s.bridge.Stats().Unanswered == 0 })
+		c.p.write(fmt.Sprintf(`{"type":"send","address":%q,"body":1}`, c.answers[1]))
+		within(t, "it was late", func() bool { return s.bridge.Stats().LateAnswers == 1 })
+	})
 }

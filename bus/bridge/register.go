@@ -35,7 +35,7 @@ func (s *session) register(address string) error {
 	}
 	r := &registration{session: s, address: address}
 	var err error
-	if r.consumer, err = s.bridge.eb.Consume(address, r); err != nil {
+	if r.consumer, err = s.bridge.eb.Consume(address, r, bus.Deferring()); err != nil {
 		return &refusal{registrationFailure, err.Error()}
 	}
 	s.mu.Lock()
@@ -113,6 +113,7 @@ func (s *session) unregisterAll() {
 	for _, r := range all {
 		r.end()
 	}
+	s.failAnswers()
 	for _, r := range all {
 		<-r.consumer.Done()
 	}
@@ -149,7 +150,7 @@ func (r *registration) Handle(ctx context.Context, m *bus.Message) error {
 	if !e.Request {
 		return s.deliver(&out)
 	}
-	return r.request(ctx, m, &out)
+	return s.request(ctx, m, &out)
 }
 
 // withholds says why a message is kept from the client.
@@ -158,6 +159,12 @@ func (r *registration) withholds(ctx context.Context, e *Event) error {
 	if allow(s.bridge.rules, s.client, Out, r.address, e.Body) != "" {
 		return errWithheld
 	}
+	if s.bridge.config.Authorize == nil {
+		return nil
+	}
+	deadline, _ := ctx.Deadline()
+	ctx, cancel := context.WithDeadline(s.ctx, deadline)
+	defer cancel()
 	return s.authorize(ctx, e)
 }
 

@@ -144,8 +144,7 @@ func (s *session) reply(address, replyAddress string, timeout time.Duration, m *
 	}
 	out.header = m.Header()
 	if m.WantsReply() {
-		out.replyAddress, _ = s.expect(m)
-		s.forget(out.replyAddress)
+		out.replyAddress = s.expect(m, s.bridge.limits.Reply)
 	}
 	_ = s.deliver(&out)
 }
