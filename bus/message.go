@@ -235,8 +235,8 @@ func (m *Message) notRequest() error {
 
 // Reply answers a request. The body is encoded as for [EventBus.Send] and may
 // be reused when Reply returns. Where the link to the requester's node has no room
-// the reply is kept, and Reply waits for 100 ms at most (see "What may wait" in the
-// package documentation); [ErrBusy] says that too many are kept, and the requester
+// the reply is kept, and Reply waits for 100 ms at most (see "What may wait" in
+// LIMITS.md); [ErrBusy] says that too many are kept, and the requester
 // has been told so, or, if it matches the context's error too, that ctx ended before:
 // then the reply may be given again. It is an error if the message is no request or
 // has been answered; [ErrLinkLost] says that the requester's node is no longer

@@ -45,8 +45,8 @@ func WithDrainTimeout(d time.Duration) Option {
 // WithMemory sets the pool, in bytes, from which windows of all consumers of
 // this node grow beyond their first 16 KiB. The default is 64 MiB; with 0 none
 // grows, and a negative number panics. Up to a quarter of so much again is kept
-// of bodies that nobody holds any more, for those to come (see Memory in the
-// package's documentation).
+// of bodies that nobody holds any more, for those to come (see Memory in
+// LIMITS.md).
 func WithMemory(bytes int) Option {
 	if bytes < 0 {
 		panic(fmt.Sprintf("bus: WithMemory(%d): it must not be negative", bytes))
@@ -171,8 +171,10 @@ func Idempotent() CallOption { return callOption(func(o *callOptions) { o.idempo
 // is not called where Request fails before.
 func Placed(f func()) CallOption { return callOption(func(o *callOptions) { o.placed = f }) }
 
-// Gossip publishes over the gossip lane; see the package documentation for
-// what it is good for and its limits. On a bus that is not clustered the
+// Gossip publishes over the gossip lane: to the consumers of all nodes, without links,
+// at a cost for the sender that does not grow with the cluster. It is for small, rare
+// notices that may come late, twice in meaning, or not at all, in any order; LIMITS.md
+// has its limits. On a bus that is not clustered the
 // message reaches the local consumers.
 func Gossip() CallOption { return callOption(func(o *callOptions) { o.gossip = true }) }
 

@@ -8,18 +8,22 @@ import (
 // reservedPrefix begins the addresses of this library's own packages.
 const reservedPrefix = "_runrig."
 
-// ReservedOption is an option of calls and of consumers.
-type ReservedOption struct{}
+type reservedOption struct{}
 
-func (ReservedOption) applyCall(o *callOptions)       { o.reserved = true }
-func (ReservedOption) applyConsume(o *consumeOptions) { o.reserved = true }
+func (reservedOption) applyCall(o *callOptions)       { o.reserved = true }
+func (reservedOption) applyConsume(o *consumeOptions) { o.reserved = true }
 
 // Reserved allows an address that begins with "_runrig.". The packages of this
 // library use such addresses between nodes; programs have no need of them. A
 // call or a consumer without the option is refused there, so that nobody comes
 // in their way by accident, and nobody who only passes addresses on, as a bridge
 // does, lets a client in.
-func Reserved() ReservedOption { return ReservedOption{} }
+func Reserved() interface {
+	CallOption
+	ConsumeOption
+} {
+	return reservedOption{}
+}
 
 // checkReserved refuses a reserved address unless the option allows it.
 func checkReserved(address string, allowed bool) error {
