@@ -26,6 +26,9 @@ func encode(body any) (b []byte, codec uint8, err error) {
 	case []byte:
 		return v, codecBytes, nil
 	case proto.Message:
+		if !v.ProtoReflect().IsValid() { // it would arrive as an empty one
+			return nil, 0, fmt.Errorf("bus: body is a nil %T; send nil, or an empty message", body)
+		}
 		b, err = proto.Marshal(v)
 		codec = codecProto
 	default:
@@ -114,9 +117,10 @@ type codec struct {
 // codecs are those that this node has beside the built-in ones. They do not
 // change once the bus is made.
 type codecs struct {
-	own    []codec // from number codecOwn on
-	byType map[reflect.Type]uint8
-	byName map[string]uint8
+	own      []codec // from number codecOwn on
+	byType   map[reflect.Type]uint8
+	byName   map[string]uint8
+	fallback uint8 // of bodies whose type has none; 0: the built-in ones
 }
 
 // WithCodec registers an encoding of one's own: bodies whose type is exactly S
@@ -137,11 +141,8 @@ type codecs struct {
 // codec of that name, or for S, already; it has room for 250.
 func WithCodec[S, R any](name string, encode func(S) ([]byte, error), decode func([]byte) (R, error)) Option {
 	t := reflect.TypeFor[S]()
+	checkCodec(name, encode == nil || decode == nil)
 	switch {
-	case name == "" || len(name) > maxCodecName || !utf8.ValidString(name):
-		panic(fmt.Sprintf("bus: WithCodec(%q): the name must have 1 to %d bytes of UTF-8", name, maxCodecName))
-	case encode == nil || decode == nil:
-		panic(fmt.Sprintf("bus: WithCodec(%q): a function is nil", name))
 	case t == reflect.TypeFor[[]byte](), t.Kind() == reflect.Interface:
 		panic(fmt.Sprintf("bus: WithCodec(%q): no codec can be for %v; it needs a type of its own", name, t))
 	}
@@ -152,6 +153,16 @@ func WithCodec[S, R any](name string, encode func(S) ([]byte, error), decode fun
 		decode: func(b []byte, v any) (bool, error) { return decodeInto(decode, b, v) },
 	}
 	return optionFunc(func(c *config) { c.codecs.add(k, t) })
+}
+
+// checkCodec panics if a codec cannot have the name, or lacks a function.
+func checkCodec(name string, lacks bool) {
+	if name == "" || len(name) > maxCodecName || !utf8.ValidString(name) {
+		panic(fmt.Sprintf("bus: WithCodec(%q): the name must have 1 to %d bytes of UTF-8", name, maxCodecName))
+	}
+	if lacks {
+		panic(fmt.Sprintf("bus: WithCodec(%q): a function is nil", name))
+	}
 }
 
 // decodeInto decodes into an *R or an *any; v stays as it is if there is an
@@ -174,23 +185,34 @@ func decodeInto[R any](decode func([]byte) (R, error), b []byte, v any) (fits bo
 	return false, nil
 }
 
-// add registers a codec; it panics if it cannot be told from another.
+// add registers a codec for a type; it panics if it cannot be told from another.
 func (cs *codecs) add(k codec, t reflect.Type) {
-	if _, ok := cs.byName[k.name]; ok {
-		panic(fmt.Sprintf("bus: WithCodec(%q): there is a codec of that name already", k.name))
-	}
 	if n, ok := cs.byType[t]; ok {
 		panic(fmt.Sprintf("bus: WithCodec(%q): there is a codec for %v already, %q", k.name, t, cs.own[n-codecOwn].name))
+	}
+	n := cs.addName(k)
+	if cs.byType == nil {
+		cs.byType = map[reflect.Type]uint8{}
+	}
+	cs.byType[t] = n
+}
+
+// addName registers a codec and returns its number; it panics if it cannot be told from
+// another.
+func (cs *codecs) addName(k codec) uint8 {
+	if _, ok := cs.byName[k.name]; ok {
+		panic(fmt.Sprintf("bus: WithCodec(%q): there is a codec of that name already", k.name))
 	}
 	n := codecOwn + len(cs.own)
 	if n == codecUnknown-1 {
 		panic(fmt.Sprintf("bus: WithCodec(%q): there are %d codecs already", k.name, len(cs.own)))
 	}
 	if cs.byName == nil {
-		cs.byName, cs.byType = map[string]uint8{}, map[reflect.Type]uint8{}
+		cs.byName = map[string]uint8{}
 	}
 	cs.own = append(cs.own, k)
-	cs.byName[k.name], cs.byType[t] = uint8(n), uint8(n)
+	cs.byName[k.name] = uint8(n)
+	return uint8(n)
 }
 
 // encode encodes a body by the codec of its type, or by a built-in one.
@@ -206,6 +228,9 @@ func (cs *codecs) encode(body any) (b []byte, number uint8, err error) {
 func (cs *codecs) encodeOwn(body any) (b []byte, number uint8, err error) {
 	n, ok := cs.byType[reflect.TypeOf(body)]
 	if !ok {
+		n = cs.defaultFor(body)
+	}
+	if n == 0 {
 		return encode(body)
 	}
 	k := &cs.own[n-codecOwn]

@@ -47,6 +47,7 @@ func TestUnencodable(t *testing.T) {
 		{"own error", refuses{}, "bus_test.refuses", errRefuses},
 		{"protobuf by value", structpb.Value{}, "structpb.Value", nil},
 		{"not UTF-8", wrapperspb.String("\xff"), "*wrapperspb.StringValue", nil},
+		{"nil protobuf", (*wrapperspb.StringValue)(nil), "nil *wrapperspb.StringValue", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, asked := eb.Request(t.Context(), "a", c.body)
