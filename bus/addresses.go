@@ -37,23 +37,23 @@ func (eb *EventBus) Addresses() []AddressStats { return eb.core.addresses() }
 
 // What became of a message at its consumer.
 const (
-	fateHandled = iota
-	fateFailed
-	fatePanicked
-	fateExpired
-	fateCanceled
-	fates
+	outcomeHandled = iota
+	outcomeFailed
+	outcomePanicked
+	outcomeExpired
+	outcomeCanceled
+	outcomes
 )
 
 // counts are messages by what became of them.
-type counts [fates]uint64
+type counts [outcomes]uint64
 
 func (n *counts) addTo(s *Stats) {
-	s.Handled += n[fateHandled] + n[fateFailed] + n[fatePanicked]
-	s.Failed += n[fateFailed]
-	s.Panics += n[fatePanicked]
-	s.Expired += n[fateExpired]
-	s.Canceled += n[fateCanceled]
+	s.Handled += n[outcomeHandled] + n[outcomeFailed] + n[outcomePanicked]
+	s.Failed += n[outcomeFailed]
+	s.Panics += n[outcomePanicked]
+	s.Expired += n[outcomeExpired]
+	s.Canceled += n[outcomeCanceled]
 }
 
 // survey collects the statistics of addresses. The caller of its methods holds
@@ -89,7 +89,7 @@ func (c *core) addresses() []AddressStats {
 		}
 	}
 	for cn := range c.late {
-		if cn.buried { // else its ring has it
+		if cn.forgotten { // else its ring has it
 			s.consumer(cn)
 		}
 	}

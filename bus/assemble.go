@@ -241,7 +241,7 @@ func (r *receiver) overdue(b *bulkIn) error {
 		m := new(Message)
 		e.message(m, in)
 		m.expire()
-		in.consumer.local.home.bookFate(m)
+		in.consumer.local.home.bookOutcome(m)
 		in.settle(m)
 	}
 	r.link.soon()

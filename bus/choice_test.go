@@ -71,7 +71,7 @@ func TestTidyAfterFade(t *testing.T) {
 		}
 		for _, eb := range []*EventBus{a, b} {
 			if rings := eb.core.dir.all(); len(rings) > 0 {
-				t.Errorf("%d rings are left; the first has %v", len(rings), rings[0].routes.Load().fading)
+				t.Errorf("%d rings are left; the first has %v", len(rings), rings[0].routes.Load().holding)
 			}
 		}
 	})

@@ -23,10 +23,10 @@ type Consumer struct {
 	concurrency int32
 	made        made
 
-	closed bool        // guarded by mu
-	ended  bool        // its handlers have returned too; likewise
-	buried bool        // no link and no ring refers to it any more; guarded by core.mu
-	paused atomic.Bool // changed under mu
+	closed    bool        // guarded by mu
+	ended     bool        // its handlers have returned too; likewise
+	forgotten bool        // no link and no ring refers to it any more; guarded by core.mu
+	paused    atomic.Bool // changed under mu
 
 	// Guarded by core.mu.
 	num     uint32                   // 0: not announced to other nodes
@@ -209,12 +209,12 @@ func (c *core) closeConsumer(cn *Consumer) {
 				l.retract(cn, back[l])
 			}
 		}
-		c.bury(cn)
+		c.forgetConsumer(cn)
 	}
 	c.mu.Unlock()
 	c.sendBack(msgs)
 	if first && announced {
-		c.unfade([]*route{&cn.local})
+		c.releaseKeys([]*route{&cn.local})
 		cn.local.home.grant()
 	}
 }
@@ -230,9 +230,9 @@ func (c *core) shut(cn *Consumer) (msgs []*Message, first bool) {
 	return msgs, first
 }
 
-// bury forgets a closed consumer that nothing refers to any more. The caller
+// forgetConsumer forgets a closed consumer that nothing refers to any more. The caller
 // holds core.mu.
-func (c *core) bury(cn *Consumer) {
+func (c *core) forgetConsumer(cn *Consumer) {
 	if cn.pins > 0 {
 		return
 	}
@@ -246,7 +246,7 @@ func (c *core) bury(cn *Consumer) {
 	}
 	cn.younger = nil
 	c.unnumber(cn)
-	cn.buried = true
+	cn.forgotten = true
 	if _, late := c.late[cn]; !late {
 		c.books.bookConsumer(cn)
 	}
@@ -273,7 +273,7 @@ func (c *core) consumerOver(cn *Consumer) {
 		return
 	}
 	delete(c.late, cn)
-	if cn.buried {
+	if cn.forgotten {
 		c.books.bookConsumer(cn)
 	}
 }
@@ -290,7 +290,7 @@ func (c *core) unpin(cs ...*Consumer) {
 		c.mu.Lock()
 		for _, cn := range part {
 			if cn.pins--; cn.pins == 0 {
-				c.bury(cn)
+				c.forgetConsumer(cn)
 			}
 		}
 		c.mu.Unlock()

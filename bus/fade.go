@@ -9,25 +9,25 @@ import "github.com/runrig-go/runrig/bus/internal/sequence"
 // Which route owned a key is computed among the routes as they were before the removal:
 // consumers that have come since do not count, as none of the key's messages is there.
 
-// fade notes that routes have gone, and hold the keys that they owned; a route without a
+// hold notes that routes have gone, and hold the keys that they owned; a route without a
 // number owned none. The caller holds core.mu, and takes the routes out of the set in the
 // same step.
-func (s *routeSet) fade(gone []*route) {
-	fading := sequence.Of[*route]{}
-	if s.fading != nil {
-		fading = *s.fading
+func (s *routeSet) hold(gone []*route) {
+	holding := sequence.Of[*route]{}
+	if s.holding != nil {
+		holding = *s.holding
 	}
 	for _, rt := range gone {
 		if rt.num != 0 {
-			fading = with(fading, rt)
+			holding = with(holding, rt)
 		}
 	}
-	s.setFading(fading)
+	s.setHolding(holding)
 }
 
-func (s *routeSet) setFading(rts sequence.Of[*route]) {
-	if s.fading = nil; rts.Len() > 0 {
-		s.fading = &rts
+func (s *routeSet) setHolding(rts sequence.Of[*route]) {
+	if s.holding = nil; rts.Len() > 0 {
+		s.holding = &rts
 	}
 }
 
@@ -36,14 +36,14 @@ func (s *routeSet) setFading(rts sequence.Of[*route]) {
 // in the ring before the first of them went. So some keys are held that need not be, until
 // the last of these routes holds none any more.
 func (r *ring) heldBy(ch choice, s *routeSet) *route {
-	if s.fading == nil {
+	if s.holding == nil {
 		return nil
 	}
 	var held *route
 	var most uint64
 	first := uint64(1<<64 - 1)
 	k := r.self.keyOf(ch)
-	for part := range s.fading.Parts() {
+	for part := range s.holding.Parts() {
 		held, most = k.heaviest(part, held, most)
 		for _, rt := range part {
 			first = min(first, rt.step.Load()&^goneStep)
@@ -59,20 +59,20 @@ func (r *ring) heldBy(ch choice, s *routeSet) *route {
 	return held
 }
 
-// unfadeLocked is unfade for routes of a ring.
-func (a *rings) unfadeLocked(r *ring, rts []*route) {
+// releaseKeysOf is releaseKeys for routes of a ring.
+func (a *rings) releaseKeysOf(r *ring, rts []*route) {
 	set := *r.routes.Load()
-	if set.fading == nil {
+	if set.holding == nil {
 		return
 	}
-	fading := *set.fading
+	holding := *set.holding
 	for _, rt := range rts {
 		if rt.gone() && rt.at >= 0 {
-			fading = without(fading, rt)
+			holding = without(holding, rt)
 			rt.at = -1
 		}
 	}
-	set.setFading(fading)
+	set.setHolding(holding)
 	r.routes.Store(&set)
 }
 

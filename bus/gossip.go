@@ -226,7 +226,7 @@ func (l *gossip) give(c *Consumer, ms []Message) {
 		c.local.home.lose(LossDropped, 1)
 		return
 	}
-	ms[0].in = c.node.originLocked(c)
+	ms[0].in = c.node.originOf(c)
 	start := c.putLocked(ms)
 	c.box.gossiped += int64(ms[0].charge)
 	c.mu.Unlock()

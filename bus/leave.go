@@ -72,13 +72,13 @@ func (c leaver) beginLeaving() {
 		l.mu.Unlock()
 	}
 	for _, cn := range closed {
-		c.bury(cn)
+		c.forgetConsumer(cn)
 	}
 	close(c.leave.begun)
 	c.mu.Unlock()
 	c.unpin(free...)
 	c.sendBack(msgs)
-	c.unfade(local)
+	c.releaseKeys(local)
 	grantAll(local)
 	c.linked.fire()
 }

@@ -58,7 +58,7 @@ func (r *ring) orphans() (ws []*waiter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	set := r.routes.Load()
-	if r.line == nil || set.fading != nil {
+	if r.line == nil || set.holding != nil {
 		return nil
 	}
 	lists := [][]*waiter{r.line.any.back}

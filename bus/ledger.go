@@ -77,10 +77,10 @@ func (b *ledger) addTo(s *Stats) {
 // book enters something rare.
 func (h *home) book(what counter, n int) { h.books.count(&h.page, what, n) }
 
-// bookFate enters what became of a message that its consumer, which has closed,
+// bookOutcome enters what became of a message that its consumer, which has closed,
 // does not count itself.
-func (h *home) bookFate(m *Message) {
-	h.books.enter(&h.page, func(l *ledger) { l.counts[m.fate()]++ })
+func (h *home) bookOutcome(m *Message) {
+	h.books.enter(&h.page, func(l *ledger) { l.counts[m.outcome()]++ })
 }
 
 // bookSettled enters what a route that goes for good has counted. The caller holds the
@@ -91,7 +91,7 @@ func (rt *route) bookSettled() {
 	}
 }
 
-// bookConsumer enters what a consumer has counted that is buried and over.
+// bookConsumer enters what a consumer has counted that is forgotten and over.
 func (b *books) bookConsumer(c *Consumer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

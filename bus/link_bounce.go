@@ -37,7 +37,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	credit := frame.Head{frame.FRoute: num, frame.FBytes: uint64(m.charge), frame.FMessages: 1}
 	switch {
 	case m.lapsed():
-		cn.local.home.bookFate(m)
+		cn.local.home.bookOutcome(m)
 		l.frameLocked(frame.Credit, &credit)
 	case m.kind() == kindPublish:
 		cn.local.home.lose(LossDropped, 1)
@@ -93,7 +93,7 @@ func (l *link) cutOffUnwrittenLocked() {
 func (l *link) bounceExpiredLocked(m *Message) {
 	cn := m.inbound().consumer
 	m.expire()
-	cn.local.home.bookFate(m)
+	cn.local.home.bookOutcome(m)
 	l.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(cn.num), frame.FBytes: uint64(m.charge), frame.FMessages: 1})
 	l.freed = l.settledLocked(m, l.freed)
 }

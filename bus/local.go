@@ -34,7 +34,7 @@ func (c *Consumer) post(rt *route, o *outgoing) bool {
 func (c *Consumer) acceptLocked(rt *route, o *outgoing) (ok, start bool) {
 	c.openLocked()
 	m := c.box.slab.message(o, c.node.bodies)
-	m.in, m.deadline, m.charge, m.id = c.node.originLocked(c), o.due(c.node.services), uint32(o.cost), uint64(o.choice)
+	m.in, m.deadline, m.charge, m.id = c.node.originOf(c), o.due(c.node.services), uint32(o.cost), uint64(o.choice)
 	m.word = traits(uint8(o.head.Kind()), o.codec, uint8(o.head.Hops()))
 	m.setHeader(o.header)
 	if o.call != nil {
@@ -49,9 +49,9 @@ func (c *Consumer) acceptLocked(rt *route, o *outgoing) (ok, start bool) {
 	return true, c.wantsWorkerLocked(1)
 }
 
-// originLocked returns the origin of this node's messages to a consumer. The caller holds
+// originOf returns the origin of this node's messages to a consumer. The caller holds
 // Consumer.mu.
-func (n *ownNode) originLocked(c *Consumer) *origin {
+func (n *ownNode) originOf(c *Consumer) *origin {
 	if c.own == nil {
 		c.own = &origin{services: n.services, to: c, back: n}
 	}

@@ -55,7 +55,7 @@ type Message struct {
 	id       uint64 // of a request; of a send, its choice; of one that came by gossip, the boot that sent it
 	deadline int64  // by the bus's clock
 	charge   uint32
-	word     uint32 // state, fate and traits; changed by package atomic once others know the message
+	word     uint32 // state, outcome and traits; changed by package atomic once others know the message
 }
 
 // rare is what few messages have. There are so many that 8 bytes of each show.
@@ -79,10 +79,10 @@ const (
 
 	stateEnded = stateCanceled | stateExpired | stateDone
 
-	fateAt  = 5 // three bits; of the consumer's worker
-	kindAt  = 8 // two bits
-	codecAt = 16
-	hopsAt  = 24
+	outcomeAt = 5 // three bits; of the consumer's worker
+	kindAt    = 8 // two bits
+	codecAt   = 16
+	hopsAt    = 24
 )
 
 // traits is the word of a new message.
@@ -90,17 +90,17 @@ func traits(kind, codec, hops uint8) uint32 {
 	return uint32(kind)<<kindAt | uint32(codec)<<codecAt | uint32(hops)<<hopsAt
 }
 
-func (m *Message) state() uint32 { return atomic.LoadUint32(&m.word) }
-func (m *Message) kind() uint8   { return uint8(m.state()>>kindAt) & 3 }
-func (m *Message) codec() uint8  { return uint8(m.state() >> codecAt) }
-func (m *Message) hops() uint8   { return uint8(m.state() >> hopsAt) }
-func (m *Message) fate() uint8   { return uint8(m.state()>>fateAt) & 7 }
+func (m *Message) state() uint32  { return atomic.LoadUint32(&m.word) }
+func (m *Message) kind() uint8    { return uint8(m.state()>>kindAt) & 3 }
+func (m *Message) codec() uint8   { return uint8(m.state() >> codecAt) }
+func (m *Message) hops() uint8    { return uint8(m.state() >> hopsAt) }
+func (m *Message) outcome() uint8 { return uint8(m.state()>>outcomeAt) & 7 }
 
-// ends says what became of the message, unless that is fateHandled; the last word
+// setOutcome says what became of the message, unless that is outcomeHandled; the last word
 // counts.
-func (m *Message) ends(fate uint32) {
-	atomic.AndUint32(&m.word, ^uint32(7<<fateAt))
-	atomic.OrUint32(&m.word, fate<<fateAt)
+func (m *Message) setOutcome(outcome uint32) {
+	atomic.AndUint32(&m.word, ^uint32(7<<outcomeAt))
+	atomic.OrUint32(&m.word, outcome<<outcomeAt)
 }
 
 // set sets bits and reports whether none of mask were set before.

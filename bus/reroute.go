@@ -178,7 +178,7 @@ func (c *core) takeBack(m *Message) {
 	}
 	if m.lapsed() {
 		c.stats.add(countSettled, 1)
-		cn.local.home.bookFate(m)
+		cn.local.home.bookOutcome(m)
 		return
 	}
 	if m.kind() == kindPublish {

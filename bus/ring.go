@@ -51,7 +51,7 @@ type route struct {
 	to   carrier
 
 	num  uint32        // at the node it is on, 0 if no other knows it; never changed
-	at   int32         // its place in a sequence of routes, -1 if it has gone and does not fade; guarded by core.mu
+	at   int32         // its place in a sequence of routes, -1 if it has gone and does not hold keys; guarded by core.mu
 	step atomic.Uint64 // core.steps when it became part of the ring, or goneStep and that when it ceased to be
 
 	// Guarded by link.mu; for this node's consumers by Consumer.mu.
@@ -152,7 +152,7 @@ func (r *ring) place(ctx context.Context, o *outgoing) (*route, error) {
 }
 
 // aim returns the routes that the message may go to now. If its key is held it may go to
-// none, and held is the route that holds the key (see fade).
+// none, and held is the route that holds the key (see hold).
 //
 // A sender whose message has not waited looks at ring.waiting after this call: what a
 // closing consumer has sent back waits in the line before its keys have another owner, so

@@ -12,9 +12,9 @@ import (
 // way to what is different. So consumers that come and go one by one cost the same
 // each, however many there are.
 type routeSet struct {
-	few    []*route             // all of them, in turn, if they fit into a leaf
-	many   *byNode              // else; nil if they do
-	fading *sequence.Of[*route] // routes that have gone and hold keys, see fade; nil: none
+	few     []*route             // all of them, in turn, if they fit into a leaf
+	many    *byNode              // else; nil if they do
+	holding *sequence.Of[*route] // routes that have gone and hold keys, see hold; nil: none
 }
 
 // byNode is many routes, in turn, those of a node side by side.
@@ -218,7 +218,7 @@ func (s *routeSet) among(which func(*link) bool) *routeSet {
 func (s *routeSet) with(rt *route) *routeSet {
 	if s.many == nil {
 		set := newRouteSet(append(slices.Clip(s.few), rt))
-		set.fading = s.fading
+		set.holding = s.holding
 		return set
 	}
 	m := &byNode{nodes: slices.Clone(s.many.nodes)}
@@ -229,7 +229,7 @@ func (s *routeSet) with(rt *route) *routeSet {
 	}
 	m.nodes[i].routes = with(m.nodes[i].routes, rt)
 	m.count()
-	return &routeSet{many: m, fading: s.fading}
+	return &routeSet{many: m, holding: s.holding}
 }
 
 // without returns the set without some of its routes. The caller holds core.mu.
@@ -244,7 +244,7 @@ func (s *routeSet) without(gone []*route) *routeSet {
 	}
 	m.nodes = slices.DeleteFunc(m.nodes, func(n nodeRoutes) bool { return n.routes.Len() == 0 })
 	m.count()
-	return &routeSet{many: m, fading: s.fading}
+	return &routeSet{many: m, holding: s.holding}
 }
 
 // rebuilt is without for so many that all others are to be touched anyway.
@@ -258,7 +258,7 @@ func (s *routeSet) rebuilt(gone []*route) *routeSet {
 		isGone = func(rt *route) bool { return out[rt] }
 	}
 	set := newRouteSet(slices.DeleteFunc(s.all(), isGone))
-	set.fading = s.fading
+	set.holding = s.holding
 	return set
 }
 

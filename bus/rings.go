@@ -54,7 +54,7 @@ func (a *rings) dropRoutesOf(r *ring, gone []*route) {
 	// A sender by key sets keyed before it loads the routes. If keyed is not set here, any
 	// such sender loads the set that is stored next, and chooses none of these routes.
 	if r.keyed.Load() {
-		set.fade(gone)
+		set.hold(gone)
 	}
 	r.routes.Store(set)
 }
@@ -92,7 +92,7 @@ func (a *rings) tidy(r *ring) {
 	if r.gone || r.mine.Load() != nil || r.waiting.Load() > 0 {
 		return
 	}
-	if set := r.routes.Load(); set.len() > 0 || set.fading != nil {
+	if set := r.routes.Load(); set.len() > 0 || set.holding != nil {
 		return
 	}
 	r.gone = true
@@ -100,12 +100,12 @@ func (a *rings) tidy(r *ring) {
 	a.books.forget(&r.page)
 }
 
-// unfade ends the holding of keys of routes that have gone: all that will come
+// releaseKeys ends the holding of keys of routes that have gone: all that will come
 // back from them has. Entries may be nil.
-func (a *rings) unfade(rts []*route) {
+func (a *rings) releaseKeys(rts []*route) {
 	over := map[*ring][]*route{}
 	for _, rt := range rts {
-		if rt != nil && rt.home != nil && rt.ring().routes.Load().fading != nil {
+		if rt != nil && rt.home != nil && rt.ring().routes.Load().holding != nil {
 			over[rt.ring()] = append(over[rt.ring()], rt)
 		}
 	}
@@ -114,7 +114,7 @@ func (a *rings) unfade(rts []*route) {
 	}
 	a.mu.Lock()
 	for r, rts := range over {
-		a.unfadeLocked(r, rts)
+		a.releaseKeysOf(r, rts)
 		a.tidy(r)
 	}
 	a.mu.Unlock()
@@ -161,7 +161,7 @@ func (a *rings) dead(address string, o *outgoing, reason error) {
 	if o.call != nil {
 		o.call.answer(answer{err: reason})
 	}
-	a.sparse.warn("dead letter", "address", address, "err", reason)
+	a.warnings.warn("dead letter", "address", address, "err", reason)
 	if a.events.wanted() {
 		a.events.note(DeadLetter{Address: address, Header: o.header, Body: slices.Clip(o.body), Request: o.head.Kind() == kindRequest, Reason: reason})
 	}
@@ -215,5 +215,5 @@ func (a *rings) bookAt(address string, what counter) {
 func (a *rings) undecodable(address, peer, codec string) {
 	a.stats.add(countUndecodable, 1)
 	a.bookAt(address, countUndecodable)
-	a.sparse.warn("message of a codec that is not registered", "address", address, "peer", peer, "codec", codec)
+	a.warnings.warn("message of a codec that is not registered", "address", address, "peer", peer, "codec", codec)
 }

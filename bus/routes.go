@@ -184,7 +184,7 @@ func (l *link) gotRoutesDone(num uint64) {
 	if num == 0 {
 		over = slices.Clone(l.routes)
 	}
-	l.rings.unfade(over)
+	l.rings.releaseKeys(over)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, rt := range over {

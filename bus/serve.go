@@ -194,7 +194,7 @@ func (c *core) removeLink(l *link, err error) {
 	for _, r := range blocked {
 		r.grant()
 	}
-	c.unfade(l.routes)
+	c.releaseKeys(l.routes)
 	c.linked.fire()
 	c.leave.recheck()
 	if wasUp {
@@ -222,7 +222,7 @@ func (c *core) cutOff(in *inbound) {
 	if in.stage >= inRemoving && in.stage != inFreed {
 		in.stage = inFreed
 		if cn.pins--; cn.pins == 0 {
-			c.bury(cn)
+			c.forgetConsumer(cn)
 		}
 	}
 }

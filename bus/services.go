@@ -17,12 +17,12 @@ type services struct {
 	clock clock
 	crew  crew
 
-	log    *slog.Logger
-	sparse sparse
-	stats  counters
-	books  books
-	losses losses
-	events events
+	log      *slog.Logger
+	warnings warnings
+	stats    counters
+	books    books
+	losses   losses
+	events   events
 
 	codecs    codecs
 	bodyLimit int
@@ -37,7 +37,7 @@ type services struct {
 }
 
 func newServices(c config) *services {
-	s := &services{log: c.log, sparse: sparse{log: c.log}, codecs: c.codecs, bodyLimit: c.bodyLimit, memory: c.memory}
+	s := &services{log: c.log, warnings: warnings{log: c.log}, codecs: c.codecs, bodyLimit: c.bodyLimit, memory: c.memory}
 	s.leave.init()
 	s.clock.init(&s.work, s.crew.dismiss)
 	s.crew.clock, s.crew.leave = &s.clock, &s.leave

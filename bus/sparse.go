@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// sparse keeps a log readable: it lets one warning of a kind pass each second,
+// warnings keeps a log readable: it lets one warning of a kind pass each second,
 // with the number of those that it kept back.
-type sparse struct {
+type warnings struct {
 	log *slog.Logger
 
 	mu   sync.Mutex
-	last map[string]*sparseKind // by message, of which there are few
+	last map[string]*warning // by message, of which there are few
 }
 
-type sparseKind struct {
+type warning struct {
 	at   time.Time
 	kept int
 }
 
-func (s *sparse) warn(msg string, args ...any) {
+func (s *warnings) warn(msg string, args ...any) {
 	s.mu.Lock()
 	k := s.last[msg]
 	if k == nil {
 		if s.last == nil {
-			s.last = map[string]*sparseKind{}
+			s.last = map[string]*warning{}
 		}
-		k = &sparseKind{}
+		k = &warning{}
 		s.last[msg] = k
 	}
 	now := time.Now()

@@ -182,7 +182,7 @@ func (c *Consumer) passBegun() {
 func (c *Consumer) passLocked(ms ...*Message) (grant bool) {
 	var bytes, n int64
 	for _, m := range ms {
-		c.counts[m.fate()]++
+		c.counts[m.outcome()]++
 		switch {
 		case m.in.linked:
 		case m.state()&byGossip != 0:
@@ -205,7 +205,7 @@ func (m *Message) lapsed() bool {
 	s := m.state()
 	switch {
 	case s&stateCanceled != 0:
-		m.ends(fateCanceled)
+		m.setOutcome(outcomeCanceled)
 		m.in.stats.add(countCanceled, 1)
 	case s&stateExpired != 0 || m.in.clock.expired(m.deadline):
 		m.expire()
@@ -218,7 +218,7 @@ func (m *Message) lapsed() bool {
 // expire counts a message whose deadline was over before a handler could begin. Of a
 // request nobody else need be told.
 func (m *Message) expire() {
-	m.ends(fateExpired)
+	m.setOutcome(outcomeExpired)
 	m.in.stats.add(countExpired, 1)
 	if m.kind() != kindRequest {
 		m.in.losses.add(LossExpired, m.Address(), 1)
@@ -259,9 +259,9 @@ func (c *Consumer) call(m *Message) {
 	case err != nil && m.kind() == kindRequest:
 		m.fail(err)
 	case err != nil:
-		m.ends(fateFailed)
+		m.setOutcome(outcomeFailed)
 		c.node.stats.add(countFailed, 1)
-		c.node.sparse.warn("handler failed", "address", c.address, "peer", m.From(), "err", err)
+		c.node.warnings.warn("handler failed", "address", c.address, "peer", m.From(), "err", err)
 	case m.WantsReply() && m.state()&stateDeferred == 0:
 		m.replyEmpty()
 	}
@@ -275,7 +275,7 @@ func (c *Consumer) failed(m *Message, p any) {
 	if p == nil {
 		text, p = "the handler ended its goroutine", "runtime.Goexit was called"
 	}
-	m.ends(fatePanicked)
+	m.setOutcome(outcomePanicked)
 	c.node.stats.add(countPanics, 1)
 	m.fail(&ReplyError{Code: CodePanic, Message: text})
 	c.node.log.Error("handler panicked", "address", c.address, "peer", m.From(), "err", p, "stack", string(debug.Stack()))
