@@ -2,10 +2,13 @@ package enginetest
 
 import (
 	"context"
+	"errors"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/runrig-go/runrig/verticle/lease"
@@ -60,6 +63,45 @@ func postgresStore(t testing.TB, db postgres.DB, table string) *postgres.Store {
 func TestPostgres(t *testing.T) {
 	t.Parallel()
 	postgresEngine.test(t)
+}
+
+// TestPostgresConflictOfAMoment: a put finds a key, which is gone when the store looks
+// what it was. That is a conflict, and none that says that the key is absent, as the
+// put expected.
+func TestPostgresConflictOfAMoment(t *testing.T) {
+	t.Parallel()
+	url := postgresEngine.start(t)
+	pool, ctx := postgresPool(t, url), t.Context()
+	s := postgresStore(t, pool, "lease")
+	version, err := s.Put(ctx, "x", []byte("x"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := postgresStore(t, betweenStatements{pool, func() {
+		if err := s.Delete(ctx, "x", version); err != nil {
+			t.Error(err)
+		}
+	}}, "lease")
+	_, err = late.Put(ctx, "x", []byte("y"), 0)
+	if told := (*lease.Conflict)(nil); !errors.Is(err, lease.ErrConflict) || errors.As(err, &told) {
+		t.Errorf("Put returned %v; want ErrConflict without what is there", err)
+	}
+	if err := s.Delete(ctx, "x", 0); err != nil {
+		t.Errorf("Delete of an absent key: %v", err)
+	}
+}
+
+// betweenStatements calls a function before each SELECT.
+type betweenStatements struct {
+	postgres.DB
+	f func()
+}
+
+func (b betweenStatements) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	if strings.HasPrefix(sql, "SELECT") {
+		b.f()
+	}
+	return b.DB.QueryRow(ctx, sql, args...)
 }
 
 // TestPostgresSetup: what somebody has to mend is told.

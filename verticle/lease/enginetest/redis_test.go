@@ -2,8 +2,12 @@ package enginetest
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"os/exec"
+	"strings"
 	"testing"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -79,6 +83,28 @@ func TestRedisSetup(t *testing.T) {
 	if _, err := redis.New(nil, ""); err == nil {
 		t.Error("a nil client is taken")
 	}
+}
+
+// TestRedisForgets: a server that has lost a lease ends it, and says what is wrong.
+func TestRedisForgets(t *testing.T) {
+	t.Parallel()
+	addr := redisEngine.start(t)
+	l, err := lease.NewLock(redisStore(t, redisClient(t, addr), ""), "x", lease.WithTTL(2*time.Second), lease.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := l.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := redisClient(t, addr).FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	<-h.Context().Done()
+	if err := context.Cause(h.Context()); !errors.Is(err, lease.ErrStaleStore) || !strings.Contains(err.Error(), `"x"`) {
+		t.Errorf("the lease ended with %v", err)
+	}
+	_ = h.Release()
 }
 
 // TestRedisWatchEnds: a watch ends when the server does, so that who waits polls.

@@ -111,24 +111,24 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, old uint64) (
 		value = []byte{} // nil is NULL
 	}
 	if old == 0 {
-		return s.change(ctx, "put", key, s.sql.insert, key, value)
+		return s.change(ctx, "put", key, old, s.sql.insert, key, value)
 	}
-	return s.change(ctx, "put", key, s.sql.update, key, value, int64(old))
+	return s.change(ctx, "put", key, old, s.sql.update, key, value, int64(old))
 }
 
 // Delete makes a key absent whose version is old, in one round trip; a conflict costs
 // a second one.
 func (s *Store) Delete(ctx context.Context, key string, old uint64) error {
-	_, err := s.change(ctx, "delete", key, s.sql.delete, key, int64(old))
-	if c := (*lease.Conflict)(nil); errors.As(err, &c) && c.Version == 0 && old == 0 {
-		return nil
+	_, err := s.change(ctx, "delete", key, old, s.sql.delete, key, int64(old))
+	if old == 0 && errors.Is(err, errChangedAgain) {
+		return nil // it is absent
 	}
 	return err
 }
 
-// change runs a statement that returns the row's version if it had the one that was
-// expected.
-func (s *Store) change(ctx context.Context, verb, key, sql string, args ...any) (uint64, error) {
+// change runs a statement that returns the row's version if the key had the version
+// old.
+func (s *Store) change(ctx context.Context, verb, key string, old uint64, sql string, args ...any) (uint64, error) {
 	var version int64
 	err := s.db.QueryRow(ctx, sql, args...).Scan(&version)
 	switch {
@@ -139,11 +139,24 @@ func (s *Store) change(ctx context.Context, verb, key, sql string, args ...any) 
 	case !errors.Is(err, pgx.ErrNoRows):
 		return 0, s.wrap(verb, key, err)
 	}
+	return 0, s.wrap(verb, key, s.conflict(ctx, key, old))
+}
+
+// errChangedAgain is a conflict with what is not there any more.
+var errChangedAgain = fmt.Errorf("%w, and the key has the version that was expected by now", lease.ErrConflict)
+
+// conflict is the error of a statement that has found another version than old. What
+// is there is read after that; it may be the version old by then, of which a conflict
+// cannot tell.
+func (s *Store) conflict(ctx context.Context, key string, old uint64) error {
 	value, is, err := s.Get(ctx, key)
-	if err != nil {
-		return 0, s.wrap(verb, key, fmt.Errorf("%w; what is there now cannot be read: %w", lease.ErrConflict, err))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w; what is there now cannot be read: %w", lease.ErrConflict, err)
+	case is == old:
+		return errChangedAgain
 	}
-	return 0, s.wrap(verb, key, &lease.Conflict{Key: key, Value: value, Version: is})
+	return &lease.Conflict{Key: key, Value: value, Version: is}
 }
 
 // code is the SQLSTATE of an error of the server's, else "".
