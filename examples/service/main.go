@@ -18,6 +18,7 @@ import (
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/cluster"
+	"github.com/runrig-go/runrig/cluster/inspect"
 	"github.com/runrig-go/runrig/discovery"
 	"github.com/runrig-go/runrig/verticle"
 )
@@ -40,6 +41,7 @@ func run(ctx context.Context, bind, listen string) error {
 		Bind:      bind,
 		Discovery: others(),
 		Secrets:   cluster.SecretsFromEnv("RUNRIG_SECRET"),
+		Admin:     inspect.Handler, // whoever has the secret may look, by the command runrig
 	})
 	if err != nil {
 		return err

@@ -83,14 +83,16 @@ func TestService(t *testing.T) {
 	t.Setenv("SERVICE_PEERS", a+","+b)
 	first, second := start(t, a), start(t, b)
 	for _, i := range []*instance{first, second} {
-		i.await("/readyz", "ready")
-		i.await("/livez", "ok")
+		i.await("/readyz", "")
+		i.await("/livez", "")
+		i.await("/stats", `"state":"ready"`)
 		i.await("/stats", `"links":1`)
 		i.await("/greet/ada", "hello, ada, from "+a) // they take turns
 		i.await("/greet/ada", "hello, ada, from "+b)
 	}
 	second.end()
-	first.await("/readyz", "alone") // and serves
+	first.await("/stats", `"state":"alone"`)
+	first.await("/readyz", "") // it serves all the same
 	first.await("/greet/ada", "from "+a)
 	if code, body := second.get("/greet/ada"); code != 0 {
 		t.Errorf("what has ended answers %d, %s", code, body)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/cluster"
+	"github.com/runrig-go/runrig/cluster/inspect"
 	"github.com/runrig-go/runrig/verticle"
 )
 
@@ -32,8 +33,8 @@ func (w *Web) Start(_ context.Context, d *verticle.Deployment) error {
 	w.eb = d.EventBus()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /greet/{name}", w.greet)
-	mux.HandleFunc("GET /livez", w.live)
-	mux.HandleFunc("GET /readyz", w.ready)
+	mux.Handle("GET /livez", inspect.Livez(w.Node))
+	mux.Handle("GET /readyz", inspect.Readyz(w.Node))
 	mux.HandleFunc("GET /stats", w.stats)
 	w.server = &http.Server{Handler: mux}
 	d.Go(func(context.Context) error {
@@ -71,27 +72,6 @@ func status(err error) int {
 		return http.StatusGatewayTimeout
 	}
 	return http.StatusBadGateway
-}
-
-// live is for the liveness check: a failed node does not come back by itself.
-func (w *Web) live(rw http.ResponseWriter, _ *http.Request) {
-	if err := w.Node.Err(); err != nil {
-		http.Error(rw, err.Error(), http.StatusServiceUnavailable)
-		return
-	}
-	fmt.Fprintln(rw, "ok")
-}
-
-// ready is for the readiness check. What is wrong with others is told, and
-// changes nothing: this process serves all the same.
-func (w *Web) ready(rw http.ResponseWriter, _ *http.Request) {
-	if !w.Node.Serving() {
-		rw.WriteHeader(http.StatusServiceUnavailable)
-	}
-	fmt.Fprintln(rw, w.Node.State())
-	if err := w.Node.Trouble(); err != nil {
-		fmt.Fprintln(rw, err)
-	}
 }
 
 // stats are the counters, for a collector.
