@@ -257,3 +257,31 @@ func TestLastChunkNotAcknowledged(t *testing.T) {
 		}
 	})
 }
+
+// A large message is taken back before the sender acknowledges that its route is gone,
+// by its removal or with its node: nothing comes for it behind that.
+func TestBulkIsTakenBackBeforeItsRouteIsOver(t *testing.T) {
+	for name, gone := range map[string]*wire.Frame{"removed": routesFrame(2, false, []uint32{1}), "leaving": leavingFrame} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := playPeer(t, bus.WithDrainTimeout(0))
+				p.say(routesFrame(1, true, nil, out(1, 1<<20)))
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				sent := make(chan error, 1)
+				go func() { sent <- p.eb.Send(ctx, "out", make([]byte, 1<<20)) }()
+				p.hears("BULK", func(f *wire.Frame) bool { return f.GetBulk() != nil })
+				p.say(&wire.Frame{Kind: &wire.Frame_BulkGo{BulkGo: &wire.Chunk{Id: 1, Bytes: 64 << 10}}})
+				p.say(gone)
+				over := func(f *wire.Frame) bool { return f.GetRoutesAck().GetSeq() == 2 || f.GetLeavingOk() != nil }
+				if f := p.hears("that the route is over", func(f *wire.Frame) bool { return takenBack(f) || over(f) }); !takenBack(f) {
+					t.Errorf("%v comes before BULK_RESET", f)
+				}
+				p.hears("that the route is over", over)
+				if err := <-sent; err == nil {
+					t.Error("Send says nothing")
+				}
+			})
+		})
+	}
+}

@@ -1,8 +1,11 @@
 package bus_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/bus/bustest"
+	"github.com/runrig-go/runrig/bus/internal/wire"
 )
 
 // A request that was sent back is written at once, though nobody is there to flush it.
@@ -108,6 +112,49 @@ func TestRemovalBeforeBounce(t *testing.T) {
 		synctest.Wait()
 		if got.Load() != 12 {
 			t.Errorf("the next consumer got %d", got.Load())
+		}
+	})
+}
+
+// What is sent back waits for the removal of its route also where that waits behind
+// other changes of routes, for which the link has no room: what had come before the
+// consumer closed, and what comes then.
+func TestBounceWaitsForARemovalThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playPeerOver(t, []bustest.PipeOption{bustest.WithBuffer(4 << 10)}, bus.WithDrainTimeout(0))
+		block := make(chan struct{})
+		defer close(block)
+		register := func(address string) *bus.Consumer {
+			cn, err := p.eb.Consume(address, bus.HandlerFunc(func(context.Context, *bus.Message) error { <-block; return nil }))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return cn
+		}
+		closing := register("in")
+		synctest.Wait()
+		msg := func(body string) *wire.Frame {
+			return msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 60_000, Body: []byte(body)})
+		}
+		p.say(routesFrame(1, true, nil), msg("begun"), msg("waits"))
+		for i := range 1000 { // 260 KB, of which the peer reads nothing
+			register(fmt.Sprintf("%0255d", i))
+		}
+		synctest.Wait()
+		closing.Close()
+		p.say(msg("late"))
+		said, removed, back := bufio.NewReader(p), false, []string(nil)
+		for len(back) < 2 {
+			f := nextFrame(t, said)
+			removed = removed || slices.Contains(f.GetRoutes().GetRemoved(), 1)
+			if b := f.GetBounce(); b != nil {
+				if back = append(back, string(b.Body)); !removed {
+					t.Errorf("%q is sent back before the removal", b.Body)
+				}
+			}
+		}
+		if fmt.Sprint(back) != "[waits late]" {
+			t.Errorf("%q are sent back", back)
 		}
 	})
 }
