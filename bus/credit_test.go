@@ -12,6 +12,7 @@ import (
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/bus/bustest"
+	"github.com/runrig-go/runrig/bus/internal/wire"
 )
 
 func TestBackPressure(t *testing.T) {
@@ -240,5 +241,35 @@ func TestCreditComesBackBeforeTheNextMessage(t *testing.T) {
 			t.Fatal(err)
 		}
 		cancel()
+	}
+}
+
+// Credit is written at once, and not with other credit a little later, as soon as either
+// side has said that it leaves: a leave waits for it.
+func TestCreditIsWrittenAtOnceInALeave(t *testing.T) {
+	for name, leaves := range map[string]func(p *playedPeer){
+		"of the peer":    func(p *playedPeer) { p.say(leavingFrame) },
+		"of the bus":     func(p *playedPeer) { go p.eb.Close() },
+		"of none of two": func(*playedPeer) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := playPeer(t, bus.WithDrainTimeout(time.Second))
+				handled := make(chan struct{})
+				if _, err := p.eb.Consume("in", bus.HandlerFunc(func(context.Context, *bus.Message) error { <-handled; return nil })); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				p.say(routesFrame(1, true, nil), msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 60_000}))
+				leaves(p)
+				synctest.Wait()
+				begin := time.Now()
+				close(handled)
+				p.hears("credit", settledCredit)
+				if took := time.Since(begin); (took == 0) != (name != "of none of two") {
+					t.Errorf("credit came after %v", took)
+				}
+			})
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/bus/bustest"
+	"github.com/runrig-go/runrig/bus/internal/wire"
 )
 
 // burst sends from several goroutines at once, so that windows grow.
@@ -42,6 +44,45 @@ func holdWindow(t *testing.T, eb *bus.EventBus, address string, size int64) {
 			wg.Go(func() { _ = eb.Send(context.Background(), address, make([]byte, growSize)) })
 		}
 		wg.Wait()
+	}
+}
+
+// A REST counts for the window that its sender knew: if another one is on its way to
+// the sender that one holds, and else the smaller one.
+func TestRestCountsForTheWindowThatItsSenderKnew(t *testing.T) {
+	for name, crossed := range map[string]uint64{"the last": 0, "one before": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := playPeer(t, bus.WithDrainTimeout(0))
+				block := make(chan struct{})
+				defer close(block)
+				h := growing(func(context.Context, *bus.Message) error { <-block; return nil })
+				if _, err := p.eb.Consume("in", h, bus.WithWindow(1<<20)); err != nil {
+					t.Fatal(err)
+				}
+				p.say(routesFrame(1, true, nil))
+				p.grow()
+				resized := uint64(0)
+				for _, f := range p.heard() {
+					if f.GetCredit().GetWindow() > 0 {
+						resized++
+					}
+				}
+				p.say(&wire.Frame{Kind: &wire.Frame_Rest{Rest: &wire.Rest{Route: 1, Resized: resized - crossed, Window: 16 << 10}}})
+				m := msgFrame(&wire.Msg{Kind: 1, Route: 1, TimeLeft: 60_000, Body: make([]byte, 10<<10)})
+				p.say(m, m, m)
+				select {
+				case err := <-p.ended:
+					if crossed > 0 || err == nil || !strings.Contains(err.Error(), "window of 16384 bytes") {
+						t.Errorf("the link has ended: %v", err)
+					}
+				default:
+					if crossed == 0 {
+						t.Error("30 KiB were taken in a window of 16 KiB")
+					}
+				}
+			})
+		})
 	}
 }
 
