@@ -271,11 +271,6 @@ func within(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func quote(s string) string {
-	b, _ := json.Marshal(s)
-	return string(b)
-}
-
 // Bodies of every kind, headers, and the words of every failure come back to a client
 // that asks.
 func TestRequest(t *testing.T) {

@@ -62,35 +62,42 @@ func checked(rules []Rule) ([]rule, error) {
 	return out, nil
 }
 
-func (c *rule) set(r Rule) error {
+func (r *rule) set(from Rule) error {
 	ways := 0
-	for _, set := range []bool{r.Address != "", r.Prefix != "", r.Pattern != nil} {
+	for _, set := range []bool{from.Address != "", from.Prefix != "", from.Pattern != nil} {
 		if set {
 			ways++
 		}
 	}
 	switch {
-	case r.Direction == 0 || r.Direction&^(In|Out) != 0:
-		return fmt.Errorf("direction %d; give In, Out or In|Out", r.Direction)
+	case from.Direction == 0 || from.Direction&^(In|Out) != 0:
+		return fmt.Errorf("direction %d; give In, Out or In|Out", from.Direction)
 	case ways != 1:
 		return fmt.Errorf("%d of Address, Prefix and Pattern are given; give one of them (the pattern .* is for all addresses)", ways)
-	case strings.HasPrefix(r.Address, reserved) || strings.HasPrefix(r.Prefix, reserved):
+	case strings.HasPrefix(from.Address, reserved) || strings.HasPrefix(from.Prefix, reserved):
 		return fmt.Errorf("addresses that begin with %q are the library's own", reserved)
 	}
-	if r.Pattern != nil { // leftmost-longest, so that an alternative that is shorter does not hide a whole match
-		p := r.Pattern.Copy()
-		p.Longest()
-		r.Pattern = p
+	r.Rule = from
+	if from.Pattern != nil {
+		whole, err := regexp.Compile(`\A(?:` + from.Pattern.String() + `)\z`)
+		if err != nil {
+			return fmt.Errorf("the pattern: %w", err)
+		}
+		r.Pattern = whole
 	}
-	c.Rule = r
-	if r.Match == nil {
+	return r.setMatch(from.Match)
+}
+
+// setMatch takes over what the body must contain; nil: nothing.
+func (r *rule) setMatch(match any) error {
+	if match == nil {
 		return nil
 	}
-	b, err := json.Marshal(r.Match)
+	b, err := json.Marshal(match)
 	if err != nil {
 		return fmt.Errorf("the match: %w", err)
 	}
-	if c.match, err = object(b); err != nil {
+	if r.match, err = object(b); err != nil {
 		return fmt.Errorf("the match %s: %w", b, err)
 	}
 	return nil
@@ -105,8 +112,7 @@ func (r *rule) fits(d Direction, address string) bool {
 	case r.Prefix != "":
 		return strings.HasPrefix(address, r.Prefix)
 	}
-	at := r.Pattern.FindStringIndex(address)
-	return at != nil && at[0] == 0 && at[1] == len(address)
+	return r.Pattern.MatchString(address)
 }
 
 // allow says by which code a client is refused, "" if it is not. Without a body, at
