@@ -72,19 +72,20 @@ type Config struct {
 // Bridge lets clients that are no nodes talk over a bus. Make one with [New]. Its
 // methods may be called concurrently.
 type Bridge struct {
-	eb      *bus.EventBus
-	config  Config
-	limits  Limits
-	rules   []rule
-	log     *slog.Logger
-	stats   counters
-	closing chan struct{}
+	eb     *bus.EventBus
+	config Config
+	limits Limits
+	rules  []rule
+	log    *slog.Logger
+	stats  counters
+	ctx    context.Context // ends when the bridge closes
+	cancel context.CancelFunc
 
 	mu        sync.Mutex
 	closed    bool
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
-	running   sync.WaitGroup // of sessions and listeners
+	running   sync.WaitGroup // of sessions, listeners and handshakes
 }
 
 // New returns a bridge to a bus. It is an error if a rule cannot be.
@@ -102,8 +103,9 @@ func New(eb *bus.EventBus, c Config) (*Bridge, error) {
 	if c.ToClient == nil {
 		c.ToClient = toClient
 	}
+	ctx, cancel := context.WithCancel(context.Background())
 	return &Bridge{
-		eb: eb, config: c, limits: c.Limits.withDefaults(), rules: rules, log: c.Logger, closing: make(chan struct{}),
+		eb: eb, config: c, limits: c.Limits.withDefaults(), rules: rules, log: c.Logger, ctx: ctx, cancel: cancel,
 		listeners: map[net.Listener]struct{}{}, sessions: map[*session]struct{}{},
 	}, nil
 }
@@ -113,15 +115,12 @@ func New(eb *bus.EventBus, c Config) (*Bridge, error) {
 // and closing again waits for that too. Close the bridge before its bus.
 func (b *Bridge) Close() error {
 	b.mu.Lock()
-	first := !b.closed
 	b.closed = true
 	var all []*session
 	for s := range b.sessions {
 		all = append(all, s)
 	}
-	if first {
-		close(b.closing)
-	}
+	b.cancel()
 	for l := range b.listeners {
 		_ = l.Close()
 	}

@@ -17,8 +17,9 @@ import (
 const lengthSize = 4
 
 const (
-	tcpBuffer  = 4 << 10         // of reading: what fits into it costs no other memory
-	acceptWait = 5 * time.Second // at most, before the listener is asked again after an error
+	tcpBuffer     = 4 << 10          // of reading: what fits into it costs no other memory
+	acceptWait    = 5 * time.Second  // at most, before the listener is asked again after an error
+	handshakeWait = 10 * time.Second // for that of TLS
 )
 
 // ServeTCP takes the connections of a listener, which may be one of TLS or of unix
@@ -37,7 +38,7 @@ func (b *Bridge) ServeTCP(l net.Listener) error {
 		switch {
 		case err == nil:
 			wait = 5 * time.Millisecond
-			go b.serveConn(conn) // until the handshake is over; then it is a session's
+			b.running.Go(func() { b.serveConn(conn) }) // until the handshake is over; then it is a session's
 			continue
 		case b.isClosed():
 			return ErrClosed
@@ -47,7 +48,7 @@ func (b *Bridge) ServeTCP(l net.Listener) error {
 		b.log.Warn("bridge: a connection could not be accepted", "addr", l.Addr(), "err", err)
 		select {
 		case <-time.After(wait):
-		case <-b.closing:
+		case <-b.ctx.Done():
 		}
 		wait = min(2*wait, acceptWait)
 	}
@@ -81,7 +82,7 @@ func (b *Bridge) isClosed() bool {
 func (b *Bridge) serveConn(conn net.Conn) {
 	c := &Client{Transport: "tcp", Remote: conn.RemoteAddr()}
 	if t, ok := conn.(*tls.Conn); ok {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(b.ctx, handshakeWait)
 		defer cancel()
 		if err := t.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
