@@ -44,7 +44,7 @@ func (m *Message) ask(ctx context.Context, body any, opts []CallOption) (*Messag
 	if err := m.encodeReply(&r, VerbAsk, body, opts); err != nil {
 		return nil, err
 	}
-	if err := m.checkReply(&r); err != nil {
+	if err := r.check(m); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -63,7 +63,7 @@ func (m *Message) ask(ctx context.Context, body any, opts []CallOption) (*Messag
 		}
 		return nil, err
 	}
-	m.flush()
+	m.in.back.flush()
 	a := m.in.calls.await(ctx, call)
 	if a.err != nil {
 		return nil, a.named("question to " + m.From())
@@ -76,9 +76,6 @@ func deadlineOf(ctx context.Context, c *clock) int64 {
 	d, _ := ctx.Deadline()
 	return c.at(d)
 }
-
-// flush writes what answering m has left in the link's buffer.
-func (m *Message) flush() { m.in.back.flush() }
 
 // isQuestion reports whether m is a reply that asks.
 func (m *Message) isQuestion() bool { return m.kind() == kindRequest && m.Address() == "" }

@@ -72,7 +72,7 @@ func Request[Resp any](ctx context.Context, eb *EventBus, address string, body a
 	if err == nil && m.WantsReply() {
 		err = fmt.Errorf("bus: request to %q: the consumer asked back, which bus.Request cannot answer; use EventBus.Request", address)
 		m.fail(errCannotAnswer)
-		m.flush()
+		m.in.back.flush()
 	}
 	if err != nil {
 		var none Resp

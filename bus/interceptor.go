@@ -195,7 +195,7 @@ func (c *core) perform(ctx context.Context, call *Call) (m *Message, err error) 
 		if err := call.answers.encodeReply(&r, VerbReply, call.Body, opts); err != nil {
 			return nil, err
 		}
-		if err := call.answers.checkReply(&r); err != nil {
+		if err := r.check(call.answers); err != nil {
 			return nil, err
 		}
 		return nil, call.answers.give(ctx, &r)

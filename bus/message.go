@@ -264,7 +264,7 @@ func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error 
 	if err := m.encodeReply(&r, VerbReply, body, opts); err != nil {
 		return err
 	}
-	if err := m.in.checkSize(replyAt, m.Address(), r.header, r.body); err != nil {
+	if err := r.check(m); err != nil {
 		return err
 	}
 	return m.give(ctx, &r)
@@ -293,7 +293,8 @@ func (m *Message) encodeReply(r *reply, verb string, body any, opts []CallOption
 
 const replyAt = "the reply to a request at" // an address
 
-func (m *Message) checkReply(r *reply) error {
+// check checks the size of a reply to m.
+func (r *reply) check(m *Message) error {
 	return m.in.checkSize(replyAt, m.Address(), r.header, r.body)
 }
 
