@@ -22,6 +22,9 @@ func TestProtocolErrors(t *testing.T) {
 	msg := func(kind, route uint32) *wire.Frame {
 		return msgFrame(&wire.Msg{Kind: kind, Route: route, TimeLeft: 1000})
 	}
+	bulk := func(id uint64) *wire.Frame { // of a reply to nothing
+		return &wire.Frame{Kind: &wire.Frame_Bulk{Bulk: &wire.Bulk{Id: id, Size: 100 << 10, Frame: 2, Fields: []byte{3 << 3, 1}}}}
+	}
 	for name, c := range map[string]struct {
 		frames []*wire.Frame
 		raw    string
@@ -58,6 +61,9 @@ func TestProtocolErrors(t *testing.T) {
 		"window over the limit":     {frames: []*wire.Frame{routesFrame(2, false, nil, at(2, "x", 1<<40+1))}, want: "window of 1099511627777"},
 		"empty address":             {frames: []*wire.Frame{routesFrame(2, false, nil, at(2, "", 1024))}, want: "empty address"},
 		"long address":              {frames: []*wire.Frame{routesFrame(2, false, nil, at(2, strings.Repeat("x", 256), 1024))}, want: "address of 256 bytes"},
+		"third large body":          {frames: []*wire.Frame{bulk(1), bulk(2), bulk(3)}, want: "in chunks, beside 2 others"},
+		"large body twice":          {frames: []*wire.Frame{bulk(1), bulk(1)}, want: "in chunks, beside 1 others"},
+		"chunk of no large body":    {frames: []*wire.Frame{bulk(1), chunkFrame(2, []byte("x"))}, want: "chunk of 1 bytes that was not asked for"},
 		"end after leaving":         {frames: []*wire.Frame{leavingFrame}, want: "EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
