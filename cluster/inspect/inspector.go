@@ -47,9 +47,7 @@ func Of(n *cluster.Node) *Inspector {
 // answer answers another node's inspector, which knows the members itself.
 func (i *Inspector) answer(_ context.Context, q Query) (Node, error) {
 	q.Members = -1
-	n, err := i.Node(q)
-	n.LeftOut.Members = 0 // they were not asked for
-	return n, err
+	return i.Node(q)
 }
 
 // Node returns the snapshot of the node. The error is about the query.
@@ -58,7 +56,9 @@ func (i *Inspector) Node(q Query) (Node, error) {
 		return Node{}, err
 	}
 	n := Node{Version: Version, Time: time.Now(), Self: i.self(), Process: process()}
-	n.Members, n.LeftOut.Members = cut(i.members(), limit(q.Members, 1000))
+	if q.Members >= 0 {
+		n.Members, n.LeftOut.Members = cut(i.members(), limit(q.Members, 1000))
+	}
 	n.Links, n.LeftOut.Links = cut(i.links(), limit(q.Links, 1000))
 	n.Verticles, n.LeftOut.Verticles, n.LeftOut.Consumers = i.verticles(limit(q.Verticles, 200))
 	var rest Messages
