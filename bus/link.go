@@ -31,15 +31,17 @@ type link struct {
 	eager       atomic.Bool  // credit is not batched: either side is leaving
 	ear         ear
 	lastPing    atomic.Int64
-	timed       atomic.Bool // a TIME has come since the last ping
+	timed       atomic.Bool  // a TIME has come since the last ping
+	roundTrip   atomic.Int64 // nanoseconds, of the last ping that was answered
 
 	// Guarded by mu.
 	entrance   entrance
 	stalled    bool            // a publish has waited for room in vain
 	room       []chan struct{} // of questions, or replies, for which there was none
 	kept       keptReplies
-	sent       int64 // messages
-	outside    int64 // messages sent and not settled
+	sent       int64  // messages
+	outside    int64  // messages sent and not settled
+	stalls     uint64 // messages that found no room at first
 	pend       pending
 	ours       ours
 	theirs     theirs

@@ -8,11 +8,12 @@ import (
 )
 
 const (
-	heartbeat  = 250 * time.Millisecond // how often a link looks
-	pingAfter  = time.Second            // of silence, of either side
-	deadAfter  = 4500 * time.Millisecond
-	probeLimit = time.Second
-	overslept  = 4 * heartbeat
+	heartbeat    = 250 * time.Millisecond // how often a link looks
+	pingAfter    = time.Second            // of silence, of either side
+	measureAfter = 5 * time.Second        // since the last ping, for the round trip
+	deadAfter    = 4500 * time.Millisecond
+	probeLimit   = time.Second
+	overslept    = 4 * heartbeat
 )
 
 // beats is a link's heartbeat.
@@ -46,9 +47,10 @@ func (c *core) heartbeat(l *link) *beats {
 
 // beat looks at the link (rule 19). The link pings if it has written nothing for
 // pingAfter, whatever comes from the peer, which may hear of this node in no other
-// way; and if it has read nothing for that long. A link whose heartbeat is late, as this
-// process was stopped, gives its peer another chance, and a peer is not silent while
-// the reader is busy with frames of its.
+// way; if it has read nothing for that long; and else every measureAfter, for the round
+// trip's sake. A link whose heartbeat is late, as this process was stopped, gives its
+// peer another chance, and a peer is not silent while the reader is busy with frames of
+// its.
 func (l *link) beat(now int64, overslept bool) {
 	l.overdueRoutes(now)
 	l.tend(now)
@@ -64,7 +66,7 @@ func (l *link) beat(now int64, overslept bool) {
 		l.fail(fmt.Errorf("silent for %v", time.Duration(silent).Round(time.Millisecond)))
 		return
 	case now-l.lastPing.Load() < int64(pingAfter):
-	case l.timed.Swap(false), max(silent, mute) >= int64(pingAfter):
+	case l.timed.Swap(false), max(silent, mute) >= int64(pingAfter), now-l.lastPing.Load() >= int64(measureAfter):
 		l.ping(now)
 	}
 	l.trim()

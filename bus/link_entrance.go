@@ -44,6 +44,7 @@ func (l *link) admitsLocked(r *home, large bool) bool {
 	if l.hasRoom() && (len(e.rings) == 0 || e.turn == r) && (!large || l.bulks.takesBulk()) {
 		return true
 	}
+	l.stalls++
 	l.blockLocked(r, large)
 	return false
 }

@@ -98,6 +98,9 @@ func (r *receiver) gotPong(f *frame.Frame) {
 	if clock := f.Clock(); clock != 0 {
 		r.times.heard(r.now, clock, f.Heard())
 	}
+	if said := f.Heard(); said != 0 {
+		r.roundTrip.Store(max(1, r.now-timeFrom(said)))
+	}
 }
 
 // gotTime notes from when on the time left is that frames behind it say.

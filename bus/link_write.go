@@ -39,13 +39,14 @@ type writer struct {
 
 	mu sync.Mutex
 	outbox
-	bulks   bulks
-	pace    pace
-	said    timeSaid
-	replies int // in buf
-	state   uint8
-	bye     bool  // GOODBYE is written, or has come: no frame is appended any more
-	err     error // the link has failed: likewise
+	bulks    bulks
+	pace     pace
+	said     timeSaid
+	replies  int // in buf
+	state    uint8
+	bytesOut uint64
+	bye      bool  // GOODBYE is written, or has come: no frame is appended any more
+	err      error // the link has failed: likewise
 }
 
 // source is the link, as its writer sees it. But for fail its methods are called with
@@ -205,6 +206,7 @@ func (w *writer) writePartLocked(now bool) bool {
 	w.lastWrite.Store(took)
 	w.mu.Lock()
 	w.wrote(p, n)
+	w.bytesOut += uint64(n)
 	switch {
 	case p.bulk == nil && len(w.bulks.out) > 0:
 		w.bulks.pace.other(n)

@@ -53,6 +53,7 @@ type sink interface {
 type ear struct {
 	listens  atomic.Bool  // it waits for input
 	lastRead atomic.Int64 // by the bus's clock
+	bytes    atomic.Uint64
 }
 
 // read reads frames until the link ends. It returns nil after GOODBYE.
@@ -99,6 +100,7 @@ func (r *reader) fill(b []byte) (int, error) {
 	n, err := r.conn.Read(b)
 	r.now = r.clk.now()
 	r.ear.lastRead.Store(r.now)
+	r.ear.bytes.Add(uint64(n))
 	r.ear.listens.Store(false)
 	return n, err
 }

@@ -83,6 +83,7 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	s := sample{c, to, &node}
 	s.self()
 	s.members()
+	s.links()
 	s.network()
 	s.verticles()
 	for i := range addresses {
@@ -163,6 +164,29 @@ func (s sample) members() {
 	}
 	for event, n := range s.node.Changes {
 		s.count("membership_events_total", n, event)
+	}
+}
+
+// links tells what a node knows of its links; a figure that it does not have is absent.
+func (s sample) links() {
+	for i := range s.node.Links {
+		l := &s.node.Links[i]
+		for direction, n := range map[string]*uint64{"in": l.BytesIn, "out": l.BytesOut} {
+			if n != nil {
+				s.count("link_bytes_total", *n, l.ID, direction)
+			}
+		}
+		if l.Stalls != nil {
+			s.count("link_stalls_total", *l.Stalls, l.ID)
+		}
+		for name, n := range map[string]*uint64{"link_queue_bytes": l.Queued, "link_requests": l.Requests, "link_unsettled": l.Unsettled} {
+			if n != nil {
+				s.gauge(name, float64(*n), l.ID)
+			}
+		}
+		if l.RoundTrip != nil {
+			s.gauge("link_rtt_seconds", *l.RoundTrip, l.ID)
+		}
 	}
 }
 

@@ -144,6 +144,10 @@ func TestCollector(t *testing.T) {
 			t.Log(strings.Join(differs(), "\n"))
 		}
 	}()
+	await(t, "bytes of links are told", func() bool {
+		got := values(t, reg)
+		return got["runrig_link_bytes_total{direction=in,peer="+b.Self().String()+"}"] > 0 && got["runrig_link_bytes_total{direction=out,peer="+b.Self().String()+"}"] > 0
+	})
 	await(t, "the figures are right", func() bool { return len(differs()) == 0 })
 	problems, err := testutil.GatherAndLint(reg)
 	for _, p := range problems {

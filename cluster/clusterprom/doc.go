@@ -21,6 +21,8 @@
 //	cluster_members{status}                    alive, leaving, left, failed
 //	membership_events_total{event}             joined, failed, linked, unlinked, …
 //	link_up{peer}                              of each member that is alive: 1 or 0
+//	link_bytes_total{peer,direction}, link_queue_bytes{peer}, link_requests{peer},
+//	link_unsettled{peer}, link_stalls_total{peer}, link_rtt_seconds{peer}
 //	eventbus_consumers{address}                on all nodes
 //	eventbus_handlers{address}                 consumers of this node
 //	eventbus_waiting{address}                  messages of this node for which no consumer has room

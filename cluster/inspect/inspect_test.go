@@ -108,7 +108,7 @@ func TestNode(t *testing.T) {
 	if len(n.Members) != 2 || !n.Members[1].Linked || n.Members[1].Name != "b" {
 		t.Errorf("members: %+v", n.Members)
 	}
-	if len(n.Links) != 1 || n.Links[0].ID != b.Self().String() || n.Links[0].RoundTrip != nil {
+	if len(n.Links) != 1 || n.Links[0].ID != b.Self().String() || *n.Links[0].BytesIn == 0 || *n.Links[0].BytesOut == 0 {
 		t.Errorf("links: %+v", n.Links)
 	}
 	if w := addressOf(n, "work"); w.Consumers != 1 || w.Local != 1 || w.Handled != 1 {

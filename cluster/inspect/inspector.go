@@ -95,10 +95,27 @@ func (i *Inspector) members() (all []Member) {
 
 func (i *Inspector) links() []Link {
 	all := []Link{}
-	for _, p := range i.eb.Peers() {
-		all = append(all, Link{ID: p.String(), Name: p.Name, Boot: bootText(p.Boot), Address: p.Addr, Since: p.Since})
+	now := time.Now()
+	for _, l := range i.eb.Links() {
+		link := Link{
+			ID: l.Peer.String(), Name: l.Peer.Name, Boot: bootText(l.Peer.Boot), Address: l.Peer.Addr, Since: l.Peer.Since,
+			BytesIn: &l.BytesIn, BytesOut: &l.BytesOut, Queued: count(l.Queued), Sent: &l.Sent, Unsettled: count(l.Unsettled),
+			Coming: count(l.Coming), Requests: count(l.Requests), Stalls: &l.Stalls,
+		}
+		if silent := now.Sub(l.LastRead).Seconds(); silent >= 0 {
+			link.Silent = &silent
+		}
+		if trip := l.RoundTrip.Seconds(); trip > 0 {
+			link.RoundTrip = &trip
+		}
+		all = append(all, link)
 	}
 	return all
+}
+
+func count(n int) *uint64 {
+	c := uint64(max(0, n))
+	return &c
 }
 
 // Bounds of what is told of one verticle.

@@ -92,8 +92,7 @@ type Link struct {
 	Unsettled *uint64  `json:"unsettled,omitempty"`          // of those: not handled yet
 	Coming    *uint64  `json:"unsettled_in,omitempty"`       // messages from there that are not handled yet
 	Requests  *uint64  `json:"requests,omitempty"`           // that wait for a reply from there
-	Stalls    *uint64  `json:"stalls,omitempty"`             // how often somebody waited for room
-	Stalled   *float64 `json:"stalled_seconds,omitempty"`    // how long
+	Stalls    *uint64  `json:"stalls,omitempty"`             // how often a message found no room in the link
 	Silent    *float64 `json:"silent_seconds,omitempty"`     // since something was read
 	RoundTrip *float64 `json:"round_trip_seconds,omitempty"` // of the link's own ping
 }
