@@ -94,12 +94,12 @@ func createTable(t testing.TB, client *awsdynamodb.Client) {
 
 func TestDynalite(t *testing.T) {
 	t.Parallel()
-	dynaliteEngine.test(t)
+	dynaliteEngine.test(t, dynaliteEngine.address(t))
 }
 
 func TestDynamoDBFake(t *testing.T) {
 	t.Parallel()
-	fakeEngine.test(t)
+	fakeEngine.test(t, fakeEngine.address(t))
 }
 
 // TestDynamoDBSetup: a missing table and a missing permission are told with the table,

@@ -31,14 +31,14 @@ func (e engine) address(t testing.TB) string {
 	return e.start(t)
 }
 
-// test is what is tested of each engine.
-func (e engine) test(t *testing.T) {
-	address := e.address(t)
+// test is what is tested of each engine, at that address.
+func (e engine) test(t *testing.T, address string) {
 	open := func(t testing.TB) lease.Store { return e.open(t, address) }
 	t.Run("Conformance", func(t *testing.T) { leasetest.Conformance(t, open) })
 	t.Run("Linearizable", func(t *testing.T) { checkLinearizable(t, open) })
 	t.Run("Processes", func(t *testing.T) { leasetest.Processes(t, open, e.env+"="+address) })
 	t.Run("LargeValue", func(t *testing.T) { testLargeValue(t, open(t), e.maxValue) })
+	t.Run("LostReply", func(t *testing.T) { testLostReply(t, e, address) })
 	t.Run("Deadline", func(t *testing.T) { testDeadline(t, e.open(t, e.at(silentServer(t)))) })
 }
 
@@ -70,6 +70,23 @@ func wantMisconfigured(t *testing.T, err error, says ...string) {
 	}
 }
 
+// wantUnknown wants an error that does not say that nothing was done.
+func wantUnknown(t *testing.T, err error) {
+	t.Helper()
+	if err == nil || errors.Is(err, lease.ErrConflict) || errors.Is(err, lease.ErrMisconfigured) {
+		t.Errorf("error %v; want one that does not say that nothing was done", err)
+	}
+}
+
+func get(t *testing.T, s lease.Store, key string) ([]byte, uint64) {
+	t.Helper()
+	value, version, err := s.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value, version
+}
+
 // testDeadline: no call outlasts its context at a server that takes connections and
 // says nothing, and the error does not say that nothing was done.
 func testDeadline(t *testing.T, s lease.Store) {
@@ -77,9 +94,7 @@ func testDeadline(t *testing.T, s lease.Store) {
 	defer cancel()
 	began := time.Now()
 	_, err := s.Put(ctx, "x", []byte("x"), 0)
-	if err == nil || errors.Is(err, lease.ErrConflict) || errors.Is(err, lease.ErrMisconfigured) {
-		t.Errorf("Put at a silent server: %v", err)
-	}
+	wantUnknown(t, err)
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("Put at a silent server took %v, with a deadline after 300 ms", took)
 	}

@@ -55,7 +55,7 @@ func etcdStore(t testing.TB, client *clientv3.Client, prefix string) *etcd.Store
 
 func TestEtcd(t *testing.T) {
 	t.Parallel()
-	etcdEngine.test(t)
+	etcdEngine.test(t, etcdEngine.address(t))
 }
 
 // TestEtcdSetup: what somebody has to mend is told.

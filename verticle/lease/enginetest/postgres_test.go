@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"os/exec"
 	"path/filepath"
@@ -62,31 +63,32 @@ func postgresStore(t testing.TB, db postgres.DB, table string) *postgres.Store {
 
 func TestPostgres(t *testing.T) {
 	t.Parallel()
-	postgresEngine.test(t)
+	url := postgresEngine.address(t)
+	postgresEngine.test(t, url)
+	t.Run("ConflictOfAMoment", func(t *testing.T) { testConflictOfAMoment(t, postgresPool(t, url)) })
+	t.Run("Setup", func(t *testing.T) { testPostgresSetup(t, url) })
 }
 
-// TestPostgresConflictOfAMoment: a put finds a key, which is gone when the store looks
+// testConflictOfAMoment: a put finds a key, which is gone when the store looks
 // what it was. That is a conflict, and none that says that the key is absent, as the
 // put expected.
-func TestPostgresConflictOfAMoment(t *testing.T) {
-	t.Parallel()
-	url := postgresEngine.start(t)
-	pool, ctx := postgresPool(t, url), t.Context()
+func testConflictOfAMoment(t *testing.T, pool *pgxpool.Pool) {
+	ctx, key := t.Context(), rand.Text()
 	s := postgresStore(t, pool, "lease")
-	version, err := s.Put(ctx, "x", []byte("x"), 0)
+	version, err := s.Put(ctx, key, []byte("x"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	late := postgresStore(t, betweenStatements{pool, func() {
-		if err := s.Delete(ctx, "x", version); err != nil {
+		if err := s.Delete(ctx, key, version); err != nil {
 			t.Error(err)
 		}
 	}}, "lease")
-	_, err = late.Put(ctx, "x", []byte("y"), 0)
+	_, err = late.Put(ctx, key, []byte("y"), 0)
 	if told := (*lease.Conflict)(nil); !errors.Is(err, lease.ErrConflict) || errors.As(err, &told) {
 		t.Errorf("Put returned %v; want ErrConflict without what is there", err)
 	}
-	if err := s.Delete(ctx, "x", 0); err != nil {
+	if err := s.Delete(ctx, key, 0); err != nil {
 		t.Errorf("Delete of an absent key: %v", err)
 	}
 }
@@ -104,10 +106,8 @@ func (b betweenStatements) QueryRow(ctx context.Context, sql string, args ...any
 	return b.DB.QueryRow(ctx, sql, args...)
 }
 
-// TestPostgresSetup: what somebody has to mend is told.
-func TestPostgresSetup(t *testing.T) {
-	t.Parallel()
-	url := postgresEngine.start(t)
+// testPostgresSetup: what somebody has to mend is told.
+func testPostgresSetup(t *testing.T, url string) {
 	admin, ctx := postgresPool(t, url), t.Context()
 	run := func(sql string) {
 		t.Helper()

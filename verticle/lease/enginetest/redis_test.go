@@ -47,7 +47,7 @@ func redisStore(t testing.TB, client goredis.UniversalClient, prefix string) *re
 
 func TestRedis(t *testing.T) {
 	t.Parallel()
-	redisEngine.test(t)
+	redisEngine.test(t, redisEngine.address(t))
 }
 
 // TestRedisSetup: what somebody has to mend is told.
