@@ -154,6 +154,9 @@ func (eb *EventBus) Busy() time.Duration {
 // Peers returns the nodes that are linked and have told all their consumers.
 func (eb *EventBus) Peers() []Peer { return eb.core.peers() }
 
+// Logger returns where the bus logs, see [WithLogger], for what works on it.
+func (eb *EventBus) Logger() *slog.Logger { return eb.core.log }
+
 // Stats returns the counters.
 func (eb *EventBus) Stats() Stats { return eb.core.statistics() }
 

@@ -3,7 +3,6 @@ package verticle
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -49,14 +48,13 @@ func (d *Deployment) Deploy(ctx context.Context, v Verticle, opts ...Option) (*D
 }
 
 func deploy(ctx context.Context, eb *bus.EventBus, parent *Deployment, v Verticle, opts []Option) (*Deployment, error) {
+	v, opts = apart(v, opts)
 	if err := check(v); err != nil {
 		return nil, err
 	}
-	defaults := config{name: nameOf(v)}
+	defaults := config{name: nameOf(v), logger: eb.Logger()}
 	if parent != nil {
 		defaults.logger = parent.base
-	} else {
-		defaults.logger = slog.Default()
 	}
 	c, err := configure(defaults, opts)
 	if err != nil {

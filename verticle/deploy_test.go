@@ -111,11 +111,11 @@ func TestNameAndLogger(t *testing.T) {
 			child, err = d.Deploy(ctx, new(part))
 			return err
 		}}, verticle.WithName("parent"), verticle.WithLogger(log))
-		if !strings.HasPrefix(d.ID(), "parent-") || !strings.HasPrefix(child.ID(), "part-") {
-			t.Errorf("IDs %s and %s; want the names parent and part", d.ID(), child.ID())
+		if !strings.HasPrefix(d.ID(), "parent-") || !strings.HasPrefix(child.ID(), "verticle_test.part-") {
+			t.Errorf("IDs %s and %s; want the names parent and verticle_test.part", d.ID(), child.ID())
 		}
 		child.Logger().Info("hello")
-		if got := text.String(); !strings.Contains(got, " verticle=part deployment="+child.ID()) || strings.Contains(got, "parent") {
+		if got := text.String(); !strings.Contains(got, " verticle=verticle_test.part deployment="+child.ID()) || strings.Contains(got, "parent") {
 			t.Errorf("log %q; want the child's attributes, by the parent's logger", got)
 		}
 		undeploy(t, d)

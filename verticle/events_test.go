@@ -131,19 +131,19 @@ func TestEventsOfOthers(t *testing.T) {
 		start := func(context.Context, *verticle.Deployment) error { return errTest }
 		_, err := verticle.Deploy(t.Context(), eb, &part{start: start}, verticle.WithLogger(quiet), watch(&j))
 		wantErr(t, err, errTest)
-		j.want(t, "failed part with the error", "stopped part with the error")
+		j.want(t, "failed verticle_test.part with the error", "stopped verticle_test.part with the error")
 
 		j.lines = nil
 		d := deploy(t, eb, &part{stop: func(context.Context) error { return errTest }}, watch(&j))
 		wantErr(t, d.Undeploy(t.Context()), errTest)
-		j.want(t, "started 0 part", "stopped part with the error")
+		j.want(t, "started 0 verticle_test.part", "stopped verticle_test.part with the error")
 
 		j.lines = nil
 		_, err = verticle.Deploy(t.Context(), eb, &part{
 			start: func(ctx context.Context, d *verticle.Deployment) error { return d.Undeploy(ctx) },
 		}, verticle.WithLogger(quiet), watch(&j))
 		wantErr(t, err, verticle.ErrUndeployed)
-		j.want(t, "stopped part")
+		j.want(t, "stopped verticle_test.part")
 
 		_, err = verticle.Deploy(t.Context(), eb, new(part), verticle.WithEvents(nil))
 		if err == nil || !strings.Contains(err.Error(), "WithEvents") {

@@ -37,10 +37,19 @@ func (i instances) check() error {
 	return nil
 }
 
+// numbered says which of the instances a deployment is.
+func numbered(n int) Option {
+	return optionFunc(func(c *config) error {
+		c.number = n
+		return nil
+	})
+}
+
 // Start deploys them.
 func (i instances) Start(ctx context.Context, d *Deployment) error {
 	for k := range i.n {
-		if _, err := d.Deploy(ctx, i.make(), i.opts...); err != nil {
+		opts := append(i.opts[:len(i.opts):len(i.opts)], numbered(k+1))
+		if _, err := d.Deploy(ctx, i.make(), opts...); err != nil {
 			return fmt.Errorf("instance %d of %d: %w", k+1, i.n, err)
 		}
 	}

@@ -2,6 +2,7 @@ package verticle
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 )
 
@@ -13,14 +14,16 @@ type config struct {
 	logger  *slog.Logger
 	restart *Restart
 	events  func(Event)
+	number  int // of the instance, from 1
 }
 
 type optionFunc func(*config) error
 
 func (f optionFunc) apply(c *config) error { return f(c) }
 
-// WithName names the deployment, in its ID and its log. The default is the name
-// of the verticle's type. Names need not be unique, but must not be empty.
+// WithName names the deployment, in its ID and its log. The default is the
+// verticle's type with its package, "web.Server", or for a [Func] the function. Those
+// of [Instances] have a number behind it. Names need not be unique, but must not be empty.
 func WithName(name string) Option {
 	return optionFunc(func(c *config) error {
 		if name == "" {
@@ -32,8 +35,8 @@ func WithName(name string) Option {
 }
 
 // WithLogger sets where the deployment logs, and what [Deployment.Logger] is
-// made of. The default is the parent's, and for a deployment without parent
-// [slog.Default] at the time of Deploy.
+// made of. The default is the parent's, and for a deployment without parent that of
+// its bus.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) error {
 		if l == nil {
@@ -53,6 +56,9 @@ func configure(c config, opts []Option) (config, error) {
 		if err := o.apply(&c); err != nil {
 			return c, err
 		}
+	}
+	if c.number > 0 {
+		c.name = fmt.Sprintf("%s#%d", c.name, c.number)
 	}
 	return c, nil
 }

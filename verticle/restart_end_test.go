@@ -108,7 +108,7 @@ func TestNoRestartOverWhatIsLeft(t *testing.T) {
 					_, err = d.Deploy(ctx, v)
 					return err
 				}}, quick, verticle.WithName("left"), verticle.WithEvents(func(e verticle.Event) {
-					if words := strings.Fields(eventText(e)); slices.Contains(words, "part/left") {
+					if words := strings.Fields(eventText(e)); slices.Contains(words, "verticle_test.part/left") {
 						j.add(words[0])
 					}
 				}))

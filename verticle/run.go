@@ -18,12 +18,13 @@ import (
 // the bus is closed under it that is [bus.ErrClosed]: let Run return first, and
 // close the bus, or the node, then. Who ends the process by force should allow
 // for both: 10 s here, and the bus's drain time (20 s by default) after it. A nil
-// verticle is an error before anything is deployed. One that needs options is
-// deployed by another, a [Func] say, with [Deployment.Deploy].
+// verticle is an error before anything is deployed. One that needs options
+// has them by [With].
 //
 // To end a program by a signal, pass the context of [os/signal.NotifyContext].
 func Run(ctx context.Context, eb *bus.EventBus, vs ...Verticle) error {
 	for i, v := range vs {
+		v, _ = apart(v, nil)
 		if err := check(v); err != nil {
 			return fmt.Errorf("verticle %d of Run: %w", i+1, err)
 		}

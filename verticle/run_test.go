@@ -68,7 +68,7 @@ func TestRunFails(t *testing.T) {
 				var j journal
 				err := verticle.Run(t.Context(), eb, noting(t, &j, eb, "a"), &part{start: start})
 				wantErr(t, err, errTest)
-				if text := err.Error(); !strings.HasPrefix(text, "verticle: part-") || !strings.HasSuffix(text, name+": of the test") {
+				if text := err.Error(); !strings.HasPrefix(text, "verticle: verticle_test.part-") || !strings.HasSuffix(text, name+": of the test") {
 					t.Errorf("error %q; want that of the part alone", text)
 				}
 				j.want(t, "start a", "stop a", "goroutine of a")

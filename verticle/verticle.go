@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
+	"strings"
 
 	"github.com/runrig-go/runrig/verticle/internal/guard"
 )
@@ -60,10 +62,15 @@ func check(v Verticle) error {
 	return nil
 }
 
-// nameOf is the name of the verticle's type, without its package.
+// nameOf is the verticle's type with its package, or the name of the function that it
+// is.
 func nameOf(v Verticle) string {
-	if _, ok := v.(instances); ok {
+	switch v := v.(type) {
+	case instances:
 		return "Instances"
+	case Func:
+		name := runtime.FuncForPC(reflect.ValueOf(v).Pointer()).Name()
+		return name[strings.LastIndexByte(name, '/')+1:]
 	}
 	t := reflect.TypeOf(v)
 	if t.Kind() == reflect.Pointer {
@@ -72,5 +79,5 @@ func nameOf(v Verticle) string {
 	if t.Name() == "" {
 		return "verticle"
 	}
-	return t.Name()
+	return t.String()
 }
