@@ -62,7 +62,9 @@ type Config struct {
 
 	// Discovery says where other nodes may be; it is asked for as long as the
 	// node lives. If it is also a [discovery.Identifier], it gives the defaults
-	// of Name and Advertise, and more Tags. Each address should lead to one
+	// of Name and Advertise, and more Tags; a [discovery.Registrar] is told where
+	// this node is, a [discovery.Watcher] has it ask at once, and an io.Closer is
+	// closed when the node is down. Each address should lead to one
 	// node, not to several in turn. A panic of it is an answer that failed. Nil
 	// means that nobody is asked: the node waits for others to come.
 	Discovery discovery.Provider
@@ -252,7 +254,7 @@ func (c Config) self(ctx context.Context) (discovery.Self, error) {
 	if !ok {
 		return discovery.Self{}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(discovery.WithCluster(ctx, orElse(c.Cluster, DefaultCluster)), askTimeout)
 	defer cancel()
 	self, err := askSelf(ctx, id)
 	if err != nil && (c.Name == "" || c.Advertise == "") {

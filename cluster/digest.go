@@ -122,7 +122,7 @@ func (n *Node) logMember(e Event) {
 	case Forgotten:
 		switch {
 		case e.Member.Status != StatusFailed:
-		case n.guided:
+		case n.provider != nil:
 			n.digest.tell(slog.LevelInfo, "a member that failed is forgotten; it is found again when discovery tells of it", e.Member.Peer)
 		default:
 			n.digest.tell(slog.LevelWarn, "a member that failed is forgotten, and there is no discovery to find it again", e.Member.Peer)

@@ -89,7 +89,7 @@ func newNode(eb *bus.EventBus, s *settings, l net.Listener, udp PacketConn) (*No
 		eb:         eb,
 		log:        s.log,
 		digest:     newDigest(s.log),
-		guided:     s.provider != nil,
+		provider:   s.provider,
 		self:       Member{Peer: self},
 		port:       p,
 		lane:       newLane(s, boot),
@@ -98,6 +98,7 @@ func newNode(eb *bus.EventBus, s *settings, l net.Listener, udp PacketConn) (*No
 		firstRound: make(chan struct{}),
 		done:       make(chan struct{}),
 		wakeSeek:   make(chan struct{}, 1),
+		wakeAsk:    make(chan struct{}, 1),
 		troubles:   map[string]error{},
 	}
 	n.counts = p.counts
@@ -146,7 +147,7 @@ func (n *Node) start(s *settings, t *transport) error {
 	ctx, n.stopSeek = context.WithCancel(context.Background())
 	n.wg.Go(func() { drain(events, g.ShutdownCh(), n) })
 	n.wg.Go(func() { n.deliver(ctx) })
-	n.wg.Go(func() { n.seeker(s).run(ctx) })
+	n.startDiscovery(ctx, s)
 	go n.watch()
 	s.log.Info("node is up", "node", n.self.String(), "cluster", s.cluster, "bound", n.port.bound.String(),
 		"address", n.self.Addr, "secured", s.tls != nil)
@@ -167,6 +168,7 @@ func (n *Node) seeker(s *settings) *seeker {
 		roster:   n.roster,
 		names:    names{lookup: lookup},
 		wake:     n.wakeSeek,
+		changed:  n.wakeAsk,
 		news:     n,
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/cluster/internal/wire"
+	"github.com/runrig-go/runrig/discovery"
 )
 
 // A Node is this process's part in a cluster. Its methods may be called
@@ -23,7 +24,7 @@ type Node struct {
 	attachment *bus.Attachment
 	log        *slog.Logger
 	digest     *digest
-	guided     bool // there is discovery
+	provider   discovery.Provider // nil: there is no discovery
 	self       Member
 	port       *port
 	peers      *peers
@@ -38,6 +39,7 @@ type Node struct {
 	eagerUntil atomic.Int64  // nanoseconds of Unix time: a joiner dials at once
 	stopSeek   context.CancelFunc
 	wakeSeek   chan struct{}
+	wakeAsk    chan struct{}
 	wg         sync.WaitGroup // goroutines that end before done closes
 	done       chan struct{}
 
@@ -128,10 +130,10 @@ func (n *Node) Err() error {
 // Stats returns the node's counters.
 func (n *Node) Stats() Stats { return n.counts.load() }
 
-// Close leaves the cluster: readiness ends, discovery is no longer asked, the
-// bus is closed, by which what is under way is handled or sent back to others,
+// Close leaves the cluster: readiness ends, discovery is no longer asked and forgets
+// the node (if it is a discovery.Registrar), the bus is closed, by which what is under way is handled or sent back to others,
 // and gossip tells that this node leaves. It then ends all that the node
-// started, and returns. It is bounded by the bus's drain time-out and about
+// started, closes a Config.Discovery that is an io.Closer, and returns. It is bounded by the bus's drain time-out and about
 // three seconds; usually it takes less than one. Closing the bus closes the
 // node too: a program that closes the bus first should wait for Done before it
 // ends, or others take the node for failed. A handler must not wait for Close,
@@ -176,7 +178,7 @@ func (n *Node) leave(cause error) error {
 	}
 	n.digest.close()
 	n.hub.close()
-	if err := errors.Join(told, drained, down); err != nil {
+	if err := errors.Join(told, drained, down, n.closeDiscovery()); err != nil {
 		return fmt.Errorf("cluster: close: %w", err)
 	}
 	return nil

@@ -21,6 +21,7 @@ const (
 	seekLeast  = 500 * time.Millisecond // between questions to discovery, while nobody was reached
 	seekMost   = 5 * time.Second
 	seekSlowly = 30 * time.Second // when joined, at least; a second for each member if that is more
+	askAgain   = time.Second      // at the soonest, however often discovery's answer changes
 	seekYoung  = time.Minute      // how long a new node does not believe that it is alone: lists lag behind
 	missesTold = 5 * time.Second  // how long nobody is reached before that is told: the others may be starting, too
 )
@@ -36,11 +37,13 @@ type seeker struct {
 	log      *slog.Logger
 	roster   *roster
 	wake     <-chan struct{} // somebody has failed
+	changed  <-chan struct{} // discovery's answer may be another one
 	news     seekerNews
 
 	// The goroutine's own.
 	began    time.Time
 	next     time.Time // to ask discovery
+	last     time.Time // when it was asked last
 	ever     bool      // joined anybody yet
 	missing  time.Time // since when each round has reached nobody; zero: the last one did not miss anybody
 	missTold bool      // that has been told
@@ -181,6 +184,10 @@ func (s *seeker) rest(ctx context.Context) {
 			s.pause.reset()
 			s.next = time.Now()
 		}
+	case <-s.changed:
+		if s.next = time.Now(); s.next.Before(s.last.Add(askAgain)) {
+			s.next = s.last.Add(askAgain)
+		}
 	case <-ctx.Done():
 	}
 }
@@ -199,6 +206,7 @@ func (s *seeker) known() <-chan named {
 func (s *seeker) question(ctx context.Context) <-chan named {
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
+	s.last = time.Now()
 	list, err := s.ask(asking)
 	s.failed = err
 	if err != nil {

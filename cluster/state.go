@@ -74,6 +74,8 @@ func (n *Node) Serving() bool {
 const (
 	troubleDiscovery = "discovery" // it could not be asked
 	troubleSeek      = "seek"      // nobody was reached
+
+	troubleRegistration = "registration" // this node could not be registered
 )
 
 // maxTold bounds the members or addresses that a text names.

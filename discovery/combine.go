@@ -2,8 +2,11 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/runrig-go/runrig/discovery/internal/guard"
@@ -141,16 +144,61 @@ func isNil(p Provider) bool {
 	return !isFunc && guard.IsNil(p)
 }
 
+// combined is a Provider made of others. What some of them can do besides, it can.
+type combined struct {
+	ProviderFunc
+	providers []Provider
+}
+
 // identified makes a Provider of peers, and an Identifier too if one of
 // providers is.
 func identified(peers ProviderFunc, providers []Provider) Provider {
+	c := combined{peers, providers}
 	for _, p := range providers {
 		if id, ok := p.(Identifier); ok {
 			return struct {
-				Provider
+				combined
 				Identifier
-			}{peers, id}
+			}{c, id}
 		}
 	}
-	return peers
+	return c
+}
+
+// Register registers with each that is a [Registrar].
+func (c combined) Register(ctx context.Context, r Registration) error {
+	return each(c.providers, "Register", func(p Registrar) error { return p.Register(ctx, r) })
+}
+
+// Deregister deregisters likewise.
+func (c combined) Deregister(ctx context.Context, r Registration) error {
+	return each(c.providers, "Deregister", func(p Registrar) error { return p.Deregister(ctx, r) })
+}
+
+// Watch watches with each that is a [Watcher], until all have returned; without one
+// until ctx ends.
+func (c combined) Watch(ctx context.Context, changed func()) error {
+	if !slices.ContainsFunc(c.providers, func(p Provider) bool { _, ok := p.(Watcher); return ok }) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return each(c.providers, "Watch", func(p Watcher) error { return p.Watch(ctx, changed) })
+}
+
+// Close closes each that is an io.Closer.
+func (c combined) Close() error {
+	return each(c.providers, "Close", func(p io.Closer) error { return p.Close() })
+}
+
+// each calls f for all providers that are a T, at once, and waits for all.
+func each[T any](providers []Provider, name string, f func(T) error) error {
+	errs := make([]error, len(providers))
+	var wg sync.WaitGroup
+	for i, p := range providers {
+		if t, ok := p.(T); ok {
+			wg.Go(func() { errs[i] = guard.Call(fmt.Sprintf("%s of %T", name, p), func() error { return f(t) }) })
+		}
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }

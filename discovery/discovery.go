@@ -34,7 +34,9 @@
 //     that resolves. The port is a number from 1 to 65535 and never missing.
 //
 // A provider that also knows the place of the node it runs in implements
-// [Identifier].
+// [Identifier], one whose list the nodes keep themselves [Registrar], and one that
+// notices when its answer changes [Watcher]. One that is an io.Closer is closed when the
+// node that it was given to is down. [ClusterOf] tells for which cluster it is asked.
 package discovery
 
 import (
