@@ -160,20 +160,6 @@ func (l *link) takeDirty(change *routeChange) (says frame.Changes) {
 	return says
 }
 
-// toldWindow returns the window that a ROUTES says; 0 stands for windowFloor.
-func (c *Consumer) toldWindow() uint64 {
-	if w := c.firstWindow(); w != windowFloor {
-		return uint64(w)
-	}
-	return 0
-}
-
-func (c *Consumer) isClosed() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.closed
-}
-
 // gotRoutesAck notes what the peer knows now, and no longer.
 func (l *link) gotRoutesAck(seq uint64) error {
 	l.mu.Lock()

@@ -118,3 +118,6 @@ func (c *clock) ticksOn() bool {
 func (c *clock) expired(deadline int64) bool {
 	return c.roughly()+int64(starved) >= deadline && c.now() >= deadline
 }
+
+// farAway bounds deadlines, so that reckoning with them does not overflow.
+const farAway = 1 << 61

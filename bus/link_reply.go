@@ -345,17 +345,6 @@ func (l *link) gotLateReply(f *frame.Frame) {
 	l.leave.recheck()
 }
 
-// answerOf makes a reply a request's answer.
-func answerOf(in *origin, r *reply) answer {
-	if r.failed {
-		return answer{err: &ReplyError{Code: r.code, Message: string(r.body)}, in: in}
-	}
-	m := newMessage(r.body, !r.shared)
-	m.in, m.word = in, traits(0, r.codec, 0)
-	m.setHeader(r.header)
-	return answer{m: m, in: in}
-}
-
 // gotCancel ends the context of a request's handler, or its turn in the mailbox
 // (rule 5).
 func (l *link) gotCancel(f *frame.Frame) {

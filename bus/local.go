@@ -57,3 +57,30 @@ func (n *ownNode) originOf(c *Consumer) *origin {
 	}
 	return c.own
 }
+
+// growLocked doubles the window for messages of this node's, one of which had to
+// wait. It reports whether there is credit then. The caller holds c.mu.
+func (c *Consumer) growLocked(o *outgoing) bool {
+	if c.box == nil || c.paused.Load() {
+		return false
+	}
+	rt, now := &c.local, c.node.clock.now()
+	more := min(rt.window, int64(c.window)-rt.window)
+	keepsUp := c.box.growth.may(rt.settled, rt.unsettled, rt.unsettled, now, o.due(c.node.services)-now)
+	if more <= 0 || !keepsUp || !c.node.pool.take(more, now) {
+		return false
+	}
+	rt.window += more
+	return rt.credit() > 0
+}
+
+// toldWindow returns the window that a ROUTES says; 0 stands for windowFloor.
+func (c *Consumer) toldWindow() uint64 {
+	if w := c.firstWindow(); w != windowFloor {
+		return uint64(w)
+	}
+	return 0
+}
+
+// firstWindow is the window that a route to the consumer begins with.
+func (c *Consumer) firstWindow() int64 { return min(windowFloor, int64(c.window)) }

@@ -307,3 +307,14 @@ func (p *pending) stop() {
 		p.timer.Stop()
 	}
 }
+
+// answerOf makes a reply a request's answer.
+func answerOf(in *origin, r *reply) answer {
+	if r.failed {
+		return answer{err: &ReplyError{Code: r.code, Message: string(r.body)}, in: in}
+	}
+	m := newMessage(r.body, !r.shared)
+	m.in, m.word = in, traits(0, r.codec, 0)
+	m.setHeader(r.header)
+	return answer{m: m, in: in}
+}

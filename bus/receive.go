@@ -8,11 +8,6 @@ import (
 	"github.com/runrig-go/runrig/bus/internal/recycle"
 )
 
-const (
-	runMax    = 31 // messages that are allocated together, in 2 KiB
-	smallBody = 1 << 10
-)
-
 // entry is a message of a run without its body and headers. It holds no pointer,
 // whose every write would be work for the collector.
 type entry struct {

@@ -34,9 +34,6 @@ func (o *outgoing) ended() bool { return o.call != nil && o.call.ended.Load() }
 // defaultTimeout is the deadline of calls whose context has none.
 const defaultTimeout = 30 * time.Second
 
-// farAway bounds deadlines, so that reckoning with them does not overflow.
-const farAway = 1 << 61
-
 // onlyRoute returns the route that alone may take the message; nil if any may.
 func (o *outgoing) onlyRoute() *route {
 	rt, _ := o.only.(*route)

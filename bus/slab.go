@@ -6,6 +6,11 @@ import (
 	"github.com/runrig-go/runrig/bus/internal/recycle"
 )
 
+const (
+	runMax    = 31      // messages that are allocated together, in 2 KiB
+	smallBody = 1 << 10 // bytes of a body up to which it shares memory with others
+)
+
 // slab is memory for messages with small bodies, of which one has little and
 // there are many. Who keeps one keeps those beside it, with bodies of up to
 // smallBody bytes each; larger ones have memory of their own.

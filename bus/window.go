@@ -57,22 +57,3 @@ func (g *growth) may(settled, queued, window, now, left int64) bool {
 	}
 	return grows
 }
-
-// firstWindow is the window that a route to the consumer begins with.
-func (c *Consumer) firstWindow() int64 { return min(windowFloor, int64(c.window)) }
-
-// growLocked doubles the window for messages of this node's, one of which had to
-// wait. It reports whether there is credit then. The caller holds c.mu.
-func (c *Consumer) growLocked(o *outgoing) bool {
-	if c.box == nil || c.paused.Load() {
-		return false
-	}
-	rt, now := &c.local, c.node.clock.now()
-	more := min(rt.window, int64(c.window)-rt.window)
-	keepsUp := c.box.growth.may(rt.settled, rt.unsettled, rt.unsettled, now, o.due(c.node.services)-now)
-	if more <= 0 || !keepsUp || !c.node.pool.take(more, now) {
-		return false
-	}
-	rt.window += more
-	return rt.credit() > 0
-}
