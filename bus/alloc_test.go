@@ -42,7 +42,7 @@ func TestLocalSendAllocs(t *testing.T) {
 	mustConsume(t, eb, "a", func(context.Context, *Message) error { handled <- struct{}{}; return nil })
 	ctx, body := context.Background(), make([]byte, 128)
 	var boxed any = body
-	allocs(t, 3, func() {
+	allocs(t, 2, func() {
 		if err := eb.Send(ctx, "a", boxed); err != nil {
 			t.Error(err)
 		}
@@ -56,7 +56,7 @@ func TestLocalRequestAllocs(t *testing.T) {
 	var boxed any = make([]byte, 128)
 	mustConsume(t, eb, "a", func(ctx context.Context, m *Message) error { return m.Reply(ctx, boxed) })
 	ctx := context.Background()
-	allocs(t, 5, func() {
+	allocs(t, 4, func() {
 		if _, err := eb.Request(ctx, "a", boxed); err != nil {
 			t.Error(err)
 		}

@@ -73,7 +73,9 @@ func (in *inbound) from() *origin {
 
 func (in *inbound) sender(m *Message) string { return in.link.sender(m) }
 
-func (in *inbound) reply(ctx context.Context, r *reply) error { return in.link.reply(ctx, r) }
+func (in *inbound) reply(ctx context.Context, r reply) (over bool, err error) {
+	return in.link.reply(ctx, r)
+}
 
 func (in *inbound) answered(m *Message) { in.link.answered(m) }
 

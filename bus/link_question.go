@@ -65,7 +65,7 @@ func (l *link) notAnswered(id uint64, e *ReplyError) {
 	if id == 0 {
 		return
 	}
-	_ = l.reply(context.Background(), &reply{id: id, failed: true, now: true, code: e.Code, body: []byte(e.Message)})
+	_ = l.takeReply(context.Background(), &reply{id: id, failed: true, now: true, code: e.Code, body: []byte(e.Message)})
 	l.soon()
 }
 

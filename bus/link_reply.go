@@ -34,9 +34,15 @@ func (l *link) keeps() bool {
 	return l.kept.bytes < keptAlways || l.kept.bytes < l.memory/keptShare && l.keptBytes.Load() < l.memory
 }
 
-// reply takes a reply, to be written when there is room; the worker that runs the
+// reply is takeReply for a message that came over the link.
+func (l *link) reply(ctx context.Context, r reply) (over bool, err error) {
+	err = l.takeReply(ctx, &r)
+	return r.over, err
+}
+
+// takeReply takes a reply, to be written when there is room; the worker that runs the
 // handler flushes it. If the link keeps too many it is answered with an error in its place.
-func (l *link) reply(ctx context.Context, r *reply) error {
+func (l *link) takeReply(ctx context.Context, r *reply) error {
 	switch large := len(r.body) > chunked; {
 	case large && r.call != nil:
 		return l.askLarge(ctx, r)

@@ -306,11 +306,11 @@ func (m *Message) give(ctx context.Context, r *reply) error {
 	if !m.set(stateAnswered, stateAnswered) {
 		return fmt.Errorf("bus: the request to %q from %s has been answered already", m.Address(), m.From())
 	}
-	err := m.in.back.reply(ctx, r)
+	over, err := m.in.back.reply(ctx, *r)
 	if err != nil {
 		err = fmt.Errorf("%w (of a request to %q)", err, m.Address())
 	}
-	if !r.over && errors.Is(err, ErrBusy) || errors.Is(err, ErrTooLarge) {
+	if !over && errors.Is(err, ErrBusy) || errors.Is(err, ErrTooLarge) {
 		atomic.AndUint32(&m.word, ^uint32(stateAnswered)) // it may be tried again
 		return err
 	}
@@ -322,7 +322,7 @@ func (m *Message) give(ctx context.Context, r *reply) error {
 // replyEmpty answers a request with an empty body.
 func (m *Message) replyEmpty() {
 	if m.set(stateAnswered, stateAnswered) {
-		_ = m.in.back.reply(context.Background(), &reply{id: m.id, now: true})
+		_, _ = m.in.back.reply(context.Background(), reply{id: m.id, now: true})
 	}
 }
 
@@ -336,7 +336,7 @@ func (m *Message) fail(err error) {
 	if !m.set(stateAnswered, stateAnswered) {
 		return
 	}
-	_ = m.in.back.reply(context.Background(), &reply{id: m.id, failed: true, now: true, code: e.Code, body: []byte(text)})
+	_, _ = m.in.back.reply(context.Background(), reply{id: m.id, failed: true, now: true, code: e.Code, body: []byte(text)})
 	m.in.back.answered(m)
 	m.release()
 }

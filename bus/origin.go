@@ -33,7 +33,9 @@ type wayBack interface {
 	// false if there are none.
 	intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (answer *Message, ok bool, err error)
 
-	reply(ctx context.Context, r *reply) error
+	// reply takes a reply. over says that an error has been given in its place. What an
+	// interface is called with by a pointer could not stay on the stack.
+	reply(ctx context.Context, r reply) (over bool, err error)
 
 	// handled settles a message that was handled, or will not be. It returns what has
 	// a frame left in its buffer by that, or by the reply; nil: nothing has.
@@ -93,18 +95,18 @@ func (n *ownNode) intercept(ctx context.Context, m *Message, verb string, body a
 }
 
 // reply gives a reply to the requester on this node.
-func (n *ownNode) reply(_ context.Context, r *reply) error {
+func (n *ownNode) reply(_ context.Context, r reply) (over bool, err error) {
 	requester := n.pend.take(r.id)
 	if requester == nil {
 		n.stats.add(countLateReplies, 1)
 	}
 	if r.call != nil {
-		n.ask(requester, r)
+		n.ask(requester, &r)
 	} else if requester != nil {
-		requester.answer(answerOf(&n.replies, r))
+		requester.answer(answerOf(&n.replies, &r))
 	}
 	n.leave.recheck()
-	return nil
+	return false, nil
 }
 
 // ask gives a question to a requester of this node, which is nil if it has given up.

@@ -102,6 +102,15 @@ type carrier interface {
 	post(rt *route, o *outgoing) bool
 }
 
+// post gives a message to the route's carrier. It calls it by its type: what an interface
+// is called with could not stay on the stack.
+func (rt *route) post(o *outgoing) bool {
+	if l := rt.link(); l != nil {
+		return l.post(rt, o)
+	}
+	return rt.consumer().post(rt, o)
+}
+
 // ring returns the ring that the route is of, or was.
 func (rt *route) ring() *ring { return rt.home.granter.(*ring) }
 
@@ -188,7 +197,7 @@ func (r *ring) try(o *outgoing, to reach) (rt *route, open int) {
 				continue
 			}
 			open++
-			if rt.to.post(rt, o) {
+			if rt.post(o) {
 				return rt, open
 			}
 		}

@@ -44,18 +44,18 @@ func TestPostChecksAgain(t *testing.T) {
 		c := mustConsume(t, b, "x", nothing)
 		synctest.Wait()
 		rt := a.core.dir.get("x").routes.Load().at(0)
-		if !rt.to.post(rt, &o) {
+		if !rt.post(&o) {
 			t.Fatal("a live route takes nothing")
 		}
 		c.Close()
 		synctest.Wait()
-		if rt.to.post(rt, &o) {
+		if rt.post(&o) {
 			t.Error("a route took a message after it had gone")
 		}
 		local := mustConsume(t, a, "y", nothing)
 		rt = a.core.dir.get("y").routes.Load().at(0)
 		local.Close()
-		if rt.to.post(rt, &o) {
+		if rt.post(&o) {
 			t.Error("a closed consumer of this node took a message")
 		}
 	})
