@@ -121,14 +121,17 @@ func (o *callOptions) check(verb string) error {
 		{o.sameTag != nil, "SameTag", "Send and Request", one},
 		{o.localOnly, "LocalOnly", "Send, Publish, Request and RequestAll", verb != VerbReply && verb != VerbAsk},
 		{o.reserved, "Reserved", "Send, Publish, Request and RequestAll", verb != VerbReply && verb != VerbAsk},
-		{o.gossip && o.localOnly, "Gossip with LocalOnly", "nothing", false},
-		{o.byKey != nil && (o.localOnly || o.localFirst || o.sameTag != nil), "ByKey with another choice of consumers", "nothing", false},
 	} {
 		if c.set && !c.fits {
 			return fmt.Errorf("bus: option %s does not fit %s; it is for %s", c.name, verb, c.verbs)
 		}
 	}
-	if o.sameTag != nil && *o.sameTag == "" {
+	switch {
+	case o.gossip && o.localOnly:
+		return fmt.Errorf("bus: options Gossip and LocalOnly of %s exclude each other", verb)
+	case o.byKey != nil && (o.localOnly || o.localFirst || o.sameTag != nil):
+		return fmt.Errorf("bus: option ByKey of %s excludes LocalOnly, LocalFirst and SameTag: the key says which consumer", verb)
+	case o.sameTag != nil && *o.sameTag == "":
 		return fmt.Errorf("bus: option SameTag of %s with an empty tag; give the name of one", verb)
 	}
 	return nil
