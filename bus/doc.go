@@ -11,7 +11,7 @@
 //
 // An address has 255 bytes at most, a body 16 MiB ([WithBodyLimit]). LIMITS.md, beside
 // this file, has all bounds, where memory goes, and what runs on which goroutine;
-// TUNING.md goes by symptoms.
+// TUNING.md goes by symptoms, and RECIPES.md has what services need beside the verbs.
 //
 // # When a message is delivered
 //
