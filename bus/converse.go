@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // A conversation (rule 16) is a request whose reply asks back: the reply is a request too,
@@ -33,8 +34,8 @@ func (m *Message) Request(ctx context.Context, body any, opts ...CallOption) (*M
 	if m.in == nil {
 		return nil, m.notRequest()
 	}
-	if answer, ok, err := m.in.back.intercept(ctx, m, VerbAsk, body, opts); ok {
-		return answer, err
+	if m.in.back.intercepts() {
+		return m.in.back.intercept(ctx, m, VerbAsk, body, slices.Clone(opts))
 	}
 	return m.ask(ctx, body, opts)
 }

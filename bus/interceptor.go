@@ -162,17 +162,12 @@ func (b *outbound) intercept(ctx context.Context, verb string, address string, b
 	return m, nil
 }
 
-// interceptReply sends a reply to m, or a question, through the interceptors. ok is false
-// if there are none.
-func (b *outbound) interceptReply(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (answer *Message, ok bool, err error) {
-	if b == nil {
-		return nil, false, nil
-	}
+// interceptReply sends a reply to m, or a question, through the interceptors.
+func (b *outbound) interceptReply(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, error) {
 	if m.kind() != kindRequest {
-		return nil, true, m.notRequest()
+		return nil, m.notRequest()
 	}
-	answer, err = b.intercept(ctx, verb, m.Address(), body, opts, m)
-	return answer, true, err
+	return b.intercept(ctx, verb, m.Address(), body, opts, m)
 }
 
 var errForeignCall = errors.New("bus: an interceptor (WithOutbound) passed on a Call that it was not given")

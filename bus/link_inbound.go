@@ -83,7 +83,9 @@ func (in *inbound) soon() { in.link.soon() }
 
 func (in *inbound) flush() { in.link.flush() }
 
-func (in *inbound) intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, bool, error) {
+func (in *inbound) intercepts() bool { return in.link.intercepts() }
+
+func (in *inbound) intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, error) {
 	return in.link.intercept(ctx, m, verb, body, opts)
 }
 
@@ -99,7 +101,9 @@ func (l *link) sender(*Message) string { return l.peer.Name }
 
 func (l *link) handled(*Message) flusher { return nil }
 
-func (l *link) intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, bool, error) {
+func (l *link) intercepts() bool { return l.out != nil }
+
+func (l *link) intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, error) {
 	return l.out.interceptReply(ctx, m, verb, body, opts)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"unicode/utf8"
@@ -257,7 +258,8 @@ func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error 
 	if m.in == nil {
 		return m.notRequest()
 	}
-	if _, ok, err := m.in.back.intercept(ctx, m, VerbReply, body, opts); ok {
+	if m.in.back.intercepts() {
+		_, err := m.in.back.intercept(ctx, m, VerbReply, body, slices.Clone(opts)) // which else could not stay on the stack
 		return err
 	}
 	var r reply

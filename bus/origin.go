@@ -29,9 +29,10 @@ type wayBack interface {
 	// sender returns the name of the node that sent the message.
 	sender(m *Message) string
 
-	// intercept sends a reply, or a question, through the outbound interceptors. ok is
-	// false if there are none.
-	intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (answer *Message, ok bool, err error)
+	// intercepts reports whether replies, and questions, pass outbound interceptors.
+	// intercept sends one through them; it keeps opts.
+	intercepts() bool
+	intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (answer *Message, err error)
 
 	// reply takes a reply. over says that an error has been given in its place. What an
 	// interface is called with by a pointer could not stay on the stack.
@@ -90,7 +91,9 @@ func (*ownNode) answered(*Message)        {}
 func (*ownNode) soon()                    {}
 func (*ownNode) flush()                   {}
 
-func (n *ownNode) intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, bool, error) {
+func (n *ownNode) intercepts() bool { return n.out != nil }
+
+func (n *ownNode) intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, error) {
 	return n.out.interceptReply(ctx, m, verb, body, opts)
 }
 
