@@ -172,3 +172,57 @@ func rss(b *testing.B, p *os.Process) int {
 	b.Fatal("no VmRSS")
 	return 0
 }
+
+// BenchmarkBeside tells how much of their rate clients keep beside one that misbehaves:
+// that registers and unregisters 1,000 times a second, or never reads while 100 MB are
+// published to it.
+func BenchmarkBeside(b *testing.B) {
+	for name, misbehave := range map[string]func(s *setup, stop chan struct{}){
+		"registering": func(s *setup, stop chan struct{}) {
+			p := s.dial("tcp")
+			defer p.close()
+			for each := time.NewTicker(time.Millisecond); ; {
+				select {
+				case <-each.C:
+					p.write(`{"type":"register","address":"x"}`)
+					p.write(`{"type":"unregister","address":"x"}`)
+				case <-stop:
+					return
+				}
+			}
+		},
+		"deaf": func(s *setup, stop chan struct{}) {
+			deaf, from := s.dial("tcp"), s.dial("tcp")
+			defer deaf.close()
+			defer from.close()
+			deaf.write(`{"type":"register","address":"x"}`)
+			frame := `{"type":"publish","address":"x","body":"` + strings.Repeat("x", 100<<10) + `"}`
+			for range 1000 {
+				from.write(frame)
+			}
+			<-stop
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			tcp, web := freePort(b), freePort(b)
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), childEnv+"="+tcp+" "+web)
+			s := startBridge(b, cmd, tcp, web)
+			rate := func() float64 {
+				begin := time.Now()
+				return float64(len(echoes(b, s, 16, b.N))) / time.Since(begin).Seconds()
+			}
+			rate()
+			var alone, beside float64
+			for range 3 { // by turns
+				alone += rate()
+				stop, stopped := make(chan struct{}), make(chan struct{})
+				go func() { defer close(stopped); misbehave(s, stop) }()
+				beside += rate()
+				close(stop)
+				<-stopped
+			}
+			b.ReportMetric(100*beside/alone, "%")
+		})
+	}
+}

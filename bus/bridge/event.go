@@ -85,6 +85,6 @@ func (s *session) recovered(hook string, err *error) {
 	if p == nil {
 		return
 	}
-	s.bridge.log.Error("bridge: a hook panicked", "hook", hook, "client", s.client.Remote, "err", p, "stack", string(debug.Stack()))
-	*err = fmt.Errorf("%s of the bridge panicked", hook)
+	s.bridge.log.Error("bridge: a function panicked", "function", hook, "client", s.client.Remote, "err", p, "stack", string(debug.Stack()))
+	*err = fmt.Errorf("%s panicked", hook)
 }

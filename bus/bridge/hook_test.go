@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -320,4 +321,50 @@ func TestHookPanics(t *testing.T) {
 		p.write(`{"type":"send","address":"echo","replyAddress":"r","body":1}`)
 		expect(t, p, flavour(tr, `{"type":"message","address":"r","headers":{},"body":1,"send":true}`))
 	})
+}
+
+// A hook that ends its goroutine, as t.FailNow does, ends the connection; an interceptor
+// of the bus that panics ends the frame.
+func TestHookEndsItsGoroutine(t *testing.T) {
+	t.Parallel()
+	for _, tr := range transports {
+		t.Run(tr, func(t *testing.T) {
+			t.Parallel()
+			var d diary
+			c := d.noting()
+			c.Authorize = func(_ context.Context, _ *bridge.Client, e *bridge.Event) error {
+				d.note(e)
+				if e.Address == "exit" {
+					runtime.Goexit()
+				}
+				return nil
+			}
+			eb := bustest.NewBus(t, bus.WithOutbound(func(next bus.Caller) bus.Caller {
+				return func(ctx context.Context, call *bus.Call) (*bus.Message, error) {
+					if call.Address == "panic" {
+						panic("oh")
+					}
+					return next(ctx, call)
+				}
+			}))
+			s := newSetup(t, eb, c)
+			p := s.dial(tr)
+			for _, frame := range []string{
+				`{"type":"send","address":"panic"}`, `{"type":"publish","address":"panic"}`, `{"type":"send","address":"panic","replyAddress":"r"}`,
+			} {
+				p.write(frame)
+				if got := p.read(); !strings.Contains(got, "panicked") {
+					t.Errorf("%s: %s", frame, got)
+				}
+			}
+			p.write(`{"type":"send","address":"exit"}`)
+			if got := p.read(); got != "" {
+				t.Errorf("it read %s", got)
+			}
+			within(t, "closed", func() bool { return strings.HasPrefix(last(d.all()), "closed") })
+			if st := s.bridge.Stats(); st.Clients != 0 {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
 }

@@ -144,7 +144,7 @@ func TestResets(t *testing.T) {
 	s := newSetup(t, bustest.NewBus(t), bridge.Config{Rules: everything})
 	n := 500
 	if !testing.Short() {
-		n = 2000
+		n = 10_000
 	}
 	var wg sync.WaitGroup
 	for range 8 {

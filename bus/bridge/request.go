@@ -106,12 +106,18 @@ func (s *session) ask(f *frame, d delivery, request func(ctx context.Context, ne
 		defer cancel()
 		var once sync.Once
 		next := func() { once.Do(func() { s.placed <- struct{}{} }) }
-		m, err := request(ctx, next)
+		m, err := s.guarded(func() (*bus.Message, error) { return request(ctx, next) })
 		next() // it may not have been on its way at all
 		s.reply(address, replyAddress, timeout, m, err)
 	})
 	<-s.placed
 	return nil
+}
+
+// guarded makes a request, which an interceptor may end by a panic.
+func (s *session) guarded(request func() (*bus.Message, error)) (m *bus.Message, err error) {
+	defer s.recovered("a request", &err)
+	return request()
 }
 
 func (s *session) mayAsk() bool {

@@ -79,15 +79,21 @@ func (b *Bridge) start(c *Client, d dialect, conn wire, beat, idle time.Duration
 
 // serve reads frames until the connection ends.
 func (s *session) serve() {
+	connected := false
 	defer s.bridge.remove(s)
+	defer func() { // also where a hook has ended the goroutine
+		s.end()
+		if connected {
+			s.notifyClosed()
+		}
+	}()
 	if err := s.authorize(s.ctx, &Event{Kind: Connect}); err != nil {
 		s.bridge.stats.refused.Add(1)
 		s.cut(errors.Join(ErrRefused, err), &refusal{rejected, err.Error()})
 	} else {
-		defer s.notifyClosed()
+		connected = true
 		s.open()
 	}
-	defer s.end()
 	for {
 		b, err := s.conn.read()
 		if err != nil {
@@ -136,7 +142,8 @@ func (s *session) handle(b []byte) {
 }
 
 // dispatch does what a frame says. The error is a *refusal.
-func (s *session) dispatch(f *frame) error {
+func (s *session) dispatch(f *frame) (err error) {
+	defer s.recovered("a call of the bus", &err) // an interceptor may panic
 	switch {
 	case f.kind == "":
 		return &refusal{code: missingType}
