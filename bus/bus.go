@@ -34,7 +34,7 @@ func New(opts ...Option) *EventBus {
 // turns, among those that have room. The body is encoded at once and may be
 // reused when Send returns: a []byte as it is, a type of [WithCodec] as that
 // says, a pointer to a protobuf message as protobuf, nil as nothing, everything
-// else as JSON.
+// else as JSON, which a json.RawMessage is already.
 //
 // Send returns nil when the message is on its way, in order behind what was sent
 // before; that it was handled only a [EventBus.Request] tells. When no consumer

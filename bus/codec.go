@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -25,6 +26,12 @@ func encode(body any) (b []byte, codec uint8, err error) {
 		return nil, codecBytes, nil
 	case []byte:
 		return v, codecBytes, nil
+	case json.RawMessage: // JSON already, which goes as it is
+		if json.Valid(v) {
+			return bytes.Clone(v), codecJSON, nil
+		}
+		b, err = json.Marshal(v) // which says why it is none, and makes null of nil
+		codec = codecJSON
 	case proto.Message:
 		if !v.ProtoReflect().IsValid() { // it would arrive as an empty one
 			return nil, 0, fmt.Errorf("bus: body is a nil %T; send nil, or an empty message", body)
