@@ -39,6 +39,7 @@ type departure struct {
 }
 
 func (d *departure) init() {
+	d.state.Store(busRuns)
 	d.begun, d.gone, d.over = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	d.look = make(chan struct{}, 1)
 }

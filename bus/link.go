@@ -76,7 +76,7 @@ type linkOwner interface {
 func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 	l := &link{
 		services: c.services, rings: &c.rings, linked: &c.linked, out: c.own.out, owner: c, peer: peer, ups: up, shared: c.self.sharedTags(peer),
-		down: make(chan struct{}),
+		down: make(chan struct{}), ours: oursAnnouncing, theirs: theirsComing,
 	}
 	l.connect(conn)
 	l.writer.init(l, &c.clock)

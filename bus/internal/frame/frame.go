@@ -63,6 +63,7 @@ const (
 )
 
 // What the fields of a head hold: see their names.
+
 func (h *Head) Kind() uint64     { return h[FKind] }
 func (h *Head) Failed() bool     { return h[FFailed] != 0 }
 func (h *Head) Route() uint64    { return h[FRoute] }
