@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/runrig-go/runrig/discovery/ecs/ecstest"
+	"github.com/runrig-go/runrig/examples/ecsdemo/leases"
+	"github.com/runrig-go/runrig/verticle/lease"
 )
 
 // secretSetting is what ECS puts into the environment for the task definition.
@@ -163,6 +165,25 @@ func TestDoctorFindsWhatIsMissing(t *testing.T) {
 			}
 			says(t, p.output(), [2]string{"FAIL  metadata", c.want})
 		})
+	}
+}
+
+func TestDoctorOnLeases(t *testing.T) {
+	t.Parallel()
+	url, stop, err := leases.Serve(new(lease.Memory))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	w := newWard(t)
+	task := w.task("127.77.5.1", "RUNNING", false)
+	for name, want := range map[string][2]string{
+		url:      {"ok    leases", "can be read and written"},
+		"leases": {"FAIL  leases", "this build knows no tables"},
+	} {
+		p := start(t, append(task.Env(), "RUNRIG_LEASES="+name), append([]string{"doctor"}, w.flags(task)...)...)
+		_ = p.wait() // there is no secret
+		says(t, p.output(), want)
 	}
 }
 

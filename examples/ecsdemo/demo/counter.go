@@ -76,3 +76,25 @@ func (t task) counter(store lease.Store, local string) verticle.Verticle {
 	}
 	return lease.Singleton(store, "ecsdemo.counter", &CounterVerticle{local}, lease.WithTTL(counterTTL), lease.WithRevision(revision))
 }
+
+// leases has the doctor read and write what keeps leases, if there is such a thing.
+func (d *doctor) leases(open OpenStore) {
+	if name := os.Getenv(leasesVariable); name != "" {
+		d.say(tryLeases(d.ctx, open), "leases", "%s can be read and written", name)
+	}
+}
+
+func tryLeases(ctx context.Context, open OpenStore) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	store, err := openLeases(ctx, open)
+	if err != nil {
+		return err
+	}
+	visits, err := lease.NewCounter(store, "ecsdemo.doctor")
+	if err != nil {
+		return err
+	}
+	_, err = visits.Add(ctx, 1)
+	return err
+}

@@ -67,6 +67,7 @@ func examine(ctx context.Context, s settings, out io.Writer) error {
 	}
 	d.address(p)
 	d.secret()
+	d.leases(s.open)
 	peers, listed := d.tasks(p)
 	v := d.node(p, s)
 	if listed {
