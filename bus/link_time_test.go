@@ -174,6 +174,7 @@ func TestClockOfAPeerStandsStill(t *testing.T) {
 		}
 		second := func(stood time.Duration) {
 			time.Sleep(time.Second)
+			synctest.Wait() // the ping of this moment is written
 			for _, f := range p.heard() {
 				if ping := f.GetPing().GetClock(); ping > 0 {
 					p.say(&wire.Frame{Kind: &wire.Frame_Pong{Pong: &wire.Ping{Clock: clock(stood), Heard: ping}}})
