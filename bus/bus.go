@@ -72,7 +72,8 @@ func (eb *EventBus) Publish(ctx context.Context, address string, body any, opts 
 // [ErrLinkLost] at once; with [Idempotent] it tries another consumer. A
 // consumer may answer with a question, which [Message.WantsReply] tells and the
 // caller then answers; see [Message.Request]. Options: [WithHeader],
-// [Idempotent], [LocalOnly], [LocalFirst], [SameTag], [ByKey], [Await], [Placed].
+// [Idempotent], [LocalOnly], [LocalFirst], [SameTag], [ByKey], [Await], [Placed],
+// [ReplyHeader].
 func (eb *EventBus) Request(ctx context.Context, address string, body any, opts ...CallOption) (*Message, error) {
 	if out := eb.core.own.out; out != nil {
 		return out.intercept(ctx, VerbRequest, address, body, opts, nil)

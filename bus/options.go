@@ -100,6 +100,7 @@ type callOptions struct {
 	sameTag    *string
 	byKey      *string
 	placed     func()
+	answer     *Header
 }
 
 // check says which option does not fit the verb.
@@ -113,6 +114,7 @@ func (o *callOptions) check(verb string) error {
 	}{
 		{o.idempotent, "Idempotent", "Request", verb == VerbRequest},
 		{o.placed != nil, "Placed", "Request", verb == VerbRequest},
+		{o.answer != nil, "ReplyHeader", "Request", verb == VerbRequest},
 		{o.gossip, "Gossip", "Publish", verb == VerbPublish},
 		{o.noWait, "NoWait", "Publish", verb == VerbPublish},
 		{o.await, "Await", "Send and Request", one},
@@ -166,6 +168,11 @@ func WithHeader(key, value string) CallOption {
 // Idempotent says that the request may be handled twice: when the link to its
 // consumer's node is lost, it goes to another consumer, until its deadline.
 func Idempotent() CallOption { return callOption(func(o *callOptions) { o.idempotent = true }) }
+
+// ReplyHeader has the headers of the reply stored in h, for the function [Request], which
+// returns its body only. They are read-only, and h stays as it is where Request fails.
+// A nil h does nothing.
+func ReplyHeader(h *Header) CallOption { return callOption(func(o *callOptions) { o.answer = h }) }
 
 // Placed has f called once when the request is on its way, in order behind what its
 // sender sent before: what is sent from then on comes behind it. So several requests

@@ -133,6 +133,9 @@ func (s *sender) request(ctx context.Context, address string, body any, opts []C
 	}
 	for {
 		m, err := s.ask(ctx, r, address, &o)
+		if err == nil && set != nil && set.answer != nil {
+			*set.answer = m.Header()
+		}
 		if err == nil || set == nil || !set.idempotent || !errors.Is(err, ErrLinkLost) {
 			return m, err
 		}

@@ -71,6 +71,18 @@ func TestMessageOf(t *testing.T) {
 			t.Errorf("reply %q, header %v, %v", s, m.Header(), err)
 		}
 		<-kept
+		var h bus.Header
+		typed, err := bus.Request[string](t.Context(), p.from, "a", "with headers", bus.WithHeader("k", "v"), bus.ReplyHeader(&h))
+		if err != nil || typed != "own" || h.Get("answer") != "v" {
+			t.Errorf("typed reply %q, header %v, %v", typed, h, err)
+		}
+		if _, err := p.from.Request(t.Context(), "nobody", nil, bus.ReplyHeader(&h)); err == nil || h.Get("answer") != "v" {
+			t.Errorf("after an error: header %v, %v", h, err)
+		}
+		if err := p.from.Send(t.Context(), "a", "", bus.ReplyHeader(&h)); err == nil {
+			t.Error("Send took ReplyHeader")
+		}
+		<-kept
 	})
 }
 
