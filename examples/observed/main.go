@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -39,7 +40,7 @@ import (
 )
 
 func main() {
-	traces := flag.String("traces", "traces.json", "`file` for the spans, a JSON document each")
+	traces := flag.String("traces", filepath.Join(os.TempDir(), "observed-traces.json"), "`file` for the spans, a JSON document each")
 	listen := flag.String("http", "127.0.0.1:9100", "`address` (host:port) of the first node's /metrics")
 	board := flag.Bool("board", false, "print the dashboard for Grafana, and end")
 	alerts := flag.Bool("alerts", false, "print the rules for Prometheus, and end")
