@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,57 +22,126 @@ const largestCircle = 7
 
 func TestCircleOfTypes(t *testing.T) {
 	t.Parallel()
-	circle := largest(circles(typeGraph(t)))
+	circle := largest(circles(loadSource(t).typeGraph()))
 	if n := len(circle); n != largestCircle {
 		t.Errorf("%d types reach each other: %s\nlargestCircle is %d: take one out, or lower it", n, strings.Join(circle, " "), largestCircle)
 	}
 }
 
-// typeGraph returns, by the name of each type that the package declares, the names of
-// those that its declaration names.
-func typeGraph(t *testing.T) map[string][]string {
+// The ground is files that name nothing of the package's but each other.
+const ground = "clock crew departure ids shrink signal sparse window work"
+
+// never says which parts of the package name nothing of which others. A part is the
+// files whose names begin with a word; INSIDE.md draws them.
+var never = []struct{ part, of string }{
+	{"consumer", "link"},
+	{"message", "link"},
+	{"message", "ring"},
+	{"scope", "link"},
+	{"scope", "ring"},
+	{"link", "scope"},
+}
+
+func TestParts(t *testing.T) {
+	t.Parallel()
+	for n := range loadSource(t).names() {
+		from, to := part(n.in), part(n.of)
+		for _, rule := range never {
+			if from == rule.part && to == rule.of {
+				t.Errorf("%s.go names %s, of %s.go: no file of %s names anything of %s", n.in, n.name, n.of, from, to)
+			}
+		}
+		if isGround(n.in) && !isGround(n.of) {
+			t.Errorf("%s.go names %s, of %s.go: the ground names nothing of others", n.in, n.name, n.of)
+		}
+	}
+}
+
+// part returns the part that a file is of: the first word of its name.
+func part(file string) string {
+	p, _, _ := strings.Cut(file, "_")
+	return p
+}
+
+func isGround(file string) bool { return slices.Contains(strings.Fields(ground), file) }
+
+// source is the package, parsed and checked.
+type source struct {
+	fset  *token.FileSet
+	files []*ast.File
+	pkg   *types.Package
+	uses  map[*ast.Ident]types.Object
+}
+
+func loadSource(t *testing.T) *source {
 	t.Helper()
-	fset := token.NewFileSet()
-	var files []*ast.File
+	s := &source{fset: token.NewFileSet(), uses: map[*ast.Ident]types.Object{}}
 	for _, name := range goList(t, "{{range .GoFiles}}{{println .}}{{end}}", ".") {
-		f, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
+		f, err := parser.ParseFile(s.fset, name, nil, parser.SkipObjectResolution)
 		if err != nil {
 			t.Fatal(err)
 		}
-		files = append(files, f)
+		s.files = append(s.files, f)
 	}
 	exports := map[string]string{}
 	for _, line := range goList(t, "{{.ImportPath}} {{.Export}}", "-export", "-deps", ".") {
 		path, file, _ := strings.Cut(line, " ")
 		exports[path] = file
 	}
-	conf := types.Config{Importer: importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })}
-	info := &types.Info{Uses: map[*ast.Ident]types.Object{}}
-	pkg, err := conf.Check("bus", fset, files, info)
-	if err != nil {
+	conf := types.Config{Importer: importer.ForCompiler(s.fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })}
+	var err error
+	if s.pkg, err = conf.Check("bus", s.fset, s.files, &types.Info{Uses: s.uses}); err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+// naming is that a file names something that another declares.
+type naming struct{ in, of, name string }
+
+// names returns what files name of others: types, functions, methods, fields, constants
+// and variables of the package.
+func (s *source) names() map[naming]bool {
+	all := map[naming]bool{}
+	for id, o := range s.uses {
+		if o.Pkg() != s.pkg || o.Parent() != nil && o.Parent() != s.pkg.Scope() {
+			continue // another package's, or local
+		}
+		if in, of := s.file(id.Pos()), s.file(o.Pos()); in != of {
+			all[naming{in, of, o.Name()}] = true
+		}
+	}
+	return all
+}
+
+func (s *source) file(pos token.Pos) string {
+	return strings.TrimSuffix(filepath.Base(s.fset.Position(pos).Filename), ".go")
+}
+
+// typeGraph returns, by the name of each type that the package declares, the names of
+// those that its declaration names.
+func (s *source) typeGraph() map[string][]string {
 	graph := map[string][]string{}
-	for _, f := range files {
+	for _, f := range s.files {
 		for _, d := range f.Decls {
 			decl, _ := d.(*ast.GenDecl)
 			if decl == nil || decl.Tok != token.TYPE {
 				continue
 			}
-			for _, s := range decl.Specs {
-				spec := s.(*ast.TypeSpec)
-				graph[spec.Name.Name] = named(spec, pkg, info)
+			for _, sp := range decl.Specs {
+				spec := sp.(*ast.TypeSpec)
+				graph[spec.Name.Name] = s.namedBy(spec)
 			}
 		}
 	}
 	return graph
 }
 
-// named returns the types of the package that a declaration names.
-func named(spec *ast.TypeSpec, pkg *types.Package, info *types.Info) (names []string) {
+// namedBy returns the types of the package that a declaration names.
+func (s *source) namedBy(spec *ast.TypeSpec) (names []string) {
 	ast.Inspect(spec, func(n ast.Node) bool {
 		if id, ok := n.(*ast.Ident); ok {
-			if o, ok := info.Uses[id].(*types.TypeName); ok && o.Parent() == pkg.Scope() {
+			if o, ok := s.uses[id].(*types.TypeName); ok && o.Parent() == s.pkg.Scope() {
 				names = append(names, o.Name())
 			}
 		}
@@ -79,7 +149,6 @@ func named(spec *ast.TypeSpec, pkg *types.Package, info *types.Info) (names []st
 	})
 	return names
 }
-
 func goList(t *testing.T, format string, args ...string) []string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", append([]string{"list", "-f", format}, args...)...).Output()
