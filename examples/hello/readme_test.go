@@ -1,5 +1,7 @@
 package main
 
+//lint:file-ignore SA4006 the README leaves the handling of errors out
+
 import (
 	"context"
 	"fmt"

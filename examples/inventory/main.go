@@ -34,7 +34,7 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer n.close()
+		defer func() { _ = n.close() }() // one of them has been closed before
 		nodes = append(nodes, n)
 	}
 	for i := range 101 {
