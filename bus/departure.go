@@ -6,6 +6,7 @@ import "sync/atomic"
 // PROTOCOL.md.
 const (
 	// The bus takes calls, consumers and links.
+	//lint:ignore U1000 it is where a bus begins
 	busRuns = iota
 
 	// Close has been called. Consumers are closed, or just being closed, and none is

@@ -8,6 +8,7 @@ type ours uint8
 
 const (
 	// The whole set of this node's consumers is not yet written.
+	//lint:ignore U1000 it is where a link begins
 	oursAnnouncing ours = iota
 
 	// The set is written, and changes of it follow.
@@ -28,6 +29,7 @@ type theirs uint8
 
 const (
 	// The whole set of the peer's consumers is not yet in.
+	//lint:ignore U1000 it is where a link begins
 	theirsComing theirs = iota
 
 	// The set is in, and the peer takes messages.

@@ -48,7 +48,7 @@ func consume(t *testing.T, eb *bus.EventBus, address string, h bus.HandlerFunc) 
 func attributes(s sdktrace.ReadOnlySpan) map[string]string {
 	all := map[string]string{}
 	for _, kv := range s.Attributes() {
-		all[string(kv.Key)] = kv.Value.Emit()
+		all[string(kv.Key)] = kv.Value.String()
 	}
 	return all
 }
@@ -254,7 +254,7 @@ func TestMetrics(t *testing.T) {
 			for _, m := range s.Metrics {
 				for _, p := range m.Data.(metricdata.Sum[int64]).DataPoints {
 					reason, _ := p.Attributes.Value("reason")
-					all[m.Name+" "+reason.Emit()] = p.Value
+					all[m.Name+" "+reason.String()] = p.Value
 				}
 			}
 		}

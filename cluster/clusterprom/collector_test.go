@@ -210,7 +210,7 @@ func TestManyAddresses(t *testing.T) {
 func TestHostileAddresses(t *testing.T) {
 	t.Parallel()
 	n := join(t)
-	for _, address := range []string{"other", "a\"b\\c\nd", "\x1b[31m", strings.Repeat("x", 255), "{}", "‮"} {
+	for _, address := range []string{"other", "a\"b\\c\nd", "\x1b[31m", strings.Repeat("x", 255), "{}", "\u202e"} {
 		consume(t, n.EventBus(), address, nil)
 	}
 	reg := registry(t, clusterprom.New(n))

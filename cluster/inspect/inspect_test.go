@@ -286,7 +286,7 @@ func TestBounded(t *testing.T) {
 func TestJSON(t *testing.T) {
 	t.Parallel()
 	n := join(t, cluster.Config{})
-	hostile := []string{"\x1b[31mred\x1b[0m", "<img src=x onerror=alert(1)>", "a\nb\x00c", "‮rtl", strings.Repeat("x", 255)}
+	hostile := []string{"\x1b[31mred\x1b[0m", "<img src=x onerror=alert(1)>", "a\nb\x00c", "\u202ertl", strings.Repeat("x", 255)}
 	for _, a := range hostile {
 		consume(t, n.EventBus(), a, nothing)
 	}

@@ -88,13 +88,3 @@ func (c *call) explain(addr string, secrets cluster.Secrets, err error) error {
 	}
 	return fmt.Errorf("node at %s: %w", addr, err)
 }
-
-// cluster attaches and asks for the snapshot of the cluster.
-func (c *call) cluster(ctx context.Context, q inspect.Query) (inspect.Cluster, error) {
-	client, err := c.attach(ctx)
-	if err != nil {
-		return inspect.Cluster{}, err
-	}
-	defer client.Close()
-	return client.Cluster(ctx, q)
-}
