@@ -11,7 +11,9 @@ import (
 )
 
 // A life is a deployment from a call of Start to when all that was made since is
-// undone. One follows the other where the deployment is restarted. What is no
+// undone. It goes by start (deploy.go), ending (fail here, or Undeploy), and undo
+// (undo.go). Then the next life follows where the deployment is restarted (restart.go),
+// else the deployment's end (undeploy.go). What is no
 // channel or context is guarded by the deployment's mu.
 type life struct {
 	d         *Deployment

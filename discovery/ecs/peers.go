@@ -1,9 +1,12 @@
 package ecs
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
@@ -205,4 +208,66 @@ func (p *Provider) forgetHosts() {
 		used[peer.instance] = true
 	}
 	maps.DeleteFunc(p.host, func(arn string, _ netip.Addr) bool { return !used[arn] })
+}
+
+// shuffled is how many neighbours in the order of age change places.
+const shuffled = 4
+
+// addresses returns the addresses of peers, each once: those that run first,
+// the oldest first.
+func addresses(peers []peer) []string {
+	slices.SortFunc(peers, older)
+	for from := 0; from < len(peers); {
+		to := from + 1
+		for to < len(peers) && to-from < shuffled && peers[to].rank == peers[from].rank {
+			to++
+		}
+		block := peers[from:to]
+		rand.Shuffle(len(block), func(i, j int) { block[i], block[j] = block[j], block[i] })
+		from = to
+	}
+	addrs := make([]string, 0, len(peers))
+	had := make(map[netip.AddrPort]bool, len(peers))
+	for _, p := range peers {
+		if !had[p.addr] {
+			had[p.addr] = true
+			addrs = append(addrs, p.addr.String())
+		}
+	}
+	return addrs
+}
+
+func older(a, b peer) int {
+	switch {
+	case a.rank != b.rank:
+		return cmp.Compare(a.rank, b.rank)
+	case a.started.IsZero() != b.started.IsZero():
+		if a.started.IsZero() {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Or(a.started.Compare(b.started), a.addr.Compare(b.addr))
+}
+
+const (
+	spreadFrom = 25                    // tasks; fewer fit into the account's burst if all start at once
+	spreadEach = 20 * time.Millisecond // for each task
+	spreadMost = 5 * time.Second
+)
+
+// spread waits a random time before the first description of many tasks, since
+// they may all have started at the same moment and ask the same.
+func (p *Provider) spread(ctx context.Context, tasks int) error {
+	if p.polls.Load() > 0 || tasks < spreadFrom {
+		return nil
+	}
+	most := min(spreadMost, time.Duration(tasks)*spreadEach)
+	switch err := p.sleep(ctx, rand.N(most)); {
+	case errors.Is(err, errSlow):
+		return fmt.Errorf("%w: waiting to describe %d tasks: %w", ErrTemporary, tasks, err)
+	case err != nil:
+		return fmt.Errorf("ecs: waiting to describe %d tasks: %w", tasks, err)
+	}
+	return nil
 }
