@@ -63,6 +63,22 @@ func TestLocalRequestAllocs(t *testing.T) {
 	})
 }
 
+// A reply with a header has four allocations more: the map, its list of values, the option
+// and the set of all options. The list of options stays on the handler's stack.
+func TestReplyHeaderAllocs(t *testing.T) {
+	eb := newQuiet(t)
+	var boxed any = make([]byte, 128)
+	mustConsume(t, eb, "a", func(ctx context.Context, m *Message) error {
+		return m.Reply(ctx, boxed, WithHeader("key", "value"))
+	})
+	ctx := context.Background()
+	allocs(t, 8, func() {
+		if _, err := eb.Request(ctx, "a", boxed); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A publish within the node is one copy of the body for all, and a Message for
 // each consumer and its mailbox.
 func TestPublishAllocs(t *testing.T) {
