@@ -1,0 +1,3 @@
+package consul_test
+
+import _ "github.com/runrig-go/runrig/examples/internal/long" // go test ./... -long
