@@ -34,7 +34,7 @@ func Processes(t *testing.T, open func(t testing.TB) lease.Store, env ...string)
 	if sigStop == nil {
 		t.Skip("this system has no SIGSTOP")
 	}
-	again := []string{"-test.run", "^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$", "-test.count", "1"}
+	again := []string{"-test.run", "^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$", "-test.count", "1", "-test.short=false"}
 	for name, test := range map[string]func(t *testing.T, s lease.Store, start func(name string) *holder){
 		"Stopped": testStopped, "Killed": testKilled, "Released": testReleased,
 	} {
