@@ -12,11 +12,12 @@ import (
 
 // Defer leaves the answer to a request to whoever calls [Message.Reply],
 // [Message.Request] or [Message.Fail] later, on any goroutine: the handler may return
-// before, and its consumer goes on with the next message. Until the answer, or until
-// the requester gives up, the deadline comes or the drain time is over, the message
-// counts in the consumer's window and as being handled, which closing waits for, and
-// the handler's context lives; its turn ends as the handler returns. An answer that
-// nobody has given by the deadline is counted as Forgotten ([Stats]).
+// before, and its consumer goes on with the next message. Until the answer, which for a
+// question is until Request returns, or until the requester gives up, the deadline comes
+// or the drain time is over, the message counts in the consumer's window and as being
+// handled, which closing waits for, and the handler's context lives; its turn ends as
+// the handler returns. An answer that nobody has given by the deadline is counted as
+// Forgotten ([Stats]).
 //
 // It is an error if the message is no request, or was answered, or the consumer was
 // not made with [Deferring]. A handler that then returns an error, or panics, answers by

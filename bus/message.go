@@ -317,7 +317,9 @@ func (m *Message) give(ctx context.Context, r *reply) error {
 		return err
 	}
 	m.in.back.answered(m)
-	m.release()
+	if err != nil || r.call == nil { // else ask releases it
+		m.release()
+	}
 	return err
 }
 

@@ -65,7 +65,8 @@ func (m *Message) ask(ctx context.Context, body any, opts []CallOption) (*Messag
 		return nil, err
 	}
 	m.in.back.flush()
-	a := m.in.calls.await(ctx, call)
+	a := m.in.calls.await(ctx, call) // ctx may be that of m's handler, which ends as m is released
+	m.release()
 	if a.err != nil {
 		return nil, a.named("question to " + m.From())
 	}
