@@ -28,11 +28,11 @@ func (m *Message) Defer() error {
 		return m.notRequest()
 	case !m.in.to.mayDefer():
 		return fmt.Errorf("bus: the consumer of %q was not made with Deferring", m.Address())
-	case m.state()&(stateAnswered|stateDone) != 0:
-		return fmt.Errorf("bus: the request to %q from %s has been answered already", m.Address(), m.From())
 	}
 	(*handlerContext)(m).Done() // whose timer releases it
-	atomic.OrUint32(&m.word, stateDeferred)
+	if !m.set(stateDeferred, stateAnswered|stateDone) {
+		return fmt.Errorf("bus: the request to %q from %s has been answered already", m.Address(), m.From())
+	}
 	return nil
 }
 
@@ -51,7 +51,28 @@ func (m *Message) Fail(err error) error {
 	return nil
 }
 
-// release settles the message if it is parked.
+// final notes that the request has been answered for good. A call that asks settles it
+// later.
+func (m *Message) final(asks bool) {
+	if m.state()&stateDeferred == 0 {
+		return
+	}
+	atomic.OrUint32(&m.word, stateFinal)
+	if !asks {
+		m.settle()
+	}
+}
+
+// settle ends what is left of handling a request whose answer was deferred, now or, where
+// its handler has not returned, then.
+func (m *Message) settle() {
+	if m.state()&stateDeferred != 0 {
+		atomic.OrUint32(&m.word, stateSettled) // before release takes Consumer.mu: see park
+		m.release()
+	}
+}
+
+// release ends the handling of the message if it is parked.
 func (m *Message) release() {
 	if m.state()&stateDeferred != 0 {
 		m.in.to.release(m)
@@ -61,14 +82,16 @@ func (m *Message) release() {
 func (c *Consumer) mayDefer() bool { return c.made&madeDeferring != 0 }
 
 // park reports whether the message waits for its answer, though its handler has
-// returned.
+// returned. An answer that is under way may come to nothing, and the request be answered
+// again. What settles or ends the message notes it before it takes Consumer.mu in release:
+// so park sees the note, or release sees the message parked.
 func (c *Consumer) park(m *Message) bool {
 	if m.state()&stateDeferred == 0 {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if m.state()&(stateAnswered|stateEnded) != 0 {
+	if m.state()&(stateSettled|stateEnded) != 0 {
 		return false
 	}
 	atomic.OrUint32(&m.word, stateParked)
@@ -84,7 +107,7 @@ func (c *Consumer) release(m *Message) {
 		return
 	}
 	atomic.OrUint32(&m.word, stateReleased)
-	forgotten := m.state()&stateAnswered == 0 && (*handlerContext)(m).Err() == context.DeadlineExceeded
+	forgotten := m.state()&stateFinal == 0 && (*handlerContext)(m).Err() == context.DeadlineExceeded
 	b := c.box
 	b.ran(m)
 	b.parked--

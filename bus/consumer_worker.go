@@ -32,7 +32,7 @@ func (c *Consumer) drainSome(n int) (more bool) { return c.drain(nil, n) }
 // the next handler runs, or by this goroutine when the mailbox is empty.
 func (c *Consumer) drain(last *Message, n int) (more bool) {
 	var dirty flusher
-	if last != nil {
+	if last != nil && !c.park(last) {
 		dirty = last.handled()
 	}
 	box, waiting := c.box, &c.local.home.waiting // they stay while there is a worker
@@ -262,7 +262,7 @@ func (c *Consumer) call(m *Message) {
 		m.setOutcome(outcomeFailed)
 		c.node.stats.add(countFailed, 1)
 		c.node.warnings.warn("handler failed", "address", c.address, "peer", m.From(), "err", err)
-	case m.WantsReply() && m.state()&stateDeferred == 0:
+	case m.WantsReply():
 		m.replyEmpty()
 	}
 	returned = true

@@ -77,6 +77,8 @@ const (
 	stateDeferred = 1 << 10 // by its handler
 	stateParked   = 1 << 11 // which has returned; changed under Consumer.mu, as is
 	stateReleased = 1 << 12 // that the message is settled since
+	stateFinal    = 1 << 13 // whose answer has been given, and is not to be tried again
+	stateSettled  = 1 << 14 // and whose answering call has no more use for it
 
 	stateEnded = stateCanceled | stateExpired | stateDone
 
@@ -317,15 +319,13 @@ func (m *Message) give(ctx context.Context, r *reply) error {
 		return err
 	}
 	m.in.back.answered(m)
-	if err != nil || r.call == nil { // else ask releases it
-		m.release()
-	}
+	m.final(err == nil && r.call != nil)
 	return err
 }
 
-// replyEmpty answers a request with an empty body.
+// replyEmpty answers a request with an empty body, unless its answer is deferred.
 func (m *Message) replyEmpty() {
-	if m.set(stateAnswered, stateAnswered) {
+	if m.set(stateAnswered, stateAnswered|stateDeferred) {
 		_, _ = m.in.back.reply(context.Background(), reply{id: m.id, now: true})
 	}
 }
@@ -342,7 +342,7 @@ func (m *Message) fail(err error) {
 	}
 	_, _ = m.in.back.reply(context.Background(), reply{id: m.id, failed: true, now: true, code: e.Code, body: []byte(text)})
 	m.in.back.answered(m)
-	m.release()
+	m.final(false)
 }
 
 // replyErrorOf returns what a request is answered with whose handler ended with err.

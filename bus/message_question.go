@@ -66,7 +66,7 @@ func (m *Message) ask(ctx context.Context, body any, opts []CallOption) (*Messag
 	}
 	m.in.back.flush()
 	a := m.in.calls.await(ctx, call) // ctx may be that of m's handler, which ends as m is released
-	m.release()
+	m.settle()
 	if a.err != nil {
 		return nil, a.named("question to " + m.From())
 	}
