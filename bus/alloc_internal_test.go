@@ -56,7 +56,7 @@ func TestLocalRequestAllocs(t *testing.T) {
 	var boxed any = make([]byte, 128)
 	mustConsume(t, eb, "a", func(ctx context.Context, m *Message) error { return m.Reply(ctx, boxed) })
 	ctx := context.Background()
-	allocs(t, 4, func() {
+	allocs(t, 3, func() {
 		if _, err := eb.Request(ctx, "a", boxed); err != nil {
 			t.Error(err)
 		}
@@ -72,7 +72,7 @@ func TestReplyHeaderAllocs(t *testing.T) {
 		return m.Reply(ctx, boxed, WithHeader("key", "value"))
 	})
 	ctx := context.Background()
-	allocs(t, 8, func() {
+	allocs(t, 7, func() {
 		if _, err := eb.Request(ctx, "a", boxed); err != nil {
 			t.Error(err)
 		}

@@ -51,16 +51,15 @@ type withBody struct {
 // newMessage returns a message of its own whose body is a copy, or b itself if
 // it is owned.
 func newMessage(b []byte, owned bool) *Message {
-	m := new(Message)
-	switch {
-	case owned || len(b) == 0:
-		m.setBody(b)
-	case len(b) <= len(withBody{}.body):
+	if !owned && 0 < len(b) && len(b) <= len(withBody{}.body) {
 		w := new(withBody)
 		w.setBody(w.body[:copy(w.body[:], b)])
 		return &w.Message
-	default:
-		m.setBody(slices.Clone(b))
 	}
+	if !owned {
+		b = slices.Clone(b)
+	}
+	m := new(Message)
+	m.setBody(b)
 	return m
 }
