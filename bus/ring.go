@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // ring is what this node knows of an address: the routes to its consumers on
@@ -147,6 +149,10 @@ func (r *ring) place(ctx context.Context, o *outgoing) (*route, error) {
 	to, held := r.aim(o)
 	if held == nil && r.waiting.Load() == 0 { // else it would overtake
 		rt, open := r.try(o, to)
+		if rt == nil && open > 0 { // before it waits: for its sake a window may grow
+			o.head[frame.FStarved] = 1
+			rt, open = r.try(o, to)
+		}
 		if rt != nil {
 			return rt, nil
 		}
