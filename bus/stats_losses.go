@@ -149,6 +149,9 @@ func (l Loss) counter() counter {
 // lose counts copies that were skipped or dropped, and messages that were cut off, and
 // has it told.
 func (h *home) lose(what Loss, n int) {
+	if n == 0 {
+		return
+	}
 	h.stats.add(what.counter(), uint64(n))
 	h.book(what.counter(), n)
 	h.losses.add(what, h.address, n)
