@@ -102,12 +102,6 @@ func (l *link) retract(c *Consumer, waited []*Message) {
 	l.wakeLocked()
 }
 
-// forgetInLocked forgets an inbound for which the consumer's number is not pinned.
-func (l *link) forgetInLocked(in *inbound) {
-	in.stage = inFreed
-	l.ins[in.consumer.num] = nil
-}
-
 // fill appends the changes as far as there is room for them, and after
 // the removal of a route the messages that wait to be sent back on it. The caller has
 // made sure that nobody writes.
@@ -185,19 +179,6 @@ func (l *link) gotRoutesAck(seq uint64) error {
 	l.owner.unpin(free...)
 	l.leave.recheck()
 	return nil
-}
-
-// goneLocked notes that no message will come for in any more: whatever came
-// has been sent back or is being handled.
-func (l *link) goneLocked(in *inbound, free []*Consumer) []*Consumer {
-	if in.stage >= inGone {
-		return free
-	}
-	in.stage = inGone
-	if l.ours < oursLeaving { // else one for all
-		l.endLocked(in)
-	}
-	return l.freeLocked(in, free)
 }
 
 // awaitKnown waits until the peer knows a consumer, or never will.

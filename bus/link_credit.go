@@ -113,30 +113,6 @@ func (l *link) payLocked(in *inbound, free []*Consumer) []*Consumer {
 	return l.freeLocked(in, free)
 }
 
-// freeLocked (rule 3) appends in's consumer to free if the link holds nothing of it any
-// more: its removal is acknowledged and all that came is settled.
-func (l *link) freeLocked(in *inbound, free []*Consumer) []*Consumer {
-	if in.stage != inGone || in.received != in.settled {
-		return free
-	}
-	in.stage = inFreed
-	in.giveBack()
-	if num := in.consumer.num; l.ins[num] == in {
-		l.ins[num] = nil
-		l.ins = trimmed(l.ins)
-	}
-	return append(free, in.consumer)
-}
-
-// settledLocked notes that a frame was written which settles a message (rule 2).
-func (l *link) settledLocked(m *Message, free []*Consumer) []*Consumer {
-	in := m.inbound()
-	in.settled++
-	in.returned += int64(m.charge)
-	l.unsettledIn.Add(-1)
-	return l.freeLocked(in, free)
-}
-
 // gotCredit books what the peer's consumer has settled.
 func (l *link) gotCredit(f *frame.Frame) error {
 	rt := l.route(f.Route())

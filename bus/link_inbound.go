@@ -58,6 +58,49 @@ const (
 	inFreed
 )
 
+// goneLocked notes that no message will come for in any more: whatever came
+// has been sent back or is being handled.
+func (l *link) goneLocked(in *inbound, free []*Consumer) []*Consumer {
+	if in.stage >= inGone {
+		return free
+	}
+	in.stage = inGone
+	if l.ours < oursLeaving { // else one for all
+		l.endLocked(in)
+	}
+	return l.freeLocked(in, free)
+}
+
+// settledLocked notes that a frame was written which settles a message (rule 2).
+func (l *link) settledLocked(m *Message, free []*Consumer) []*Consumer {
+	in := m.inbound()
+	in.settled++
+	in.returned += int64(m.charge)
+	l.unsettledIn.Add(-1)
+	return l.freeLocked(in, free)
+}
+
+// freeLocked (rule 3) appends in's consumer to free if the link holds nothing of it any
+// more: its removal is acknowledged and all that came is settled.
+func (l *link) freeLocked(in *inbound, free []*Consumer) []*Consumer {
+	if in.stage != inGone || in.received != in.settled {
+		return free
+	}
+	in.stage = inFreed
+	in.giveBack()
+	if num := in.consumer.num; l.ins[num] == in {
+		l.ins[num] = nil
+		l.ins = trimmed(l.ins)
+	}
+	return append(free, in.consumer)
+}
+
+// forgetInLocked forgets an inbound for which the consumer's number is not pinned.
+func (l *link) forgetInLocked(in *inbound) {
+	in.stage = inFreed
+	l.ins[in.consumer.num] = nil
+}
+
 const owedBits = 40
 
 // inbound returns the end of the route on which the message came over a link.
