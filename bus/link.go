@@ -102,7 +102,9 @@ func (l *link) post(rt *route, o *outgoing) bool {
 		return false
 	}
 	large := len(o.body) > chunked
-	if !l.admitsLocked(rt.home, large) {
+	if !l.mayAppendLocked(rt.home, large) {
+		l.stalls++
+		l.queueRingLocked(rt.home, large)
 		return false
 	}
 	if o.call != nil {

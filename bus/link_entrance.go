@@ -6,8 +6,8 @@ import "slices"
 // While some wait no other ring's messages go past them, however many senders it has,
 // and each appends as much in its turn as there is room for. It is guarded by link.mu.
 type entrance struct {
-	rings []*home // that wait for room, the next in turn first
-	turn  *home   // that appends now
+	rings []*home // that wait for room, the one whose turn is next first
+	turn  *home   // that appends now, in its turn; nil: none does
 	large []*home // that wait for a large body to end
 }
 
@@ -34,23 +34,19 @@ func (e *entrance) end() []*home {
 	return rings
 }
 
-// hasRoom reports whether a call may append, or has to wait.
+// hasRoom reports whether the outbox has room for another message or reply.
 func (l *link) hasRoom() bool { return l.backlog() < l.pace.limit }
 
-// admitsLocked reports whether a message of a ring may be appended. If not, the ring
-// is granted what it may when its turn comes.
-func (l *link) admitsLocked(r *home, large bool) bool {
+// mayAppendLocked reports whether a message of a ring may be appended now: there is room,
+// no other ring is ahead of this one, and, if it is large, another large body may begin.
+func (l *link) mayAppendLocked(r *home, large bool) bool {
 	e := &l.entrance
-	if l.hasRoom() && (len(e.rings) == 0 || e.turn == r) && (!large || l.bulks.takesBulk()) {
-		return true
-	}
-	l.stalls++
-	l.blockLocked(r, large)
-	return false
+	return l.hasRoom() && (len(e.rings) == 0 || e.turn == r) && (!large || l.bulks.takesBulk())
 }
 
-// blockLocked lets a ring wait until a message of it may be appended.
-func (l *link) blockLocked(r *home, large bool) {
+// queueRingLocked has a ring wait until a message of it may be appended: it is granted
+// then, in its turn.
+func (l *link) queueRingLocked(r *home, large bool) {
 	e := &l.entrance
 	if !large || l.bulks.takesBulk() {
 		e.wait(r)
@@ -59,10 +55,10 @@ func (l *link) blockLocked(r *home, large bool) {
 	}
 }
 
-// admitLocked lets rings in that wait, each in its turn, as long as there is room. It
-// lets go of the lock for each. Only the goroutine that has made state writeRunning
-// calls it.
-func (l *link) admitLocked() {
+// grantTurnsLocked gives the rings that wait their turns, one after the other, as long as
+// there is room. It lets go of the lock during each turn. Only the goroutine that has made
+// writer.state writeRunning calls it.
+func (l *link) grantTurnsLocked() {
 	e := &l.entrance
 	for len(e.rings) > 0 && l.hasRoom() && l.err == nil {
 		e.turn = e.rings[0]
@@ -74,9 +70,10 @@ func (l *link) admitLocked() {
 	e.turn = nil
 }
 
-// letIn lets in the rings, replies and questions that wait for room, once there is
-// enough of it, and those that wait for a large body to end. It lets go of the lock.
-func (l *link) letIn() {
+// admitWaitingLocked lets in the rings, replies and questions that wait for room, once half
+// of the room is free, and the rings that wait for a large body to end. It unpins the
+// consumers in l.freed. It lets go of the lock, to wake and to unpin, and takes it again.
+func (l *link) admitWaitingLocked() {
 	l.placeLocked()
 	room := l.backlog() <= l.pace.limit/2
 	if room {
@@ -100,7 +97,7 @@ func (l *link) letIn() {
 	l.leave.recheck()
 	l.mu.Lock()
 	if room {
-		l.admitLocked()
+		l.grantTurnsLocked()
 	}
-	l.placeLargeLocked() // for which no message has taken the place
+	l.placeLargeLocked() // kept replies, if no large message has taken the place meanwhile
 }

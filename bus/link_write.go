@@ -52,11 +52,11 @@ type writer struct {
 // source is the link, as its writer sees it. But for fail its methods are called with
 // the lock held.
 type source interface {
-	crowded() bool   // others are about to append more
-	hasRoutes() bool // there are changes of routes to be told
-	fill()           // appends those
-	letIn()          // lets in messages that wait for room, or for a large body to end; lets go of the lock
-	fail(error)      // ends the link
+	crowded() bool       // others are about to append more
+	hasRoutes() bool     // there are changes of routes to be told
+	fill()               // appends those
+	admitWaitingLocked() // lets in what waits for room, or for a large body to end; lets go of the lock
+	fail(error)          // ends the link
 }
 
 func (w *writer) init(from source, c *clock) {
@@ -170,7 +170,7 @@ const (
 func (w *writer) writeLocked(turns int) {
 	w.state = writeRunning
 	for i := 0; w.err == nil; i++ {
-		w.source.letIn()
+		w.source.admitWaitingLocked()
 		w.source.fill()
 		chunk := w.hasChunk()
 		if w.empty() && !chunk {

@@ -170,7 +170,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 	full := !l.hasRoom() || large && !l.bulks.takesBulk()
 	l.stalled = full && (l.stalled || last)
 	if full && !l.stalled {
-		l.blockLocked(&r.home, large)
+		l.queueRingLocked(&r.home, large)
 		return false
 	}
 	routes := r.routes.Load().of(l) // as the peer knows them: they change under this lock
