@@ -11,9 +11,9 @@ import "time"
 // messages do, which fill the same kernel and line, so that each have half of a
 // link that both would fill.
 type chunkPace struct {
-	quiet  int  // chunks since another message was posted
-	turn   bool // a chunk's, before what else there is
-	earned int  // bytes of other messages since, for which chunks may be sent
+	quiet     int  // chunks since another message was posted
+	chunkNext bool // the next write is a chunk, even if there are other frames
+	earned    int  // bytes of other messages since, for which chunks may be sent
 
 	rate float64 // bytes a second that are acknowledged; 0: not known
 	base int64   // the shortest time from a chunk to its acknowledgement; 0: not known
@@ -70,13 +70,13 @@ func (p *chunkPace) size(most int) int {
 
 // other notes that so many bytes of other frames were written.
 func (p *chunkPace) other(n int) {
-	p.turn = true
+	p.chunkNext = true
 	p.earned = min(p.earned+n, chunkLarge)
 }
 
 // sent notes that a chunk of b was.
 func (p *chunkPace) sent(b *bulkOut, n int, now int64) {
-	p.turn = false
+	p.chunkNext = false
 	p.quiet++
 	p.earned = max(0, p.earned-n)
 	if p.probe == 0 && !b.whole() { // the last is not acknowledged

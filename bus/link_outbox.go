@@ -12,26 +12,28 @@ import (
 //
 // Frames that may overtake others are in first: PING, PONG, CREDIT, BULK_GO,
 // CHUNK_ACK, a refusal of BULK, and ROUTES and LEAVING, in the order in which they
-// were appended. They need be before some frames (a removal before what it sends
-// back), and behind none but those before returning. All others are in buf, in
-// order, as each is a barrier for some that are behind it or before it: messages
-// and replies, ROUTES_ACK and LEAVING_OK, which say that no message follows,
-// BOUNCE and ROUTES_DONE, CANCEL, BULK, BULK_RESET and GOODBYE.
+// were appended. Some of them have to come before frames of buf: a removal before the
+// messages that it sends back. None has to come behind a frame of buf, but for an addition
+// whose number is used again, which is not appended to first until the frames before the
+// mark `returning` are written. All others are in buf, in order, as each is a barrier for
+// some frames behind it or before it: messages and replies, ROUTES_ACK and LEAVING_OK,
+// which say that no message follows, BOUNCE and ROUTES_DONE, CANCEL, BULK, BULK_RESET and
+// GOODBYE.
 //
 // Each write begins with first, so that whatever is appended to buf comes after all
 // that first had then.
 type outbox struct {
 	first []byte
 	buf   []byte
-	turn  []byte // frames that were in buf, before those that are
-	rest  []byte // of a frame whose beginning is written; before all else
+	taken []byte // frames that were taken out of buf, to be written before what buf has now
+	rest  []byte // the end of a frame whose beginning is written: it is written before all else
 
-	turnAll    []byte // turn's memory
+	takenAll   []byte // the memory of taken
 	spare      []byte // the memory that buf has next
 	spareFirst []byte // the same for first
 
-	swaps     uint64 // of buf with turn
-	returning mark   // behind the last BOUNCE, ROUTES_DONE or BULK_RESET
+	swaps     uint64 // how often buf was taken
+	returning mark   // the place behind the last BOUNCE, ROUTES_DONE or BULK_RESET
 	ponged    bool   // first has a PONG
 	grown     bool   // the memory was more than bufferKept since the last look
 }
@@ -43,18 +45,19 @@ const (
 )
 
 // backlog returns how many bytes in order are not written.
-func (q *outbox) backlog() int { return len(q.buf) + len(q.turn) + len(q.rest) }
+func (q *outbox) backlog() int { return len(q.buf) + len(q.taken) + len(q.rest) }
 
 // empty reports whether all is written.
 func (q *outbox) empty() bool { return len(q.first) == 0 && q.backlog() == 0 }
 
-// mark is a place behind what is in buf; 0 is before all.
+// mark is the place behind what buf had at some time; 0 is before all frames.
 type mark uint64
 
 // returned notes that a BOUNCE, ROUTES_DONE or BULK_RESET was appended.
 func (q *outbox) returned() { q.returning = mark(q.swaps + 1) }
 
-// written reports whether all before a mark is written. Not while somebody writes.
+// written reports whether all frames before a mark are written. The caller has made sure
+// that no goroutine writes.
 func (q *outbox) written(m mark) bool {
 	switch {
 	case m == 0:
@@ -62,7 +65,7 @@ func (q *outbox) written(m mark) bool {
 	case uint64(m) == q.swaps+1:
 		return q.backlog() == 0
 	case uint64(m) == q.swaps:
-		return len(q.turn)+len(q.rest) == 0
+		return len(q.taken)+len(q.rest) == 0
 	}
 	return true
 }
@@ -82,8 +85,8 @@ func overtakes(kind int, h *frame.Head) bool {
 type part struct {
 	b     []byte   // whole frames, but for the end of one that is begun
 	first bool     // b is what was in first, and what was copied behind it
-	after []byte   // frames in turn
-	bulk  *bulkOut // whose chunk it is; nil: none
+	after []byte   // the beginning of taken
+	bulk  *bulkOut // the large frame whose chunk it is; nil: there is no chunk
 	chunk []byte
 }
 
@@ -105,8 +108,8 @@ func (q *outbox) takeFirst() []byte {
 	return b
 }
 
-// next returns the frames that are to be written next, of those in order about so
-// many bytes. The writes around large bodies are to have even ends: see frame.Alignment.
+// next returns the frames that are to be written next: all of first, and about most bytes
+// of the frames in order. The writes around large bodies are to have even ends: see frame.Alignment.
 func (q *outbox) next(most int, even bool) (p part) {
 	if len(q.rest) > 0 {
 		return part{b: q.rest}
@@ -124,25 +127,26 @@ func (q *outbox) next(most int, even bool) (p part) {
 		return p
 	}
 	p.b = append(p.b, run...)
-	q.turn = q.turn[len(run):]
+	q.taken = q.taken[len(run):]
 	return p
 }
 
-// run returns the frames in turn that are next.
+// run returns the frames in order that are to be written next, of about most bytes. They
+// stay in taken.
 func (q *outbox) run(most int, even bool) []byte {
-	if len(q.turn) == 0 && len(q.buf) > 0 {
+	if len(q.taken) == 0 && len(q.buf) > 0 {
 		if even || len(q.buf) >= frame.AlignedBody {
 			q.buf = frame.AppendPad(q.buf, len(q.buf))
 		}
 		q.grown = q.grown || len(q.buf) > bufferKept
-		q.turnAll, q.buf, q.spare = q.buf, q.spare[:0], q.turnAll[:0]
-		q.turn = q.turnAll
+		q.takenAll, q.buf, q.spare = q.buf, q.spare[:0], q.takenAll[:0]
+		q.taken = q.takenAll
 		q.swaps++
 	}
-	if len(q.turn) <= most+most/2 {
-		return q.turn
+	if len(q.taken) <= most+most/2 {
+		return q.taken
 	}
-	return q.turn[:frameEnd(q.turn, most)]
+	return q.taken[:frameEnd(q.taken, most)]
 }
 
 // frameEnd returns the end of the frame of b that reaches to at, or over it.
@@ -178,7 +182,7 @@ func (q *outbox) wrote(p part, n int) {
 	}
 	if len(p.b) > 0 {
 		end := frameEnd(p.b, n)
-		q.rest, q.turn = q.turn[n:end], q.turn[end:]
+		q.rest, q.taken = q.taken[n:end], q.taken[end:]
 	}
 }
 
@@ -188,10 +192,10 @@ func (q *outbox) trim() {
 		q.grown = false
 		return
 	}
-	for _, b := range []*[]byte{&q.buf, &q.spare, &q.turnAll, &q.first, &q.spareFirst} {
+	for _, b := range []*[]byte{&q.buf, &q.spare, &q.takenAll, &q.first, &q.spareFirst} {
 		if cap(*b) > bufferKept {
 			*b = nil
 		}
 	}
-	q.turn, q.rest = nil, nil
+	q.taken, q.rest = nil, nil
 }

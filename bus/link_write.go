@@ -118,7 +118,7 @@ func (w *writer) flush() {
 	case w.raw == nil:
 		w.wakeLocked()
 	case w.state != writeRunning && !w.empty() && w.err == nil:
-		w.writeLocked(inlineTurns)
+		w.writeLocked(inlineWrites)
 	}
 }
 
@@ -160,14 +160,14 @@ func (w *writer) run() {
 }
 
 const (
-	inlineMax   = 32 << 10 // more is left to the writer
-	inlineTurns = 2        // a caller writes at most so often
+	inlineMax    = 32 << 10 // more is left to the writer
+	inlineWrites = 2        // a caller writes at most so often
 )
 
-// writeLocked writes until there is nothing left. With turns it writes at most so
-// often and only what the kernel takes at once; the writer's goroutine does the rest.
+// writeLocked writes until there is nothing left. If most is not 0 it writes at most so
+// often, and only what the kernel takes at once; the writer's goroutine writes the rest.
 // It lets go of the lock while it writes.
-func (w *writer) writeLocked(turns int) {
+func (w *writer) writeLocked(most int) {
 	w.state = writeRunning
 	for i := 0; w.err == nil; i++ {
 		w.source.admitWaitingLocked()
@@ -179,7 +179,7 @@ func (w *writer) writeLocked(turns int) {
 			}
 			break
 		}
-		if turns > 0 && (i == turns || len(w.first)+w.backlog() > inlineMax || chunk) || !w.writePartLocked(turns > 0) {
+		if most > 0 && (i == most || len(w.first)+w.backlog() > inlineMax || chunk) || !w.writePartLocked(most > 0) {
 			w.state = writeWoken
 			w.token()
 			return
@@ -228,7 +228,7 @@ func (w *writer) writePartLocked(now bool) bool {
 // nextLocked returns what is to be written next. Where there is both, frames in
 // order and a piece of a large body take turns.
 func (w *writer) nextLocked() part {
-	if w.hasChunk() && len(w.rest) == 0 && (w.bulks.pace.turn || w.backlog() == 0) {
+	if w.hasChunk() && len(w.rest) == 0 && (w.bulks.pace.chunkNext || w.backlog() == 0) {
 		return w.chunkLocked(w.takeFirst())
 	}
 	return w.next(w.pace.most, len(w.bulks.out) > 0 && !w.bye)
