@@ -1,7 +1,6 @@
 package bus_test
 
 import (
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -9,8 +8,8 @@ import (
 	"testing"
 )
 
-// The functions and tests that PROTOCOL.md names for each rule are there, and it names
-// some for every rule.
+// PROTOCOL.md says for every rule which functions keep it, in which files, and which tests
+// hold it; all of them are there.
 func TestProtocolPage(t *testing.T) {
 	t.Parallel()
 	_, table, ok := strings.Cut(readFile(t, "PROTOCOL.md"), "\n## What holds the rules\n")
@@ -18,37 +17,43 @@ func TestProtocolPage(t *testing.T) {
 		t.Fatal("PROTOCOL.md does not say what holds the rules")
 	}
 	table, _, _ = strings.Cut(table, "\n## ")
-	there := declared(t, ".", "internal/frame", "../cluster", "../cluster/internal/wire")
-	for _, name := range regexp.MustCompile("`(\\w+)`").FindAllStringSubmatch(table, -1) {
-		if !there[name[1]] {
-			t.Errorf("PROTOCOL.md names %s, which there is none of", name[1])
-		}
-	}
+	tests := declared(t, "*_test.go", "internal/frame/*_test.go", "../cluster/*_test.go", "../cluster/internal/wire/*_test.go")
 	rules := strings.Fields("H1 H2 H3 H4 H5 H6 H7 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 L1 L2 L3 L4 L5")
-	for _, row := range regexp.MustCompile(`(?m)^\| (\w+) \|`).FindAllStringSubmatch(table, -1) {
-		rules = slices.DeleteFunc(rules, func(r string) bool { return r == row[1] })
+	rows := regexp.MustCompile(`(?m)^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$`).FindAllStringSubmatch(table, -1)
+	inFile := regexp.MustCompile("^`([\\w.]+)` \\(([\\w./]+)\\)$")
+	for _, row := range rows[1:] { // the first is the head
+		rule, keeps, holds := row[1], row[2], row[3]
+		rules = slices.DeleteFunc(rules, func(r string) bool { return r == rule })
+		for part := range strings.SplitSeq(keeps, ", ") {
+			f := inFile.FindStringSubmatch(part)
+			if f == nil || !declared(t, f[2])[f[1]] {
+				t.Errorf("PROTOCOL.md says that rule %s is kept by %s, which there is none of", rule, part)
+			}
+		}
+		for _, name := range strings.Fields(strings.ReplaceAll(holds, "`", "")) {
+			if !tests[name] {
+				t.Errorf("PROTOCOL.md says that rule %s is held by %s, which there is none of", rule, name)
+			}
+		}
 	}
 	if len(rules) > 0 {
 		t.Errorf("PROTOCOL.md does not say what holds %v", rules)
 	}
 }
 
-// declared returns the names of the functions and methods in some directories.
-func declared(t *testing.T, dirs ...string) map[string]bool {
+// declared returns the names of the functions in the files that match, those of methods
+// behind their receiver's type.
+func declared(t *testing.T, patterns ...string) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
-	for _, dir := range dirs {
-		files, err := filepath.Glob(dir + "/*.go")
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, file := range files {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, f := range regexp.MustCompile(`(?m)^func (?:\([^)]*\) )?(\w+)`).FindAllSubmatch(b, -1) {
-				names[string(f[1])] = true
+			for _, f := range regexp.MustCompile(`(?m)^func (?:\(\w+ \*?(\w+)[^)]*\) )?(\w+)`).FindAllStringSubmatch(readFile(t, file), -1) {
+				names[strings.TrimPrefix(f[1]+"."+f[2], ".")] = true
 			}
 		}
 	}
