@@ -1,7 +1,12 @@
-// Package guard calls what a program has given to the library: functions, the
-// methods of its types, and log handlers. On a goroutine of the library's, a panic
-// in one of them would end the process, and a runtime.Goexit what that goroutine
-// was there for; guarded, both end the call alone.
+// Package guard calls what a program has given to the library: functions, the methods
+// of its types, and log handlers. On a goroutine of the library's, a panic in one of
+// them would end the process, and a runtime.Goexit what that goroutine was there for;
+// guarded, both end the call alone.
+//
+// [Call] needs a goroutine for each call. What is called for each message or event does
+// without: the goroutine that runs a handler, or a function for events, catches its
+// panics itself, as Consumer.call in package bus does. So the bus uses [Logger] and
+// [IsNil] alone.
 package guard
 
 import (
