@@ -8,6 +8,19 @@ import (
 	"testing"
 )
 
+// inFile is how a page names a function, with its receiver's type, and its file.
+var inFile = regexp.MustCompile("`([\\w.]+)` \\(([\\w./]+\\.go)\\)")
+
+// The functions that INSIDE.md names with a file are there.
+func TestInsidePage(t *testing.T) {
+	t.Parallel()
+	for _, f := range inFile.FindAllStringSubmatch(readFile(t, "INSIDE.md"), -1) {
+		if !declared(t, f[2])[f[1]] {
+			t.Errorf("INSIDE.md names %s, which there is none of", f[0])
+		}
+	}
+}
+
 // PROTOCOL.md says for every rule which functions keep it, in which files, and which tests
 // hold it; all of them are there.
 func TestProtocolPage(t *testing.T) {
@@ -20,13 +33,12 @@ func TestProtocolPage(t *testing.T) {
 	tests := declared(t, "*_test.go", "internal/frame/*_test.go", "../cluster/*_test.go", "../cluster/internal/wire/*_test.go")
 	rules := strings.Fields("H1 H2 H3 H4 H5 H6 H7 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 L1 L2 L3 L4 L5")
 	rows := regexp.MustCompile(`(?m)^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$`).FindAllStringSubmatch(table, -1)
-	inFile := regexp.MustCompile("^`([\\w.]+)` \\(([\\w./]+)\\)$")
 	for _, row := range rows[1:] { // the first is the head
 		rule, keeps, holds := row[1], row[2], row[3]
 		rules = slices.DeleteFunc(rules, func(r string) bool { return r == rule })
 		for part := range strings.SplitSeq(keeps, ", ") {
 			f := inFile.FindStringSubmatch(part)
-			if f == nil || !declared(t, f[2])[f[1]] {
+			if f == nil || f[0] != part || !declared(t, f[2])[f[1]] {
 				t.Errorf("PROTOCOL.md says that rule %s is kept by %s, which there is none of", rule, part)
 			}
 		}
