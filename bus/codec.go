@@ -108,7 +108,7 @@ func codecName(codec uint8) string {
 const (
 	codecNamed   = 3   // on the wire: the codec that a field names
 	codecOwn     = 4   // in this node: the first of its own codecs, by number
-	codecUnknown = 255 // likewise: one that this node does not have
+	codecUnknown = 255 // in this node: a codec that it does not have
 
 	maxCodecName = 64
 )

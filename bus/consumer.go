@@ -22,7 +22,7 @@ type Consumer struct {
 	made        made
 
 	closed    bool        // guarded by mu
-	ended     bool        // its handlers have returned too; likewise
+	ended     bool        // its handlers have returned too; guarded by mu
 	forgotten bool        // no link and no ring refers to it any more; guarded by core.mu
 	paused    atomic.Bool // changed under mu
 

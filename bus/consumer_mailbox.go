@@ -18,12 +18,12 @@ type mailbox struct {
 	in       []*Message
 	head     int                // in[head:] waits
 	batch    [batchMax]*Message // written by the worker
-	taken    int                // messages of batch; likewise
-	begun    atomic.Uint32      // of those; sealed says that no other may be
-	passed   int                // of those: settled
-	running  []*Message         // being handled, where several are at a time, or answers are deferred
-	parked   int                // of those: whose handlers have returned
-	workers  int                // goroutines, or turns asked for
+	taken    int                // messages in batch; written by the worker
+	begun    atomic.Uint32      // messages of batch that were begun; with sealed no other may be
+	passed   int                // messages of batch that were begun and passed: see passLocked
+	running  []*Message         // messages being handled, if several are at a time or answers are deferred
+	parked   int                // messages of running whose handlers have returned
+	workers  int                // goroutines, or turns of the scope that were asked for
 	gossiped int64              // bytes in it that came over the gossip lane
 	sweeper  sweeper            // while the consumer is paused
 	pushed   uint64             // messages, ever

@@ -4,8 +4,8 @@ import (
 	"runtime/debug"
 )
 
-// start runs a worker, in turn if the consumer is in a scope. It is done when the
-// mailbox is empty; closing the bus waits for it.
+// start has a worker run, in turn if the consumer is in a scope. The worker ends when the
+// mailbox is empty; closing the bus waits for that.
 func (c *Consumer) start() {
 	c.node.clock.tick()
 	if c.holder.scope != nil {
@@ -15,7 +15,7 @@ func (c *Consumer) start() {
 	}
 }
 
-// work handles what is there.
+// work handles messages until the mailbox is empty.
 func (c *Consumer) work() { c.drain(nil, -1) }
 
 // drainSome handles up to n messages, and reports whether there are more.
@@ -35,7 +35,7 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 	if last != nil && !c.park(last) {
 		dirty = last.handled()
 	}
-	box, waiting := c.box, &c.local.home.waiting // they stay while there is a worker
+	box, waiting := c.box, &c.local.home.waiting // neither changes while there is a worker
 	for ; ; n-- {
 		m := box.begin()
 		if m == nil {
@@ -62,14 +62,14 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 	}
 }
 
-// next ends the handling of a batch, or of last, and begins another, of at most n
-// messages. If there is none, or n is 0, the worker's work is done; more says
-// whether some is left for it.
+// next ends the handling of a batch, or of last, begins another batch of at most n messages,
+// and returns the first message of it. It returns nil if there is none, or if n is 0: the
+// worker's work is done then, and more says whether messages are left.
 func (c *Consumer) next(last *Message, n int, dirty *flusher) (m *Message, more bool) {
 	c.mu.Lock()
 	grant := c.ranLocked(last)
 	m = c.pickLocked(n)
-	if m == nil && *dirty != nil && c.box.len() == 0 { // write before resting: others may come meanwhile
+	if m == nil && *dirty != nil && c.box.len() == 0 { // write the frames before the worker ends: messages may come meanwhile
 		c.mu.Unlock()
 		(*dirty).flush()
 		*dirty = nil
@@ -148,15 +148,15 @@ func (c *Consumer) ranLocked(last *Message) (grant bool) {
 	return grant
 }
 
-// passBatchLocked passes the messages of the batch that were begun, except for the last
-// ones, but in number: 1 where the last may be being handled, 0 where its handler has
-// returned.
-func (c *Consumer) passBatchLocked(but int) (grant bool) {
+// passBatchLocked passes the messages of the batch that were begun and are not passed yet,
+// without the last `running` of them: running is 1 if the handler of the last one may still
+// run, 0 if it has returned.
+func (c *Consumer) passBatchLocked(running int) (grant bool) {
 	b := c.box
 	if b == nil {
 		return false
 	}
-	if n := int(b.begun.Load()&^sealed) - but; n > b.passed {
+	if n := int(b.begun.Load()&^sealed) - running; n > b.passed {
 		grant = c.passLocked(b.batch[b.passed:n]...)
 		b.passed = n
 	}
@@ -176,8 +176,8 @@ func (c *Consumer) passBegun() {
 	}
 }
 
-// passLocked counts messages that were handled, and gives the credit of those of this node
-// back to the local route. It reports whether the credit is to be granted to senders that
+// passLocked counts messages that were handled, and gives the credit of the messages that
+// this node sent back to the local route. It reports whether the credit is to be granted to senders that
 // wait.
 func (c *Consumer) passLocked(ms ...*Message) (grant bool) {
 	var bytes, n int64
@@ -215,8 +215,8 @@ func (m *Message) lapsed() bool {
 	return true
 }
 
-// expire counts a message whose deadline was over before a handler could begin. Of a
-// request nobody else need be told.
+// expire counts a message whose deadline was over before a handler could begin. The loss of
+// a request is not noted: its caller knows its deadline.
 func (m *Message) expire() {
 	m.setOutcome(outcomeExpired)
 	m.in.stats.add(countExpired, 1)
@@ -235,9 +235,9 @@ func (m *Message) handled() (dirty flusher) {
 	return m.in.back.handled(m)
 }
 
-// call calls the handler and answers a request that it has not. A handler that
-// ends its goroutine (runtime.Goexit, as t.FailNow does) ends the worker too;
-// another one goes on.
+// call calls the handler, and answers a request that the handler has not answered. A panic
+// of the handler ends here. A handler that ends its goroutine (runtime.Goexit, as t.FailNow
+// does) ends the worker too; another worker goes on in its place.
 func (c *Consumer) call(m *Message) {
 	returned := false
 	defer func() {
@@ -268,8 +268,8 @@ func (c *Consumer) call(m *Message) {
 	returned = true
 }
 
-// failed answers and logs that the handler panicked with p, or, if that is nil,
-// ended its goroutine. The log comes last: it may be slow.
+// failed answers and logs that the handler panicked with p, or, if p is nil, ended its
+// goroutine. It logs last, as a log handler may be slow.
 func (c *Consumer) failed(m *Message, p any) {
 	text := "the handler panicked"
 	if p == nil {

@@ -137,7 +137,7 @@ func (c *core) forgetConsumer(cn *Consumer) {
 	if cn.younger != nil {
 		at = &cn.younger.sibling
 	}
-	at.Store(older) // who is at cn goes on from there
+	at.Store(older) // a goroutine that is at cn goes on from cn.sibling, which stays
 	if older != nil {
 		older.younger = cn.younger
 	}

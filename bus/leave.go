@@ -84,15 +84,15 @@ func (c leaver) beginLeaving() {
 }
 
 const (
-	leaveLook     = 100 * time.Millisecond  // how often who leaves looks who is there
+	leaveLook     = 100 * time.Millisecond  // how often a node that leaves looks who is there
 	leavePatience = 1500 * time.Millisecond // for somebody to come where all leave
 )
 
-// awaitQuiet (leaving 5) waits until nothing is under way any more, and says goodbye in the
-// same step. It reports whether the drain time ended first. What was sent back here
-// and has no consumer is handed over to a node that stays. What cannot be, as it is
-// too large or a request, is dead after half of the drain time; after leavePatience
-// if nobody stays.
+// awaitQuiet (leaving 3) waits until nothing is under way any more, and says goodbye in the
+// step in which it finds that. It reports whether the drain time ended before (leaving 5).
+// A send that was sent back to this node and has no consumer is handed over to a node that
+// stays. A message that cannot be handed over, as it is too large or a request, is given up
+// after half of the drain time; after leavePatience if no node stays.
 func (c leaver) awaitQuiet() (over bool) {
 	half, end, look := time.NewTimer(c.drain/2), time.NewTimer(c.drain), time.NewTicker(leaveLook)
 	defer half.Stop()
@@ -124,8 +124,8 @@ func (c leaver) awaitQuiet() (over bool) {
 	}
 }
 
-// lastWork returns when this node last had work, or another one was there that may
-// have a consumer for what waits here: now, or what it was before. A peer that leaves
+// lastWork returns when this node last had work, or another node was there that may have a
+// consumer for the messages that wait here: now, or else the time before. A peer that leaves
 // and ends before it could have waited in vain for somebody to come had work until then.
 func (c leaver) lastWork(before int64) int64 {
 	c.mu.Lock()

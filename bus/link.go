@@ -8,10 +8,10 @@ import (
 	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
-// link is the one connection to another node, final when it ends.
+// link is the one connection to another node; once it has ended it stays so.
 //
-// What any goroutine wants to say is appended to its write side; reading is one
-// goroutine's. mu is the writer's.
+// Any goroutine appends frames to the link's write side; one goroutine, the reader, handles
+// what comes. mu is writer.mu.
 type link struct {
 	*services
 	rings  *rings
@@ -24,7 +24,7 @@ type link struct {
 	down chan struct{} // closed when the link has ended and its routes are gone
 	acks signal        // an acknowledgement of routes has come
 
-	routing sync.Mutex // held while again is routed; before all other locks
+	routing sync.Mutex // held while the messages of again are routed; taken before all other locks
 
 	unsettledIn atomic.Int64 // messages that came and are not settled
 	parting     atomic.Bool  // the peer has said that it leaves
@@ -37,37 +37,37 @@ type link struct {
 	// Guarded by mu.
 	entrance   entrance
 	stalled    bool            // a publish has waited for room in vain
-	room       []chan struct{} // of questions, or replies, for which there was none
+	room       []chan struct{} // each closed when there is room again: of replies and questions that wait for it
 	kept       keptReplies
-	sent       int64  // messages
-	outside    int64  // messages sent and not settled
+	sent       int64  // messages that were sent
+	outside    int64  // messages that were sent and are not settled
 	stalls     uint64 // messages that found no room at first
 	pend       pending
 	ours       ours
 	theirs     theirs
-	replaced   bool     // it is superseded
-	leavesAt   int64    // when its LEAVING came, by the bus's clock
-	given      []handed // to the peer, until it has read its end
-	handedOver int64    // bytes that the peer has; of the reader
+	replaced   bool     // the link is superseded
+	leavesAt   int64    // when the peer's LEAVING came, by the bus's clock
+	given      []handed // messages that were handed over to the peer; they are lost if the link breaks
+	handedOver int64    // bytes that the peer has handed over to this node; of the reader
 	dues       dues
-	freed      []*Consumer // to be unpinned, without mu
-	again      []unplaced  // to be routed elsewhere, likewise
+	freed      []*Consumer // closed consumers, to be unpinned once mu is free
+	again      []unplaced  // large messages that were taken back, to be routed again once mu is free
 	announcer
 	windows windows
-	back    []sentBack // that may not be written yet
+	back    []sentBack // messages that were appended to be sent back, of which some may not be written yet
 
-	questions map[uint64]*question // that came and are not answered, by id; guarded by mu
+	questions map[uint64]*question // questions that came and are not answered, by id; guarded by mu
 
-	routes  []*route // by the peer's number; written by the reader, under mu
-	replied origin   // of replies that come over it
+	routes  []*route // by the number that the peer has given; written by the reader, under mu
+	replied origin   // the origin of replies that come over the link
 	times   peerTime // of the reader
-	ups     func()
-	known   bool   // to the program, as one that is up; guarded by mu
-	shared  []bool // of this node's tags, those that the peer has with the same value
+	ups     func()   // called when the link is up; may be nil
+	known   bool     // the program has been told that the link is up; guarded by mu
+	shared  []bool   // for each of this node's tags: the peer has it with the same value
 }
 
-// linkOwner is what a link asks of the registry of consumers and links. No lock may be
-// held.
+// linkOwner is what a link asks of the registry of consumers and links. Its methods are
+// called without any lock.
 type linkOwner interface {
 	linkUp(l *link)        // the peer's whole set of routes is in
 	unpin(cs ...*Consumer) // the link has nothing more to do with closed consumers
@@ -88,9 +88,9 @@ func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 	return l
 }
 
-// post appends o to the link (rule 1) in one critical section with the checks that the
-// route is there, has credit, and that there is room. A request is left for its
-// caller to flush.
+// post appends o to the link, in one critical section of link.mu with the checks that the
+// route is there (rule 1), that it has credit (rule 10), and that there is room. If
+// o.flushes is set, the caller of the request writes it, and post wakes no writer.
 func (l *link) post(rt *route, o *outgoing) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -109,11 +109,11 @@ func (l *link) post(rt *route, o *outgoing) bool {
 	}
 	if o.call != nil {
 		if o.head[frame.FID] = l.pend.add(o.call, rt.num, nil); o.head.ID() == 0 {
-			return false // it has ended
+			return false // the call has ended
 		}
 	}
 	if o.head.Starved() && !rt.starved {
-		o.head[frame.FStarved] = 0 // it has waited for something else
+		o.head[frame.FStarved] = 0 // o has waited, but not for the credit of rt
 	}
 	rt.starved = false
 	rt.charge(o.cost)
@@ -133,16 +133,17 @@ func (l *link) post(rt *route, o *outgoing) bool {
 	return true
 }
 
-// starvedLocked notes that a message which waits has found no credit. Where the link
-// is what holds up, more credit would only make its buffer longer.
+// starvedLocked (rule 13) notes that a message which waits has found no credit on a route.
+// It does not if the link itself holds messages up: more credit would only have more wait
+// in its outbox.
 func (l *link) starvedLocked(rt *route, o *outgoing) {
 	if o.head.Starved() && 2*l.backlog() <= l.pace.limit {
 		rt.starved = true
 	}
 }
 
-// flushRequest is flush after a request: with others in flight it first lets
-// them append theirs.
+// flushRequest is flush after a request. If other requests are under way, it lets their
+// callers append first.
 func (l *link) flushRequest() {
 	switch {
 	case l.raw == nil: // the writer has been woken
@@ -156,7 +157,7 @@ func (l *link) flushRequest() {
 // crowded reports whether several requests are under way.
 func (l *link) crowded() bool { return l.pend.n.Load() > 1 }
 
-// fail ends the link for a reason. It closes the connection without a lock, as
+// fail ends the link for a reason. It closes the connection after it has let go of mu, as
 // closing TLS may take its time.
 func (l *link) fail(err error) {
 	l.mu.Lock()

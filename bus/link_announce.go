@@ -49,8 +49,9 @@ const routesFrame = 32 << 10
 // hasRoutes reports whether a ROUTES is to be written.
 func (l *link) hasRoutes() bool { return l.ours < oursLeaving && (len(l.dirty) > 0 || l.ours < oursUp) }
 
-// announce puts a consumer among those to be told of. Where its number may have been
-// another's, all that was said of that one goes first (rule 3). The caller holds core.mu.
+// announce puts a consumer among those of which the peer is to be told. If its number may
+// have been another consumer's, all frames about that consumer are written before (rule 3).
+// The caller holds core.mu.
 func (l *link) announce(c *Consumer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,8 +71,9 @@ func (l *link) announce(c *Consumer) {
 	l.dirty = append(l.dirty, in)
 }
 
-// retract takes a closed consumer back, and then the messages that came on the link
-// and waited. Until the peer has acknowledged it, its number is pinned. A link that
+// retract has the removal of a closed consumer written, and behind it the messages that
+// came on the link and waited for the consumer (rule 4). Until the peer has acknowledged
+// the removal, the consumer's number is pinned. A link that
 // has failed forgets the consumer at once, as its number may be another's before the
 // link is removed. The caller holds core.mu.
 func (l *link) retract(c *Consumer, waited []*Message) {
@@ -102,11 +104,11 @@ func (l *link) retract(c *Consumer, waited []*Message) {
 	l.wakeLocked()
 }
 
-// fill appends the changes as far as there is room for them, and after
-// the removal of a route the messages that wait to be sent back on it. The caller has
-// made sure that nobody writes.
+// fill appends the changes of this node's consumers, as far as there is room for them, and
+// behind the removal of a consumer the messages that wait to be sent back (rule 4). The
+// caller holds link.mu, and has made sure that no other goroutine writes.
 func (l *link) fill() {
-	for l.hasRoutes() && (len(l.first) < firstCap || len(l.dirty) == 0) && l.open() { // that the set is whole takes no room
+	for l.hasRoutes() && (len(l.first) < firstCap || len(l.dirty) == 0) && l.open() { // a ROUTES that only says that the set is whole needs no room
 		l.seq++
 		change := routeChange{seq: l.seq, at: l.clock.now()}
 		says := l.takeDirty(&change)
@@ -114,7 +116,7 @@ func (l *link) fill() {
 			l.ours, says.Last = oursUp, true
 		}
 		if says.Empty() {
-			if l.seq--; len(l.dirty) > 0 { // what they are behind is not written
+			if l.seq--; len(l.dirty) > 0 { // the frames that these changes have to come behind are not written yet
 				return
 			}
 			continue
@@ -122,12 +124,14 @@ func (l *link) fill() {
 		l.first = says.Append(l.first, l.seq)
 		l.unacked = append(l.unacked, change)
 		for _, in := range change.removed {
-			l.bounceHeldLocked(in, nil) // not the last of in: its removal is not acknowledged yet
+			l.bounceHeldLocked(in, nil) // frees no consumer: its removal is not acknowledged yet
 		}
 	}
 }
 
-// takeDirty takes out of the dirty set what a ROUTES has room for.
+// takeDirty takes out of the dirty set what a ROUTES has room for. A consumer whose removal
+// is among it is in stage inRetracted from here on: its messages may be sent back, behind
+// that ROUTES (rule 4). The caller holds link.mu.
 func (l *link) takeDirty(change *routeChange) (says frame.Changes) {
 	var later []*inbound
 	n := 0
@@ -154,7 +158,7 @@ func (l *link) takeDirty(change *routeChange) (says frame.Changes) {
 	return says
 }
 
-// gotRoutesAck notes what the peer knows now, and no longer.
+// gotRoutesAck notes which consumers the peer knows from now on, and which no longer.
 func (l *link) gotRoutesAck(seq uint64) error {
 	l.mu.Lock()
 	var free []*Consumer

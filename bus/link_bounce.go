@@ -8,8 +8,8 @@ import (
 	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
-// bounce sends a message back over its link: at once if the removal of its
-// route has been written there, else after it (rule 4).
+// bounce sends a message back over its link (rule 4): at once if the removal of its route
+// has been written on the link, else the message is held until fill writes the removal.
 func (l *link) bounce(m *Message) {
 	l.mu.Lock()
 	var free []*Consumer
@@ -24,8 +24,8 @@ func (l *link) bounce(m *Message) {
 	l.leave.recheck()
 }
 
-// bounceLocked appends a message that is sent back. Once GOODBYE is written, or has
-// come, nothing is: the message is cut off, as its sender counts it as unknown.
+// bounceLocked appends a message that is sent back. Once GOODBYE is written, or has come,
+// it appends nothing: the message is cut off, and its sender counts it as unknown.
 func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	in := m.inbound()
 	if l.err != nil || l.bye {
@@ -42,7 +42,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	case m.kind() == kindPublish:
 		cn.local.home.lose(LossDropped, 1)
 		l.frameLocked(frame.Credit, &credit)
-	case in.returning: // behind that, so that what is sent back is in order
+	case in.returning: // a large message is being sent back: m goes behind it, in order
 		in.hold(m)
 		return free
 	default:
@@ -53,7 +53,7 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		rest := l.codecs.field(m.codec())
 		if len(m.Body) > chunked {
 			l.bounceLargeLocked(m, h, rest)
-			return free // it is settled when it is written
+			return free // m is settled when its last chunk is written
 		}
 		h[frame.FTimeLeft] = l.leftLocked(m.deadline)
 		l.buf = append(frame.Append(l.buf, frame.Bounce, &h, m.Header(), rest, len(m.Body)), m.Body...)
@@ -168,8 +168,9 @@ func (l *link) bounceHeldLocked(in *inbound, free []*Consumer) []*Consumer {
 	return free
 }
 
-// bouncedLocked goes on when a large message has been sent back (rule 24), and says so if
-// it was the last of its consumer.
+// bouncedLocked goes on when a large message has been sent back (rule 24): it sends back the
+// messages that were held behind it, and appends ROUTES_DONE if it was the last one of its
+// consumer.
 func (l *link) bouncedLocked(in *inbound) {
 	l.bulks.bounces--
 	in.returning = false
@@ -177,8 +178,8 @@ func (l *link) bouncedLocked(in *inbound) {
 	l.endLocked(in)
 }
 
-// endLocked says that the last message has been sent back of a consumer for which
-// none comes any more, or of all when this node leaves.
+// endLocked (rule 24) appends ROUTES_DONE: for a consumer for which no message comes any
+// more, once its last one has been sent back; or for all consumers when this node leaves.
 func (l *link) endLocked(in *inbound) {
 	switch {
 	case l.ours < oursLeaving && in.stage >= inGone && !in.returning:
@@ -216,7 +217,7 @@ func (l *link) gotBounce(f *frame.Frame, owned bool) error {
 		o.call = l.pend.take(f.ID())
 		ended = o.call == nil
 	}
-	if !ended { // first placed or waiting, then settled: leaving looks at both
+	if !ended { // it is placed, or waits, before it is settled: so leaving sees it in one of the two counts
 		o.chosen(f.Choice())
 		l.rings.reroute(rt.home.address, &o, false)
 	}

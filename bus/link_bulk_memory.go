@@ -12,11 +12,13 @@ import (
 // A body that will be there soon gets all of its memory at once, first come first
 // served: it needs nothing else to be complete. Any other gets as much as has come
 // of it already, again and again, so that a slow peer holds what it has sent, and
-// not what it is going to send. Bodies in steps leave a part of the memory, enough
-// for one body of any size, to those that come soon, and another one to the first
-// steps of others, as one has to come to show that it comes soon. What a link holds of the rest is
-// never more than what it leaves to others, beside what the oldest body in steps
-// still needs, which has it for sure.
+// not what it is going to send. These are the bodies in steps. They may not use two parts of
+// the memory: one, enough for a body of any size, is for bodies that come soon (forSoon);
+// the other is for first steps (forFirsts), as the beginning of a body has to come to show
+// whether the body comes soon. The rest (forSteps) is for later steps. A link gets a later
+// step only if it holds no more memory than is left of forSteps for others, once what the
+// oldest body in steps still needs is set aside. The oldest body itself always gets its
+// steps.
 //
 // Nothing locks up: a step is granted only if the memory then still suffices for
 // all bodies in steps one after the other, in order of age, each of which gives its
@@ -25,11 +27,11 @@ type budget struct {
 	mu      sync.Mutex
 	total   int64
 	free    int64
-	firsts  int64              // bytes that bodies in steps hold which have had one
-	stepped int64              // and the others
-	steps   []*reservation     // those bodies, in order of age
-	queue   []*reservation     // that want more, first come first served
-	holds   map[bulkPeer]int64 // by whom
+	firsts  int64              // bytes held by bodies in steps that have had one step
+	stepped int64              // bytes held by bodies in steps that have had several
+	steps   []*reservation     // the bodies in steps, in order of age
+	queue   []*reservation     // the bodies that want more memory, first come first served
+	holds   map[bulkPeer]int64 // bytes held, by the node that they come from
 }
 
 const (
@@ -50,12 +52,12 @@ type reservation struct {
 	id      uint64
 	size    int64
 	held    atomic.Int64 // bytes that are granted; changed under budget.mu
-	wants   int64        // to hold; guarded by budget.mu
-	stepped int64        // of budget.stepped; likewise
-	soon    bool         // the rest of it comes soon; likewise
+	wants   int64        // bytes that it is to hold; guarded by budget.mu
+	stepped int64        // its share of budget.stepped; guarded by budget.mu
+	soon    bool         // the rest of the body comes soon; guarded by budget.mu
 }
 
-// grant is what a sender is to be told.
+// grant is what the sender of a body is to be told: how many bytes of it may come so far.
 type grant struct {
 	*reservation
 	held int64
@@ -65,13 +67,13 @@ func (b *budget) init(total int64) {
 	b.total, b.free, b.holds = total, total, map[bulkPeer]int64{}
 }
 
-// The parts of the memory. A quarter is one body of the limit, at least.
+// The parts of the memory, for each use. A quarter has room for a body of the limit at least.
 func (b *budget) forSoon() int64   { return b.total / 4 }
 func (b *budget) forFirsts() int64 { return b.total / 8 }
 func (b *budget) forSteps() int64  { return b.total - b.forSoon() - b.forFirsts() }
 
-// ask asks for memory for a body, for all of it if it comes soon, now or later: the
-// sender is told then.
+// ask asks for memory for a body: for all of the body if it comes soon, else for a first
+// step. The sender is told when there is memory, now or later.
 func (b *budget) ask(r *reservation, soon bool) {
 	b.mu.Lock()
 	r.wants, r.soon = r.size, soon || r.size <= smallBulk
@@ -88,7 +90,7 @@ func (b *budget) ask(r *reservation, soon bool) {
 // more asks for more memory for a body in steps, all of it if the rest comes soon.
 func (b *budget) more(r *reservation, soon bool) {
 	b.mu.Lock()
-	if r.wants > r.held.Load() { // it has been asked for
+	if r.wants > r.held.Load() { // more has been asked for already
 		b.mu.Unlock()
 		return
 	}
@@ -134,8 +136,8 @@ func (b *budget) restepLocked(r *reservation, bytes int64) {
 	r.stepped = bytes
 }
 
-// grantLocked grants what there is memory for. A body that waits for all of its memory
-// holds up others that do.
+// grantLocked grants the reservations in the queue for which there is memory. A body that
+// waits for all of its memory holds up the bodies behind it that wait for all of theirs.
 func (b *budget) grantLocked() (granted []grant) {
 	short := false
 	left := b.queue[:0]
@@ -163,8 +165,9 @@ func (b *budget) grantLocked() (granted []grant) {
 	return granted
 }
 
-// takesWholeLocked reports whether r may have all that it wants: where its link has
-// another body whole, only if as much as the link then holds is left to others.
+// takesWholeLocked reports whether r may have all that it wants. If its link has another
+// body whole, r may only if the memory that is left to others is then no less than what the
+// link holds for whole bodies.
 func (b *budget) takesWholeLocked(r *reservation) bool {
 	left := b.free - (r.wants - r.held.Load())
 	others := b.holds[r.peer]
@@ -176,13 +179,13 @@ func (b *budget) takesWholeLocked(r *reservation) bool {
 	return left >= 0 && (others == 0 || others+r.wants <= left)
 }
 
-// takesFirstLocked reports whether r may have its first step: one of a link at a
-// time.
+// takesFirstLocked reports whether r may have its first step: only if its link holds no
+// memory.
 func (b *budget) takesFirstLocked(r *reservation) bool {
 	return b.holds[r.peer] == 0 && b.firsts+r.wants <= b.forFirsts() && b.free >= r.wants
 }
 
-// takesStepLocked reports whether r, of which some is to follow, may have more.
+// takesStepLocked reports whether r may have its next step.
 func (b *budget) takesStepLocked(r *reservation) bool {
 	left := b.forSteps() - b.stepped - (r.wants - r.stepped)
 	oldest := b.steps[0]

@@ -11,23 +11,24 @@ import (
 
 // bulkOwner is what a large frame stands for: a message, a reply, a message that is
 // sent back or one that is handed over. Its methods are called with link.mu held. A
-// frame ends by one of the first three.
+// frame ends by exactly one of written, takenBack and cutOff.
 type bulkOwner interface {
-	written()                  // the last chunk has left
-	takenBack(why error) error // before that; it returns what is told to whoever waits for it
-	cutOff()                   // the link has ended before that; only of what is not taken back then
-	overdue() error            // why it is taken back at its deadline
+	written()                  // the last chunk is written
+	takenBack(why error) error // the frame is taken back before its last chunk; the error is for the goroutine that waits for its end
+	cutOff()                   // the link has ended before the last chunk; only for owners that are not taken back when a link ends
+	overdue() error            // the reason for which the frame is taken back at its deadline
 }
 
-// errAgain is why a large message is taken back that is to be routed elsewhere, and
-// what its sender gets: its receiver has thrown away what it had of it.
+// errAgain is the reason for which a large message is taken back that is to be routed
+// elsewhere, and the error that its sender gets: the receiver has thrown away what had come
+// of the body.
 var errAgain = errors.New("route it again")
 
 // largeMessage is a message to one consumer, or to several, whose body goes in chunks.
 type largeMessage struct {
 	link   *link
 	o      outgoing
-	routes []*route // that it was charged on; of one ring
+	routes []*route // on which the message was charged; all are of one ring
 }
 
 // postBulkLocked takes a large message for rts, which have been charged.
@@ -54,7 +55,7 @@ func (m *largeMessage) publishes() bool { return m.o.head.Kind() == kindPublish 
 func (m *largeMessage) written() {
 	for _, rt := range m.routes {
 		rt.bulks--
-		m.link.entrance.wait(rt.home) // messages wait behind it
+		m.link.entrance.wait(rt.home) // messages of this ring wait behind the large one
 	}
 }
 
@@ -76,7 +77,7 @@ func (m *largeMessage) takenBack(why error) error {
 		return nil
 	case ended: // the call may be another request's by now
 		if why == errAgain {
-			return nil // its sender gets the answer
+			return nil // the sender of the message gets the answer
 		}
 	case m.o.done == nil:
 		l.againLocked(m.home().address, &m.o, why)

@@ -149,7 +149,8 @@ func (l *link) settled(rt *route, bytes, messages, window uint64) error {
 	return nil
 }
 
-// owes checks that so much is under way on a route, all of which has been sent.
+// owes checks (rule 18) that so many bytes and messages are under way on a route. A large
+// message counts only when it is wholly written.
 func (l *link) owes(rt *route, bytes, messages uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

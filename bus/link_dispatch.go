@@ -45,6 +45,9 @@ func (r *receiver) place(kind int, f *frame.Frame, size int) []byte {
 	return r.link.bodies.Get(size)
 }
 
+// handle does what a frame other than ROUTES asks for; owned says that its body is not in
+// the read buffer. An error is what a peer may not say (rule 18): it ends the link. bye says
+// that the frame is GOODBYE.
 func (r *receiver) handle(kind int, f *frame.Frame, owned bool) (bye bool, err error) {
 	if kind == frame.Msg {
 		return false, r.message(f, owned)

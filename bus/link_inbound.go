@@ -14,21 +14,21 @@ type inbound struct {
 
 	owed     atomic.Uint64 // settled, but not yet told: messages<<owedBits | bytes
 	window   atomic.Int64  // changed under link.mu
-	behind   mark          // in the outbox, that its addition comes after
+	behind   mark          // the place in the outbox behind which its addition has to be written
 	starved  atomic.Int64  // when its sender last had to wait
 	growth   growth        // of the window; of the link's reader
-	received int64         // messages; of the link's reader
-	taken    int64         // their bytes
-	paid     int64         // of those, the ones given back when the reader last looked
+	received int64         // messages that came; of the link's reader
+	taken    int64         // bytes that came; of the link's reader
+	paid     int64         // what returned was when the reader last looked; of the link's reader
 
 	// Guarded by link.mu.
 	resized   uint32 // how often another window has been told
 	stage     stage
-	known     bool        // the peer has acknowledged the addition: copies of a publish are its too (rule 14)
+	known     bool        // the peer has acknowledged the addition: the consumer gets copies of a publish (rule 14)
 	listed    bool        // in link.dues
 	returning bool        // a large message is being sent back
 	settled   int64       // messages for which credit or a bounce has been written
-	returned  int64       // their bytes
+	returned  int64       // bytes of the messages that settled counts
 	held      *[]*Message // to be sent back once the removal, or a large message before them, is written; nil: none
 }
 
@@ -58,8 +58,9 @@ const (
 	inFreed
 )
 
-// goneLocked notes that no message will come for in any more: whatever came
-// has been sent back or is being handled.
+// goneLocked notes that no message will come for in any more: each that came has been sent
+// back, waits to be, or is being handled. It appends in's consumer to free as freeLocked
+// does.
 func (l *link) goneLocked(in *inbound, free []*Consumer) []*Consumer {
 	if in.stage >= inGone {
 		return free
@@ -106,7 +107,7 @@ const owedBits = 40
 // inbound returns the end of the route on which the message came over a link.
 func (m *Message) inbound() *inbound { return m.in.back.(*inbound) }
 
-// from returns the origin of what comes. The link's reader calls it.
+// from returns the origin of the messages that come on the link. The link's reader calls it.
 func (in *inbound) from() *origin {
 	if in.origin == nil {
 		in.origin = &origin{services: in.link.services, to: in.consumer, back: in, linked: true}
@@ -116,6 +117,7 @@ func (in *inbound) from() *origin {
 
 func (in *inbound) sender(m *Message) string { return in.link.sender(m) }
 
+// reply puts a reply on the link on which the request came, or nowhere (rule 15).
 func (in *inbound) reply(ctx context.Context, r reply) (over bool, err error) {
 	return in.link.reply(ctx, r)
 }

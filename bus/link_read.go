@@ -177,7 +177,7 @@ func (r *reader) direct(kind int, b []byte, size int) (done bool, err error) {
 	return true, err
 }
 
-// checkBody checks that a body may come in one piece.
+// checkBody checks that a body may come in one piece (rule 18).
 func checkBody(kind, size int) error {
 	if size > chunked && kind != frame.Chunk {
 		return fmt.Errorf("%w: body of %d bytes in a frame; the limit is %d", frame.ErrMalformed, size, chunked)
@@ -199,6 +199,7 @@ func (r *reader) whole(kind int, b []byte) (bye bool, err error) {
 	return r.handle(kind, false)
 }
 
+// handle hands a frame on, unless its body may not come in one piece.
 func (r *reader) handle(kind int, owned bool) (bye bool, err error) {
 	if err := checkBody(kind, len(r.f.Body)); err != nil {
 		return false, err

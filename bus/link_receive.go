@@ -21,7 +21,7 @@ type entry struct {
 	hops     uint8
 }
 
-// message adds one to the run of its consumer.
+// message adds a message to the run of its consumer.
 func (r *receiver) message(f *frame.Frame, owned bool) error {
 	kind := f.Kind()
 	if kind < kindSend || kind > kindPublish {
@@ -89,11 +89,12 @@ func (in *inbound) alone(f *frame.Frame) bool {
 }
 
 // take notes that a message has come, and checks that its sender had credit for
-// it (rule 10). Credit that is on its way to the sender counts: it has less.
+// it (rule 10). It counts credit that this node has written and the sender has not read yet:
+// so a sender that keeps the rule has no more credit than take reckons with.
 func (in *inbound) take(cost int64, f *frame.Frame) error {
 	if in.taken-in.paid >= in.window.Load() {
 		in.link.mu.Lock()
-		w := in.window.Load() // with what was returned: it shrinks by that
+		w := in.window.Load() // read in the same critical section as returned: a shrinking window changes both
 		in.paid = in.returned
 		in.link.mu.Unlock()
 		if in.taken-in.paid >= w {
@@ -138,7 +139,7 @@ func (r *receiver) deliver() {
 	r.to.put(ms)
 }
 
-// endRun delivers the run; what comes next may change the routes.
+// endRun delivers the run, before a frame is handled that may change the routes.
 func (r *receiver) endRun() {
 	r.deliver()
 	r.to = nil
@@ -150,11 +151,11 @@ func (e *entry) message(m *Message, in *inbound) {
 	m.word = traits(e.kind, e.codec, e.hops)
 }
 
-// entry returns what a message is but for its body and headers.
+// entry returns a message's entry in the run.
 func (r *receiver) entry(f *frame.Frame, cost int64) entry {
 	id := f.ID()
 	if f.Kind() == kindSend {
-		id = f.Choice() // to be brought back
+		id = f.Choice() // a BOUNCE brings it back
 	}
 	return entry{
 		id: id, deadline: r.deadline(f), cost: uint32(cost), size: int32(len(f.Body)),
@@ -162,7 +163,8 @@ func (r *receiver) entry(f *frame.Frame, cost int64) entry {
 	}
 }
 
-// put gives messages to the consumer, or sends them back if it is closed.
+// put gives messages to the consumer, or sends them back if it is closed (rule 3): each is
+// either handled or sent back, as Consumer.mu guards both closed and the mailbox.
 func (in *inbound) put(ms []Message) {
 	c := in.consumer
 	c.mu.Lock()
@@ -223,7 +225,8 @@ func (r *receiver) fanOut(e *entry, f *frame.Frame, ins []*inbound, body []byte)
 	}
 }
 
-// charged returns the routes of an address that the sender of a publish knew.
+// charged (rule 14) returns the routes of first's address that the sender of a publish has
+// charged: their additions it had acknowledged, and it did not skip them.
 func (l *link) charged(first *inbound, skip []uint32) (ins []*inbound) {
 	slices.Sort(skip)
 	l.mu.Lock()

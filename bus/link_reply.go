@@ -16,7 +16,7 @@ type keptReplies struct {
 	small, large []*reply
 	bytes        int64
 	full         int64 // bytes when a reply waited for fewer in vain; 0: none did lately
-	slow         bool  // a large one was not written within patience, and some are left
+	slow         bool  // a large reply was not written within patience, and some are left
 	messages     bool  // the next large body is to be a message's
 }
 
@@ -133,6 +133,8 @@ func (l *link) adopt(b *bulkOut) error {
 	return nil
 }
 
+// replyLost is the error for a reply whose link has ended: the reply goes nowhere else
+// (rule 15).
 func (l *link) replyLost() error {
 	if l.err == nil {
 		return fmt.Errorf("%w: reply to %s: goodbye has been said", ErrLinkLost, l.peer.Name)
@@ -166,9 +168,10 @@ func (l *link) replyHeadLocked(r *reply) frame.Head {
 	return h
 }
 
-// keepLocked keeps a reply. If there are too many it waits for them to be fewer, as a
-// publish waits for a consumer: for its patience, once; then none waits until half are
-// written.
+// keepLocked keeps a reply. If the link keeps too many already, the reply waits until it
+// keeps fewer, for patience at most. If that was in vain, this reply is given up, and
+// replies after it do not wait until half of the kept bytes are written. It lets go of
+// link.mu while it waits.
 func (l *link) keepLocked(ctx context.Context, r *reply) error {
 	if !l.open() {
 		return l.replyLost()
@@ -215,7 +218,8 @@ func (l *link) placeLocked() {
 	}
 }
 
-// placeLargeLocked does so for large ones.
+// placeLargeLocked has the large kept replies written, as long as another large body may
+// begin.
 func (l *link) placeLargeLocked() {
 	k := &l.kept
 	for len(k.large) > 0 && l.bulks.takesBulk() && l.open() {
@@ -252,8 +256,8 @@ func (l *link) keptLessLocked(bytes int64) {
 	}
 }
 
-// dropKeptLocked drops all when the link has ended. It returns the calls of those that
-// ask, which are in no table yet.
+// dropKeptLocked drops all kept replies when the link has ended. It returns the calls of the
+// replies that ask: these calls are in no table yet.
 func (l *link) dropKeptLocked() (asking []*call) {
 	for _, r := range l.kept.small {
 		if r.call != nil {
@@ -311,12 +315,12 @@ func (l *link) awaitRoomLocked(ctx context.Context, room func() bool) error {
 	return nil
 }
 
-// gotReply answers a request (rule 15); owned says that the body is not in the read
+// gotReply answers a request (rule 5); owned says that the body is not in the read
 // buffer.
 func (l *link) gotReply(f *frame.Frame, owned bool) {
 	c := l.pend.take(f.ID())
 	ask := f.Ask()
-	if c == nil { // it has ended
+	if c == nil { // the request has ended
 		l.stats.add(countLateReplies, 1)
 		l.notAnswered(ask, errGone)
 		return

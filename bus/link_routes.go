@@ -66,8 +66,9 @@ func (l *link) changeRoutes(r *wire.Routes) (touched, added []*route, err error)
 	return touched, added, nil
 }
 
-// removeLocked takes routes out that the peer has removed (rule 7), those before one
-// that is wrong too.
+// removeLocked takes the routes out that the peer has removed, and takes back the large
+// messages to them (rule 7). If one of the routes is wrong, those that come before it in
+// nums are taken out all the same. The caller holds core.mu and link.mu.
 func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
 	for _, num := range nums {
 		rt := l.route(uint64(num))
@@ -80,7 +81,7 @@ func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
 			drop = append(drop, rt)
 		}
 	}
-	l.resetAllLocked(func(b *bulkOut) bool { // those of a publish go on for the others, and a handover has no route
+	l.resetAllLocked(func(b *bulkOut) bool { // a publish goes on for its other routes, and a handover has no route
 		m := b.largeMessage()
 		return m != nil && !m.publishes() && m.routes[0].removed
 	})
@@ -88,7 +89,8 @@ func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
 	return drop, err
 }
 
-// newRoute makes the record of a route that the peer has added.
+// newRoute makes the record of a route that the peer has added. It reports an error for one
+// that cannot be (rule 18).
 func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
 	if a.Window == 0 {
 		a.Window = windowFloor
@@ -113,8 +115,8 @@ func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
 	return rt, nil
 }
 
-// forgetLocked forgets a route that is removed once nothing more will come for it: the
-// last message is back that was sent there, and all are settled.
+// forgetLocked (rule 3) forgets a removed route once nothing more will come for it: the
+// peer has said that it sends no message back any more, and all messages are settled.
 func (l *link) forgetLocked(rt *route) {
 	if !rt.removed || !rt.over || rt.unsettled > 0 {
 		return
@@ -144,8 +146,9 @@ func (l *link) route(num uint64) *route {
 // locks are let go of between, so that others are not held up, and heartbeats go on.
 const dropStep = 8 << 10
 
-// dropAllRoutes takes all routes of the link out, and no other comes. Frames in order
-// after it, as then returns them, are part of the same step as the last ones.
+// dropAllRoutes takes all routes of the link out, and from here on none is added. It calls
+// then in the critical section in which it takes out the last routes (leaving 2): so the
+// frames that then appends come behind all messages to these routes.
 func (l *link) dropAllRoutes(then func()) {
 	for from, more := 0, true; more; from += dropStep {
 		more = l.dropSomeRoutes(from, then)

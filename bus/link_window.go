@@ -6,20 +6,20 @@ import (
 	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
-// windows is what a link knows of the routes whose windows have ever grown. Their
-// sender sees, each windowKept, how much of them was used since, and gives back what
-// was not, by REST (rule 11); the receiver could not take it back without revoking
-// some. It is guarded by link.mu.
+// windows is what a link knows of the peer's routes whose windows have ever grown. Each
+// windowKept this node, their sender, looks how much of a window was used since it last
+// looked, and gives back what was not used, by REST (rule 11). The receiver could not take
+// it back without revoking credit. It is guarded by link.mu.
 type windows struct {
 	of     map[*route]*grownWindow
-	tended int64 // when they were last looked at
+	tended int64 // when tend last looked at the windows
 }
 
-// grownWindow is what is known of a window that has grown.
+// grownWindow is what a link knows of a window that has grown.
 type grownWindow struct {
-	first   int64  // what it was before
-	resized uint64 // how often the peer has told another one
-	sent    int64  // messages, when it was last looked at
+	first   int64  // the window before it first grew
+	resized uint64 // how often the peer has told another window
+	sent    int64  // messages sent on the route in all, when tend last looked
 }
 
 // resizeLocked takes over the window of a route that the peer has told.
@@ -36,8 +36,7 @@ func (l *link) resizeLocked(rt *route, window int64) {
 	rt.window = window
 }
 
-// tend gives back what was not needed of windows that have grown, if it is time
-// to look.
+// tend gives back what was not needed of windows that have grown, if windowKept is over.
 func (l *link) tend(now int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,8 +68,9 @@ func (l *link) restLocked(rt *route, w *grownWindow, idle bool) {
 	l.buf = frame.Append(l.buf, frame.Rest, &h, nil, nil, 0)
 }
 
-// gotRest takes over a smaller window that the sender of a route keeps to from here
-// on. If the window has changed meanwhile the sender hears of that, and goes by it.
+// gotRest (rule 11) takes over the smaller window that the sender of a route keeps to from
+// here on. If this node has told another window meanwhile, REST does not count: the sender
+// will read that window, and keep to it.
 func (l *link) gotRest(f *frame.Frame) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -88,7 +88,7 @@ func (l *link) gotRest(f *frame.Frame) error {
 }
 
 // grow (rule 13) doubles the window of a route whose sender had to wait with a message that
-// has so much time left, and tells it. The link's reader calls it.
+// has left nanoseconds until its deadline, and tells the sender. The link's reader calls it.
 func (in *inbound) grow(left int64) {
 	l, now := in.link, in.link.clock.now()
 	in.starved.Store(now)

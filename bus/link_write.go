@@ -42,19 +42,19 @@ type writer struct {
 	bulks    bulks
 	pace     pace
 	said     timeSaid
-	replies  int // in buf
+	replies  int // replies that were appended since the last write
 	state    uint8
 	bytesOut uint64
 	bye      bool  // GOODBYE is written, or has come: no frame is appended any more
-	err      error // the link has failed: likewise
+	err      error // the link has failed: no frame is appended any more
 }
 
-// source is the link, as its writer sees it. But for fail its methods are called with
-// the lock held.
+// source is the link, as its writer sees it. All its methods but fail are called with
+// writer.mu held.
 type source interface {
 	crowded() bool       // others are about to append more
 	hasRoutes() bool     // there are changes of routes to be told
-	fill()               // appends those
+	fill()               // appends changes of routes
 	admitWaitingLocked() // lets in what waits for room, or for a large body to end; lets go of the lock
 	fail(error)          // ends the link
 }
@@ -186,13 +186,14 @@ func (w *writer) writeLocked(most int) {
 		}
 	}
 	w.state = writeIdle
-	if !w.open() { // the goroutine waits for this
+	if !w.open() { // the writer's goroutine waits for it, to end
 		w.token()
 	}
 }
 
-// writePartLocked writes once. It reports false if it was to be now and the kernel
-// does not take all: the rest goes first.
+// writePartLocked writes one part. With now it writes only what the kernel takes at once,
+// and reports false if a rest is left, which the next write begins with. It lets go of mu
+// while it writes.
 func (w *writer) writePartLocked(now bool) bool {
 	p := w.nextLocked()
 	w.replies = 0
@@ -225,8 +226,8 @@ func (w *writer) writePartLocked(now bool) bool {
 	return len(w.rest) == 0
 }
 
-// nextLocked returns what is to be written next. Where there is both, frames in
-// order and a piece of a large body take turns.
+// nextLocked returns the part that is to be written next. If there are frames in order and
+// chunks of large bodies, they take turns.
 func (w *writer) nextLocked() part {
 	if w.hasChunk() && len(w.rest) == 0 && (w.bulks.pace.chunkNext || w.backlog() == 0) {
 		return w.chunkLocked(w.takeFirst())

@@ -261,7 +261,7 @@ func (m *Message) reply(ctx context.Context, body any, opts []CallOption) error 
 		return m.notRequest()
 	}
 	if m.in.back.intercepts() {
-		_, err := m.in.back.intercept(ctx, m, VerbReply, body, slices.Clone(opts)) // which else could not stay on the stack
+		_, err := m.in.back.intercept(ctx, m, VerbReply, body, slices.Clone(opts)) // a copy, as opts would escape by the interface, and be allocated at each call
 		return err
 	}
 	var r reply

@@ -34,8 +34,9 @@ type wayBack interface {
 	intercepts() bool
 	intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (answer *Message, err error)
 
-	// reply takes a reply. over says that an error has been given in its place. What an
-	// interface is called with by a pointer could not stay on the stack.
+	// reply takes a reply. over says that an error has been given in its place. The
+	// reply goes by value: a pointer that goes to a method of an interface escapes, so the
+	// reply would be allocated.
 	reply(ctx context.Context, r reply) (over bool, err error)
 
 	// handled settles a message that was handled, or will not be. It returns what has

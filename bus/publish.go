@@ -157,9 +157,10 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 	return true
 }
 
-// postPublish appends one frame for all of the peer's consumers of the address,
-// and charges each. It reports false if some have no room and may yet be waited
-// for.
+// postPublish appends one frame for all of the peer's consumers of the address that have
+// room, and charges each of them. If some have none, and no publish has waited for them in
+// vain yet, it appends nothing and reports false: the caller waits. last says that the
+// caller has waited in vain.
 func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -173,7 +174,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 		l.queueRingLocked(&r.home, large)
 		return false
 	}
-	routes := r.routes.Load().of(l) // as the peer knows them: they change under this lock
+	routes := r.routes.Load().of(l) // the peer's routes change under link.mu, which is held
 	charge, skip := 0, 0
 	for i := range routes.len() {
 		for _, rt := range routes.leaf(i) {
@@ -215,7 +216,8 @@ func (rt *route) stall() {
 	events.note(lags)
 }
 
-// stall marks the routes without room, which were waited for in vain.
+// stall marks the routes without room, for which a publish has waited in vain. The caller
+// holds link.mu.
 func (l *link) stall(routes leaves) {
 	for i := range routes.len() {
 		for _, rt := range routes.leaf(i) {
@@ -226,8 +228,9 @@ func (l *link) stall(routes leaves) {
 	}
 }
 
-// appendPublish appends the frame for the routes that take it and charges
-// those; it names those that do not.
+// appendPublish (rule 14) appends one frame for the link, charges the routes that have
+// room for it, and names in the frame the numbers of the routes that have none. The caller
+// holds link.mu.
 func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip int) {
 	var skipped []byte
 	if skip > 0 {
@@ -245,7 +248,7 @@ func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip i
 	large := len(o.body) > chunked
 	waited := o.head[frame.FStarved]
 	charged := l.charge(o, routes, large)
-	defer func() { o.head[frame.FStarved] = waited }() // for others
+	defer func() { o.head[frame.FStarved] = waited }() // o goes to other links too
 	l.outside += int64(charge)
 	l.sent += int64(charge)
 	if large {
@@ -258,7 +261,7 @@ func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip i
 	l.wakeLocked()
 }
 
-// laggards encodes the numbers of the routes that have no room.
+// laggards encodes the numbers of the routes that have no room. The caller holds link.mu.
 func (l *link) laggards(routes leaves) (b []byte) {
 	for i := range routes.len() {
 		for _, rt := range routes.leaf(i) {
@@ -270,8 +273,10 @@ func (l *link) laggards(routes leaves) (b []byte) {
 	return b
 }
 
-// charge charges the routes that take a publish, which goes to the first of them by
-// name, and says so if one of them was starved. It returns them if it is large, as it holds them up.
+// charge (rule 14) charges the routes that have room for a publish. It puts the number of
+// the first of them into the frame's head, and there notes if one of them was starved. If
+// the publish is large, charge returns these routes, as the publish holds them up. The
+// caller holds link.mu.
 func (l *link) charge(o *outgoing, routes leaves, large bool) (charged []*route) {
 	o.head[frame.FRoute], o.head[frame.FStarved] = 0, 0
 	for i := range routes.len() {

@@ -55,11 +55,11 @@ func unanswered(why error) error {
 	return why
 }
 
-// call is a request that waits for its answer. It is in at most one table of
-// pending requests or waiting list. Whoever takes it out of there answers it, or
-// puts it into another; who sets ended decides. A call that has ended is put
-// nowhere any more, so that one whose caller has the answer is in nobody's hands
-// and may be used again.
+// call is a request that waits for its answer. It is in at most one place: a table of
+// pending requests, or a waiting list. The goroutine that takes a call out of its place
+// answers the call, or puts it into another place. The goroutine that sets ended decides
+// what the answer is. A call that has ended is put into no place any more: so a call whose
+// caller has the answer is known to no other goroutine, and its memory may be used again.
 type call struct {
 	ch       chan answer // of one
 	deadline int64
@@ -70,7 +70,7 @@ type call struct {
 	mu sync.Mutex // taken after pending.mu
 	at interface {
 		withdraw(c *call, id uint64, why error) answer
-	} // the table, or the waiter of a list, that has it; nil: none
+	} // the table, or the waiter in a list, that has the call; nil: none
 	id  uint64 // in the table
 	num uint32
 	msg *Message // the message itself, if its consumer is this node's
@@ -124,11 +124,11 @@ func (c *call) answer(a answer) bool {
 	return true
 }
 
-// withdraw takes a call, which its caller has ended for a reason, out of where it
-// is, and returns its end: at the deadline the same as if the timer of the table,
-// or of the waiting list, had been first. Else the consumer is told.
+// withdraw takes a call that its caller has ended, for a reason, out of the table or list
+// that has it, and returns the error of the call: at the deadline the one that the timer of
+// the table, or of the list, would have given. Before the deadline the consumer is told.
 func (c *call) withdraw(why error) answer {
-	c.mu.Lock() // one that has ended stays where it is until it is taken out
+	c.mu.Lock() // a call that has ended stays at its place until it is taken out
 	at, id := c.at, c.id
 	c.mu.Unlock()
 	if at == nil {
@@ -161,8 +161,9 @@ func (p *pending) init(s *services, l requestLink, replies *origin) {
 	p.services, p.link, p.replies, p.next = s, l, replies, math.MaxInt64
 }
 
-// add registers a call that goes to consumer num, to one of this node as m, or,
-// with neither, in answer to a request. It returns 0 if the call has ended.
+// add registers a call under an id that was not used before (rule 5). The call goes to
+// consumer num of the peer, or to a consumer of this node as the message m, or, with
+// neither, in answer to a request. add returns 0 if the call has ended.
 func (p *pending) add(c *call, num uint32, m *Message) uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,7 +206,7 @@ func (p *pending) takeLocked(id uint64) *call {
 	return c
 }
 
-// deadline returns that of a request, or a usual one if it has ended.
+// deadline returns the deadline of a request, or a usual one if the request has ended.
 func (p *pending) deadline(id uint64) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -226,7 +227,7 @@ func (p *pending) expire() {
 	})
 }
 
-// end answers the requests for which why has an error with it.
+// end answers each request for which why returns an error, with that error.
 func (p *pending) end(why func(*call) error) {
 	p.mu.Lock()
 	next := int64(math.MaxInt64)
@@ -244,7 +245,7 @@ func (p *pending) end(why func(*call) error) {
 	}
 	p.mu.Unlock()
 	for i, c := range due {
-		_ = p.expired(c, errs[i]) // its caller has it
+		_ = p.expired(c, errs[i]) // the call's caller gets the error
 	}
 	p.leave.recheck()
 }
@@ -265,7 +266,7 @@ func (p *pending) expired(c *call, err error) error {
 
 // withdraw takes out a call that its caller has ended, and returns its end.
 func (p *pending) withdraw(c *call, id uint64, why error) answer {
-	if p.take(id) == nil { // it is just being answered, or sent back
+	if p.take(id) == nil { // another goroutine has taken the call out: it is being answered, or sent back
 		return answer{err: unanswered(why), in: p.replies}
 	}
 	return answer{err: p.givenUp(c, why), in: p.replies}

@@ -52,9 +52,15 @@ type route struct {
 	home *home
 	to   carrier
 
-	num  uint32        // at the node it is on, 0 if no other knows it; never changed
-	at   int32         // its place in a sequence of routes, -1 if it has gone and does not hold keys; guarded by core.mu
-	step atomic.Uint64 // core.steps when it became part of the ring, or goneStep and that when it ceased to be
+	num uint32 // the consumer's number at its node, 0 if no other node knows it; never changed
+
+	// The place in the sequence that has the route: that of the ring's routes or, once it has
+	// gone, of the routes that hold keys; -1 if it has gone and holds none. Guarded by core.mu.
+	at int32
+
+	// The value of core.steps when the route became part of its ring; once it has gone, the
+	// value when it went, with the bit goneStep.
+	step atomic.Uint64
 
 	// Guarded by link.mu; for this node's consumers by Consumer.mu.
 	window    int64 // bytes that may be unsettled; a message may start while fewer are
@@ -66,7 +72,7 @@ type route struct {
 	over      bool // no message that was sent on it comes back any more
 	stalled   bool // a publish has waited for it in vain
 	starved   bool // a message that waits has found no credit
-	needed    bool // much of the window has been used since that was last looked at
+	needed    bool // much of the window has been used since tend last looked
 }
 
 // goneStep marks the step of a route that is no longer part of its ring.
@@ -104,8 +110,9 @@ type carrier interface {
 	post(rt *route, o *outgoing) bool
 }
 
-// post gives a message to the route's carrier. It calls it by its type: what an interface
-// is called with could not stay on the stack.
+// post gives a message to the route's carrier. It calls the carrier by its type and not by
+// the interface: a pointer that goes to a method of an interface escapes, so each o would be
+// allocated.
 func (rt *route) post(o *outgoing) bool {
 	if l := rt.link(); l != nil {
 		return l.post(rt, o)
@@ -137,7 +144,7 @@ type waiter struct {
 	rt     *route        // to which it was posted
 	err    error         // why it was not
 	timer  *time.Timer   // of one that was sent back
-	rests  bool          // likewise: it is not to be placed yet
+	rests  bool          // of a message that was sent back: it is not to be placed yet
 	out    bool          // it waits no longer
 	lane   *lane         // where it waits
 	ticket uint64        // of one that was not sent back: when it came

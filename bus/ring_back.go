@@ -10,8 +10,8 @@ import (
 )
 
 // A message that was sent back more than freeHops times (rule 8), as happens by chance
-// where consumers come and go all the time, rests before it is given to another,
-// ever longer: so that it cannot go round at full speed, and those that stay get to
+// where consumers come and go all the time, rests before it is given to another consumer,
+// each time longer: so it cannot go round at full speed, and the consumers that stay get to
 // have room.
 const (
 	freeHops = 16
@@ -20,11 +20,11 @@ const (
 	longNap  = 256 * time.Millisecond
 )
 
-// nextHop counts one more.
+// nextHop returns the hops of a message that is sent back once more.
 func nextHop(hops uint8) uint64 { return min(uint64(hops)+1, maxHops) }
 
-// nap is how long a message rests that was sent back so often and has that long
-// left.
+// nap is how long a message rests that was sent back hops times and has left until its
+// deadline.
 func nap(hops uint64, left time.Duration) time.Duration {
 	if hops <= freeHops {
 		return 0
@@ -35,8 +35,8 @@ func nap(hops uint64, left time.Duration) time.Duration {
 var errNoneMay = errors.New("no consumer may take it")
 
 // takeBackLocked lets a message that was sent back wait at the head of the
-// line. It returns an error if there is nothing to wait for: errNoneMay if that is
-// closedTo's to explain, errEnded if nobody waits for the answer any more.
+// line. It returns an error if there is nothing to wait for: errNoneMay if closedTo tells
+// the reason, errEnded if the caller does not wait for the answer any more.
 func (r *ring) takeBackLocked(o *outgoing, left time.Duration, rank uint64) error {
 	if r.leave.at(busGone) {
 		return fmt.Errorf("%w before %q had a consumer for it", ErrClosed, r.address)
@@ -69,7 +69,7 @@ func (r *ring) wake(w *waiter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w.rests = false
-	if w.out { // it is gone
+	if w.out { // the message waits no longer
 		return
 	}
 	left := time.Duration(w.o.deadline - r.clock.now())
@@ -101,7 +101,7 @@ func (r *ring) waitsOn(w *waiter) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w.out {
-		return true // it is gone
+		return true // the message waits no longer, and has its end
 	}
 	if r.holdsTurnOfAll(&w.o) {
 		return false
@@ -116,8 +116,8 @@ func (h *home) late() error {
 	return fmt.Errorf("%w of %q took it in time: %w", ErrNoConsumer, h.address, context.DeadlineExceeded)
 }
 
-// withdraw takes a request out of the waiting list whose caller has given up, and
-// returns its end, which at the deadline is that of expire.
+// withdraw takes a request whose caller has given up out of the waiting list, and returns
+// its error, which at the deadline is the one that expire gives.
 func (w *waiter) withdraw(_ *call, _ uint64, why error) answer {
 	return answer{err: w.ring.withdraw(w, why)}
 }

@@ -2,8 +2,8 @@ package bus
 
 import "github.com/runrig-go/runrig/bus/internal/sequence"
 
-// A route that has gone holds the keys that it owned while messages may come back that
-// were sent to it. Messages of such a key wait: those that came back in their order, new
+// A route that has gone holds the keys that it owned, for as long as messages that were sent
+// on it may come back. Messages of such a key wait: those that came back in their order, new
 // ones behind them; then all go to the key's next owner. So their order survives.
 //
 // Which route owned a key is computed among the routes as they were before the removal:
@@ -31,10 +31,13 @@ func (s *routeSet) setHolding(rts sequence.Of[*route]) {
 	}
 }
 
-// heldBy returns the route that has gone and holds a key, nil if none does. It is the one
-// with the highest weight of those that hold keys, if no route has a higher weight that was
-// in the ring before the first of them went. So some keys are held that need not be, until
-// the last of these routes holds none any more.
+// heldBy (rule 8) returns the route that has gone and holds a key, nil if none does: of the
+// gone routes that hold keys, the one with the highest weight. The key is free, however, if
+// a route with a higher weight was in the ring already before the first of the gone routes
+// went, and still is: at each removal that route outweighed the one that went, so none of
+// them owned the key. A route that came later frees no key, although it may have owned the
+// key at a later removal: so some keys are held that need not be, until the last of the gone
+// routes holds none any more.
 func (r *ring) heldBy(ch choice, s *routeSet) *route {
 	if s.holding == nil {
 		return nil
@@ -59,7 +62,7 @@ func (r *ring) heldBy(ch choice, s *routeSet) *route {
 	return held
 }
 
-// releaseKeysOf is releaseKeys for routes of a ring.
+// releaseKeysOf is releaseKeys for routes of one ring. The caller holds core.mu.
 func (a *rings) releaseKeysOf(r *ring, rts []*route) {
 	set := *r.routes.Load()
 	if set.holding == nil {
@@ -76,8 +79,8 @@ func (a *rings) releaseKeysOf(r *ring, rts []*route) {
 	r.routes.Store(&set)
 }
 
-// grantAll grants what there is at the rings of routes that have come or gone: who
-// waits there may have another, or must know that one has gone.
+// grantAll grants at the rings of routes that have come or gone: a message that waits there
+// may have another route, or must know that its route has gone.
 func grantAll(rts []*route) {
 	for i, rt := range rts {
 		if i == 0 || rt.home != rts[i-1].home {

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// line is the messages and publishers that wait at a ring. It has a lane for messages that
+// line is the messages and publishers that wait at a ring. It is guarded by ring.mu. It has a lane for messages that
 // any route could take, and one for each route for messages that it alone may take: so a
 // message that waits for one consumer, or for a key, holds up no others.
 type line struct {
@@ -16,17 +16,17 @@ type line struct {
 	tickets uint64
 	publish []chan struct{} // publishers that wait for credit
 
-	routes  *routeSet // by which lanes is sorted
-	changed bool      // it was sorted anew since what waits was last looked at for whom nobody is left
+	routes  *routeSet // the routes by which lanes is sorted
+	changed bool      // lanes was sorted anew since refuseLocked last looked for messages that no route may take
 }
 
 // lane is what waits for the same credit.
 type lane struct {
-	to    reach     // what could take it; nothing while it is held
-	back  []*waiter // messages that were sent back, in that order
-	queue []*waiter // others that found no credit, first come first served
-	stuck bool      // for want of credit, since granting has begun
-	out   int       // how many were taken out of it since it was swept, and may be in it still
+	to    reach     // the routes that could take its messages; none while their key is held
+	back  []*waiter // messages that were sent back, in the order in which they are to go
+	queue []*waiter // messages that found no credit, first come first served
+	stuck bool      // since grantLocked has begun it has found no credit for the lane's next message
+	out   int       // how many waiters were taken out since the lane was swept, and may be in back or queue still
 }
 
 // lineLocked returns the line, for somebody to wait in.
@@ -64,7 +64,8 @@ func (r *ring) restLocked() {
 	}
 }
 
-// enqueueLocked lets w wait. A message that was sent back is ahead of all that were not.
+// enqueueLocked lets w wait. A message that was sent back goes ahead of all messages that
+// were not.
 func (r *ring) enqueueLocked(w *waiter) {
 	line := r.lineLocked()
 	if w.lane = &line.any; w.o.choice&fixed != 0 {
@@ -83,7 +84,8 @@ func (r *ring) enqueueLocked(w *waiter) {
 	r.grantLocked() // credit may have come since
 }
 
-// laneOf returns the lane of what is for one route: see aim.
+// laneOf returns the lane of the messages that one route only may take, or that wait until
+// a route which has gone holds their key no longer: see aim.
 func (l *line) laneOf(to reach, held *route) *lane {
 	if to.one != nil {
 		held = to.one
@@ -99,8 +101,8 @@ func (l *line) laneOf(to reach, held *route) *lane {
 	return at
 }
 
-// takeBack lets a message wait that was sent back (rule 8): behind the others that were
-// sent back, but for those of a lower rank.
+// takeBack lets a message wait that was sent back (rule 8): ahead of the messages of a lower
+// rank that were sent back, behind all others that were.
 func (l *lane) takeBack(w *waiter) {
 	i := len(l.back)
 	for i > 0 && l.back[i-1].rank < w.rank {
@@ -128,9 +130,9 @@ func (o *outgoing) rank(takenBack bool) uint64 {
 	return rank
 }
 
-// sortLocked puts what one route only may take into the lanes of those that may
-// now, if routes have come or gone, and reports whether they have. Those of a key
-// stay together, in order.
+// sortLocked puts each message that one route only may take into the lane of the route that
+// may take it now, if routes have come or gone, and reports whether they have. Messages of a
+// key stay together, in order.
 func (r *ring) sortLocked(line *line) (changed bool) {
 	routes := r.routes.Load()
 	if line.routes == routes {
@@ -234,8 +236,8 @@ func (r *ring) placeQueuesLocked(line *line) {
 	}
 }
 
-// placeLocked places the waiters of a list in order and returns those that are left.
-// It is stuck when it meets one that could go where those behind it could, and has
+// placeLocked places the waiters of a list in order and returns the waiters that are left.
+// It is stuck when it meets a waiter that could go wherever the ones behind it could, and has
 // no room there.
 func (r *ring) placeLocked(ws []*waiter, to reach) (left []*waiter, stuck bool) {
 	w := r.walkLocked(ws, to)
@@ -315,10 +317,11 @@ type placing struct {
 	to        reach
 	now       int64
 	localFull bool    // no consumer of this node has room
-	full      *waiter // none has that this one could go to, who holds the turn of some
+	full      *waiter // a waiter whose caller holds a turn, and for which no route has room
 }
 
-// stuck notes that w found no room at so many routes, and reports whether nobody can.
+// stuck notes that w found no room at the routes that it may go to, open in number, and
+// reports whether no waiter behind it can find any.
 func (p *placing) stuck(w *waiter, open int) bool {
 	o := &w.o
 	switch {
@@ -363,15 +366,15 @@ func (r *ring) placeOneLocked(w *waiter, p *placing) (leaves, stuck bool) {
 	if w.rt = rt; rt != nil {
 		return true, false
 	}
-	if o.ended() { // meanwhile, so that no route took it
+	if o.ended() { // it has ended meanwhile: so no route took it
 		return false, false
 	}
 	return false, p.stuck(w, open)
 }
 
-// refuseLocked ends the waiting for room of calls that nobody may take any more,
-// now that routes have gone: each looks again, and says why. What was sent back
-// waits on for the next consumer, unless that could not take it either.
+// refuseLocked ends the waiting of calls that no route may take any more, now that routes
+// have gone: each call looks again, and tells its caller why. A message that was sent back
+// waits on for the next consumer, unless that consumer could not take it either.
 func (r *ring) refuseLocked(l *lane) {
 	left := l.queue[:0]
 	for _, w := range l.queue {

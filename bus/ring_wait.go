@@ -10,8 +10,8 @@ import (
 	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
-// open reports whether any route may take o, now or later; one that awaits a consumer
-// may be taken by the next one, unless those that are there wait for its sender.
+// open reports whether any route may take o, now or later. If o awaits a consumer, the next
+// consumer may take it, unless the consumers that are there wait for o's sender.
 func (r *ring) open(o *outgoing) bool {
 	to, held := r.aim(o)
 	return held != nil || to.any(o.fits) || o.awaits && !to.any(o.blocks)
@@ -40,11 +40,11 @@ var (
 	errConsumerClosed = fmt.Errorf("%w: the consumer, before it handled the request", ErrClosed)
 )
 
-// wait queues o until a route takes it; whoever returns credit posts it. It
-// returns errLookAgain when no route is left that could.
+// wait queues o until a route takes it: the goroutine that gives credit back posts it. It
+// returns errLookAgain when no route is left that could take o.
 func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 	o.head[frame.FStarved] = 1
-	deadline := o.due(r.services) // before it is copied: it is that of all waits of the call
+	deadline := o.due(r.services) // before o is copied, so that the deadline holds for all waits of the call
 	w := &waiter{o: *o, ready: make(chan struct{})}
 	w.o.flushes = false
 	if err := r.queue(w); err != nil {
@@ -70,7 +70,7 @@ func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 	return w.rt, w.err
 }
 
-// queue lets w wait for room, unless that is in vain.
+// queue lets w wait for room, unless w would wait in vain.
 func (r *ring) queue(w *waiter) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

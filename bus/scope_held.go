@@ -8,7 +8,7 @@ import (
 // holder is a consumer that handles one message at a time, or a scope: what can hold a
 // turn. Two holders are the same if they are at the same address in memory.
 type holder struct {
-	scope *turns // whose turn the consumer takes; nil: none, or it is a scope
+	scope *turns // the scope whose turn the consumer takes; nil: the consumer takes none, or the holder is a scope
 }
 
 // turn is a turn that the context of a call holds, of a consumer or of a scope; the
@@ -50,8 +50,8 @@ func turnOf(ctx context.Context) turn {
 	return turn{}
 }
 
-// now returns what of the turn is not over: that of the Do's caller, where the Do has
-// ended.
+// now returns the turn if it is not over; else, if a Do held it, the turn that the caller of
+// the Do holds.
 func (t turn) now() turn {
 	if t.holder == nil || !t.of.isOver() {
 		return t

@@ -34,8 +34,8 @@ type drainer interface{ drainSome(n int) (more bool) }
 // scope get the turn.
 const turnLength = 32
 
-// push queues a consumer for the turn. What runs the scope is done when nobody
-// waits for the turn; closing the bus waits for it.
+// push queues a consumer for the turn. The goroutine that gives out the turn, in work, ends
+// when nobody waits for it, or a Do has it; closing the bus waits for that.
 func (t *turns) push(c drainer) {
 	t.mu.Lock()
 	t.queue = append(t.queue, turnTaker{consumer: c})
@@ -49,7 +49,8 @@ func (t *turns) push(c drainer) {
 	}
 }
 
-// work gives the turn to one after the other.
+// work gives the turn to one waiter after the other. It returns when none waits, or when a
+// Do has the turn: release goes on from there.
 func (t *turns) work() {
 	for {
 		t.mu.Lock()
@@ -101,12 +102,12 @@ func (t *turns) acquire(ctx context.Context) error {
 		}
 	}
 	t.mu.Unlock()
-	<-granted // meanwhile
+	<-granted // the turn was granted meanwhile, or just is
 	t.release()
 	return fmt.Errorf("bus: waiting for the turn of a scope: %w", ctx.Err())
 }
 
-// release passes the turn on.
+// release passes on the turn that a Do has held.
 func (t *turns) release() {
 	t.mu.Lock()
 	t.countLocked()

@@ -54,7 +54,7 @@ const (
 	countForgotten
 	rareCounters
 
-	countSent counter = iota - 1 // but for what the links that are there have sent
+	countSent counter = iota - 1 // the next number, as rareCounters is no counter. Messages over links that are up are counted by link.sent
 	countSettled
 	countLateReplies
 	countHandled

@@ -67,7 +67,7 @@ func (b *ledger) add(o *ledger) {
 
 func (b *ledger) addTo(s *Stats) {
 	s.Sent += b.settled + b.rare[countUnknown]
-	s.Settled += b.settled - b.rare[countBounced] // which may wrap round until the routes' are added
+	s.Settled += b.settled - b.rare[countBounced] // below 0 (it wraps round) until what the routes have settled is added
 	for c, n := range b.rare {
 		*s.field(counter(c)) += n
 	}
@@ -91,7 +91,8 @@ func (rt *route) bookSettled() {
 	}
 }
 
-// bookConsumer enters what a consumer has counted that is forgotten and over.
+// bookConsumer enters what a consumer has counted that is forgotten and handles nothing any
+// more.
 func (b *books) bookConsumer(c *Consumer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -16,7 +16,7 @@ const (
 // pool is what windows grow from.
 type pool struct {
 	free   atomic.Int64
-	missed atomic.Int64 // when a window could last not grow
+	missed atomic.Int64 // when the pool last had too little for a window to grow
 }
 
 // take takes n bytes out of the pool.
@@ -35,17 +35,19 @@ func (p *pool) take(n, now int64) bool {
 
 func (p *pool) give(n int64) { p.free.Add(n) }
 
-// growth is when a window last grew. It grows only while its consumer keeps up: what
-// a slow one has not handled yet is no reason to let it have more, which others
-// might handle sooner, and it perhaps not before the deadline.
+// growth is when a window last grew. A window grows only while its consumer keeps up: a
+// slow consumer would only have more messages waiting, which other consumers might handle
+// sooner, and which it might not handle before their deadline.
 type growth struct {
-	at, settled int64 // when, and what was settled then
+	at, settled int64 // when the window last grew, and what was settled then
 }
 
-// may reports whether a window may grow for a message that has so much time left:
-// whether its consumer, as it has settled so much in all, would handle what is queued
-// there in half of that. Less than half a window since it last grew is not enough to
-// tell. Amounts are bytes, or messages.
+// may reports whether a window may grow for a message that has left nanoseconds until its
+// deadline: whether the consumer, at the pace at which it has settled since the window last
+// grew, would settle all that is queued in half of that time. settled is what the consumer
+// has settled in all. If it has settled less than half a window since, its pace is not known
+// and the window does not grow. settled, queued and window are in the same unit: bytes for
+// what comes over a link, messages for what this node sends itself.
 func (g *growth) may(settled, queued, window, now, left int64) bool {
 	since, took := settled-g.settled, now-g.at
 	if g.at == 0 { // the first time
