@@ -210,7 +210,7 @@ func (c leaver) goodbye(force bool) bool {
 	return true
 }
 
-// workEnded reports whether no handler runs and no message comes any more. The
+// workEnded (leaving 3) reports whether no handler runs and no message comes any more. The
 // caller holds all locks of links.
 func (c leaver) workEnded() bool {
 	for l := range c.links {
@@ -235,7 +235,7 @@ func (c leaver) quiet() bool {
 	return true
 }
 
-// open reports whether a new link could still be of use.
+// open (leaving 1) reports whether a new link could still be of use.
 func (c *core) open() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -19,8 +19,9 @@ type handed struct {
 	o       outgoing
 }
 
-// handOver hands over the sends that wait for a consumer; requests stay, as their callers
-// are here. A send that only consumers of this node may take (LocalOnly) is dead.
+// handOver (leaving 3) hands over the sends that wait for a consumer; requests stay, as
+// their callers are here. A send that only consumers of this node may take (LocalOnly) is
+// dead.
 func (c leaver) handOver() {
 	if c.work.waiting.Load() == 0 {
 		return

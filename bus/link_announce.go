@@ -33,7 +33,7 @@ type routeChange struct {
 // that has closed.
 const routesAckLimit = 10 * time.Minute
 
-// overdueRoutes ends the link if the peer owes an acknowledgement for too long.
+// overdueRoutes (rule 6) ends the link if the peer owes an acknowledgement for too long.
 func (l *link) overdueRoutes(now int64) {
 	l.mu.Lock()
 	overdue := len(l.unacked) > 0 && now-l.unacked[0].at >= int64(routesAckLimit)
@@ -104,9 +104,9 @@ func (l *link) retract(c *Consumer, waited []*Message) {
 	l.wakeLocked()
 }
 
-// fill appends the changes of this node's consumers, as far as there is room for them, and
-// behind the removal of a consumer the messages that wait to be sent back (rule 4). The
-// caller holds link.mu, and has made sure that no other goroutine writes.
+// fill (rule 6) appends the changes of this node's consumers, as far as there is room for
+// them, and behind the removal of a consumer the messages that wait to be sent back
+// (rule 4). The caller holds link.mu, and has made sure that no other goroutine writes.
 func (l *link) fill() {
 	for l.hasRoutes() && (len(l.first) < firstCap || len(l.dirty) == 0) && l.open() { // a ROUTES that only says that the set is whole needs no room
 		l.seq++

@@ -78,7 +78,7 @@ func (l *link) ping(now int64) {
 	l.soon()
 }
 
-// pong answers a ping, or several, with what the clock of one of them showed.
+// pong (rule 19) answers a ping, or several, with what the clock of one of them showed.
 func (l *link) pong(clock uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

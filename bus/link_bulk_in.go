@@ -34,8 +34,8 @@ type bulkIn struct {
 // whatever the deadline that it names.
 const bulkLimit = time.Hour
 
-// gotBulk (rule 22) begins a frame with a large body. Its routes are looked up when BULK
-// arrives, not when the last chunk does: changes of routes meanwhile do not count.
+// gotBulk (rule 21, rule 22) begins a frame with a large body. Its routes are looked up
+// when BULK arrives, not when the last chunk does: changes of routes meanwhile do not count.
 func (r *receiver) gotBulk(f *frame.Frame) error {
 	size, kind := f.Size(), f.StandsFor()
 	b := &bulkIn{link: r.link, reservation: reservation{peer: r.link, id: f.Bulk(), size: int64(size)}, kind: kind}

@@ -139,7 +139,7 @@ func (w *writer) enqueueLocked(b *bulkOut) {
 	w.wakeLocked()
 }
 
-// askLocked asks for the first ones of the queue.
+// askLocked (rule 21) asks for the first ones of the queue.
 func (w *writer) askLocked() {
 	for _, b := range w.bulks.out[:min(bulksAhead, len(w.bulks.out))] {
 		if b.state != bulkQueued || !w.open() {
@@ -257,7 +257,7 @@ func (w *writer) resetLocked(b *bulkOut, why error) {
 	w.wakeLocked()
 }
 
-// resetAllLocked resets the large messages for which which says so, handed over ones
+// resetAllLocked (rule 7) resets the large messages that which picks, handed over ones
 // too, to be routed elsewhere.
 func (w *writer) resetAllLocked(which func(*bulkOut) bool) {
 	for _, b := range slices.Clone(w.bulks.out) {

@@ -10,7 +10,7 @@ import (
 // payDelay is how long settled messages may go untold (rule 12).
 const payDelay = 20 * time.Millisecond
 
-// settle notes that a message was handled, or will not be. It reports whether
+// settle (rule 12) notes that a message was handled, or will not be. It reports whether
 // it left a frame in the link's buffer.
 func (in *inbound) settle(m *Message) bool {
 	delta := 1<<owedBits | uint64(m.charge)
@@ -53,7 +53,7 @@ func (d *dues) end() {
 	}
 }
 
-// payLater has the credit that in owes told soon.
+// payLater (rule 12) has the credit that in owes told soon.
 func (l *link) payLater(in *inbound) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,8 +72,8 @@ func (l *link) payAll() {
 	l.leave.recheck()
 }
 
-// payAllLocked is payAll without what is to be done once the lock is free: it appends
-// to free the consumers with which the link has nothing more to do.
+// payAllLocked (rule 12) is payAll without what is to be done once the lock is free: it
+// appends to free the consumers with which the link has nothing more to do.
 func (l *link) payAllLocked(free []*Consumer) []*Consumer {
 	for _, in := range l.dues.owing {
 		in.listed = false
@@ -93,7 +93,7 @@ func (l *link) pay(in *inbound) {
 	l.leave.recheck()
 }
 
-// payLocked appends the credit of in, and in's consumer to free if that was the
+// payLocked (rule 2) appends the credit of in, and in's consumer to free if that was the
 // last that this link had to do with it.
 func (l *link) payLocked(in *inbound, free []*Consumer) []*Consumer {
 	owed := in.owed.Swap(0)

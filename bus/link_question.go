@@ -12,7 +12,7 @@ type question struct {
 	timer *time.Timer
 }
 
-// asked makes a reply that came a question.
+// asked (rule 16) makes a question of a reply that asks.
 func (l *link) asked(m *Message, id uint64, deadline int64) {
 	m.word, m.id, m.deadline = m.word|traits(kindRequest, 0, 0), id, deadline
 	l.mu.Lock()
@@ -59,7 +59,7 @@ func (l *link) endQuestionsLocked() {
 	l.questions = nil
 }
 
-// notAnswered tells the peer, at once, that nobody answers its question; id is
+// notAnswered (rule 16) tells the peer, at once, that nobody answers its question; id is
 // 0 if there is none.
 func (l *link) notAnswered(id uint64, e *ReplyError) {
 	if id == 0 {

@@ -199,7 +199,7 @@ func (r *reader) whole(kind int, b []byte) (bye bool, err error) {
 	return r.handle(kind, false)
 }
 
-// handle hands a frame on, unless its body may not come in one piece.
+// handle (rule 18) hands a frame on, unless its body may not come in one piece.
 func (r *reader) handle(kind int, owned bool) (bye bool, err error) {
 	if err := checkBody(kind, len(r.f.Body)); err != nil {
 		return false, err

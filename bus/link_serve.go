@@ -44,7 +44,8 @@ func (c *core) serve(ctx context.Context, peer Peer, conn net.Conn, up func()) e
 
 var errGoodbye = errors.New("the peer has left")
 
-// addLink makes the link part of the bus. A bus that leaves tells it so first.
+// addLink (leaving 1) makes the link part of the bus. A bus that leaves tells
+// the peer so first.
 func (c *core) addLink(l *link) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,7 +105,7 @@ func (l *link) isUp() bool {
 	return l.theirs == theirsUp && l.err == nil
 }
 
-// ending lets a link that has been read to its GOODBYE write what is left, and
+// ending (leaving 4) lets a link that has been read to its GOODBYE write what is left, and
 // says why the link has ended.
 func (l *link) ending(ctx context.Context, err error, written <-chan struct{}) error {
 	l.mu.Lock()

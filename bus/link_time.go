@@ -29,7 +29,7 @@ type timeSaid struct {
 	swaps uint64 // of the outbox, and one, when it was looked at last
 }
 
-// leftLocked returns the time left until a deadline, as a frame tells it that is
+// leftLocked (rule 20) returns the time left until a deadline, as a frame tells it that is
 // appended to buf now.
 func (w *writer) leftLocked(deadline int64) uint64 {
 	if said := &w.said; said.swaps != w.swaps+1 { // once for what is written together
@@ -57,7 +57,7 @@ type peerTime struct {
 	at    int64 // when that was reckoned; 0: never
 }
 
-// heard takes over what the peer's clock showed, as it was read now, and what this
+// heard (rule 20) takes over what the peer's clock showed, as it was read now, and what this
 // node's had shown before that: 0 if it is not known.
 func (p *peerTime) heard(now int64, clock, before uint64) (peer int64) {
 	peer = timeFrom(clock)

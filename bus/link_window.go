@@ -58,7 +58,7 @@ func (l *link) tend(now int64) {
 	l.wakeLocked()
 }
 
-// restLocked gives back three quarters of a window of which little was used, or, if
+// restLocked (rule 11) gives back three quarters of a window of which little was used, or, if
 // it was idle, all that it has grown by.
 func (l *link) restLocked(rt *route, w *grownWindow, idle bool) {
 	if rt.window = max(w.first, rt.window/4); idle {

@@ -22,7 +22,7 @@ func TestInsidePage(t *testing.T) {
 }
 
 // PROTOCOL.md says for every rule which functions keep it, in which files, and which tests
-// hold it; all of them are there.
+// hold it. All of them are there, and the files cite the rule.
 func TestProtocolPage(t *testing.T) {
 	t.Parallel()
 	_, table, ok := strings.Cut(readFile(t, "PROTOCOL.md"), "\n## What holds the rules\n")
@@ -40,6 +40,8 @@ func TestProtocolPage(t *testing.T) {
 			f := inFile.FindStringSubmatch(part)
 			if f == nil || f[0] != part || !declared(t, f[2])[f[1]] {
 				t.Errorf("PROTOCOL.md says that rule %s is kept by %s, which there is none of", rule, part)
+			} else if !cites(readFile(t, f[2]), rule) {
+				t.Errorf("%s does not cite rule %s, which %s keeps", f[2], rule, f[1])
 			}
 		}
 		for _, name := range strings.Fields(strings.ReplaceAll(holds, "`", "")) {
@@ -51,6 +53,14 @@ func TestProtocolPage(t *testing.T) {
 	if len(rules) > 0 {
 		t.Errorf("PROTOCOL.md does not say what holds %v", rules)
 	}
+}
+
+// cites reports whether a file cites a rule by its number, as "rule 4", "leaving 1" or "H2",
+// or need not, as the rule has none.
+func cites(source, rule string) bool {
+	name := regexp.MustCompile(`^\d`).ReplaceAllString(rule, "rule $0")
+	name = regexp.MustCompile(`^L`).ReplaceAllString(name, "leaving ")
+	return !regexp.MustCompile(`\d`).MatchString(rule) || regexp.MustCompile(`\b`+name+`\b`).MatchString(source)
 }
 
 // declared returns the names of the functions in the files that match, those of methods

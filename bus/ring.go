@@ -84,6 +84,8 @@ func (rt *route) gone() bool { return rt.step.Load()&goneStep != 0 }
 // credit returns how many bytes may still be sent.
 func (rt *route) credit() int64 { return rt.window - rt.used }
 
+// charge takes the cost of a message off the balance of the route (rule 10). The caller holds
+// the lock that guards the route.
 func (rt *route) charge(cost int64) {
 	rt.used += cost
 	if rt.used > rt.window/8 {

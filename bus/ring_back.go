@@ -23,8 +23,8 @@ const (
 // nextHop returns the hops of a message that is sent back once more.
 func nextHop(hops uint8) uint64 { return min(uint64(hops)+1, maxHops) }
 
-// nap is how long a message rests that was sent back hops times and has left until its
-// deadline.
+// nap (rule 8) is how long a message rests that was sent back hops times and has left
+// until its deadline.
 func nap(hops uint64, left time.Duration) time.Duration {
 	if hops <= freeHops {
 		return 0

@@ -87,7 +87,7 @@ func (c *crossing) welcome(attempt uint64) {
 	c.replaced = false
 }
 
-// ask sends a HELLO over a fresh stream and waits for the WELCOME, until ctx
+// ask (H1) sends a HELLO over a fresh stream and waits for the WELCOME, until ctx
 // ends or dialTimeout. If it was refused the error is a RefusedError, and the
 // WELCOME is returned too if it is of a node of this cluster. Otherwise the stream is
 // returned.

@@ -95,7 +95,7 @@ func (p *peer) tell(living bool) {
 	p.wake()
 }
 
-// supersede says that another boot lives at the peer's address. The channel is
+// supersede (H5) says that another boot lives at the peer's address. The channel is
 // closed when the link is down.
 func (p *peer) supersede() <-chan struct{} {
 	p.mu.Lock()
@@ -334,7 +334,7 @@ func (p *peer) answered(r dialResult) (after []<-chan struct{}, proof bool) {
 	return p.set.answered(peerOf(r.welcome), r.began)
 }
 
-// makeWay (H6) waits until no link is up that must not overlap with a new one: the
+// makeWay (H4, H6) waits until no link is up that must not overlap with a new one: the
 // own one, and those of boots that lived at the address. It takes the own one
 // down first, so that no two peers wait for each other.
 func (p *peer) makeWay(after []<-chan struct{}, superseded chan struct{}) {

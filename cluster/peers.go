@@ -172,7 +172,7 @@ func (s *peers) proofCount() uint64 {
 	return s.proofs
 }
 
-// answered takes note of a WELCOME of who, to a dial that began after so many
+// answered (H5) takes note of a WELCOME of who, to a dial that began after so many
 // proofs: it proves who lived at its address at some time since. If another boot
 // has been proven there meanwhile nobody can tell which of the two is the newer,
 // as a host may lose power with its WELCOME on the way and come back: then it
