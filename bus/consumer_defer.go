@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+
+	"github.com/runrig-go/runrig/bus/internal/guard"
 )
 
 // A request whose answer is deferred is parked when its handler has returned: it stays
@@ -38,13 +40,17 @@ func (m *Message) Defer() error {
 
 // Fail answers a request with an error, as a handler does that returns it: a
 // *[ReplyError] goes as it is, another error's text with [CodeFailed]. It waits for
-// nothing. It is an error if the message is no request or has been answered.
+// nothing. It is an error if the message is no request or has been answered, or if err
+// is nil, or a nil pointer: the request can still be answered then.
 func (m *Message) Fail(err error) error {
 	if m.in == nil || m.kind() != kindRequest {
 		return m.notRequest()
 	}
 	if !m.WantsReply() {
 		return fmt.Errorf("bus: the request to %q from %s has been answered already", m.Address(), m.From())
+	}
+	if guard.IsNil(err) {
+		return fmt.Errorf("bus: Fail of the request to %q from %s has a nil error (%T); give one that says what failed, or use Reply", m.Address(), m.From(), err)
 	}
 	m.fail(err)
 	m.in.back.soon()
