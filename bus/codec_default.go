@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -8,11 +9,12 @@ import (
 	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
-// WithDefaultCodec registers an encoding for all bodies that would go as JSON: those
-// that are no []byte and no protobuf message, and have no codec of their own by
-// [WithCodec]. encode and decode are like [encoding/json.Marshal] and
-// [encoding/json.Unmarshal], which CBOR, msgpack and others have, too; what is said of
-// [WithCodec] about name and functions holds here. A node decodes JSON all the same.
+// WithDefaultCodec registers an encoding for all bodies that would be encoded as JSON:
+// those that are no []byte, no [json.RawMessage], which is JSON already, and no protobuf
+// message, and have no codec of their own by [WithCodec]. encode and decode are like
+// [encoding/json.Marshal] and [encoding/json.Unmarshal], which CBOR, msgpack and others
+// have, too; what is said of [WithCodec] about name and functions holds here. A node
+// decodes JSON all the same.
 //
 // With a nil encode the node decodes only, and sends JSON on: so a codec is rolled out
 // to all nodes first, and used then.
@@ -51,7 +53,7 @@ func (cs *codecs) defaultFor(body any) uint8 {
 		return 0
 	}
 	switch body.(type) {
-	case []byte, proto.Message:
+	case []byte, json.RawMessage, proto.Message:
 		return 0
 	}
 	if isMessageByValue(body) { // which is refused

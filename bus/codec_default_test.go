@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/gob"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
@@ -26,7 +27,7 @@ func fromGob(b []byte, v any) error { return gob.NewDecoder(bytes.NewReader(b)).
 type spot struct{ X, Y int }
 
 // The default codec is that of values, pointers, slices and maps, and not of bytes, of
-// protobuf messages, and of types that have a codec of their own.
+// JSON as it is, of protobuf messages, and of types that have a codec of their own.
 func TestDefaultCodec(t *testing.T) {
 	all := func(int) []bus.Option {
 		return []bus.Option{bus.WithDefaultCodec("gob", toGob, fromGob), temperatures()}
@@ -43,7 +44,7 @@ func TestDefaultCodec(t *testing.T) {
 			gob  bool
 		}{
 			{spot{1, 2}, true}, {&spot{1, 2}, true}, {[]spot{{1, 2}}, true}, {map[string]int{"a": 1}, true}, {"text", true},
-			{[]byte("raw"), false}, {wrapperspb.String("p"), false}, {celsius(1), false},
+			{[]byte("raw"), false}, {json.RawMessage(`{"X":1}`), false}, {wrapperspb.String("p"), false}, {celsius(1), false},
 		} {
 			if _, err := from.Request(t.Context(), "back", c.body); err != nil {
 				t.Errorf("%T: %v", c.body, err)
@@ -55,6 +56,9 @@ func TestDefaultCodec(t *testing.T) {
 		}
 		if _, err := to.Consume("move", bus.Respond(func(_ context.Context, p *spot) ([]spot, error) { return []spot{*p, {p.Y, p.X}}, nil })); err != nil {
 			t.Fatal(err)
+		}
+		if got, err := bus.Request[[]spot](t.Context(), from, "move", json.RawMessage(`{"X":1,"Y":2}`), bus.Await()); err != nil || !reflect.DeepEqual(got, []spot{{1, 2}, {2, 1}}) {
+			t.Errorf("JSON as it is: %v, %v", got, err)
 		}
 		if got, err := bus.Request[[]spot](t.Context(), from, "move", &spot{1, 2}, bus.Await()); err != nil || !reflect.DeepEqual(got, []spot{{1, 2}, {2, 1}}) {
 			t.Errorf("%v, %v", got, err)
