@@ -41,7 +41,7 @@ type link struct {
 	kept       keptReplies
 	sent       int64  // messages that were sent
 	outside    int64  // messages that were sent and are not settled
-	stalls     uint64 // messages that found no room at first
+	stalls     uint64 // how often a ring began to wait for room
 	pend       pending
 	ours       ours
 	theirs     theirs
@@ -103,7 +103,6 @@ func (l *link) post(rt *route, o *outgoing) bool {
 	}
 	large := len(o.body) > chunked
 	if !l.mayAppendLocked(rt.home, large) {
-		l.stalls++
 		l.queueRingLocked(rt.home, large)
 		return false
 	}
@@ -121,6 +120,7 @@ func (l *link) post(rt *route, o *outgoing) bool {
 	l.sent++
 	o.head[frame.FRoute] = uint64(rt.num)
 	if large {
+		l.entrance.took = true
 		l.postBulkLocked(o, []*route{rt}, l.codecs.field(o.codec))
 		return true
 	}

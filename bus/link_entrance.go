@@ -9,6 +9,7 @@ type entrance struct {
 	rings []*home // that wait for room, the one whose turn is next first
 	turn  *home   // that appends now, in its turn; nil: none does
 	large []*home // that wait for a large body to end
+	took  bool    // turn has begun a large body
 }
 
 // wait lets a ring wait for its turn.
@@ -18,12 +19,24 @@ func (e *entrance) wait(r *home) {
 	}
 }
 
-// bulkEnded lets the rings wait for their turn that waited for a large body to end.
-func (e *entrance) bulkEnded() {
-	for _, r := range e.large {
-		e.wait(r)
+// waitLarge lets a ring wait for a large body to end.
+func (e *entrance) waitLarge(r *home) {
+	if !slices.Contains(e.large, r) {
+		e.large = append(e.large, r)
 	}
+}
+
+// bulkEnded gives the next turns to the rings that waited for a large body to end, in
+// the order in which they began to wait, ahead of the ring whose body it was.
+func (e *entrance) bulkEnded() {
+	first := e.large
 	e.large = nil
+	for _, r := range e.rings {
+		if !slices.Contains(first, r) {
+			first = append(first, r)
+		}
+	}
+	e.rings = first
 }
 
 // end returns all rings that wait, and forgets them.
@@ -44,35 +57,57 @@ func (l *link) mayAppendLocked(r *home, large bool) bool {
 	return l.hasRoom() && (len(e.rings) == 0 || e.turn == r) && (!large || l.bulks.takesBulk())
 }
 
+// mayPublishLocked reports whether a publish may be appended now. It does not wait for a
+// turn, as its ring cannot keep it for one, but leaves some room for the rings that do.
+func (l *link) mayPublishLocked(large bool) bool {
+	room := l.pace.limit
+	if len(l.entrance.rings) > 0 {
+		room -= room / 4
+	}
+	return l.backlog() < room && (!large || l.bulks.takesBulk())
+}
+
 // queueRingLocked has a ring wait until a message of it may be appended: it is granted
 // then, in its turn.
 func (l *link) queueRingLocked(r *home, large bool) {
 	e := &l.entrance
+	waiting := len(e.rings) + len(e.large)
 	if !large || l.bulks.takesBulk() {
 		e.wait(r)
-	} else if !slices.Contains(e.large, r) {
-		e.large = append(e.large, r)
+	} else {
+		e.waitLarge(r)
+	}
+	if len(e.rings)+len(e.large) > waiting {
+		l.stalls++
 	}
 }
 
 // grantTurnsLocked gives the rings that wait their turns, one after the other, as long as
-// there is room. It lets go of the lock during each turn. Only the goroutine that has made
-// writer.state writeRunning calls it.
-func (l *link) grantTurnsLocked() {
+// there is room: only one turn if most of the room is taken. It lets go of the lock during
+// each turn. Only the goroutine that has made writer.state writeRunning calls it.
+func (l *link) grantTurnsLocked(one bool) {
 	e := &l.entrance
-	for len(e.rings) > 0 && l.hasRoom() && l.err == nil {
-		e.turn = e.rings[0]
+	var served []*home // which have begun a large body, and wait to begin another behind the others
+	for turns := 0; len(e.rings) > 0 && l.hasRoom() && l.err == nil && !(one && turns > 0); turns++ {
+		e.turn, e.took = e.rings[0], false
 		e.rings = slices.Delete(e.rings, 0, 1)
 		l.mu.Unlock()
 		e.turn.grant()
 		l.mu.Lock()
+		if i := slices.Index(e.large, e.turn); e.took && i >= 0 {
+			e.large = slices.Delete(e.large, i, i+1)
+			served = append(served, e.turn)
+		}
 	}
 	e.turn = nil
+	for _, r := range served {
+		e.waitLarge(r)
+	}
 }
 
-// admitWaitingLocked lets in the rings, replies and questions that wait for room, once half
-// of the room is free, and the rings that wait for a large body to end. It unpins the
-// consumers in l.freed. It lets go of the lock, to wake and to unpin, and takes it again.
+// admitWaitingLocked lets in the rings that wait for room, the replies and questions that
+// do once half of the room is free, and all that wait for a large body to end. It unpins
+// the consumers in l.freed. It lets go of the lock, to wake and to unpin, and takes it again.
 func (l *link) admitWaitingLocked() {
 	l.placeLocked()
 	room := l.backlog() <= l.pace.limit/2
@@ -80,11 +115,16 @@ func (l *link) admitWaitingLocked() {
 		l.stalled = false
 	}
 	ended := l.freed != nil || l.bulks.ended
-	if !ended && !(room && (len(l.entrance.rings) > 0 || l.room != nil)) {
+	turns := len(l.entrance.rings) > 0 && l.hasRoom()
+	if !ended && !turns && !(room && l.room != nil) {
 		return
 	}
-	waiting, freed := l.room, l.freed
-	l.room, l.freed = nil, nil
+	var waiting []chan struct{}
+	if room || ended {
+		waiting, l.room = l.room, nil
+	}
+	freed := l.freed
+	l.freed = nil
 	if l.bulks.ended {
 		l.bulks.ended = false
 		l.entrance.bulkEnded()
@@ -96,8 +136,5 @@ func (l *link) admitWaitingLocked() {
 	l.owner.unpin(freed...)
 	l.leave.recheck()
 	l.mu.Lock()
-	if room {
-		l.grantTurnsLocked()
-	}
-	l.placeLargeLocked() // kept replies, if no large message has taken the place meanwhile
+	l.grantTurnsLocked(!room)
 }

@@ -16,7 +16,7 @@ type LinkStats struct {
 	Unsettled         int    // of those: not handled yet
 	Coming            int    // messages from there that are not handled yet here
 	Requests          int    // of this node, that wait for a reply from there
-	Stalls            uint64 // messages that found no room in the link at first
+	Stalls            uint64 // how often messages of an address began to wait for room in the link
 
 	LastRead  time.Time     // when something came last
 	RoundTrip time.Duration // of the last ping of this node that was answered, in the last five seconds or so; 0 while none was

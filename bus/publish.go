@@ -168,7 +168,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 		return true
 	}
 	large := len(o.body) > chunked
-	full := !l.hasRoom() || large && !l.bulks.takesBulk()
+	full := !l.mayPublishLocked(large)
 	l.stalled = full && (l.stalled || last)
 	if full && !l.stalled {
 		l.queueRingLocked(&r.home, large)
