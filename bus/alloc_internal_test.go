@@ -161,3 +161,10 @@ func TestMessageSize(t *testing.T) {
 		t.Errorf("a Message has %d bytes", n)
 	}
 }
+
+// Each address that has a consumer has a ring, which fits the allocator's 112 bytes.
+func TestRingSize(t *testing.T) {
+	if n := unsafe.Sizeof(ring{}); n > 112 {
+		t.Errorf("a ring has %d bytes", n)
+	}
+}

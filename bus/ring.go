@@ -21,10 +21,8 @@ type ring struct {
 	next   atomic.Uint32            // whose turn it is
 
 	mu   sync.Mutex
-	line *line // nil: nobody waits
 	gone bool  // no longer in the directory
-
-	keyed atomic.Bool // a message was sent by key
+	line *line // nil: nobody waits
 }
 
 // home is what the routes of a ring know of it.
@@ -33,6 +31,7 @@ type home struct {
 	granter
 	address string
 	waiting atomic.Int32 // messages in lanes, and publishers
+	keyed   atomic.Bool  // a message was sent by key
 	page    page         // of the books
 }
 
