@@ -137,4 +137,5 @@ func (l *link) admitWaitingLocked() {
 	l.leave.recheck()
 	l.mu.Lock()
 	l.grantTurnsLocked(!room)
+	l.placeLargeLocked() // kept replies, if no large message has taken the place meanwhile
 }
