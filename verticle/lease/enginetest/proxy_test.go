@@ -1,20 +1,35 @@
 package enginetest
 
 import (
+	"context"
 	"crypto/rand"
+	"fmt"
 	"io"
 	"net"
 	"regexp"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
-// A proxy is between a client and a server, and loses a reply when it is told to: it
-// ends the connection instead.
+// A proxy is between a client and a server. While lose is set it passes on nothing that
+// the server says.
 type proxy struct {
 	addr string
-	lose atomic.Bool // the next reply
+	lose atomic.Bool
+
+	mu      sync.Mutex
+	clients []net.Conn // that have come, those that have gone too
+}
+
+// cut ends all connections there are.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.clients {
+		_ = c.Close()
+	}
 }
 
 func startProxy(t *testing.T, server string) *proxy {
@@ -31,6 +46,9 @@ func startProxy(t *testing.T, server string) *proxy {
 			if err != nil {
 				return
 			}
+			p.mu.Lock()
+			p.clients = append(p.clients, client)
+			p.mu.Unlock()
 			connections.Go(func() { p.relay(client, server) }) // until one end closes it
 		}
 	})
@@ -55,8 +73,11 @@ func (p *proxy) relay(client net.Conn, server string) {
 	reply := make([]byte, 64<<10)
 	for {
 		n, err := upstream.Read(reply)
-		if err != nil || p.lose.CompareAndSwap(true, false) {
+		if err != nil {
 			break
+		}
+		if p.lose.Load() {
+			continue
 		}
 		if _, err := client.Write(reply[:n]); err != nil {
 			break
@@ -78,12 +99,28 @@ func testLostReply(t *testing.T, e engine, address string) {
 		t.Fatal(err)
 	}
 	p.lose.Store(true)
-	if version, err := s.Put(t.Context(), key, []byte("x"), 0); err == nil {
-		t.Errorf("Put whose reply was lost returned version %d", version)
-	} else {
-		wantUnknown(t, err)
+	put := make(chan error, 1)
+	go func() { // ends with the put
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		version, err := s.Put(ctx, key, []byte("x"), 0)
+		if err == nil {
+			err = fmt.Errorf("Put whose reply was lost returned version %d", version)
+		}
+		put <- err
+	}()
+	direct := e.open(t, address)
+	for value, _ := get(t, direct, key); string(value) != "x"; value, _ = get(t, direct, key) {
+		select {
+		case err := <-put:
+			t.Fatal("the put was not done:", err)
+		default:
+		}
 	}
-	if value, version := get(t, e.open(t, address), key); string(value) != "x" || version == 0 {
-		t.Errorf("the put was not done: %q, version %d", value, version)
+	p.lose.Store(false)
+	p.cut()
+	wantUnknown(t, <-put)
+	if value, version := get(t, direct, key); string(value) != "x" || version == 0 {
+		t.Errorf("after the put there is %q, version %d", value, version)
 	}
 }
