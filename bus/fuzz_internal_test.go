@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -207,22 +209,7 @@ func content(t testing.TB, b []byte) (kind int, inner []byte) {
 }
 
 // sameHeader compares headers, of which nil and empty ones are the same.
-func sameHeader(a, b Header) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, vs := range a {
-		if len(vs) != len(b[k]) {
-			return false
-		}
-		for i := range vs {
-			if vs[i] != b[k][i] {
-				return false
-			}
-		}
-	}
-	return true
-}
+func sameHeader(a, b Header) bool { return maps.EqualFunc(a, b, slices.Equal[[]string]) }
 
 func headerOf(hs []*wire.Header) Header {
 	h := Header{}
