@@ -137,9 +137,18 @@ func testFull(t *testing.T, open func(t testing.TB) lease.Store) {
 	name, s := rand.Text(), NewStore(open(t))
 	l := shortLock(t, s, name)
 	s.SetFull(true)
-	ctx, cancel := context.WithTimeout(t.Context(), shortTTL/2)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if _, err := l.Acquire(ctx); !errors.Is(err, ErrFull) {
+	result := make(chan error, 1)
+	go func() { // until the context ends
+		_, err := l.Acquire(ctx)
+		result <- err
+	}()
+	for s.Counts().Puts < 2 && t.Context().Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-result; !errors.Is(err, ErrFull) {
 		t.Errorf("Acquire returned %v; want the store's error", err)
 	}
 	s.SetFull(false)
