@@ -68,6 +68,11 @@ func (c *Client) Events(ctx context.Context, last int, f func(Event) bool) error
 	return streamOf(ctx, c, http.MethodGet, "events", url.Values{"last": {strconv.Itoa(last)}}, nil, func() {}, f)
 }
 
+// OwnEvents is Events without what changes at other nodes: see [Inspector.OwnEvents].
+func (c *Client) OwnEvents(ctx context.Context, last int, f func(Event) bool) error {
+	return streamOf(ctx, c, http.MethodGet, "events", url.Values{"last": {strconv.Itoa(last)}, "own": {""}}, nil, func() {}, f)
+}
+
 // Listen has the node consume an address, until ctx ends or f returns false; it returns
 // nil then. known is called when the nodes know the consumer.
 func (c *Client) Listen(ctx context.Context, l Listen, known func(), f func(Said) bool) error {

@@ -149,6 +149,17 @@ func (i *Inspector) Events(ctx context.Context, last int, f func(Event) bool) {
 	defer asking.Wait()
 	defer cancel()
 	asking.Go(func() { i.changes(ctx, changes) })
+	i.events(ctx, last, changes, f)
+}
+
+// OwnEvents is [Inspector.Events] without asking the cluster: it tells of members and
+// links alone. Who looks at the cluster anyway has the rest from [Compare].
+func (i *Inspector) OwnEvents(ctx context.Context, last int, f func(Event) bool) {
+	i.events(ctx, last, nil, f)
+}
+
+// events calls f with what the node itself is told of, and with the changes that come.
+func (i *Inspector) events(ctx context.Context, last int, changes <-chan []Event, f func(Event) bool) {
 	_, from, _, _ := i.log.since(0)
 	from -= min(from, uint64(max(last, 0)))
 	for {
@@ -197,7 +208,7 @@ func (i *Inspector) changes(ctx context.Context, to chan<- []Event) {
 		if err != nil {
 			return
 		}
-		if events := compare(&before, &now); len(events) > 0 {
+		if events := Compare(&before, &now); len(events) > 0 {
 			select {
 			case to <- events:
 			case <-ctx.Done():
@@ -208,12 +219,10 @@ func (i *Inspector) changes(ctx context.Context, to chan<- []Event) {
 	}
 }
 
-// compare returns what has changed from one snapshot to the next, at nodes of both.
-func compare(before, now *Cluster) (events []Event) {
-	was := map[string]*Node{}
-	for k := range before.Nodes {
-		was[before.Nodes[k].Self.Boot] = &before.Nodes[k]
-	}
+// Compare returns what has changed from one snapshot to the next, at the verticles of
+// nodes of both, and what was lost there.
+func Compare(before, now *Cluster) (events []Event) {
+	was := before.byBoot()
 	for k := range now.Nodes {
 		n := &now.Nodes[k]
 		if old := was[n.Self.Boot]; old != nil {

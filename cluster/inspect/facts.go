@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -51,6 +52,15 @@ func process() Process {
 		}
 	}
 	return p
+}
+
+// Release is the version of the library in the process, and of a checkout the revision,
+// shortened.
+func (p *Process) Release() string {
+	if p.Revision != "" && p.Library == "(devel)" {
+		return p.Revision[:min(len(p.Revision), 9)]
+	}
+	return cmp.Or(p.Library, "?")
 }
 
 func networkOf(s cluster.Stats) Network {

@@ -24,7 +24,7 @@ const (
 //	GET  /v1/node      a Node      (parameters: addresses, members, links, verticles, sort, match: see Query)
 //	GET  /v1/cluster   a Cluster   (the same)
 //	GET  /v1/ping      Pings, a list
-//	GET  /v1/events    Events, a line each, as they happen (last: how many of before)
+//	GET  /v1/events    Events, a line each, as they happen (last: how many of before; own: no changes at other nodes)
 //	POST /v1/call      takes a Call, sends the message, and answers with an Answer
 //	POST /v1/listen    takes a Listen, and answers with what is heard, a Said a line
 //	GET  /livez, /readyz
@@ -144,7 +144,11 @@ func (i *Inspector) serveEvents(w http.ResponseWriter, r *http.Request) {
 	s := newStream(w, r)
 	defer s.close()
 	s.begin()
-	i.Events(s.ctx, last, func(e Event) bool { return s.line(e) })
+	events := i.Events
+	if r.URL.Query().Has("own") {
+		events = i.OwnEvents
+	}
+	events(s.ctx, last, func(e Event) bool { return s.line(e) })
 }
 
 // A stream writes lines of JSON, and an empty one now and then. Each is written at once;

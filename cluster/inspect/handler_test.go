@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -167,6 +168,9 @@ func TestEvents(t *testing.T) {
 			defer close(over)
 			i.Events(ctx, 4, func(e inspect.Event) bool { events <- e; return true })
 		}()
+		own := map[string]int{}
+		var alone sync.WaitGroup
+		alone.Go(func() { i.OwnEvents(ctx, 4, func(e inspect.Event) bool { own[e.Kind]++; return true }) })
 		has := func(what func(inspect.Event) bool) func() bool {
 			return func() bool {
 				for len(events) > 0 {
@@ -213,5 +217,9 @@ func TestEvents(t *testing.T) {
 		}
 		cancel()
 		<-over
+		alone.Wait()
+		if own["linked"] == 0 || own["failed"] != 1 || own[inspect.KindVerticle]+own[inspect.KindMessages] > 0 {
+			t.Errorf("of its own events it tells %v", own)
+		}
 	})
 }

@@ -28,7 +28,7 @@ func members(ctx context.Context, c *call) error {
 			state, up, version := cell{"?", faint}, "-", "-"
 			if n := nodes[m.Boot]; n != nil {
 				state = cell{n.Self.State, moodOf(n.Self.State)}
-				up, version = since(s.Time, n.Self.Started), versionOf(&n.Process)
+				up, version = since(s.Time, n.Self.Started), n.Process.Release()
 			} else if why := missingWhy(&s, m.Boot); why != "" {
 				state = cell{"missing: " + why, bad}
 			}
@@ -87,15 +87,6 @@ func moodOf(word string) mood {
 		return bad
 	}
 	return faint
-}
-
-// versionOf is the version of the library in a process, short.
-func versionOf(p *inspect.Process) string {
-	v := orElse(p.Library, "?")
-	if p.Revision != "" && v == "(devel)" {
-		v = p.Revision[:min(len(p.Revision), 9)]
-	}
-	return v
 }
 
 func tags(all map[string]string) string {

@@ -252,7 +252,7 @@ var nodeColumns = []column[nodeRow]{
 	number("HANDLED", func(r *nodeRow) uint64 { return r.Messages.Handled }),
 	number("FAILED", func(r *nodeRow) uint64 { return r.Messages.Failed + r.Messages.Panics }),
 	number("LOST", func(r *nodeRow) uint64 { return lost(&r.Messages) }),
-	{"VERSION", func(r *nodeRow) any { return versionOf(&r.Process) }, nil},
+	{"VERSION", func(r *nodeRow) any { return r.Process.Release() }, nil},
 	{"SECURED", func(r *nodeRow) any {
 		if r.Self.Secured {
 			return cell{"yes", good}
