@@ -228,7 +228,7 @@ func (c leaver) quiet() bool {
 		return false
 	}
 	for l := range c.links {
-		if l.err == nil && (len(l.bulks.out) > 0 || l.kept.bytes > 0 || l.outside > 0 || l.unsettledIn.Load() > 0 || l.pend.n.Load() > 0 || len(l.questions) > 0) {
+		if l.err == nil && (len(l.bulks.out) > 0 || l.replies.kept > 0 || l.outside > 0 || l.unsettledIn.Load() > 0 || l.pend.n.Load() > 0 || len(l.questions.byID) > 0) {
 			return false
 		}
 	}

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"net"
-	"sync"
 	"sync/atomic"
 
 	"github.com/runrig-go/runrig/bus/internal/frame"
@@ -15,16 +14,12 @@ import (
 type link struct {
 	*services
 	rings  *rings
-	linked *signal   // fired when routes come or go
-	out    *outbound // nil: there are no outbound interceptors
+	linked *signal // fired when routes come or go
 	owner  linkOwner
 
-	peer Peer
 	writer
 	down chan struct{} // closed when the link has ended and its routes are gone
 	acks signal        // an acknowledgement of routes has come
-
-	routing sync.Mutex // held while the messages of again are routed; taken before all other locks
 
 	unsettledIn atomic.Int64 // messages that came and are not settled
 	parting     atomic.Bool  // the peer has said that it leaves
@@ -36,13 +31,13 @@ type link struct {
 
 	// Guarded by mu.
 	entrance   entrance
-	stalled    bool            // a publish has waited for room in vain
-	room       []chan struct{} // each closed when there is room again: of replies and questions that wait for it
-	kept       keptReplies
-	sent       int64  // messages that were sent
-	outside    int64  // messages that were sent and are not settled
-	stalls     uint64 // how often a ring began to wait for room
+	stalled    bool  // a publish has waited for room in vain
+	sent       int64 // messages that were sent
+	outside    int64 // messages that were sent and are not settled
 	pend       pending
+	replies    replies
+	questions  questions
+	ends       bulkEnds
 	ours       ours
 	theirs     theirs
 	replaced   bool     // the link is superseded
@@ -51,19 +46,15 @@ type link struct {
 	handedOver int64    // bytes that the peer has handed over to this node; of the reader
 	dues       dues
 	freed      []*Consumer // closed consumers, to be unpinned once mu is free
-	again      []unplaced  // large messages that were taken back, to be routed again once mu is free
 	announcer
 	windows windows
 	back    []sentBack // messages that were appended to be sent back, of which some may not be written yet
 
-	questions map[uint64]*question // questions that came and are not answered, by id; guarded by mu
-
-	routes  []*route // by the number that the peer has given; written by the reader, under mu
-	replied origin   // the origin of replies that come over the link
-	times   peerTime // of the reader
-	ups     func()   // called when the link is up; may be nil
-	known   bool     // the program has been told that the link is up; guarded by mu
-	shared  []bool   // for each of this node's tags: the peer has it with the same value
+	routes []*route // by the number that the peer has given; written by the reader, under mu
+	times  peerTime // of the reader
+	ups    func()   // called when the link is up; may be nil
+	known  bool     // the program has been told that the link is up; guarded by mu
+	shared []bool   // for each of this node's tags: the peer has it with the same value
 }
 
 // linkOwner is what a link asks of the registry of consumers and links. Its methods are
@@ -75,13 +66,16 @@ type linkOwner interface {
 
 func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 	l := &link{
-		services: c.services, rings: &c.rings, linked: &c.linked, out: c.own.out, owner: c, peer: peer, ups: up, shared: c.self.sharedTags(peer),
+		services: c.services, rings: &c.rings, linked: &c.linked, owner: c, ups: up, shared: c.self.sharedTags(peer),
 		down: make(chan struct{}), ours: oursAnnouncing, theirs: theirsComing,
 	}
 	l.connect(conn)
-	l.writer.init(l, &c.clock)
-	l.replied = origin{services: c.services, back: l, linked: true}
-	l.pend.init(c.services, l, &l.replied)
+	l.writer.init(l, peer, &c.clock)
+	l.entrance.writer = &l.writer
+	l.ends = bulkEnds{services: c.services, writer: &l.writer, rings: &c.rings, replies: &l.replies}
+	l.questions = questions{services: c.services, writer: &l.writer}
+	l.replies.init(l, c.own.out)
+	l.pend.init(c.services, &l.ends, &l.replies.origin)
 	now := c.clock.now()
 	l.ear.lastRead.Store(now)
 	l.lastPing.Store(now)
@@ -102,8 +96,8 @@ func (l *link) post(rt *route, o *outgoing) bool {
 		return false
 	}
 	large := len(o.body) > chunked
-	if !l.mayAppendLocked(rt.home, large) {
-		l.queueRingLocked(rt.home, large)
+	if !l.entrance.mayAppendLocked(rt.home, large) {
+		l.entrance.queueRingLocked(rt.home, large)
 		return false
 	}
 	if o.call != nil {
@@ -163,10 +157,7 @@ func (l *link) fail(err error) {
 	l.mu.Lock()
 	first := l.err == nil
 	l.failLocked(err)
-	for _, c := range l.room {
-		close(c)
-	}
-	l.room = nil
+	l.replies.wakeAllLocked()
 	l.mu.Unlock()
 	if first {
 		_ = l.conn.Close()

@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -76,60 +75,6 @@ type bulks struct {
 
 // takesBulk reports whether one more may be asked for.
 func (b *bulks) takesBulk() bool { return len(b.out) < bulksAhead }
-
-// endsAt has a large frame taken back at its deadline if it is not all written.
-func (l *link) endsAt(b *bulkOut, deadline int64) {
-	b.timer = time.AfterFunc(time.Duration(deadline-l.clock.now()), func() { l.expire(b) })
-}
-
-// expire takes back a large frame whose deadline is over.
-func (l *link) expire(b *bulkOut) {
-	l.mu.Lock()
-	if slices.Contains(l.bulks.out, b) && !b.whole() {
-		l.resetLocked(b, b.owner.overdue())
-	}
-	l.mu.Unlock()
-	l.routeAgain()
-	l.leave.recheck()
-}
-
-// lateEnd returns how a request ends whose deadline comes while it is on the link:
-// as a dead letter if it was sent back here, and no consumer has had all of it.
-func (l *link) lateEnd(id uint64) error {
-	l.mu.Lock()
-	i := slices.IndexFunc(l.bulks.out, func(b *bulkOut) bool {
-		m := b.largeMessage()
-		return m != nil && m.asks(id) && b.done == nil && !b.whole()
-	})
-	if i < 0 {
-		l.mu.Unlock()
-		return errNoReply
-	}
-	b := l.bulks.out[i]
-	m := b.largeMessage()
-	reason := m.home().late()
-	l.resetLocked(b, reason)
-	l.mu.Unlock()
-	o := m.o
-	o.call = nil // which the caller of lateEnd answers
-	l.rings.dead(m.home().address, &o, reason)
-	return reason
-}
-
-// cancel tells the consumer of a request that its caller has given up; what is
-// not wholly written is taken back.
-func (l *link) cancel(num uint32, id uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, b := range l.bulks.out {
-		if m := b.largeMessage(); m != nil && m.asks(id) && !b.whole() {
-			l.resetLocked(b, context.Canceled)
-			return
-		}
-	}
-	l.frameLocked(frame.Cancel, &frame.Head{frame.FRoute: uint64(num), frame.FID: id})
-	l.wakeLocked()
-}
 
 func (w *writer) enqueueLocked(b *bulkOut) {
 	w.bulks.seq++
@@ -267,41 +212,6 @@ func (w *writer) resetAllLocked(which func(*bulkOut) bool) {
 	}
 }
 
-// endBulksLocked ends all when the link has ended. What is wholly written may
-// have come; a reply that is not has not.
-func (l *link) endBulksLocked() {
-	l.resetAllLocked(func(*bulkOut) bool { return true })
-	for _, b := range l.bulks.out {
-		if b.whole() {
-			b.end(nil)
-			continue
-		}
-		b.owner.cutOff()
-		b.end(fmt.Errorf("%w to %s", ErrLinkLost, l.peer.Name))
-	}
-	l.bulks.out = nil
-}
-
-// awaitBulk waits until a large body is written, to errAgain, or until ctx or
-// the deadline ends: then it is reset.
-func (l *link) awaitBulk(ctx context.Context, o *outgoing, what string) error {
-	t := time.NewTimer(time.Duration(o.due(l.services) - l.clock.now()))
-	defer t.Stop()
-	why := context.DeadlineExceeded
-	select {
-	case err := <-o.done:
-		return err
-	case <-ctx.Done():
-		why = ctx.Err()
-	case <-t.C:
-	}
-	if l.giveUp(o.done, fmt.Errorf("%w: %s %s was under way: %w", ErrBusy, what, l.peer.Name, why)) {
-		l.soon()
-		l.leave.recheck()
-	}
-	return <-o.done
-}
-
 // giveUp resets the frame that ends on done, or has it end soon. It reports false if
 // it is written, or all but, or reset already.
 func (w *writer) giveUp(done chan error, err error) bool {
@@ -353,27 +263,6 @@ func (w *writer) gotChunkAck(f *frame.Frame) error {
 	w.bulks.pace.acked(b, int(n), w.clk.now())
 	w.wakeLocked()
 	return nil
-}
-
-// gotBulkRefused ends a frame whose body is too large for the peer, or has not
-// come there in time.
-func (l *link) gotBulkRefused(f *frame.Frame) {
-	l.mu.Lock()
-	switch b := l.bulkLocked(f.Bulk()); {
-	case b == nil || b.whole(): // it is over
-	case f.Refused() == frame.RefusedLate:
-		l.resetLocked(b, b.owner.overdue())
-	default:
-		b.state = bulkQueued // the peer has nothing of it
-		err := fmt.Errorf("%w: body of %d bytes for %s, whose limit is %d (WithBodyLimit)", ErrTooLarge, len(b.body), l.peer.Name, f.Size())
-		l.resetLocked(b, err)
-		if b.kind == frame.Reply && b.done == nil && !l.bye { // its giver has gone on
-			l.replyLocked(&reply{id: b.head.ID(), failed: true, code: CodeFailed, body: []byte(err.Error())})
-		}
-	}
-	l.mu.Unlock()
-	l.routeAgain()
-	l.leave.recheck()
 }
 
 func (w *writer) bulkLocked(id uint64) *bulkOut {

@@ -1,9 +1,7 @@
 package bus
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/runrig-go/runrig/bus/internal/frame"
@@ -38,9 +36,9 @@ func (l *link) postBulkLocked(o *outgoing, rts []*route, rest []byte) {
 	for _, rt := range rts {
 		rt.bulks++
 	}
-	l.kept.messages = false
+	l.replies.messages = false
 	if b.done == nil && o.call == nil { // else its sender ends it at the deadline, or the table of requests does
-		l.endsAt(b, b.due)
+		l.ends.at(b, b.due)
 	}
 	l.enqueueLocked(b)
 }
@@ -80,7 +78,7 @@ func (m *largeMessage) takenBack(why error) error {
 			return nil // the sender of the message gets the answer
 		}
 	case m.o.done == nil:
-		l.againLocked(m.home().address, &m.o, why)
+		l.ends.againLocked(m.home().address, &m.o, why)
 	}
 	return why
 }
@@ -91,12 +89,7 @@ func (m *largeMessage) overdue() error {
 	if m.o.done == nil {
 		return m.home().late()
 	}
-	return m.link.slow("message", len(m.o.body))
-}
-
-// slow is the error of a large frame whose body was not all written in time.
-func (l *link) slow(what string, size int) error {
-	return fmt.Errorf("%w: %s of %d bytes to %s was under way: %w", ErrBusy, what, size, l.peer.Name, context.DeadlineExceeded)
+	return m.link.tooSlow("message", len(m.o.body))
 }
 
 // largeMessage returns the message that the frame is, nil if it is none.
@@ -118,8 +111,8 @@ func (b *bulks) less(rt *route, messages, bytes int64) (int64, int64) {
 
 // largeReply is a reply whose body goes in chunks.
 type largeReply struct {
-	link *link
-	size int
+	replies *replies
+	size    int
 }
 
 func (r *largeReply) written() { r.over() }
@@ -131,13 +124,13 @@ func (r *largeReply) takenBack(why error) error {
 
 // over forgets that a large reply was slow, unless others are kept behind it.
 func (r *largeReply) over() {
-	if len(r.link.kept.large) == 0 {
-		r.link.kept.slow = false
+	if len(r.replies.large) == 0 {
+		r.replies.slow = false
 	}
 }
 
 func (r *largeReply) cutOff()        {}
-func (r *largeReply) overdue() error { return r.link.slow("reply", r.size) }
+func (r *largeReply) overdue() error { return r.replies.tooSlow("reply", r.size) }
 
 // largeBounce is a message that is sent back, whose body goes in chunks.
 type largeBounce struct {
@@ -150,7 +143,7 @@ func (l *link) bounceLargeLocked(m *Message, h frame.Head, rest []byte) {
 	m.inbound().returning = true
 	l.bulks.bounces++
 	b := &bulkOut{kind: frame.Bounce, head: h, header: m.Header(), rest: rest, body: m.Body, owned: true, due: m.deadline, owner: &largeBounce{l, m}}
-	l.endsAt(b, m.deadline)
+	l.ends.at(b, m.deadline)
 	l.enqueueLocked(b)
 }
 
@@ -167,7 +160,7 @@ func (x *largeBounce) takenBack(why error) error {
 }
 
 func (x *largeBounce) cutOff()        { x.m.inbound().cutOff(1) }
-func (x *largeBounce) overdue() error { return x.link.slow("message", len(x.m.Body)) }
+func (x *largeBounce) overdue() error { return x.link.tooSlow("message", len(x.m.Body)) }
 
 // largeHandover is a message that is handed over to a peer that stays, whose body goes
 // in chunks.
@@ -180,7 +173,7 @@ type largeHandover struct {
 // handOverLargeLocked hands a large message over.
 func (l *link) handOverLargeLocked(r *ring, o *outgoing, h frame.Head, rest []byte) {
 	b := &bulkOut{kind: frame.Handover, head: h, header: o.header, rest: rest, body: o.body, due: o.deadline, owner: &largeHandover{l, r, *o}}
-	l.endsAt(b, o.deadline)
+	l.ends.at(b, o.deadline)
 	l.enqueueLocked(b)
 }
 
@@ -189,46 +182,9 @@ func (h *largeHandover) written() {
 }
 
 func (h *largeHandover) takenBack(why error) error {
-	h.link.againLocked(h.ring.address, &h.o, why)
+	h.link.ends.againLocked(h.ring.address, &h.o, why)
 	return why
 }
 
 func (h *largeHandover) cutOff()        {}
 func (h *largeHandover) overdue() error { return h.ring.late() }
-
-// unplaced is a message that was taken back and that nobody waits for.
-type unplaced struct {
-	address string
-	o       outgoing
-	why     error // errAgain, or why it is not to be routed elsewhere
-}
-
-// againLocked has a message routed elsewhere, or ended, once the lock is free.
-func (l *link) againLocked(address string, o *outgoing, why error) {
-	l.work.placing.Add(1)
-	l.again = append(l.again, unplaced{address, *o, why})
-}
-
-// routeAgain routes elsewhere the messages that were taken back and that nobody waits
-// for. When it returns all of them are in line, though another goroutine may have
-// placed them.
-func (l *link) routeAgain() {
-	l.routing.Lock()
-	defer l.routing.Unlock()
-	l.mu.Lock()
-	again := l.again
-	l.again = nil
-	l.mu.Unlock()
-	for i := range again {
-		u := &again[i]
-		if u.why == errAgain {
-			l.rings.reroute(u.address, &u.o, true)
-		} else {
-			l.rings.dead(u.address, &u.o, u.why)
-		}
-		l.work.placing.Add(-1)
-	}
-	if len(again) > 0 {
-		l.leave.recheck()
-	}
-}

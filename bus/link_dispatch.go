@@ -92,7 +92,7 @@ func (r *receiver) handle(kind int, f *frame.Frame, owned bool) (bye bool, err e
 		err = r.gotChunkAck(f)
 	case frame.BulkReset:
 		if f.Refused() != 0 {
-			r.gotBulkRefused(f)
+			r.ends.gotRefused(f)
 		} else {
 			r.gotBulkReset(f)
 		}

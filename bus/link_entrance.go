@@ -6,10 +6,13 @@ import "slices"
 // While some wait no other ring's messages go past them, however many senders it has,
 // and each appends as much in its turn as there is room for. It is guarded by link.mu.
 type entrance struct {
+	*writer
 	rings []*home // that wait for room, the one whose turn is next first
 	turn  *home   // that appends now, in its turn; nil: none does
 	large []*home // that wait for a large body to end
 	took  bool    // turn has begun a large body
+
+	stalls uint64 // how often a ring began to wait
 }
 
 // wait lets a ring wait for its turn.
@@ -47,53 +50,47 @@ func (e *entrance) end() []*home {
 	return rings
 }
 
-// hasRoom reports whether the outbox has room for another message or reply.
-func (l *link) hasRoom() bool { return l.backlog() < l.pace.limit }
-
 // mayAppendLocked reports whether a message of a ring may be appended now: there is room,
 // no other ring is ahead of this one, and, if it is large, another large body may begin.
-func (l *link) mayAppendLocked(r *home, large bool) bool {
-	e := &l.entrance
-	return l.hasRoom() && (len(e.rings) == 0 || e.turn == r) && (!large || l.bulks.takesBulk())
+func (e *entrance) mayAppendLocked(r *home, large bool) bool {
+	return e.hasRoom() && (len(e.rings) == 0 || e.turn == r) && (!large || e.bulks.takesBulk())
 }
 
 // mayPublishLocked reports whether a publish may be appended now. It does not wait for a
 // turn, as its ring cannot keep it for one, but leaves some room for the rings that do.
-func (l *link) mayPublishLocked(large bool) bool {
-	room := l.pace.limit
-	if len(l.entrance.rings) > 0 {
+func (e *entrance) mayPublishLocked(large bool) bool {
+	room := e.pace.limit
+	if len(e.rings) > 0 {
 		room -= room / 4
 	}
-	return l.backlog() < room && (!large || l.bulks.takesBulk())
+	return e.backlog() < room && (!large || e.bulks.takesBulk())
 }
 
 // queueRingLocked has a ring wait until a message of it may be appended: it is granted
 // then, in its turn.
-func (l *link) queueRingLocked(r *home, large bool) {
-	e := &l.entrance
+func (e *entrance) queueRingLocked(r *home, large bool) {
 	waiting := len(e.rings) + len(e.large)
-	if !large || l.bulks.takesBulk() {
+	if !large || e.bulks.takesBulk() {
 		e.wait(r)
 	} else {
 		e.waitLarge(r)
 	}
 	if len(e.rings)+len(e.large) > waiting {
-		l.stalls++
+		e.stalls++
 	}
 }
 
 // grantTurnsLocked gives the rings that wait their turns, one after the other, as long as
 // there is room: only one turn if most of the room is taken. It lets go of the lock during
 // each turn. Only the goroutine that has made writer.state writeRunning calls it.
-func (l *link) grantTurnsLocked(one bool) {
-	e := &l.entrance
+func (e *entrance) grantTurnsLocked(one bool) {
 	var served []*home // which have begun a large body, and wait to begin another behind the others
-	for turns := 0; len(e.rings) > 0 && l.hasRoom() && l.err == nil && !(one && turns > 0); turns++ {
+	for turns := 0; len(e.rings) > 0 && e.hasRoom() && e.err == nil && !(one && turns > 0); turns++ {
 		e.turn, e.took = e.rings[0], false
 		e.rings = slices.Delete(e.rings, 0, 1)
-		l.mu.Unlock()
+		e.mu.Unlock()
 		e.turn.grant()
-		l.mu.Lock()
+		e.mu.Lock()
 		if i := slices.Index(e.large, e.turn); e.took && i >= 0 {
 			e.large = slices.Delete(e.large, i, i+1)
 			served = append(served, e.turn)
@@ -109,19 +106,19 @@ func (l *link) grantTurnsLocked(one bool) {
 // do once half of the room is free, and all that wait for a large body to end. It unpins
 // the consumers in l.freed. It lets go of the lock, to wake and to unpin, and takes it again.
 func (l *link) admitWaitingLocked() {
-	l.placeLocked()
+	l.replies.placeLocked()
 	room := l.backlog() <= l.pace.limit/2
 	if room {
 		l.stalled = false
 	}
 	ended := l.freed != nil || l.bulks.ended
 	turns := len(l.entrance.rings) > 0 && l.hasRoom()
-	if !ended && !turns && !(room && l.room != nil) {
+	if !ended && !turns && !(room && l.replies.room != nil) {
 		return
 	}
 	var waiting []chan struct{}
 	if room || ended {
-		waiting, l.room = l.room, nil
+		waiting, l.replies.room = l.replies.room, nil
 	}
 	freed := l.freed
 	l.freed = nil
@@ -136,6 +133,6 @@ func (l *link) admitWaitingLocked() {
 	l.owner.unpin(freed...)
 	l.leave.recheck()
 	l.mu.Lock()
-	l.grantTurnsLocked(!room)
-	l.placeLargeLocked() // kept replies, if no large message has taken the place meanwhile
+	l.entrance.grantTurnsLocked(!room)
+	l.replies.placeLargeLocked() // kept replies, if no large message has taken the place meanwhile
 }

@@ -115,23 +115,23 @@ func (in *inbound) from() *origin {
 	return in.origin
 }
 
-func (in *inbound) sender(m *Message) string { return in.link.sender(m) }
+func (in *inbound) sender(m *Message) string { return in.link.replies.sender(m) }
 
 // reply puts a reply on the link on which the request came, or nowhere (rule 15).
 func (in *inbound) reply(ctx context.Context, r reply) (over bool, err error) {
-	return in.link.reply(ctx, r)
+	return in.link.replies.reply(ctx, r)
 }
 
-func (in *inbound) answered(m *Message) { in.link.answered(m) }
+func (in *inbound) answered(m *Message) { in.link.replies.answered(m) }
 
 func (in *inbound) soon() { in.link.soon() }
 
 func (in *inbound) flush() { in.link.flush() }
 
-func (in *inbound) intercepts() bool { return in.link.intercepts() }
+func (in *inbound) intercepts() bool { return in.link.replies.intercepts() }
 
 func (in *inbound) intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, error) {
-	return in.link.intercept(ctx, m, verb, body, opts)
+	return in.link.replies.intercept(ctx, m, verb, body, opts)
 }
 
 func (in *inbound) handled(m *Message) flusher {
@@ -139,17 +139,6 @@ func (in *inbound) handled(m *Message) flusher {
 		return in.link
 	}
 	return nil
-}
-
-// A link is the way back of a reply that came over it.
-func (l *link) sender(*Message) string { return l.peer.Name }
-
-func (l *link) handled(*Message) flusher { return nil }
-
-func (l *link) intercepts() bool { return l.out != nil }
-
-func (l *link) intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, error) {
-	return l.out.interceptReply(ctx, m, verb, body, opts)
 }
 
 func (l *link) inLocked(num uint32) *inbound {

@@ -1,9 +1,6 @@
 package bus
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // question is one that came over a link and is not answered. Leaving waits for
 // it.
@@ -12,67 +9,56 @@ type question struct {
 	timer *time.Timer
 }
 
-// asked (rule 16) makes a question of a reply that asks.
-func (l *link) asked(m *Message, id uint64, deadline int64) {
-	m.word, m.id, m.deadline = m.word|traits(kindRequest, 0, 0), id, deadline
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil {
-		return // an answer gets the error
-	}
-	if l.questions == nil {
-		l.questions = map[uint64]*question{}
-	}
-	if old := l.questions[id]; old != nil { // the peer breaks a rule
-		old.timer.Stop()
-	}
-	left := time.Duration(deadline - l.clock.now())
-	l.questions[id] = &question{m, time.AfterFunc(left, func() { l.questionOver(id, stateExpired) })} // stopped with the question
+// questions is the questions that came over a link and are not answered.
+type questions struct {
+	*services
+	*writer
+	byID map[uint64]*question // guarded by writer.mu
 }
 
-// takeQuestion forgets a question.
-func (l *link) takeQuestion(id uint64) *Message {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	q := l.questions[id]
+// add (rule 16) makes a question of a reply that asks.
+func (qs *questions) add(m *Message, id uint64, deadline int64) {
+	m.word, m.id, m.deadline = m.word|traits(kindRequest, 0, 0), id, deadline
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if qs.err != nil {
+		return // an answer gets the error
+	}
+	if qs.byID == nil {
+		qs.byID = map[uint64]*question{}
+	}
+	if old := qs.byID[id]; old != nil { // the peer breaks a rule
+		old.timer.Stop()
+	}
+	left := time.Duration(deadline - qs.clock.now())
+	qs.byID[id] = &question{m, time.AfterFunc(left, func() { qs.end(id, stateExpired) })} // stopped with the question
+}
+
+// take forgets a question.
+func (qs *questions) take(id uint64) *Message {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	q := qs.byID[id]
 	if q == nil {
 		return nil
 	}
 	q.timer.Stop()
-	delete(l.questions, id)
+	delete(qs.byID, id)
 	return q.m
 }
 
-// questionOver ends a question whose asker does not wait any more.
-func (l *link) questionOver(id uint64, reason uint32) {
-	if m := l.takeQuestion(id); m != nil {
+// end ends a question whose asker does not wait any more.
+func (qs *questions) end(id uint64, reason uint32) {
+	if m := qs.take(id); m != nil {
 		m.end(reason)
-		l.leave.recheck()
+		qs.leave.recheck()
 	}
 }
 
-// endQuestionsLocked forgets all when the link has ended.
-func (l *link) endQuestionsLocked() {
-	for _, q := range l.questions {
+// forgetAllLocked forgets all when the link has ended.
+func (qs *questions) forgetAllLocked() {
+	for _, q := range qs.byID {
 		q.timer.Stop()
 	}
-	l.questions = nil
-}
-
-// notAnswered (rule 16) tells the peer, at once, that nobody answers its question; id is
-// 0 if there is none.
-func (l *link) notAnswered(id uint64, e *ReplyError) {
-	if id == 0 {
-		return
-	}
-	_ = l.takeReply(context.Background(), &reply{id: id, failed: true, now: true, code: e.Code, body: []byte(e.Message)})
-	l.soon()
-}
-
-// answered forgets a question that was answered, or cannot be.
-func (l *link) answered(m *Message) {
-	if m.isQuestion() {
-		l.takeQuestion(m.id)
-		l.leave.recheck()
-	}
+	qs.byID = nil
 }

@@ -25,7 +25,7 @@ func (l *link) gotRoutes(b []byte) error {
 		return err
 	}
 	l.soon()
-	l.routeAgain()
+	l.ends.routeAgain()
 	grantAll(removed)
 	grantAll(added)
 	if len(added) > 0 {
@@ -158,7 +158,7 @@ func (l *link) dropAllRoutes(then func()) {
 func (l *link) dropSomeRoutes(from int, then func()) (more bool) {
 	var drop []*route
 	defer func() { grantAll(drop) }()
-	defer l.routeAgain()
+	defer l.ends.routeAgain()
 	c := l.rings
 	c.mu.Lock()
 	defer c.mu.Unlock()

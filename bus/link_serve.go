@@ -158,10 +158,10 @@ func (c *core) removeLink(l *link, err error) {
 	if c.leave.at(busLeaves) {
 		c.broken.note(l, c.clock.now())
 	}
-	l.endBulksLocked()
-	asking := l.dropKeptLocked()
+	l.ends.allLocked()
+	asking := l.replies.dropLocked()
 	l.cutOffUnwrittenLocked()
-	l.endQuestionsLocked()
+	l.questions.forgetAllLocked()
 	c.stats.add(countUnknown, uint64(l.outside))
 	c.stats.add(countSent, uint64(l.sent))
 	l.outside, l.sent = 0, 0
@@ -188,7 +188,7 @@ func (c *core) removeLink(l *link, err error) {
 		return fmt.Errorf("%w to %s; the handler may have run", ErrLinkLost, l.peer)
 	})
 	for _, k := range asking {
-		k.answer(answer{err: fmt.Errorf("%w to %s, before the question was written", ErrLinkLost, l.peer), in: &l.replied})
+		k.answer(answer{err: fmt.Errorf("%w to %s, before the question was written", ErrLinkLost, l.peer), in: &l.replies.origin})
 	}
 	l.pend.stop()
 	close(l.down)

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"sync"
@@ -33,6 +34,7 @@ const (
 // mu is the lock of all of the link.
 type writer struct {
 	output
+	peer      Peer
 	source    source
 	wake      chan struct{} // of one: there is something to write
 	lastWrite atomic.Int64  // by the bus's clock
@@ -42,7 +44,7 @@ type writer struct {
 	bulks    bulks
 	pace     pace
 	said     timeSaid
-	replies  int // replies that were appended since the last write
+	appended int // replies since the last write
 	state    uint8
 	bytesOut uint64
 	bye      bool  // GOODBYE is written, or has come: no frame is appended any more
@@ -59,8 +61,8 @@ type source interface {
 	fail(error)          // ends the link
 }
 
-func (w *writer) init(from source, c *clock) {
-	w.source, w.clk = from, c
+func (w *writer) init(from source, peer Peer, c *clock) {
+	w.source, w.peer, w.clk = from, peer, c
 	w.wake = make(chan struct{}, 1)
 	w.pace.set(paceMost)
 	w.lastWrite.Store(c.now())
@@ -68,6 +70,14 @@ func (w *writer) init(from source, c *clock) {
 
 // open reports whether frames may still be appended.
 func (w *writer) open() bool { return w.err == nil && !w.bye }
+
+// hasRoom reports whether the outbox has room for another message or reply.
+func (w *writer) hasRoom() bool { return w.backlog() < w.pace.limit }
+
+// tooSlow is the error of a large frame whose body was not all written in time.
+func (w *writer) tooSlow(what string, size int) error {
+	return fmt.Errorf("%w: %s of %d bytes to %s was under way: %w", ErrBusy, what, size, w.peer.Name, context.DeadlineExceeded)
+}
 
 // frameLocked appends a frame without a body, regardless of the room that there is.
 func (w *writer) frameLocked(kind int, h *frame.Head) {
@@ -142,7 +152,7 @@ func (w *writer) flushCrowded() {
 func (w *writer) run() {
 	for range w.wake {
 		w.mu.Lock()
-		if w.replies > 0 || w.source.crowded() {
+		if w.appended > 0 || w.source.crowded() {
 			w.mu.Unlock()
 			runtime.Gosched() // others are about to append more
 			w.mu.Lock()
@@ -196,7 +206,7 @@ func (w *writer) writeLocked(most int) {
 // while it writes.
 func (w *writer) writePartLocked(now bool) bool {
 	p := w.nextLocked()
-	w.replies = 0
+	w.appended = 0
 	w.mu.Unlock()
 	begin := w.clk.now()
 	n, err := w.write(p, begin, now)

@@ -168,10 +168,10 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 		return true
 	}
 	large := len(o.body) > chunked
-	full := !l.mayPublishLocked(large)
+	full := !l.entrance.mayPublishLocked(large)
 	l.stalled = full && (l.stalled || last)
 	if full && !l.stalled {
-		l.queueRingLocked(&r.home, large)
+		l.entrance.queueRingLocked(&r.home, large)
 		return false
 	}
 	routes := r.routes.Load().of(l) // the peer's routes change under link.mu, which is held

@@ -180,7 +180,7 @@ func (s *sender) post(ctx context.Context, r *ring, address string, o *outgoing)
 		if err != nil || rt.link() == nil || o.done == nil {
 			return rt, err
 		}
-		if err = rt.link().awaitBulk(ctx, o, "message to"); err != errAgain {
+		if err = rt.link().ends.await(ctx, o, "message to"); err != errAgain {
 			return rt, err
 		}
 		if why := o.whyOver(ctx, s.services); why != nil {
