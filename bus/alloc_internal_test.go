@@ -50,17 +50,20 @@ func TestLocalSendAllocs(t *testing.T) {
 	})
 }
 
-// A request within the node is that, and the reply's Message and body.
+// A request within the node is that, and the reply's Message and body. A consumer that
+// handles several messages at once costs no more, as long as none comes by key.
 func TestLocalRequestAllocs(t *testing.T) {
-	eb := newQuiet(t)
-	var boxed any = make([]byte, 128)
-	mustConsume(t, eb, "a", func(ctx context.Context, m *Message) error { return m.Reply(ctx, boxed) })
-	ctx := context.Background()
-	allocs(t, 3, func() {
-		if _, err := eb.Request(ctx, "a", boxed); err != nil {
-			t.Error(err)
-		}
-	})
+	for _, places := range []int{1, 4} {
+		eb := newQuiet(t)
+		var boxed any = make([]byte, 128)
+		mustConsume(t, eb, "a", func(ctx context.Context, m *Message) error { return m.Reply(ctx, boxed) }, WithConcurrency(places))
+		ctx := context.Background()
+		allocs(t, 3, func() {
+			if _, err := eb.Request(ctx, "a", boxed); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // A reply with a header has four allocations more: the map, its list of values, the option

@@ -102,6 +102,7 @@ func (c *Consumer) park(m *Message) bool {
 	}
 	atomic.OrUint32(&m.word, stateParked)
 	c.box.parked++
+	c.box.keys.pass(m)
 	return true
 }
 

@@ -30,16 +30,21 @@ func (b *mailbox) find(in *origin, id uint64) *Message {
 	}
 	if b.finder == nil {
 		b.finder = &finder{by: map[requestKey]*Message{}}
+		b.keys.each(b.finder.add)
 	}
 	f, waiting := b.finder, b.waiting()
 	fresh := min(b.pushed-f.upto, uint64(len(waiting)))
 	for _, m := range waiting[uint64(len(waiting))-fresh:] {
-		if m.kind() == kindRequest {
-			f.by[requestKey{m.in, m.id}] = m
-		}
+		f.add(m)
 	}
 	f.upto = b.pushed
 	return f.by[requestKey{in, id}]
+}
+
+func (f *finder) add(m *Message) {
+	if m.kind() == kindRequest {
+		f.by[requestKey{m.in, m.id}] = m
+	}
 }
 
 // left notes that n messages do not wait any more.

@@ -28,6 +28,7 @@ type mailbox struct {
 	sweeper  sweeper            // while the consumer is paused
 	pushed   uint64             // messages, ever
 	finder   *finder            // of those that wait; nil: none was looked for lately
+	keys     *keyTurns          // nil: no message by key has come where several are handled at a time
 	slab     slab               // for what this node sends
 	growth   growth             // of the window for that
 }
@@ -38,6 +39,8 @@ const (
 	sealed     = 1 << 31
 )
 
+// waiting returns the messages that wait in line: all that wait, but for those that wait for
+// their key's turn.
 func (b *mailbox) waiting() []*Message {
 	if b == nil {
 		return nil
@@ -45,7 +48,16 @@ func (b *mailbox) waiting() []*Message {
 	return b.in[b.head:]
 }
 
-func (b *mailbox) len() int { return len(b.waiting()) }
+// len returns how many messages wait.
+func (b *mailbox) len() int {
+	if b == nil {
+		return 0
+	}
+	return len(b.in) - b.head + b.keys.len()
+}
+
+// ready reports whether a worker may find a message to begin.
+func (b *mailbox) ready() bool { return len(b.waiting()) > 0 || b.keys != nil && len(b.keys.next) > 0 }
 
 // begin begins the next message of the batch; it returns nil if there is none.
 // Only the worker calls it, without the lock.
@@ -106,14 +118,19 @@ func (b *mailbox) claim(n int) {
 	b.left(len(ms))
 }
 
-// seal lets what the worker has not begun wait again.
+// seal lets what the worker has not begun wait in line again, and what is held for a key.
 func (b *mailbox) seal() {
-	n := b.begun.Or(sealed)
-	if n&sealed != 0 || n >= uint32(b.taken) {
-		return
+	if n := b.begun.Or(sealed); n&sealed == 0 && n < uint32(b.taken) {
+		b.waitAgain(b.batch[n:b.taken])
 	}
-	b.finder = nil // what waits again may not be in it
-	ms := b.batch[n:b.taken]
+	if b.keys.len() > 0 {
+		b.waitAgain(b.keys.release())
+	}
+}
+
+// waitAgain puts messages at the head of the line.
+func (b *mailbox) waitAgain(ms []*Message) {
+	b.finder = nil // which may not have them
 	if b.head < len(ms) {
 		b.in = slices.Insert(b.in, b.head, ms...)
 		return
@@ -134,8 +151,29 @@ func (b *mailbox) push(m *Message) {
 	b.pushed++
 }
 
-func (b *mailbox) pop() *Message {
-	if b.len() == 0 {
+// pop begins the next message; nil if there is none. Where byKey is set, messages wait for
+// their key's turn.
+func (b *mailbox) pop(byKey bool) *Message {
+	m := b.keys.pop()
+	if m == nil {
+		if byKey {
+			b.skipTaken()
+		}
+		if m = b.shift(); m == nil {
+			return nil
+		}
+		if byKey {
+			b.takeTurn(m)
+		}
+	}
+	b.running = append(b.running, m)
+	b.left(1)
+	return m
+}
+
+// shift takes out the first message in line; nil if there is none.
+func (b *mailbox) shift() *Message {
+	if b.head == len(b.in) {
 		return nil
 	}
 	m := b.in[b.head]
@@ -143,8 +181,6 @@ func (b *mailbox) pop() *Message {
 	if b.head++; b.head == len(b.in) {
 		b.in, b.head = b.in[:0], 0
 	}
-	b.running = append(b.running, m)
-	b.left(1)
 	return m
 }
 
@@ -241,6 +277,11 @@ func (c *Consumer) wantsWorkerLocked(came int) bool {
 	}
 	if b.workers == int(c.concurrency) || len(b.running)-b.parked < b.workers { // one is about to look
 		return false
+	}
+	if c.concurrency > 1 {
+		if b.skipTaken(); !b.ready() {
+			return false
+		}
 	}
 	if b.workers++; b.workers == 1 && b.parked == 0 {
 		c.node.work.active.Add(1)

@@ -69,7 +69,7 @@ func (c *Consumer) next(last *Message, n int, dirty *flusher) (m *Message, more 
 	c.mu.Lock()
 	grant := c.ranLocked(last)
 	m = c.pickLocked(n)
-	if m == nil && *dirty != nil && c.box.len() == 0 { // write the frames before the worker ends: messages may come meanwhile
+	if m == nil && *dirty != nil && !c.box.ready() { // write the frames before the worker ends: messages may come meanwhile
 		c.mu.Unlock()
 		(*dirty).flush()
 		*dirty = nil
@@ -77,11 +77,11 @@ func (c *Consumer) next(last *Message, n int, dirty *flusher) (m *Message, more 
 		m = c.pickLocked(n)
 	}
 	if m == nil {
-		if more = c.box.len() > 0 && !c.paused.Load(); !more {
+		if more = c.box.ready() && !c.paused.Load(); !more {
 			c.idleLocked()
 		}
 	}
-	spawn := m != nil && c.box.len() > 0 && c.box.workers < int(c.concurrency)
+	spawn := m != nil && c.box.ready() && c.box.workers < int(c.concurrency)
 	if spawn {
 		c.box.workers++
 	}
@@ -106,7 +106,7 @@ func (c *Consumer) pickLocked(n int) *Message {
 	case c.paused.Load() || n == 0:
 		return nil
 	case c.concurrency > 1 || c.made&madeDeferring != 0:
-		return c.box.pop()
+		return c.box.pop(c.concurrency > 1)
 	}
 	m := c.box.begin()
 	if m == nil {
@@ -140,6 +140,7 @@ func (c *Consumer) ranLocked(last *Message) (grant bool) {
 		}
 	case last != nil && last.state()&stateParked == 0:
 		b.ran(last)
+		b.keys.pass(last)
 		grant = c.passLocked(last)
 	}
 	if c.closed {

@@ -212,7 +212,7 @@ func (l *gossip) deliver(g *wire.Gossip, header Header, remote bool) {
 		m.setBody(g.Body)
 		m.id, m.deadline = g.Boot, deadline
 		m.word = traits(kindPublish, codec, 0) | byGossip
-		m.setHeader(header)
+		m.setRare(header, 0)
 		m.charge = uint32(cost(len(g.Body), header))
 		l.give(cn, ms)
 	}

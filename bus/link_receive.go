@@ -54,9 +54,10 @@ func (r *receiver) message(f *frame.Frame, owned bool) error {
 	}
 	e := &r.run[r.n]
 	*e = r.entry(f, cost)
-	if e.extra = !small || f.Header != nil; e.extra {
+	key := r.to.consumer.keyOf(kind, choice(f.Choice()))
+	if e.extra = !small || f.Header != nil || key != 0; e.extra {
 		x := &r.extra[r.n]
-		if x.header = f.Header; !small {
+		if x.header, x.key = f.Header, key; !small {
 			x.body = f.Body
 			if !owned {
 				x.body = r.link.bodies.Copy(f.Body)
@@ -73,6 +74,7 @@ func (r *receiver) message(f *frame.Frame, owned bool) error {
 // extra is what most messages do not have.
 type extra struct {
 	header Header
+	key    uint64
 	body   []byte // nil: it is among the small ones
 }
 
@@ -126,7 +128,7 @@ func (r *receiver) deliver() {
 			x := &r.extra[i]
 			m.setBody(x.body)
 			large = x.body != nil
-			m.setHeader(x.header)
+			m.setRare(x.header, x.key)
 			*x = extra{}
 		}
 		if !large {
@@ -210,7 +212,7 @@ func (r *receiver) gotPublish(f *frame.Frame, owned bool) error {
 	return nil
 }
 
-// fanOut gives a message to several consumers, which share its body.
+// fanOut gives a message to its consumers, which share its body.
 func (r *receiver) fanOut(e *entry, f *frame.Frame, ins []*inbound, body []byte) {
 	for _, in := range ins {
 		if e.codec == codecUnknown {
@@ -220,7 +222,7 @@ func (r *receiver) fanOut(e *entry, f *frame.Frame, ins []*inbound, body []byte)
 		ms := make([]Message, 1)
 		e.message(&ms[0], in)
 		ms[0].setBody(body)
-		ms[0].setHeader(f.Header)
+		ms[0].setRare(f.Header, in.consumer.keyOf(f.Kind(), choice(f.Choice())))
 		in.put(ms)
 	}
 }

@@ -62,6 +62,7 @@ type Message struct {
 // rare is what few messages have. There are so many that 8 bytes of each show.
 type rare struct {
 	header Header
+	key    uint64 // of a request by key: see Message.key
 	life   atomic.Pointer[life]
 }
 
@@ -122,10 +123,10 @@ func (m *Message) set(bits, mask uint32) bool {
 // setBody sets the body, with no room behind it: consumers may share its memory.
 func (m *Message) setBody(b []byte) { m.Body = b[:len(b):len(b)] }
 
-// setHeader is for a message that nobody else knows yet.
-func (m *Message) setHeader(h Header) {
-	if h != nil {
-		m.rare.Store(&rare{header: h})
+// setRare is for a message that nobody else knows yet.
+func (m *Message) setRare(h Header, key uint64) {
+	if h != nil || key != 0 {
+		m.rare.Store(&rare{header: h, key: key})
 	}
 }
 

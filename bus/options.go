@@ -218,6 +218,12 @@ func SameTag(tag string) CallOption {
 // consumer and never goes elsewhere; messages for other consumers do not wait
 // behind it. When a consumer comes or goes, only its share of the keys moves.
 //
+// A consumer handles the messages of one key one at a time, in the order in which they
+// came, also with [WithConcurrency] several: then it handles those of other keys, and those
+// without one, beside them. A message has its key's turn until its handler has returned,
+// also where the answer is deferred ([Message.Defer]). Keys are compared by a hash of 56
+// bits.
+//
 // When the consumer closes, or its node leaves, its keys are held until all
 // that it sends back is here; then that goes to the next consumer, and what was
 // sent meanwhile behind it. So the messages of one sender with one key are
@@ -225,8 +231,7 @@ func SameTag(tag string) CallOption {
 // keys over from one that still has messages of theirs, nor when a link breaks:
 // what was under way on it is lost, and the next consumer may begin while the
 // old one is still at it. Nor does the next one wait for a handler that runs
-// when its consumer closes, with [WithConcurrency] several: it goes on beside
-// it.
+// when its consumer closes: it goes on beside it.
 //
 // A consumer is known by the boot id of its node and its number there. Consumers
 // that are [LocalOnly] have none: they get no message by key, and without another
@@ -280,10 +285,11 @@ func (n concurrencyOption) applyConsume(o *consumeOptions) { o.concurrency = int
 // turn.
 func (n concurrencyOption) Concurrency() int { return int(n) }
 
-// WithConcurrency lets the consumer handle up to n messages at once; the default
-// is 1, and more than 2,147,483,647 is as much. Their order is then that in which they are started. In a scope, a
-// consumer with n over 1 takes no turn: its handlers run beside the others, and
-// take the turn by [EventBus.Do] where they need it.
+// WithConcurrency lets the consumer handle up to n messages at once, of one key no more than
+// one ([ByKey]); the default is 1, and more than 2,147,483,647 is as much. Those without a
+// key are begun in the order in which they came. In a scope, a consumer with n over 1 takes
+// no turn: its handlers run beside the others, and take the turn by [EventBus.Do] where they
+// need it.
 func WithConcurrency(n int) ConsumeOption { return concurrencyOption(n) }
 
 // Deferring lets handlers of the consumer leave answers to others: see

@@ -316,6 +316,6 @@ func answerOf(in *origin, r *reply) answer {
 	}
 	m := newMessage(r.body, !r.shared)
 	m.in, m.word = in, traits(0, r.codec, 0)
-	m.setHeader(r.header)
+	m.setRare(r.header, 0)
 	return answer{m: m, in: in}
 }

@@ -11,7 +11,7 @@ import (
 // and which it prefers. The zero choice is any, in turn.
 //
 // It is the sender's own, but a send brings it along, and so does its bounce. That of
-// a request is kept by its call.
+// a request is kept by its call, and only its key goes along.
 type choice uint64
 
 // The low bits of a choice; above them is the hash of a key, or which tag.
@@ -49,11 +49,15 @@ func (s *self) choice(o *callOptions) (ch choice) {
 	return ch
 }
 
-// choose sets the choice of a message whose kind is known.
+// choose sets the choice of a message whose kind is known, and what goes along of it: all
+// with a send, the key with a request.
 func (o *outgoing) choose(ch choice) {
 	o.choice = ch
-	if o.head.Kind() == kindSend {
+	switch o.head.Kind() {
+	case kindSend:
 		o.head[frame.FChoice] = uint64(ch)
+	case kindRequest:
+		o.head[frame.FChoice] = ch.key()
 	}
 }
 
@@ -245,7 +249,7 @@ func (r *ring) seat(o *outgoing, s *routeSet) (to reach, held *route) {
 // or what it brought along.
 func (o *outgoing) chosen(brought uint64) {
 	if o.call != nil {
-		o.choice = o.call.choice
+		o.choose(o.call.choice)
 		return
 	}
 	o.choose(choice(brought) &^ toOne)

@@ -16,6 +16,7 @@ import (
 )
 
 // The messages of a sender with one key are begun in the order sent, and each
+// once, and those of one key one at a time at a consumer, which may handle several keys at
 // once, while consumers close and nodes leave; windows are full and some bodies
 // large. Consumers come only when nothing is under way.
 func TestStressByKey(t *testing.T) {
@@ -49,8 +50,10 @@ type arrived struct {
 
 type keyConsumer struct {
 	*bus.Consumer
-	node  int
-	count int // of messages that it began
+	node    int
+	places  int             // messages that it may handle at once
+	count   int             // of messages that it began
+	running map[uint32]bool // the keys of the messages that it handles
 }
 
 type keyStress struct {
@@ -102,14 +105,14 @@ func (s *keyStress) round() {
 }
 
 func (s *keyStress) open(node int) {
-	k := &keyConsumer{node: node}
+	k := &keyConsumer{node: node, places: 1 + rand.IntN(2)*rand.IntN(4), running: map[uint32]bool{}}
 	c, err := s.cluster.Bus(node).Consume("k", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error {
-		s.handle(k, m.Body)
+		defer s.handle(k, m.Body)()
 		if rand.IntN(8) == 0 {
 			time.Sleep(rand.N(time.Millisecond)) // some are slow, so that others wait
 		}
 		return nil
-	}), bus.WithWindow(1<<10<<rand.IntN(9)))
+	}), bus.WithWindow(1<<10<<rand.IntN(9)), bus.WithConcurrency(k.places))
 	if err != nil {
 		s.t.Error(err)
 		return
@@ -198,7 +201,8 @@ func (s *keyStress) send(eb *bus.EventBus, k keyStream) bool {
 	return true
 }
 
-func (s *keyStress) handle(by *keyConsumer, body []byte) {
+// handle notes that a handler has begun, and returns what notes its end.
+func (s *keyStress) handle(by *keyConsumer, body []byte) (end func()) {
 	k := keyStream{binary.LittleEndian.Uint32(body), binary.LittleEndian.Uint32(body[4:])}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,10 +210,19 @@ func (s *keyStress) handle(by *keyConsumer, body []byte) {
 	s.at[k].arrived = append(s.at[k].arrived, a)
 	by.count++
 	s.handled++
+	if by.running[k.key] {
+		s.t.Errorf("%+v: number %d was begun beside another of its key, at %d places (%d bytes)", k, a.seq, by.places, len(body))
+	}
+	by.running[k.key] = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(by.running, k.key)
+	}
 }
 
-// check checks the order. A consumer that has closed may be late with one
-// message, whose handler was just about to begin.
+// check checks the order. A consumer that has closed may be late with a message
+// at each of its places, whose handler was just about to begin.
 func (s *keyStress) check() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -241,7 +254,7 @@ func (s *keyStress) check() {
 				continue
 			}
 			s.late++
-			if last[m.by]++; last[m.by] > 1 || !isClosed(m.by.Done()) {
+			if last[m.by]++; last[m.by] > m.by.places || !isClosed(m.by.Done()) {
 				s.t.Errorf("%+v: number %d was late", k, m.seq)
 			}
 		}

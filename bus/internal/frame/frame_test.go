@@ -246,6 +246,7 @@ var wireFrames = []struct {
 	{"codec of a bounce", handFrame{kind: Bounce, head: Head{FKind: 1, FRoute: 7, FTimeLeft: 500, FCodec: 3, FHops: 1}, codec: "order"}},
 	{"handover", handFrame{kind: Handover, head: Head{FKind: 1, FChoice: 8, FTimeLeft: 500, FCodec: 3, FHops: 1}, header: Header{"k": {"v"}}, codec: "order", address: "greet", body: []byte{0}}},
 	{"send by key", handFrame{kind: Msg, head: Head{FKind: 1, FRoute: 7, FTimeLeft: 500, FStarved: 1, FChoice: 1<<40 | 8}, body: []byte{0}}},
+	{"request by key", handFrame{kind: Msg, head: Head{FKind: 2, FRoute: 7, FID: 9, FTimeLeft: 500, FChoice: 1<<40 | 8}, body: []byte{0}}},
 	{"bounce of a send by key", handFrame{kind: Bounce, head: Head{FKind: 1, FRoute: 7, FTimeLeft: 500, FHops: 1, FChoice: 1<<40 | 8}, body: []byte{0}}},
 	{"bulk", handFrame{kind: Bulk, head: Head{FBulk: 9, FSize: 1 << 20, FFrame: Msg}, body: bulkFields()}},
 	{"chunk", handFrame{kind: Chunk, head: Head{FBulk: 9}, body: []byte("part")}},
