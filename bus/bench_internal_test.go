@@ -43,7 +43,7 @@ func benchRoutes(n int) (*link, *ring) {
 
 func BenchmarkMailbox(b *testing.B) {
 	c := &Consumer{node: &newCore(config{}).own, concurrency: 1}
-	in := &inbound{consumer: c, link: &link{}}
+	in := &inbound{consumer: c, of: &inbounds{}}
 	ms := make([]Message, 16)
 	for i := range ms {
 		ms[i].in = in.from()

@@ -76,7 +76,7 @@ func (c *core) announceLocked(cn *Consumer) {
 	}
 	if cn.made&madeLocal == 0 {
 		for l := range c.links {
-			l.announce(cn)
+			l.announcer.announce(cn)
 		}
 	}
 	r.grant() // messages may wait for it
@@ -103,7 +103,7 @@ func (c *core) closeConsumer(cn *Consumer) {
 		if cn.num != 0 {
 			back := byLink(msgs)
 			for l := range c.links {
-				l.retract(cn, back[l])
+				l.announcer.retract(cn, back[&l.inbounds])
 			}
 		}
 		c.forgetConsumer(cn)
@@ -197,7 +197,7 @@ func (c *core) awaitKnown(ctx context.Context, cn *Consumer) error {
 		return fmt.Errorf("%w: consumer of %q is not announced", ErrClosed, cn.address)
 	}
 	for _, l := range links {
-		if err := l.awaitKnown(ctx, cn); err != nil {
+		if err := l.announcer.awaitKnown(ctx, cn); err != nil {
 			return err
 		}
 	}

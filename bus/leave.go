@@ -68,7 +68,7 @@ func (c leaver) beginLeaving() {
 	var free []*Consumer
 	for l := range c.links {
 		l.mu.Lock()
-		free = l.leaveLocked(back[l], free)
+		free = l.leaveLocked(back[&l.inbounds], free)
 		l.mu.Unlock()
 	}
 	for _, cn := range closed {
@@ -136,7 +136,7 @@ func (c leaver) lastWork(before int64) int64 {
 	}
 	for l := range c.links {
 		l.mu.Lock()
-		works := l.err == nil && (l.ours < oursLeft || l.theirs < theirsLeaving)
+		works := l.err == nil && (l.inbounds.ours < oursLeft || l.theirs < theirsLeaving)
 		l.mu.Unlock()
 		if works {
 			return now
@@ -161,12 +161,12 @@ func (b *brokenLinks) note(l *link, now int64) {
 	if l.leavesAt > 0 && now-l.leavesAt < int64(leavePatience) {
 		b.peerWorked = now
 	}
-	whole := l.outside == 0 && l.unsettledIn.Load() == 0 && l.pend.n.Load() == 0 && len(l.bulks.out)+len(l.given) == 0
+	whole := l.outside == 0 && l.inbounds.unsettled.Load() == 0 && l.pend.n.Load() == 0 && len(l.bulks.out)+len(l.given) == 0
 	if whole || l.replaced || errors.Is(l.err, errGoodbye) || errors.Is(l.err, ErrClosed) {
 		return
 	}
 	b.errs = append(b.errs, fmt.Errorf("bus: link to %s broke while this node left: %w; %d messages to it and %d from it were under way",
-		l.peer, l.err, l.outside+int64(len(l.given)+len(l.bulks.out)), l.unsettledIn.Load()))
+		l.peer, l.err, l.outside+int64(len(l.given)+len(l.bulks.out)), l.inbounds.unsettled.Load()))
 }
 
 // brokenLinks returns the errors of links that broke while this node left.
@@ -202,7 +202,7 @@ func (c leaver) goodbye(force bool) bool {
 	c.leave.to(busGone)
 	for l := range c.links {
 		l.frameLocked(frame.Goodbye, &frame.Head{})
-		l.ours, l.bye = oursGone, true
+		l.inbounds.ours, l.bye = oursGone, true
 		l.token()
 		l.wakeLocked()
 	}
@@ -214,7 +214,7 @@ func (c leaver) goodbye(force bool) bool {
 // caller holds all locks of links.
 func (c leaver) workEnded() bool {
 	for l := range c.links {
-		if l.err == nil && l.ours < oursLeft {
+		if l.err == nil && l.inbounds.ours < oursLeft {
 			return false
 		}
 	}
@@ -228,7 +228,7 @@ func (c leaver) quiet() bool {
 		return false
 	}
 	for l := range c.links {
-		if l.err == nil && (len(l.bulks.out) > 0 || l.replies.kept > 0 || l.outside > 0 || l.unsettledIn.Load() > 0 || l.pend.n.Load() > 0 || len(l.questions.byID) > 0) {
+		if l.err == nil && (len(l.bulks.out) > 0 || l.replies.kept > 0 || l.outside > 0 || l.inbounds.unsettled.Load() > 0 || l.pend.n.Load() > 0 || len(l.questions.byID) > 0) {
 			return false
 		}
 	}

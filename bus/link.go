@@ -19,15 +19,12 @@ type link struct {
 
 	writer
 	down chan struct{} // closed when the link has ended and its routes are gone
-	acks signal        // an acknowledgement of routes has come
 
-	unsettledIn atomic.Int64 // messages that came and are not settled
-	parting     atomic.Bool  // the peer has said that it leaves
-	eager       atomic.Bool  // credit is not batched: either side is leaving
-	ear         ear
-	lastPing    atomic.Int64
-	timed       atomic.Bool  // a TIME has come since the last ping
-	roundTrip   atomic.Int64 // nanoseconds, of the last ping that was answered
+	parting   atomic.Bool // the peer has said that it leaves
+	ear       ear
+	lastPing  atomic.Int64
+	timed     atomic.Bool  // a TIME has come since the last ping
+	roundTrip atomic.Int64 // nanoseconds, of the last ping that was answered
 
 	// Guarded by mu.
 	entrance   entrance
@@ -38,20 +35,16 @@ type link struct {
 	replies    replies
 	questions  questions
 	ends       bulkEnds
-	ours       ours
 	theirs     theirs
 	replaced   bool     // the link is superseded
 	leavesAt   int64    // when the peer's LEAVING came, by the bus's clock
 	given      []handed // messages that were handed over to the peer; they are lost if the link breaks
 	handedOver int64    // bytes that the peer has handed over to this node; of the reader
-	dues       dues
-	freed      []*Consumer // closed consumers, to be unpinned once mu is free
-	announcer
-	windows windows
-	back    []sentBack // messages that were appended to be sent back, of which some may not be written yet
+	inbounds   inbounds
+	announcer  announcer
+	windows    windows
 
 	routes []*route // by the number that the peer has given; written by the reader, under mu
-	times  peerTime // of the reader
 	ups    func()   // called when the link is up; may be nil
 	known  bool     // the program has been told that the link is up; guarded by mu
 	shared []bool   // for each of this node's tags: the peer has it with the same value
@@ -60,14 +53,14 @@ type link struct {
 // linkOwner is what a link asks of the registry of consumers and links. Its methods are
 // called without any lock.
 type linkOwner interface {
-	linkUp(l *link)        // the peer's whole set of routes is in
-	unpin(cs ...*Consumer) // the link has nothing more to do with closed consumers
+	pins
+	linkUp(l *link) // the peer's whole set of routes is in
 }
 
 func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 	l := &link{
 		services: c.services, rings: &c.rings, linked: &c.linked, owner: c, ups: up, shared: c.self.sharedTags(peer),
-		down: make(chan struct{}), ours: oursAnnouncing, theirs: theirsComing,
+		down: make(chan struct{}), theirs: theirsComing,
 	}
 	l.connect(conn)
 	l.writer.init(l, peer, &c.clock)
@@ -75,6 +68,9 @@ func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 	l.ends = bulkEnds{services: c.services, writer: &l.writer, rings: &c.rings, replies: &l.replies}
 	l.questions = questions{services: c.services, writer: &l.writer}
 	l.replies.init(l, c.own.out)
+	l.inbounds.init(l, c)
+	l.announcer.inbounds, l.announcer.down, l.changes = &l.inbounds, l.down, &l.announcer
+	l.windows.services, l.windows.writer = c.services, &l.writer
 	l.pend.init(c.services, &l.ends, &l.replies.origin)
 	now := c.clock.now()
 	l.ear.lastRead.Store(now)

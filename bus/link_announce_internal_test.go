@@ -20,7 +20,7 @@ func TestRoutesEqualProtobuf(t *testing.T) {
 	l, cs := routesLink(t)
 	var added []*wire.Routes_Added
 	for _, c := range cs {
-		l.announce(c)
+		l.announcer.announce(c)
 		a := &wire.Routes_Added{Number: c.num, Address: c.address}
 		if c.window < windowFloor { // which need not be said
 			a.Window = uint64(c.window)
@@ -32,12 +32,12 @@ func TestRoutesEqualProtobuf(t *testing.T) {
 	l.first = nil
 	var removed []uint32
 	for _, c := range cs[1:] {
-		l.ins[c.num].stage = inRemoving
-		l.dirty = append(l.dirty, l.ins[c.num])
+		l.inbounds.byNumber[c.num].stage = inRemoving
+		l.announcer.dirty = append(l.announcer.dirty, l.inbounds.byNumber[c.num])
 		removed = append(removed, c.num)
 	}
 	more := &Consumer{node: cs[0].node, num: 1 << 20, address: "more", window: 1 << 26}
-	l.announce(more)
+	l.announcer.announce(more)
 	checkRoutes(t, l, &wire.Routes{
 		Seq: 2, Removed: removed,
 		Added: []*wire.Routes_Added{{Number: 1 << 20, Address: "more"}},
@@ -59,7 +59,7 @@ func routesLink(t *testing.T) (*link, []*Consumer) {
 func checkRoutes(t *testing.T, l *link, want *wire.Routes) {
 	t.Helper()
 	l.mu.Lock()
-	l.fill()
+	l.announcer.fill()
 	got := l.first
 	l.mu.Unlock()
 	if want := marshal(t, &wire.Frame{Kind: &wire.Frame_Routes{Routes: want}}); !bytes.Equal(got, want) {
@@ -73,12 +73,12 @@ func TestRoutesInSeveralFrames(t *testing.T) {
 	l, cs := routesLink(t)
 	const n = 1000
 	for i := range n {
-		l.announce(&Consumer{node: cs[0].node, num: uint32(i + 1), address: fmt.Sprintf("%0255d", i), window: 1 << 10})
+		l.announcer.announce(&Consumer{node: cs[0].node, num: uint32(i + 1), address: fmt.Sprintf("%0255d", i), window: 1 << 10})
 	}
 	var b []byte
 	l.mu.Lock()
-	for l.hasRoutes() { // as the link takes them
-		l.fill()
+	for l.announcer.hasRoutes() { // as the link takes them
+		l.announcer.fill()
 		b = append(b, l.takeFirst()...)
 	}
 	l.mu.Unlock()

@@ -52,8 +52,8 @@ func (c *core) heartbeat(l *link) *beats {
 // peer another chance, and a peer is not silent while the reader is busy with frames of
 // its.
 func (l *link) beat(now int64, overslept bool) {
-	l.overdueRoutes(now)
-	l.tend(now)
+	l.announcer.overdue(now)
+	l.windows.tend(now)
 	if !l.ear.listens.Load() {
 		l.ear.lastRead.Store(now)
 	}
@@ -99,7 +99,7 @@ func (l *link) trim() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.trimLocked() {
-		l.back = nil // all of it is written
+		l.inbounds.bounces.back = nil // all of it is written
 	}
 }
 

@@ -1,34 +1,40 @@
 package bus
 
 import (
-	"context"
-	"fmt"
 	"slices"
 
 	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
-// bounce sends a message back over its link (rule 4): at once if the removal of its route
+// bounces sends messages back over a link, and with them tells when the last one of a
+// consumer is back.
+type bounces struct {
+	*inbounds
+	ends *bulkEnds
+	back []sentBack // messages that were appended, of which some may not be written yet; guarded by writer.mu
+}
+
+// send sends a message back over its link (rule 4): at once if the removal of its route
 // has been written on the link, else the message is held until fill writes the removal.
-func (l *link) bounce(m *Message) {
-	l.mu.Lock()
+func (bs *bounces) send(m *Message) {
+	bs.mu.Lock()
 	var free []*Consumer
-	if in := m.inbound(); in.stage >= inRetracted || l.err != nil {
-		free = l.bounceLocked(m, nil)
+	if in := m.inbound(); in.stage >= inRetracted || bs.err != nil {
+		free = bs.sendLocked(m, nil)
 	} else {
 		in.hold(m)
 	}
-	l.mu.Unlock()
-	l.soon()
-	l.owner.unpin(free...)
-	l.leave.recheck()
+	bs.mu.Unlock()
+	bs.soon()
+	bs.owner.unpin(free...)
+	bs.leave.recheck()
 }
 
-// bounceLocked appends a message that is sent back. Once GOODBYE is written, or has come,
+// sendLocked appends a message that is sent back. Once GOODBYE is written, or has come,
 // it appends nothing: the message is cut off, and its sender counts it as unknown.
-func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
+func (bs *bounces) sendLocked(m *Message, free []*Consumer) []*Consumer {
 	in := m.inbound()
-	if l.err != nil || l.bye {
+	if bs.err != nil || bs.bye {
 		in.cutOff(1)
 		return free
 	}
@@ -38,10 +44,10 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 	switch {
 	case m.lapsed():
 		cn.local.home.bookOutcome(m)
-		l.frameLocked(frame.Credit, &credit)
+		bs.frameLocked(frame.Credit, &credit)
 	case m.kind() == kindPublish:
 		cn.local.home.lose(LossDropped, 1)
-		l.frameLocked(frame.Credit, &credit)
+		bs.frameLocked(frame.Credit, &credit)
 	case in.returning: // a large message is being sent back: m goes behind it, in order
 		in.hold(m)
 		return free
@@ -50,17 +56,17 @@ func (l *link) bounceLocked(m *Message, free []*Consumer) []*Consumer {
 		if h[frame.FID] = m.id; m.kind() == kindSend {
 			h[frame.FID], h[frame.FChoice] = 0, m.id
 		}
-		rest := l.codecs.field(m.codec())
+		rest := bs.codecs.field(m.codec())
 		if len(m.Body) > chunked {
-			l.bounceLargeLocked(m, h, rest)
+			bs.sendLargeLocked(m, h, rest)
 			return free // m is settled when its last chunk is written
 		}
-		h[frame.FTimeLeft] = l.leftLocked(m.deadline)
-		l.buf = append(frame.Append(l.buf, frame.Bounce, &h, m.Header(), rest, len(m.Body)), m.Body...)
-		l.returned()
-		l.sentBackLocked(in)
+		h[frame.FTimeLeft] = bs.leftLocked(m.deadline)
+		bs.buf = append(frame.Append(bs.buf, frame.Bounce, &h, m.Header(), rest, len(m.Body)), m.Body...)
+		bs.returned()
+		bs.noteLocked(in)
 	}
-	return l.settledLocked(m, free)
+	return bs.settledLocked(m, free)
 }
 
 // sentBack is a message that was appended to be sent back.
@@ -69,42 +75,42 @@ type sentBack struct {
 	at mark
 }
 
-// sentBackLocked notes a message that was appended, until it is written.
-func (l *link) sentBackLocked(in *inbound) {
+// noteLocked notes a message that was appended, until it is written.
+func (bs *bounces) noteLocked(in *inbound) {
 	i := 0
-	for l.state != writeRunning && i < len(l.back) && l.written(l.back[i].at) {
+	for bs.state != writeRunning && i < len(bs.back) && bs.written(bs.back[i].at) {
 		i++
 	}
-	l.back = append(slices.Delete(l.back, 0, i), sentBack{in, mark(l.swaps + 1)})
+	bs.back = append(slices.Delete(bs.back, 0, i), sentBack{in, mark(bs.swaps + 1)})
 }
 
 // cutOffUnwrittenLocked counts the messages to be sent back that had not been written when
 // the link ended.
-func (l *link) cutOffUnwrittenLocked() {
-	for _, b := range l.back {
-		if !l.written(b.at) {
+func (bs *bounces) cutOffUnwrittenLocked() {
+	for _, b := range bs.back {
+		if !bs.written(b.at) {
 			b.in.cutOff(1)
 		}
 	}
-	l.back = nil
+	bs.back = nil
 }
 
-// bounceExpiredLocked settles a large message that could not be sent back in time.
-func (l *link) bounceExpiredLocked(m *Message) {
+// expiredLocked settles a large message that could not be sent back in time.
+func (bs *bounces) expiredLocked(m *Message) {
 	cn := m.inbound().consumer
 	m.expire()
 	cn.local.home.bookOutcome(m)
-	l.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(cn.num), frame.FBytes: uint64(m.charge), frame.FMessages: 1})
-	l.freed = l.settledLocked(m, l.freed)
+	bs.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(cn.num), frame.FBytes: uint64(m.charge), frame.FMessages: 1})
+	bs.freed = bs.settledLocked(m, bs.freed)
 }
 
 // byLink parts messages by the links that they came on.
-func byLink(msgs []*Message) map[*link][]*Message {
-	by := map[*link][]*Message{}
+func byLink(msgs []*Message) map[*inbounds][]*Message {
+	by := map[*inbounds][]*Message{}
 	for _, m := range msgs {
 		if m.in.linked {
-			l := m.inbound().link
-			by[l] = append(by[l], m)
+			ins := m.inbound().of
+			by[ins] = append(by[ins], m)
 		}
 	}
 	return by
@@ -121,7 +127,7 @@ func (in *inbound) hold(m *Message) {
 // holdLocked keeps the messages that came on the link and waited at consumers that have
 // closed: ahead of messages that have come since the consumer closed and are held
 // already.
-func (l *link) holdLocked(waited []*Message) {
+func (bs *bounces) holdLocked(waited []*Message) {
 	if len(waited) == 0 {
 		return
 	}
@@ -153,17 +159,17 @@ func (in *inbound) cutOff(n int) {
 	in.consumer.local.home.lose(LossCutOff, n)
 }
 
-// bounceHeldLocked sends back the messages that were held, in order, up to a large one:
+// sendHeldLocked sends back the messages that were held, in order, up to a large one:
 // those behind it are held until it is written. It appends in's consumer to
 // free if that was the last that this link had to do with it.
-func (l *link) bounceHeldLocked(in *inbound, free []*Consumer) []*Consumer {
+func (bs *bounces) sendHeldLocked(in *inbound, free []*Consumer) []*Consumer {
 	if in.held == nil {
 		return free
 	}
 	held := *in.held
 	in.held = nil
 	for _, m := range held {
-		free = l.bounceLocked(m, free)
+		free = bs.sendLocked(m, free)
 	}
 	return free
 }
@@ -171,86 +177,21 @@ func (l *link) bounceHeldLocked(in *inbound, free []*Consumer) []*Consumer {
 // bouncedLocked goes on when a large message has been sent back (rule 24): it sends back the
 // messages that were held behind it, and appends ROUTES_DONE if it was the last one of its
 // consumer.
-func (l *link) bouncedLocked(in *inbound) {
-	l.bulks.bounces--
+func (bs *bounces) bouncedLocked(in *inbound) {
+	bs.bulks.bounces--
 	in.returning = false
-	l.freed = l.bounceHeldLocked(in, l.freed)
-	l.endLocked(in)
+	bs.freed = bs.sendHeldLocked(in, bs.freed)
+	bs.endLocked(in)
 }
 
 // endLocked (rule 24) appends ROUTES_DONE: for a consumer for which no message comes any
 // more, once its last one has been sent back; or for all consumers when this node leaves.
-func (l *link) endLocked(in *inbound) {
+func (bs *bounces) endLocked(in *inbound) {
 	switch {
-	case l.ours < oursLeaving && in.stage >= inGone && !in.returning:
-		l.frameLocked(frame.RoutesDone, &frame.Head{frame.FRoute: uint64(in.consumer.num)})
-		l.returned()
-	case l.ours >= oursLeft && l.bulks.bounces == 0:
-		l.frameLocked(frame.RoutesDone, &frame.Head{})
+	case bs.ours < oursLeaving && in.stage >= inGone && !in.returning:
+		bs.frameLocked(frame.RoutesDone, &frame.Head{frame.FRoute: uint64(in.consumer.num)})
+		bs.returned()
+	case bs.ours >= oursLeft && bs.bulks.bounces == 0:
+		bs.frameLocked(frame.RoutesDone, &frame.Head{})
 	}
-}
-
-// gotBounce takes a message back and routes it elsewhere; owned says that the
-// body is not in the read buffer.
-func (l *link) gotBounce(f *frame.Frame, owned bool) error {
-	rt := l.route(f.Route())
-	if rt == nil || f.Kind() != kindSend && f.Kind() != kindRequest {
-		return fmt.Errorf("%w: bounce of kind %d of route %d", frame.ErrMalformed, f.Kind(), f.Route())
-	}
-	cost := cost(len(f.Body), f.Header)
-	if err := l.owes(rt, uint64(cost), 1); err != nil {
-		return err
-	}
-	o := outgoing{
-		header: f.Header, body: f.Body, owned: true, cost: cost,
-		deadline: l.deadline(f, l.clock.now()),
-	}
-	if !owned {
-		o.body = slices.Clone(f.Body)
-	}
-	if o.codec = l.codecs.number(f); o.codec == codecUnknown {
-		return fmt.Errorf("%w: bounce of route %d with %s, which this node cannot have used", frame.ErrMalformed, f.Route(), describeCodec(f.Codec(), f.CodecName))
-	}
-	o.head[frame.FKind], o.head[frame.FCodec], o.head[frame.FHops] = f.Kind(), f.Codec(), f.Hops()
-	ended := false
-	if f.Kind() == kindRequest {
-		o.call = l.pend.take(f.ID())
-		ended = o.call == nil
-	}
-	if !ended { // it is placed, or waits, before it is settled: so leaving sees it in one of the two counts
-		o.chosen(f.Choice())
-		l.rings.reroute(rt.home.address, &o, false)
-	}
-	return l.bounced(rt, cost)
-}
-
-// bounced books a message that was sent back.
-func (l *link) bounced(rt *route, cost int64) error {
-	if err := l.settled(rt, uint64(cost), 1, 0); err != nil {
-		return err
-	}
-	l.stats.add(countBounced, 1)
-	rt.home.book(countBounced, 1)
-	l.leave.recheck()
-	return nil
-}
-
-// gotLateBounce ends a message that was sent back too late to be taken in.
-func (l *link) gotLateBounce(f *frame.Frame, cost int64) error {
-	rt := l.route(f.Route())
-	if rt == nil {
-		return fmt.Errorf("%w: bounce of route %d, which is not there", frame.ErrMalformed, f.Route())
-	}
-	if err := l.owes(rt, uint64(cost), 1); err != nil {
-		return err
-	}
-	o := outgoing{header: f.Header, cost: cost}
-	o.head[frame.FKind] = f.Kind()
-	if f.Kind() == kindRequest {
-		o.call = l.pend.take(f.ID())
-	}
-	if f.Kind() == kindSend || o.call != nil {
-		l.rings.dead(rt.home.address, &o, fmt.Errorf("%w: it was sent back too late: %w", ErrNoConsumer, context.DeadlineExceeded))
-	}
-	return l.bounced(rt, cost)
 }

@@ -100,7 +100,7 @@ func (r *receiver) address(b *bulkIn) error {
 	if b.kind != frame.Msg || kind < kindSend || kind > kindPublish {
 		return fmt.Errorf("%w: chunks for a frame %d of kind %d", frame.ErrMalformed, b.kind, kind)
 	}
-	in := r.inbound(b.f.Route())
+	in := r.inbounds.get(b.f.Route())
 	if in == nil {
 		return fmt.Errorf("%w: message for route %d, which is not there", frame.ErrMalformed, b.f.Route())
 	}
@@ -113,10 +113,10 @@ func (r *receiver) address(b *bulkIn) error {
 		b.ins = r.charged(in, skip)
 	}
 	for _, in := range b.ins {
-		if err := in.take(b.cost, &b.f); err != nil {
+		if err := in.take(b.cost, &b.f, &r.times); err != nil {
 			return err
 		}
-		r.unsettledIn.Add(1)
+		r.inbounds.unsettled.Add(1)
 	}
 	return nil
 }
@@ -260,8 +260,8 @@ func (r *receiver) gotBulkReset(f *frame.Frame) {
 	for _, in := range b.ins {
 		in.received--
 		in.taken -= b.cost
-		r.unsettledIn.Add(-1)
-		free = r.freeLocked(in, free)
+		r.inbounds.unsettled.Add(-1)
+		free = r.inbounds.freeLocked(in, free)
 	}
 	r.link.mu.Unlock()
 	r.owner.unpin(free...)

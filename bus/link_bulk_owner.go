@@ -134,33 +134,34 @@ func (r *largeReply) overdue() error { return r.replies.tooSlow("reply", r.size)
 
 // largeBounce is a message that is sent back, whose body goes in chunks.
 type largeBounce struct {
-	link *link
-	m    *Message
+	bounces *bounces
+	m       *Message
 }
 
-// bounceLargeLocked sends a large message back. It is settled when it is written.
-func (l *link) bounceLargeLocked(m *Message, h frame.Head, rest []byte) {
+// sendLargeLocked sends a large message back. It is settled when it is written.
+func (bs *bounces) sendLargeLocked(m *Message, h frame.Head, rest []byte) {
 	m.inbound().returning = true
-	l.bulks.bounces++
-	b := &bulkOut{kind: frame.Bounce, head: h, header: m.Header(), rest: rest, body: m.Body, owned: true, due: m.deadline, owner: &largeBounce{l, m}}
-	l.ends.at(b, m.deadline)
-	l.enqueueLocked(b)
+	bs.bulks.bounces++
+	b := &bulkOut{kind: frame.Bounce, head: h, header: m.Header(), rest: rest, body: m.Body, owned: true, due: m.deadline, owner: &largeBounce{bs, m}}
+	bs.ends.at(b, m.deadline)
+	bs.enqueueLocked(b)
 }
 
 func (x *largeBounce) written() {
-	x.link.freed = x.link.settledLocked(x.m, x.link.freed)
-	x.link.bouncedLocked(x.m.inbound())
+	ins := x.bounces.inbounds
+	ins.freed = ins.settledLocked(x.m, ins.freed)
+	x.bounces.bouncedLocked(x.m.inbound())
 }
 
 // takenBack settles the message as expired.
 func (x *largeBounce) takenBack(why error) error {
-	x.link.bounceExpiredLocked(x.m)
-	x.link.bouncedLocked(x.m.inbound())
+	x.bounces.expiredLocked(x.m)
+	x.bounces.bouncedLocked(x.m.inbound())
 	return why
 }
 
 func (x *largeBounce) cutOff()        { x.m.inbound().cutOff(1) }
-func (x *largeBounce) overdue() error { return x.link.tooSlow("message", len(x.m.Body)) }
+func (x *largeBounce) overdue() error { return x.bounces.tooSlow("message", len(x.m.Body)) }
 
 // largeHandover is a message that is handed over to a peer that stays, whose body goes
 // in chunks.

@@ -16,30 +16,31 @@ func (in *inbound) settle(m *Message) bool {
 	delta := 1<<owedBits | uint64(m.charge)
 	owed := in.owed.Add(delta)
 	switch {
-	case int64(owed&(1<<owedBits-1)) >= in.window.Load()/2 || in.link.eager.Load():
-		in.link.pay(in)
+	case int64(owed&(1<<owedBits-1)) >= in.window.Load()/2 || in.of.eager.Load():
+		in.of.dues.pay(in)
 		return true
 	case owed == delta:
-		in.link.payLater(in)
+		in.of.dues.payLater(in)
 	}
 	return false
 }
 
 // dues are the inbounds of a link with settled messages that the peer has yet to be told
-// of. They are guarded by link.mu.
+// of. They are guarded by writer.mu.
 type dues struct {
+	*inbounds
 	owing []*inbound
 	timer *time.Timer // tells it; nil: nothing was owed yet
 }
 
-// add lists an inbound, to be paid soon by pay.
-func (d *dues) add(in *inbound, pay func()) {
+// add lists an inbound, to be paid soon.
+func (d *dues) add(in *inbound) {
 	in.listed = true
 	if d.owing = append(d.owing, in); len(d.owing) > 1 {
 		return
 	}
 	if d.timer == nil {
-		d.timer = time.AfterFunc(payDelay, pay)
+		d.timer = time.AfterFunc(payDelay, d.payAll)
 	} else {
 		d.timer.Reset(payDelay)
 	}
@@ -54,63 +55,63 @@ func (d *dues) end() {
 }
 
 // payLater (rule 12) has the credit that in owes told soon.
-func (l *link) payLater(in *inbound) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !in.listed && l.err == nil {
-		l.dues.add(in, l.payAll)
+func (d *dues) payLater(in *inbound) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !in.listed && d.err == nil {
+		d.add(in)
 	}
 }
 
 // payAll tells all that is settled.
-func (l *link) payAll() {
-	l.mu.Lock()
-	free := l.payAllLocked(nil)
-	l.mu.Unlock()
-	l.soon()
-	l.owner.unpin(free...)
-	l.leave.recheck()
+func (d *dues) payAll() {
+	d.mu.Lock()
+	free := d.payAllLocked(nil)
+	d.mu.Unlock()
+	d.soon()
+	d.owner.unpin(free...)
+	d.leave.recheck()
 }
 
 // payAllLocked (rule 12) is payAll without what is to be done once the lock is free: it
 // appends to free the consumers with which the link has nothing more to do.
-func (l *link) payAllLocked(free []*Consumer) []*Consumer {
-	for _, in := range l.dues.owing {
+func (d *dues) payAllLocked(free []*Consumer) []*Consumer {
+	for _, in := range d.owing {
 		in.listed = false
-		free = l.payLocked(in, free)
+		free = d.payLocked(in, free)
 	}
-	clear(l.dues.owing)
-	l.dues.owing = l.dues.owing[:0]
+	clear(d.owing)
+	d.owing = d.owing[:0]
 	return free
 }
 
 // pay tells the credit that in owes.
-func (l *link) pay(in *inbound) {
-	l.mu.Lock()
-	free := l.payLocked(in, nil)
-	l.mu.Unlock()
-	l.owner.unpin(free...)
-	l.leave.recheck()
+func (d *dues) pay(in *inbound) {
+	d.mu.Lock()
+	free := d.payLocked(in, nil)
+	d.mu.Unlock()
+	d.owner.unpin(free...)
+	d.leave.recheck()
 }
 
 // payLocked (rule 2) appends the credit of in, and in's consumer to free if that was the
 // last that this link had to do with it.
-func (l *link) payLocked(in *inbound, free []*Consumer) []*Consumer {
+func (d *dues) payLocked(in *inbound, free []*Consumer) []*Consumer {
 	owed := in.owed.Swap(0)
-	if owed == 0 || l.err != nil {
+	if owed == 0 || d.err != nil {
 		return free
 	}
 	n, bytes := owed>>owedBits, owed&(1<<owedBits-1)
 	h := frame.Head{frame.FRoute: uint64(in.consumer.num), frame.FBytes: bytes, frame.FMessages: n}
-	if l.shrinkLocked(in, int64(bytes)) {
+	if in.shrinkLocked(int64(bytes)) {
 		in.resized++
 		h[frame.FWindow] = uint64(in.window.Load())
 	}
-	l.frameLocked(frame.Credit, &h)
+	d.frameLocked(frame.Credit, &h)
 	in.settled += int64(n)
 	in.returned += int64(bytes)
-	l.unsettledIn.Add(-int64(n))
-	return l.freeLocked(in, free)
+	d.unsettled.Add(-int64(n))
+	return d.freeLocked(in, free)
 }
 
 // gotCredit books what the peer's consumer has settled.
@@ -141,7 +142,7 @@ func (l *link) settled(rt *route, bytes, messages, window uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if window > 0 {
-		l.resizeLocked(rt, int64(window))
+		l.windows.resizeLocked(rt, int64(window))
 	}
 	rt.settle(int64(bytes), int64(messages))
 	l.forgetLocked(rt)

@@ -20,6 +20,7 @@ type receiver struct {
 	bodies [recycle.BlockSize]byte // bodies up to smallBody, one after the other
 	small  int                     // how much of bodies is used
 
+	times   peerTime
 	bulksIn map[uint64]*bulkIn
 	pace    float64 // bytes a nanosecond at which the last large body came; 0: not known
 }
@@ -59,7 +60,7 @@ func (r *receiver) handle(kind int, f *frame.Frame, owned bool) (bye bool, err e
 	case frame.Credit:
 		err = r.gotCredit(f)
 	case frame.RoutesAck:
-		err = r.gotRoutesAck(f.Seq())
+		err = r.announcer.gotAck(f.Seq())
 	case frame.RoutesDone:
 		r.gotRoutesDone(f.Route())
 	case frame.Cancel:
@@ -87,7 +88,7 @@ func (r *receiver) handle(kind int, f *frame.Frame, owned bool) (bye bool, err e
 	case frame.Chunk:
 		err = r.gotChunk(f)
 	case frame.Rest:
-		err = r.gotRest(f)
+		err = r.inbounds.gotRest(f)
 	case frame.ChunkAck:
 		err = r.gotChunkAck(f)
 	case frame.BulkReset:

@@ -111,7 +111,7 @@ func (l *link) admitWaitingLocked() {
 	if room {
 		l.stalled = false
 	}
-	ended := l.freed != nil || l.bulks.ended
+	ended := l.inbounds.freed != nil || l.bulks.ended
 	turns := len(l.entrance.rings) > 0 && l.hasRoom()
 	if !ended && !turns && !(room && l.replies.room != nil) {
 		return
@@ -120,8 +120,8 @@ func (l *link) admitWaitingLocked() {
 	if room || ended {
 		waiting, l.replies.room = l.replies.room, nil
 	}
-	freed := l.freed
-	l.freed = nil
+	freed := l.inbounds.freed
+	l.inbounds.freed = nil
 	if l.bulks.ended {
 		l.bulks.ended = false
 		l.entrance.bulkEnded()

@@ -42,7 +42,7 @@ func (m *members) figures(clk *clock) (all []LinkStats) {
 
 func (l *link) figures(clk *clock) LinkStats {
 	s := LinkStats{
-		Peer: l.peer, BytesIn: l.ear.bytes.Load(), Coming: int(l.unsettledIn.Load()), Requests: int(l.pend.n.Load()),
+		Peer: l.peer, BytesIn: l.ear.bytes.Load(), Coming: int(l.inbounds.unsettled.Load()), Requests: int(l.pend.n.Load()),
 		LastRead: clk.timeOf(l.ear.lastRead.Load()), RoundTrip: time.Duration(l.roundTrip.Load()),
 	}
 	l.mu.Lock()

@@ -5,11 +5,42 @@ import (
 	"sync/atomic"
 )
 
+// inbounds is what a link has of this node's consumers, as the receiving ends of its routes:
+// the peer sends on each of them, and is told of each message that it is settled. Its
+// fields are guarded by writer.mu, but for the atomics.
+type inbounds struct {
+	*services
+	*writer
+	owner   pins
+	replies *replies
+
+	byNumber  []*inbound   // of live consumers and tombstones
+	ours      ours         // how far this node has got in telling of them
+	unsettled atomic.Int64 // messages that came and are not settled
+	eager     atomic.Bool  // credit is not batched: either side is leaving
+	freed     []*Consumer  // closed, to be unpinned once mu is free
+
+	dues    dues
+	bounces bounces
+}
+
+// pins is what has the consumers. It is called without any lock.
+type pins interface {
+	unpin(cs ...*Consumer) // the link has nothing more to do with closed consumers
+}
+
+// init prepares the inbounds of a link.
+func (ins *inbounds) init(l *link, owner pins) {
+	ins.services, ins.writer, ins.owner, ins.replies = l.services, &l.writer, owner, &l.replies
+	ins.dues.inbounds = ins
+	ins.bounces.inbounds, ins.bounces.ends = ins, &l.ends
+}
+
 // inbound is the receiving end of a route: what one node sends to a consumer of
 // this one.
 type inbound struct {
 	consumer *Consumer
-	link     *link
+	of       *inbounds
 	origin   *origin // of the link's reader; nil: nothing has come
 
 	owed     atomic.Uint64 // settled, but not yet told: messages<<owedBits | bytes
@@ -21,11 +52,11 @@ type inbound struct {
 	taken    int64         // bytes that came; of the link's reader
 	paid     int64         // what returned was when the reader last looked; of the link's reader
 
-	// Guarded by link.mu.
+	// Guarded by writer.mu.
 	resized   uint32 // how often another window has been told
 	stage     stage
 	known     bool        // the peer has acknowledged the addition: the consumer gets copies of a publish (rule 14)
-	listed    bool        // in link.dues
+	listed    bool        // in dues.owing
 	returning bool        // a large message is being sent back
 	settled   int64       // messages for which credit or a bounce has been written
 	returned  int64       // bytes of the messages that settled counts
@@ -61,45 +92,45 @@ const (
 // goneLocked notes that no message will come for in any more: each that came has been sent
 // back, waits to be, or is being handled. It appends in's consumer to free as freeLocked
 // does.
-func (l *link) goneLocked(in *inbound, free []*Consumer) []*Consumer {
+func (ins *inbounds) goneLocked(in *inbound, free []*Consumer) []*Consumer {
 	if in.stage >= inGone {
 		return free
 	}
 	in.stage = inGone
-	if l.ours < oursLeaving { // else one for all
-		l.endLocked(in)
+	if ins.ours < oursLeaving { // else one for all
+		ins.bounces.endLocked(in)
 	}
-	return l.freeLocked(in, free)
+	return ins.freeLocked(in, free)
 }
 
 // settledLocked notes that a frame was written which settles a message (rule 2).
-func (l *link) settledLocked(m *Message, free []*Consumer) []*Consumer {
+func (ins *inbounds) settledLocked(m *Message, free []*Consumer) []*Consumer {
 	in := m.inbound()
 	in.settled++
 	in.returned += int64(m.charge)
-	l.unsettledIn.Add(-1)
-	return l.freeLocked(in, free)
+	ins.unsettled.Add(-1)
+	return ins.freeLocked(in, free)
 }
 
 // freeLocked (rule 3) appends in's consumer to free if the link holds nothing of it any
 // more: its removal is acknowledged and all that came is settled.
-func (l *link) freeLocked(in *inbound, free []*Consumer) []*Consumer {
+func (ins *inbounds) freeLocked(in *inbound, free []*Consumer) []*Consumer {
 	if in.stage != inGone || in.received != in.settled {
 		return free
 	}
 	in.stage = inFreed
 	in.giveBack()
-	if num := in.consumer.num; l.ins[num] == in {
-		l.ins[num] = nil
-		l.ins = trimmed(l.ins)
+	if num := in.consumer.num; ins.byNumber[num] == in {
+		ins.byNumber[num] = nil
+		ins.byNumber = trimmed(ins.byNumber)
 	}
 	return append(free, in.consumer)
 }
 
-// forgetInLocked forgets an inbound for which the consumer's number is not pinned.
-func (l *link) forgetInLocked(in *inbound) {
+// forgetLocked forgets an inbound for which the consumer's number is not pinned.
+func (ins *inbounds) forgetLocked(in *inbound) {
 	in.stage = inFreed
-	l.ins[in.consumer.num] = nil
+	ins.byNumber[in.consumer.num] = nil
 }
 
 const owedBits = 40
@@ -110,52 +141,53 @@ func (m *Message) inbound() *inbound { return m.in.back.(*inbound) }
 // from returns the origin of the messages that come on the link. The link's reader calls it.
 func (in *inbound) from() *origin {
 	if in.origin == nil {
-		in.origin = &origin{services: in.link.services, to: in.consumer, back: in, linked: true}
+		in.origin = &origin{services: in.of.services, to: in.consumer, back: in, linked: true}
 	}
 	return in.origin
 }
 
-func (in *inbound) sender(m *Message) string { return in.link.replies.sender(m) }
+func (in *inbound) sender(m *Message) string { return in.of.replies.sender(m) }
 
 // reply puts a reply on the link on which the request came, or nowhere (rule 15).
 func (in *inbound) reply(ctx context.Context, r reply) (over bool, err error) {
-	return in.link.replies.reply(ctx, r)
+	return in.of.replies.reply(ctx, r)
 }
 
-func (in *inbound) answered(m *Message) { in.link.replies.answered(m) }
+func (in *inbound) answered(m *Message) { in.of.replies.answered(m) }
 
-func (in *inbound) soon() { in.link.soon() }
+func (in *inbound) soon() { in.of.soon() }
 
-func (in *inbound) flush() { in.link.flush() }
+func (in *inbound) flush() { in.of.flush() }
 
-func (in *inbound) intercepts() bool { return in.link.replies.intercepts() }
+func (in *inbound) intercepts() bool { return in.of.replies.intercepts() }
 
 func (in *inbound) intercept(ctx context.Context, m *Message, verb string, body any, opts []CallOption) (*Message, error) {
-	return in.link.replies.intercept(ctx, m, verb, body, opts)
+	return in.of.replies.intercept(ctx, m, verb, body, opts)
 }
 
 func (in *inbound) handled(m *Message) flusher {
 	if in.settle(m) || m.kind() == kindRequest {
-		return in.link
+		return in.of
 	}
 	return nil
 }
 
-func (l *link) inLocked(num uint32) *inbound {
-	if num == 0 || num >= uint32(len(l.ins)) {
+// atLocked returns the end of a route, nil if there is none.
+func (ins *inbounds) atLocked(num uint32) *inbound {
+	if num == 0 || num >= uint32(len(ins.byNumber)) {
 		return nil
 	}
-	return l.ins[num]
+	return ins.byNumber[num]
 }
 
-// inbound returns the end of a route, nil if the peer cannot know such a one.
-func (l *link) inbound(num uint64) *inbound {
+// get returns the end of a route, nil if the peer cannot know such a one.
+func (ins *inbounds) get(num uint64) *inbound {
 	if num > maxRoutes {
 		return nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	in := l.inLocked(uint32(num))
+	ins.mu.Lock()
+	defer ins.mu.Unlock()
+	in := ins.atLocked(uint32(num))
 	if in == nil || in.stage == inNew || in.stage >= inGone {
 		return nil
 	}

@@ -13,32 +13,32 @@ func (l *link) leaveLocked(waited []*Message, free []*Consumer) []*Consumer {
 			m.inbound().cutOff(1)
 		}
 		return free
-	case l.ours >= oursLeaving:
+	case l.inbounds.ours >= oursLeaving:
 		return free
 	}
-	if l.ours < oursUp { // the set ends here
-		l.dirty = nil
-		l.fill()
+	if l.inbounds.ours < oursUp { // the set ends here
+		l.announcer.dirty = nil
+		l.announcer.fill()
 	}
-	l.ours = oursLeaving
-	l.eager.Store(true)
+	l.inbounds.ours = oursLeaving
+	l.inbounds.eager.Store(true)
 	l.frameLocked(frame.Leaving, &frame.Head{})
-	l.dirty = nil
-	l.holdLocked(waited)
-	for _, in := range l.ins {
+	l.announcer.dirty = nil
+	l.inbounds.bounces.holdLocked(waited)
+	for _, in := range l.inbounds.byNumber {
 		switch {
 		case in == nil || in.stage == inFreed:
 			continue
 		case in.stage == inNew:
-			l.forgetInLocked(in)
+			l.inbounds.forgetLocked(in)
 			continue
 		case in.stage < inRemoving:
 			in.consumer.pins++
 		}
 		in.stage = max(in.stage, inRetracted)
-		l.bounceHeldLocked(in, nil)
+		l.inbounds.bounces.sendHeldLocked(in, nil)
 	}
-	free = l.payAllLocked(free)
+	free = l.inbounds.dues.payAllLocked(free)
 	l.wakeLocked()
 	return free
 }
@@ -46,12 +46,12 @@ func (l *link) leaveLocked(waited []*Message, free []*Consumer) []*Consumer {
 // gotLeaving (leaving 2) answers a peer that leaves: from here on it gets no message.
 func (l *link) gotLeaving() {
 	l.parting.Store(true)
-	l.eager.Store(true)
+	l.inbounds.eager.Store(true)
 	l.dropAllRoutes(func() {
 		l.frameLocked(frame.LeavingOK, &frame.Head{})
 		l.leavesAt = l.clock.now()
 	})
-	l.payAll() // wakes the writer too
+	l.inbounds.dues.payAll() // wakes the writer too
 	l.linked.fire()
 	l.log.Debug("peer leaves", "peer", l.peer.String())
 }
@@ -60,14 +60,14 @@ func (l *link) gotLeaving() {
 func (l *link) gotLeavingOK() {
 	l.mu.Lock()
 	var free []*Consumer
-	if l.ours >= oursLeaving {
-		l.ours.to(oursLeft)
-		for _, in := range l.ins {
+	if l.inbounds.ours >= oursLeaving {
+		l.inbounds.ours.to(oursLeft)
+		for _, in := range l.inbounds.byNumber {
 			if in != nil {
-				free = l.goneLocked(in, free)
+				free = l.inbounds.goneLocked(in, free)
 			}
 		}
-		l.endLocked(nil)
+		l.inbounds.bounces.endLocked(nil)
 		l.wakeLocked()
 	}
 	l.mu.Unlock()

@@ -29,7 +29,7 @@ func (r *receiver) message(f *frame.Frame, owned bool) error {
 	}
 	if r.to == nil || uint64(r.to.consumer.num) != f.Route() {
 		r.deliver()
-		if r.to = r.inbound(f.Route()); r.to == nil {
+		if r.to = r.inbounds.get(f.Route()); r.to == nil {
 			return fmt.Errorf("%w: message for route %d, which is not there", frame.ErrMalformed, f.Route())
 		}
 	}
@@ -42,12 +42,12 @@ func (r *receiver) message(f *frame.Frame, owned bool) error {
 		r.deliver()
 	}
 	cost := cost(len(f.Body), f.Header)
-	if err := r.to.take(cost, f); err != nil {
+	if err := r.to.take(cost, f, &r.times); err != nil {
 		return err
 	}
 	if f.Codec() >= codecNamed {
 		if e := r.entry(f, cost); e.codec == codecUnknown {
-			r.unsettledIn.Add(1)
+			r.inbounds.unsettled.Add(1)
 			r.refuse(r.to, &e, f)
 			return nil
 		}
@@ -82,7 +82,7 @@ type extra struct {
 // bounds what the peer says, so that reckoning with it does not overflow.
 func timeLeft(f *frame.Frame) int64 { return int64(min(f.TimeLeft(), 1<<40)) * 1e6 }
 
-func (r *receiver) deadline(f *frame.Frame) int64 { return r.link.deadline(f, r.now) }
+func (r *receiver) deadline(f *frame.Frame) int64 { return r.times.deadline(f, r.now) }
 
 // alone reports whether a publish goes to this consumer only.
 func (in *inbound) alone(f *frame.Frame) bool {
@@ -93,19 +93,19 @@ func (in *inbound) alone(f *frame.Frame) bool {
 // take notes that a message has come, and checks that its sender had credit for
 // it (rule 10). It counts credit that this node has written and the sender has not read yet:
 // so a sender that keeps the rule has no more credit than take reckons with.
-func (in *inbound) take(cost int64, f *frame.Frame) error {
+func (in *inbound) take(cost int64, f *frame.Frame, peer *peerTime) error {
 	if in.taken-in.paid >= in.window.Load() {
-		in.link.mu.Lock()
+		in.of.mu.Lock()
 		w := in.window.Load() // read in the same critical section as returned: a shrinking window changes both
 		in.paid = in.returned
-		in.link.mu.Unlock()
+		in.of.mu.Unlock()
 		if in.taken-in.paid >= w {
 			return fmt.Errorf("%w: message for route %d, whose window of %d bytes is used up", frame.ErrMalformed, in.consumer.num, w)
 		}
 	}
 	if f.Starved() {
-		now := in.link.clock.now()
-		in.grow(in.link.deadline(f, now) - now)
+		now := in.of.clock.now()
+		in.grow(peer.deadline(f, now) - now)
 	}
 	in.received++
 	in.taken += cost
@@ -136,7 +136,7 @@ func (r *receiver) deliver() {
 			left = left[e.size:]
 		}
 	}
-	r.unsettledIn.Add(int64(r.n))
+	r.inbounds.unsettled.Add(int64(r.n))
 	r.n, r.small = 0, 0
 	r.to.put(ms)
 }
@@ -173,7 +173,7 @@ func (in *inbound) put(ms []Message) {
 	if c.closed {
 		c.mu.Unlock()
 		for i := range ms {
-			in.link.bounce(&ms[i])
+			in.of.bounces.send(&ms[i])
 		}
 		return
 	}
@@ -191,7 +191,7 @@ func (r *receiver) gotPublish(f *frame.Frame, owned bool) error {
 	if err != nil {
 		return err
 	}
-	first := r.inbound(f.Route())
+	first := r.inbounds.get(f.Route())
 	if first == nil {
 		return fmt.Errorf("%w: publish for route %d, which is not there", frame.ErrMalformed, f.Route())
 	}
@@ -202,10 +202,10 @@ func (r *receiver) gotPublish(f *frame.Frame, owned bool) error {
 	cost := cost(len(body), f.Header)
 	ins := r.charged(first, skip)
 	for _, in := range ins {
-		if err := in.take(cost, f); err != nil {
+		if err := in.take(cost, f, &r.times); err != nil {
 			return err
 		}
-		r.unsettledIn.Add(1)
+		r.inbounds.unsettled.Add(1)
 	}
 	e := r.entry(f, cost)
 	r.fanOut(&e, f, ins, body)
@@ -229,12 +229,12 @@ func (r *receiver) fanOut(e *entry, f *frame.Frame, ins []*inbound, body []byte)
 
 // charged (rule 14) returns the routes of first's address that the sender of a publish has
 // charged: their additions it had acknowledged, and it did not skip them.
-func (l *link) charged(first *inbound, skip []uint32) (ins []*inbound) {
+func (r *receiver) charged(first *inbound, skip []uint32) (ins []*inbound) {
 	slices.Sort(skip)
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for c := first.consumer.local.ring().mine.Load(); c != nil; c = c.sibling.Load() {
-		in := l.inLocked(c.num)
+		in := r.inbounds.atLocked(c.num)
 		if in == nil || in.consumer != c || !in.known || in.stage >= inGone {
 			continue
 		}

@@ -28,7 +28,7 @@ func (r *receiver) gotReply(f *frame.Frame, owned bool) {
 		a = answer{err: fmt.Errorf("bus: the reply from %s is encoded by %s, which this node does not have (WithCodec)", r.peer.Name, codec), in: &r.replies.origin}
 		r.replies.notAnswered(ask, r.noCodec("the question", codec))
 	case ask != 0 && a.err == nil:
-		r.questions.add(a.m, ask, r.link.deadline(f, r.clock.now()))
+		r.questions.add(a.m, ask, r.times.deadline(f, r.clock.now()))
 	}
 	if !c.answer(a) && a.m != nil {
 		a.m.fail(errGone) // nothing, unless it asks
@@ -55,7 +55,7 @@ func (r *receiver) gotCancel(f *frame.Frame) {
 		return
 	}
 	r.mu.Lock()
-	in := r.inLocked(uint32(min(f.Route(), maxRoutes)))
+	in := r.inbounds.atLocked(uint32(min(f.Route(), maxRoutes)))
 	r.mu.Unlock()
 	if in == nil {
 		return // handled, or sent back

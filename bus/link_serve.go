@@ -61,14 +61,14 @@ func (c *core) addLink(l *link) error {
 	c.links[l] = struct{}{}
 	if c.leave.at(busLeaves) {
 		l.mu.Lock()
-		l.fill()
+		l.announcer.fill()
 		l.leaveLocked(nil, nil) // nothing has come yet
 		l.mu.Unlock()
 		return nil
 	}
 	for _, cn := range c.consumers[1:] {
 		if cn != nil && !cn.isClosed() {
-			l.announce(cn)
+			l.announcer.announce(cn)
 		}
 	}
 	return nil
@@ -109,7 +109,7 @@ func (l *link) isUp() bool {
 // says why the link has ended.
 func (l *link) ending(ctx context.Context, err error, written <-chan struct{}) error {
 	l.mu.Lock()
-	gone := l.ours == oursGone
+	gone := l.inbounds.ours == oursGone
 	if err == nil {
 		l.bye = true
 		l.token()
@@ -160,7 +160,7 @@ func (c *core) removeLink(l *link, err error) {
 	}
 	l.ends.allLocked()
 	asking := l.replies.dropLocked()
-	l.cutOffUnwrittenLocked()
+	l.inbounds.bounces.cutOffUnwrittenLocked()
 	l.questions.forgetAllLocked()
 	c.stats.add(countUnknown, uint64(l.outside))
 	c.stats.add(countSent, uint64(l.sent))
@@ -172,9 +172,9 @@ func (c *core) removeLink(l *link, err error) {
 			rt.home.unknown(int(rt.unsettled), requests[rt.num])
 		}
 	}
-	ins, blocked, freed := l.ins, l.entrance.end(), l.freed
-	l.ins, l.freed = nil, nil
-	l.dues.end()
+	ins, blocked, freed := l.inbounds.byNumber, l.entrance.end(), l.inbounds.freed
+	l.inbounds.byNumber, l.inbounds.freed = nil, nil
+	l.inbounds.dues.end()
 	wasUp := l.known
 	l.mu.Unlock()
 	for _, in := range ins {

@@ -77,12 +77,12 @@ func (p *peerTime) heard(now int64, clock, before uint64) (peer int64) {
 func timeFrom(clock uint64) int64 { return int64(min(clock, 1<<50)) * 1e3 }
 
 // deadline returns that of a frame that was read now.
-func (l *link) deadline(f *frame.Frame, now int64) int64 {
+func (p *peerTime) deadline(f *frame.Frame, now int64) int64 {
 	if f.Due != 0 {
 		return f.Due
 	}
-	if t := &l.times; t.said != 0 {
-		now = t.said + t.apart
+	if p.said != 0 {
+		now = p.said + p.apart
 	}
 	return now + timeLeft(f)
 }

@@ -9,8 +9,10 @@ import (
 // windows is what a link knows of the peer's routes whose windows have ever grown. Each
 // windowKept this node, their sender, looks how much of a window was used since it last
 // looked, and gives back what was not used, by REST (rule 11). The receiver could not take
-// it back without revoking credit. It is guarded by link.mu.
+// it back without revoking credit. Its fields are guarded by writer.mu.
 type windows struct {
+	*services
+	*writer
 	of     map[*route]*grownWindow
 	tended int64 // when tend last looked at the windows
 }
@@ -23,58 +25,58 @@ type grownWindow struct {
 }
 
 // resizeLocked takes over the window of a route that the peer has told.
-func (l *link) resizeLocked(rt *route, window int64) {
-	w := l.windows.of[rt]
+func (ws *windows) resizeLocked(rt *route, window int64) {
+	w := ws.of[rt]
 	if w == nil {
-		if l.windows.of == nil {
-			l.windows.of = map[*route]*grownWindow{}
+		if ws.of == nil {
+			ws.of = map[*route]*grownWindow{}
 		}
 		w = &grownWindow{first: rt.window}
-		l.windows.of[rt] = w
+		ws.of[rt] = w
 	}
 	w.resized++
 	rt.window = window
 }
 
 // tend gives back what was not needed of windows that have grown, if windowKept is over.
-func (l *link) tend(now int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now-l.windows.tended < int64(windowKept) || !l.open() {
+func (ws *windows) tend(now int64) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if now-ws.tended < int64(windowKept) || !ws.open() {
 		return
 	}
-	l.windows.tended = now
-	for rt, w := range l.windows.of {
+	ws.tended = now
+	for rt, w := range ws.of {
 		if rt.removed {
-			delete(l.windows.of, rt)
+			delete(ws.of, rt)
 			continue
 		}
 		sent := rt.settled + rt.unsettled
 		if rt.window > w.first && !rt.needed {
-			l.restLocked(rt, w, sent == w.sent)
+			ws.restLocked(rt, w, sent == w.sent)
 		}
 		w.sent, rt.needed = sent, false
 	}
-	l.wakeLocked()
+	ws.wakeLocked()
 }
 
 // restLocked (rule 11) gives back three quarters of a window of which little was used, or, if
 // it was idle, all that it has grown by.
-func (l *link) restLocked(rt *route, w *grownWindow, idle bool) {
+func (ws *windows) restLocked(rt *route, w *grownWindow, idle bool) {
 	if rt.window = max(w.first, rt.window/4); idle {
 		rt.window = w.first
 	}
 	h := frame.Head{frame.FRoute: uint64(rt.num), frame.FResized: w.resized, frame.FWindow: uint64(rt.window)}
-	l.buf = frame.Append(l.buf, frame.Rest, &h, nil, nil, 0)
+	ws.buf = frame.Append(ws.buf, frame.Rest, &h, nil, nil, 0)
 }
 
 // gotRest (rule 11) takes over the smaller window that the sender of a route keeps to from
 // here on. If this node has told another window meanwhile, REST does not count: the sender
 // will read that window, and keep to it.
-func (l *link) gotRest(f *frame.Frame) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	in := l.inLocked(uint32(min(f.Route(), maxRoutes)))
+func (ins *inbounds) gotRest(f *frame.Frame) error {
+	ins.mu.Lock()
+	defer ins.mu.Unlock()
+	in := ins.atLocked(uint32(min(f.Route(), maxRoutes)))
 	if in == nil || in.stage == inFreed || f.Resized() != uint64(in.resized) {
 		return nil
 	}
@@ -83,40 +85,40 @@ func (l *link) gotRest(f *frame.Frame) error {
 		return fmt.Errorf("%w: window of %d bytes, of %d, is enough for route %d", frame.ErrMalformed, w, was, in.consumer.num)
 	}
 	in.window.Store(w)
-	l.pool.give(was - w)
+	ins.pool.give(was - w)
 	return nil
 }
 
 // grow (rule 13) doubles the window of a route whose sender had to wait with a message that
 // has left nanoseconds until its deadline, and tells the sender. The link's reader calls it.
 func (in *inbound) grow(left int64) {
-	l, now := in.link, in.link.clock.now()
+	ins, now := in.of, in.of.clock.now()
 	in.starved.Store(now)
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	ins.mu.Lock()
+	defer ins.mu.Unlock()
 	w := in.window.Load()
 	more := min(w, int64(in.consumer.window)-w)
 	settled := in.returned + int64(in.owed.Load()&(1<<owedBits-1))
-	if more <= 0 || !in.growth.may(settled, in.taken-settled, w, now, left) || in.consumer.paused.Load() || l.ours >= oursLeaving || in.stage >= inRemoving || !l.pool.take(more, now) {
+	if more <= 0 || !in.growth.may(settled, in.taken-settled, w, now, left) || in.consumer.paused.Load() || ins.ours >= oursLeaving || in.stage >= inRemoving || !ins.pool.take(more, now) {
 		return
 	}
 	in.window.Store(w + more)
 	in.resized++
-	l.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(in.consumer.num), frame.FWindow: uint64(w + more)})
-	l.wakeLocked()
+	ins.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(in.consumer.num), frame.FWindow: uint64(w + more)})
+	ins.wakeLocked()
 }
 
 // shrinkLocked (rule 11) takes some of the window back from a route whose sender did not
 // have to wait lately: never more than is given back at the same time, so that
-// no credit is revoked. It reports whether the window has changed.
-func (l *link) shrinkLocked(in *inbound, given int64) bool {
+// no credit is revoked. It reports whether the window has changed. The caller holds writer.mu.
+func (in *inbound) shrinkLocked(given int64) bool {
 	w := in.window.Load()
 	grown := w - in.consumer.firstWindow()
 	if grown <= 0 {
 		return false
 	}
-	now, kept := l.clock.now(), int64(windowKept)
-	if missed := l.pool.missed.Load(); missed > 0 && now-missed < kept {
+	now, kept := in.of.clock.now(), int64(windowKept)
+	if missed := in.of.pool.missed.Load(); missed > 0 && now-missed < kept {
 		kept = int64(windowPressed)
 	}
 	if now-in.starved.Load() < kept {
@@ -124,7 +126,7 @@ func (l *link) shrinkLocked(in *inbound, given int64) bool {
 	}
 	less := min(given, grown, max(w/2, windowFloor))
 	in.window.Store(w - less)
-	l.pool.give(less)
+	in.of.pool.give(less)
 	return true
 }
 
@@ -132,6 +134,6 @@ func (l *link) shrinkLocked(in *inbound, given int64) bool {
 func (in *inbound) giveBack() {
 	if grown := in.window.Load() - in.consumer.firstWindow(); grown > 0 {
 		in.window.Add(-grown)
-		in.link.pool.give(grown)
+		in.of.pool.give(grown)
 	}
 }

@@ -36,6 +36,7 @@ type writer struct {
 	output
 	peer      Peer
 	source    source
+	changes   changes
 	wake      chan struct{} // of one: there is something to write
 	lastWrite atomic.Int64  // by the bus's clock
 
@@ -55,10 +56,15 @@ type writer struct {
 // writer.mu held.
 type source interface {
 	crowded() bool       // others are about to append more
-	hasRoutes() bool     // there are changes of routes to be told
-	fill()               // appends changes of routes
 	admitWaitingLocked() // lets in what waits for room, or for a large body to end; lets go of the lock
 	fail(error)          // ends the link
+}
+
+// changes is what is to be told of this node's consumers. Its methods are called with
+// writer.mu held.
+type changes interface {
+	hasRoutes() bool // there are changes of routes to be told
+	fill()           // appends them
 }
 
 func (w *writer) init(from source, peer Peer, c *clock) {
@@ -99,7 +105,7 @@ func (w *writer) frame(kind int, h *frame.Head) {
 // wakeLocked wakes the writer's goroutine if there is something to write and no
 // goroutine is about to.
 func (w *writer) wakeLocked() {
-	if w.state != writeIdle || w.empty() && !w.source.hasRoutes() && !w.hasChunk() && !w.bulks.ended {
+	if w.state != writeIdle || w.empty() && !w.changes.hasRoutes() && !w.hasChunk() && !w.bulks.ended {
 		return
 	}
 	w.state = writeWoken
@@ -181,7 +187,7 @@ func (w *writer) writeLocked(most int) {
 	w.state = writeRunning
 	for i := 0; w.err == nil; i++ {
 		w.source.admitWaitingLocked()
-		w.source.fill()
+		w.changes.fill()
 		chunk := w.hasChunk()
 		if w.empty() && !chunk {
 			if w.bulks.ended {
