@@ -9,7 +9,7 @@ import (
 // core is what a bus and its scopes share: the services, and the registry of what there
 // is.
 //
-// Lock order: bulkEnds.routing, core.mu, ring.mu, link.mu or Consumer.mu, pending.mu,
+// Lock order: bulkEnds.routing, core.mu, ring.mu, writer.mu or Consumer.mu, pending.mu,
 // call.mu. The locks of the services, of turns and of signals come last: no other is taken
 // while one of them is held. Only leaving holds the locks of several links at once.
 type core struct {

@@ -90,7 +90,7 @@ func FuzzRoutes(f *testing.F) {
 			if len(b) > frame.MaxSize {
 				return
 			}
-			err := l.gotRoutes(b)
+			_, err := l.routes.got(b)
 			if err != nil {
 				if !errors.Is(err, frame.ErrMalformed) {
 					t.Error(err)
@@ -102,7 +102,7 @@ func FuzzRoutes(f *testing.F) {
 			checkDirectory(t, c, want)
 		}
 		checkAcks(t, l.buf, acks)
-		l.dropAllRoutes(func() {})
+		l.routes.dropAll(func() {})
 		checkDirectory(t, c, nil)
 		if rings := c.dir.all(); len(rings) > 0 {
 			t.Fatalf("%d addresses are left", len(rings))

@@ -136,7 +136,7 @@ func (c leaver) lastWork(before int64) int64 {
 	}
 	for l := range c.links {
 		l.mu.Lock()
-		works := l.err == nil && (l.inbounds.ours < oursLeft || l.theirs < theirsLeaving)
+		works := l.err == nil && (l.inbounds.ours < oursLeft || l.routes.theirs < theirsLeaving)
 		l.mu.Unlock()
 		if works {
 			return now
@@ -156,17 +156,17 @@ type brokenLinks struct {
 	peerWorked int64 // when a peer that leaves too had work
 }
 
-// note notes how a link has ended. The caller holds core.mu and link.mu.
+// note notes how a link has ended. The caller holds core.mu and writer.mu.
 func (b *brokenLinks) note(l *link, now int64) {
 	if l.leavesAt > 0 && now-l.leavesAt < int64(leavePatience) {
 		b.peerWorked = now
 	}
-	whole := l.outside == 0 && l.inbounds.unsettled.Load() == 0 && l.pend.n.Load() == 0 && len(l.bulks.out)+len(l.given) == 0
+	whole := l.routes.outside == 0 && l.inbounds.unsettled.Load() == 0 && l.pend.n.Load() == 0 && len(l.bulks.out)+len(l.given) == 0
 	if whole || l.replaced || errors.Is(l.err, errGoodbye) || errors.Is(l.err, ErrClosed) {
 		return
 	}
 	b.errs = append(b.errs, fmt.Errorf("bus: link to %s broke while this node left: %w; %d messages to it and %d from it were under way",
-		l.peer, l.err, l.outside+int64(len(l.given)+len(l.bulks.out)), l.inbounds.unsettled.Load()))
+		l.peer, l.err, l.routes.outside+int64(len(l.given)+len(l.bulks.out)), l.inbounds.unsettled.Load()))
 }
 
 // brokenLinks returns the errors of links that broke while this node left.
@@ -228,7 +228,7 @@ func (c leaver) quiet() bool {
 		return false
 	}
 	for l := range c.links {
-		if l.err == nil && (len(l.bulks.out) > 0 || l.replies.kept > 0 || l.outside > 0 || l.inbounds.unsettled.Load() > 0 || l.pend.n.Load() > 0 || len(l.questions.byID) > 0) {
+		if l.err == nil && (len(l.bulks.out) > 0 || l.replies.kept > 0 || l.routes.outside > 0 || l.inbounds.unsettled.Load() > 0 || l.pend.n.Load() > 0 || len(l.questions.byID) > 0) {
 			return false
 		}
 	}
@@ -250,7 +250,7 @@ func (c *core) open() bool {
 	}
 	for l := range c.links {
 		l.mu.Lock()
-		outside := l.outside
+		outside := l.routes.outside
 		l.mu.Unlock()
 		if outside > 0 {
 			return true

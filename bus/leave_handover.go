@@ -93,7 +93,7 @@ func (l *link) handOver(r *ring, o *outgoing) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	large := len(o.body) > chunked
-	if !l.open() || l.theirs >= theirsLeaving || len(l.buf) >= bufferCap || large && !l.bulks.takesBulk() {
+	if !l.open() || l.routes.theirs >= theirsLeaving || len(l.buf) >= bufferCap || large && !l.bulks.takesBulk() {
 		return false
 	}
 	h := frame.Head{

@@ -10,44 +10,38 @@ import (
 // link is the one connection to another node; once it has ended it stays so.
 //
 // Any goroutine appends frames to the link's write side; one goroutine, the reader, handles
-// what comes. mu is writer.mu.
+// what comes. The parts of the link hold its writer, whose lock guards them all, and not the
+// link. Here mu is that lock, writer.mu.
 type link struct {
 	*services
 	rings  *rings
-	linked *signal // fired when routes come or go
 	owner  linkOwner
+	shared []bool        // for each of this node's tags: the peer has it with the same value
+	ups    func()        // called when the link is up; may be nil
+	down   chan struct{} // closed when the link has ended and its routes are gone
 
 	writer
-	down chan struct{} // closed when the link has ended and its routes are gone
-
-	parting   atomic.Bool // the peer has said that it leaves
 	ear       ear
+	entrance  entrance   // the rings whose messages wait for room
+	routes    peerRoutes // the peer's consumers
+	pend      pending    // the requests to them
+	ends      bulkEnds   // of large bodies
+	inbounds  inbounds   // this node's consumers, as the peer knows them
+	announcer announcer  // tells the peer of them
+	replies   replies    // to the peer
+	questions questions  // from the peer
+
 	lastPing  atomic.Int64
 	timed     atomic.Bool  // a TIME has come since the last ping
 	roundTrip atomic.Int64 // nanoseconds, of the last ping that was answered
+	parting   atomic.Bool  // the peer has said that it leaves
 
 	// Guarded by mu.
-	entrance   entrance
-	stalled    bool  // a publish has waited for room in vain
-	sent       int64 // messages that were sent
-	outside    int64 // messages that were sent and are not settled
-	pend       pending
-	replies    replies
-	questions  questions
-	ends       bulkEnds
-	theirs     theirs
-	replaced   bool     // the link is superseded
-	leavesAt   int64    // when the peer's LEAVING came, by the bus's clock
-	given      []handed // messages that were handed over to the peer; they are lost if the link breaks
-	handedOver int64    // bytes that the peer has handed over to this node; of the reader
-	inbounds   inbounds
-	announcer  announcer
-	windows    windows
-
-	routes []*route // by the number that the peer has given; written by the reader, under mu
-	ups    func()   // called when the link is up; may be nil
-	known  bool     // the program has been told that the link is up; guarded by mu
-	shared []bool   // for each of this node's tags: the peer has it with the same value
+	stalled  bool     // a publish has waited for room in vain
+	known    bool     // the program has been told that the link is up
+	replaced bool     // the link is superseded
+	leavesAt int64    // when the peer's LEAVING came, by the bus's clock
+	given    []handed // messages that were handed over to the peer; they are lost if the link breaks
 }
 
 // linkOwner is what a link asks of the registry of consumers and links. Its methods are
@@ -59,26 +53,26 @@ type linkOwner interface {
 
 func (c *core) newLink(peer Peer, conn net.Conn, up func()) *link {
 	l := &link{
-		services: c.services, rings: &c.rings, linked: &c.linked, owner: c, ups: up, shared: c.self.sharedTags(peer),
-		down: make(chan struct{}), theirs: theirsComing,
+		services: c.services, rings: &c.rings, owner: c, ups: up, shared: c.self.sharedTags(peer),
+		down: make(chan struct{}),
 	}
 	l.connect(conn)
 	l.writer.init(l, peer, &c.clock)
 	l.entrance.writer = &l.writer
-	l.ends = bulkEnds{services: c.services, writer: &l.writer, rings: &c.rings, replies: &l.replies}
-	l.questions = questions{services: c.services, writer: &l.writer}
-	l.replies.init(l, c.own.out)
+	l.routes.init(l, c)
+	l.pend.init(c.services, &l.ends, &l.replies.origin)
+	l.ends.services, l.ends.writer, l.ends.rings, l.ends.replies = c.services, &l.writer, &c.rings, &l.replies
 	l.inbounds.init(l, c)
 	l.announcer.inbounds, l.announcer.down, l.changes = &l.inbounds, l.down, &l.announcer
-	l.windows.services, l.windows.writer = c.services, &l.writer
-	l.pend.init(c.services, &l.ends, &l.replies.origin)
+	l.replies.init(l, c.own.out)
+	l.questions.services, l.questions.writer = c.services, &l.writer
 	now := c.clock.now()
 	l.ear.lastRead.Store(now)
 	l.lastPing.Store(now)
 	return l
 }
 
-// post appends o to the link, in one critical section of link.mu with the checks that the
+// post appends o to the link, in one critical section of writer.mu with the checks that the
 // route is there (rule 1), that it has credit (rule 10), and that there is room. If
 // o.flushes is set, the caller of the request writes it, and post wakes no writer.
 func (l *link) post(rt *route, o *outgoing) bool {
@@ -106,8 +100,8 @@ func (l *link) post(rt *route, o *outgoing) bool {
 	}
 	rt.starved = false
 	rt.charge(o.cost)
-	l.outside++
-	l.sent++
+	l.routes.outside++
+	l.routes.sent++
 	o.head[frame.FRoute] = uint64(rt.num)
 	if large {
 		l.entrance.took = true

@@ -53,7 +53,7 @@ func (c *core) heartbeat(l *link) *beats {
 // its.
 func (l *link) beat(now int64, overslept bool) {
 	l.announcer.overdue(now)
-	l.windows.tend(now)
+	l.routes.windows.tend(now)
 	if !l.ear.listens.Load() {
 		l.ear.lastRead.Store(now)
 	}

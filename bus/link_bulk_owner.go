@@ -8,7 +8,7 @@ import (
 )
 
 // bulkOwner is what a large frame stands for: a message, a reply, a message that is
-// sent back or one that is handed over. Its methods are called with link.mu held. A
+// sent back or one that is handed over. Its methods are called with writer.mu held. A
 // frame ends by exactly one of written, takenBack and cutOff.
 type bulkOwner interface {
 	written()                  // the last chunk is written
@@ -64,8 +64,8 @@ func (m *largeMessage) takenBack(why error) error {
 		rt.settle(m.o.cost, 1)
 		rt.settled--
 		rt.bulks--
-		l.outside--
-		l.sent--
+		l.routes.outside--
+		l.routes.sent--
 		l.entrance.wait(rt.home)
 	}
 	ended := m.o.call != nil && l.pend.take(m.o.head.ID()) == nil

@@ -3,7 +3,7 @@ package bus
 import "time"
 
 // chunkPace is how much of large bodies a link writes, beside what else it has to
-// say. It is guarded by link.mu.
+// say. It is guarded by writer.mu.
 //
 // A window of unacknowledged bytes bounds what is before a small message, in the
 // kernel and on the line: what the line takes in a second at most, and more where

@@ -115,49 +115,49 @@ func (d *dues) payLocked(in *inbound, free []*Consumer) []*Consumer {
 }
 
 // gotCredit books what the peer's consumer has settled.
-func (l *link) gotCredit(f *frame.Frame) error {
-	rt := l.route(f.Route())
+func (p *peerRoutes) gotCredit(f *frame.Frame) error {
+	rt := p.get(f.Route())
 	if rt == nil {
 		return fmt.Errorf("%w: credit for route %d, which is not there", frame.ErrMalformed, f.Route())
 	}
 	if w := f.Window(); w > maxWindow {
 		return fmt.Errorf("%w: window of %d bytes for route %d", frame.ErrMalformed, w, rt.num)
 	}
-	if err := l.settled(rt, f.Bytes(), f.Messages(), f.Window()); err != nil {
+	if err := p.settled(rt, f.Bytes(), f.Messages(), f.Window()); err != nil {
 		return err
 	}
-	l.stats.add(countSettled, f.Messages())
+	p.stats.add(countSettled, f.Messages())
 	rt.home.grant()
-	l.leave.recheck()
+	p.leave.recheck()
 	return nil
 }
 
 // settled takes messages back into a route's balance, and takes over its new
 // window unless that is 0: in one step, as the window may shrink by what comes
 // back.
-func (l *link) settled(rt *route, bytes, messages, window uint64) error {
-	if err := l.owes(rt, bytes, messages); err != nil {
+func (p *peerRoutes) settled(rt *route, bytes, messages, window uint64) error {
+	if err := p.owes(rt, bytes, messages); err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if window > 0 {
-		l.windows.resizeLocked(rt, int64(window))
+		p.windows.resizeLocked(rt, int64(window))
 	}
 	rt.settle(int64(bytes), int64(messages))
-	l.forgetLocked(rt)
-	l.outside -= int64(messages)
+	p.forgetLocked(rt)
+	p.outside -= int64(messages)
 	return nil
 }
 
 // owes checks (rule 18) that so many bytes and messages are under way on a route. A large
 // message counts only when it is wholly written.
-func (l *link) owes(rt *route, bytes, messages uint64) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (p *peerRoutes) owes(rt *route, bytes, messages uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	sent, used := rt.unsettled, rt.used
 	if rt.bulks > 0 {
-		sent, used = l.bulks.less(rt, sent, used)
+		sent, used = p.bulks.less(rt, sent, used)
 	}
 	if messages > uint64(sent) || bytes > uint64(used) {
 		return fmt.Errorf("%w: %d messages of %d bytes settled on route %d, where %d of %d are under way", frame.ErrMalformed, messages, bytes, rt.num, sent, used)

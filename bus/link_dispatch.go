@@ -20,9 +20,10 @@ type receiver struct {
 	bodies [recycle.BlockSize]byte // bodies up to smallBody, one after the other
 	small  int                     // how much of bodies is used
 
-	times   peerTime
-	bulksIn map[uint64]*bulkIn
-	pace    float64 // bytes a nanosecond at which the last large body came; 0: not known
+	times      peerTime
+	bulksIn    map[uint64]*bulkIn
+	handedOver int64   // bytes that the peer has handed over to this node
+	pace       float64 // bytes a nanosecond at which the last large body came; 0: not known
 }
 
 func newReceiver(l *link) *receiver {
@@ -33,7 +34,11 @@ func newReceiver(l *link) *receiver {
 
 func (r *receiver) handleRoutes(b []byte) error {
 	r.endRun()
-	return r.gotRoutes(b)
+	whole, err := r.routes.got(b)
+	if whole {
+		r.owner.linkUp(r.link)
+	}
+	return err
 }
 
 func (r *receiver) place(kind int, f *frame.Frame, size int) []byte {
@@ -58,11 +63,11 @@ func (r *receiver) handle(kind int, f *frame.Frame, owned bool) (bye bool, err e
 	case frame.Reply:
 		r.gotReply(f, owned)
 	case frame.Credit:
-		err = r.gotCredit(f)
+		err = r.routes.gotCredit(f)
 	case frame.RoutesAck:
 		err = r.announcer.gotAck(f.Seq())
 	case frame.RoutesDone:
-		r.gotRoutesDone(f.Route())
+		r.routes.gotDone(f.Route())
 	case frame.Cancel:
 		r.gotCancel(f)
 	case frame.Bounce:

@@ -4,7 +4,7 @@ import "slices"
 
 // entrance is the rings whose messages wait to be appended to a link, in turn.
 // While some wait no other ring's messages go past them, however many senders it has,
-// and each appends as much in its turn as there is room for. It is guarded by link.mu.
+// and each appends as much in its turn as there is room for. It is guarded by writer.mu.
 type entrance struct {
 	*writer
 	rings []*home // that wait for room, the one whose turn is next first
@@ -104,7 +104,7 @@ func (e *entrance) grantTurnsLocked(one bool) {
 
 // admitWaitingLocked lets in the rings that wait for room, the replies and questions that
 // do once half of the room is free, and all that wait for a large body to end. It unpins
-// the consumers in l.freed. It lets go of the lock, to wake and to unpin, and takes it again.
+// the consumers in inbounds.freed. It lets go of the lock, to wake and to unpin, and takes it again.
 func (l *link) admitWaitingLocked() {
 	l.replies.placeLocked()
 	room := l.backlog() <= l.pace.limit/2

@@ -48,6 +48,6 @@ func (l *link) figures(clk *clock) LinkStats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.BytesOut, s.Queued = l.bytesOut, len(l.first)+l.backlog()
-	s.Sent, s.Unsettled, s.Stalls = uint64(l.sent), int(l.outside), l.entrance.stalls
+	s.Sent, s.Unsettled, s.Stalls = uint64(l.routes.sent), int(l.routes.outside), l.entrance.stalls
 	return s
 }

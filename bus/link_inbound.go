@@ -44,7 +44,7 @@ type inbound struct {
 	origin   *origin // of the link's reader; nil: nothing has come
 
 	owed     atomic.Uint64 // settled, but not yet told: messages<<owedBits | bytes
-	window   atomic.Int64  // changed under link.mu
+	window   atomic.Int64  // changed under writer.mu
 	behind   mark          // the place in the outbox behind which its addition has to be written
 	starved  atomic.Int64  // when its sender last had to wait
 	growth   growth        // of the window; of the link's reader

@@ -47,12 +47,12 @@ func (l *link) leaveLocked(waited []*Message, free []*Consumer) []*Consumer {
 func (l *link) gotLeaving() {
 	l.parting.Store(true)
 	l.inbounds.eager.Store(true)
-	l.dropAllRoutes(func() {
+	l.routes.dropAll(func() {
 		l.frameLocked(frame.LeavingOK, &frame.Head{})
 		l.leavesAt = l.clock.now()
 	})
 	l.inbounds.dues.payAll() // wakes the writer too
-	l.linked.fire()
+	l.routes.linked.fire()
 	l.log.Debug("peer leaves", "peer", l.peer.String())
 }
 

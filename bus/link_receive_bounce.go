@@ -11,12 +11,12 @@ import (
 // gotBounce takes a message back and routes it elsewhere; owned says that the
 // body is not in the read buffer.
 func (r *receiver) gotBounce(f *frame.Frame, owned bool) error {
-	rt := r.route(f.Route())
+	rt := r.routes.get(f.Route())
 	if rt == nil || f.Kind() != kindSend && f.Kind() != kindRequest {
 		return fmt.Errorf("%w: bounce of kind %d of route %d", frame.ErrMalformed, f.Kind(), f.Route())
 	}
 	cost := cost(len(f.Body), f.Header)
-	if err := r.owes(rt, uint64(cost), 1); err != nil {
+	if err := r.routes.owes(rt, uint64(cost), 1); err != nil {
 		return err
 	}
 	o := outgoing{
@@ -44,7 +44,7 @@ func (r *receiver) gotBounce(f *frame.Frame, owned bool) error {
 
 // bounced books a message that was sent back.
 func (r *receiver) bounced(rt *route, cost int64) error {
-	if err := r.settled(rt, uint64(cost), 1, 0); err != nil {
+	if err := r.routes.settled(rt, uint64(cost), 1, 0); err != nil {
 		return err
 	}
 	r.stats.add(countBounced, 1)
@@ -55,11 +55,11 @@ func (r *receiver) bounced(rt *route, cost int64) error {
 
 // gotLateBounce ends a message that was sent back too late to be taken in.
 func (r *receiver) gotLateBounce(f *frame.Frame, cost int64) error {
-	rt := r.route(f.Route())
+	rt := r.routes.get(f.Route())
 	if rt == nil {
 		return fmt.Errorf("%w: bounce of route %d, which is not there", frame.ErrMalformed, f.Route())
 	}
-	if err := r.owes(rt, uint64(cost), 1); err != nil {
+	if err := r.routes.owes(rt, uint64(cost), 1); err != nil {
 		return err
 	}
 	o := outgoing{header: f.Header, cost: cost}

@@ -206,7 +206,7 @@ func (rs *replies) headLocked(r *reply) frame.Head {
 // keepLocked keeps a reply. If the link keeps too many already, the reply waits until it
 // keeps fewer, for patience at most. If that was in vain, this reply is given up, and
 // replies after it do not wait until half of the kept bytes are written. It lets go of
-// link.mu while it waits.
+// writer.mu while it waits.
 func (rs *replies) keepLocked(ctx context.Context, r *reply) error {
 	if !rs.open() {
 		return rs.lost()

@@ -13,48 +13,70 @@ import (
 // maxRoutes bounds the routes that a peer may announce.
 const maxRoutes = 1 << 20
 
-// gotRoutes takes over the peer's consumers. Adding the routes, taking out the
+// peerRoutes is the routes to the peer's consumers, and the account of what was sent on them.
+// Its fields are guarded by writer.mu. The link's reader alone writes byNumber, and so may
+// read it without.
+type peerRoutes struct {
+	*services
+	*writer
+	rings  *rings
+	linked *signal // fired when routes come or go
+	ends   *bulkEnds
+	link   carrier // what the routes go over
+
+	byNumber []*route // which the peer has given
+	theirs   theirs   // how far the peer has got in telling of them
+	sent     int64    // messages
+	outside  int64    // of those: not settled
+	windows  windows
+}
+
+// init prepares the routes of a link.
+func (p *peerRoutes) init(l *link, c *core) {
+	p.services, p.writer, p.rings, p.linked, p.ends, p.link = l.services, &l.writer, &c.rings, &c.linked, &l.ends, l
+	p.windows.services, p.windows.writer = l.services, &l.writer
+	p.theirs = theirsComing
+}
+
+// got takes over the peer's consumers; whole says that the peer has told all. Adding the routes, taking out the
 // removed ones and acknowledging both is one step for senders that post on the link.
-func (l *link) gotRoutes(b []byte) error {
+func (p *peerRoutes) got(b []byte) (whole bool, err error) {
 	var r wire.Routes
 	if err := proto.Unmarshal(b, &r); err != nil {
-		return fmt.Errorf("%w: routes: %v", frame.ErrMalformed, err)
+		return false, fmt.Errorf("%w: routes: %v", frame.ErrMalformed, err)
 	}
-	removed, added, err := l.changeRoutes(&r)
+	removed, added, err := p.change(&r)
 	if err != nil {
-		return err
+		return false, err
 	}
-	l.soon()
-	l.ends.routeAgain()
+	p.soon()
+	p.ends.routeAgain()
 	grantAll(removed)
 	grantAll(added)
 	if len(added) > 0 {
-		l.linked.fire()
+		p.linked.fire()
 	}
-	if r.Last {
-		l.owner.linkUp(l)
-	}
-	return nil
+	return r.Last, nil
 }
 
-func (l *link) changeRoutes(r *wire.Routes) (touched, added []*route, err error) {
-	c := l.rings
+func (p *peerRoutes) change(r *wire.Routes) (touched, added []*route, err error) {
+	c := p.rings
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l.mu.Lock()
+	p.mu.Lock()
 	defer func() { // also when the frame is wrong further on
-		l.mu.Unlock()
+		p.mu.Unlock()
 		c.tidyAll(touched)
 	}()
-	if touched, err = l.removeLocked(r.Removed); err != nil {
+	if touched, err = p.removeLocked(r.Removed); err != nil {
 		return touched, nil, err
 	}
 	for _, a := range r.Added {
-		rt, err := l.newRoute(a)
+		rt, err := p.add(a)
 		if err != nil {
 			return touched, nil, err
 		}
-		if l.err != nil || l.theirs >= theirsLeaving {
+		if p.err != nil || p.theirs >= theirsLeaving {
 			rt.removed = true
 			touched = append(touched, rt)
 			continue
@@ -62,17 +84,17 @@ func (l *link) changeRoutes(r *wire.Routes) (touched, added []*route, err error)
 		c.addRoute(rt)
 		added = append(added, rt)
 	}
-	l.frameLocked(frame.RoutesAck, &frame.Head{frame.FSeq: r.Seq})
+	p.frameLocked(frame.RoutesAck, &frame.Head{frame.FSeq: r.Seq})
 	return touched, added, nil
 }
 
 // removeLocked takes the routes out that the peer has removed, and takes back the large
 // messages to them (rule 7). If one of the routes is wrong, those that come before it in
-// nums are taken out all the same. The caller holds core.mu and link.mu.
-func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
+// nums are taken out all the same. The caller holds core.mu and writer.mu.
+func (p *peerRoutes) removeLocked(nums []uint32) (drop []*route, err error) {
 	for _, num := range nums {
-		rt := l.route(uint64(num))
-		if rt == nil || rt.removed && l.theirs < theirsLeaving {
+		rt := p.get(uint64(num))
+		if rt == nil || rt.removed && p.theirs < theirsLeaving {
 			err = fmt.Errorf("%w: removal of route %d, which is not there", frame.ErrMalformed, num)
 			break
 		}
@@ -81,17 +103,17 @@ func (l *link) removeLocked(nums []uint32) (drop []*route, err error) {
 			drop = append(drop, rt)
 		}
 	}
-	l.resetAllLocked(func(b *bulkOut) bool { // a publish goes on for its other routes, and a handover has no route
+	p.resetAllLocked(func(b *bulkOut) bool { // a publish goes on for its other routes, and a handover has no route
 		m := b.largeMessage()
 		return m != nil && !m.publishes() && m.routes[0].removed
 	})
-	l.rings.dropRoutes(drop)
+	p.rings.dropRoutes(drop)
 	return drop, err
 }
 
-// newRoute makes the record of a route that the peer has added. It reports an error for one
+// add makes the record of a route that the peer has added. It reports an error for one
 // that cannot be (rule 18).
-func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
+func (p *peerRoutes) add(a *wire.Routes_Added) (*route, error) {
 	if a.Window == 0 {
 		a.Window = windowFloor
 	}
@@ -101,96 +123,96 @@ func (l *link) newRoute(a *wire.Routes_Added) (*route, error) {
 	if err := checkAddress(a.Address); err != nil {
 		return nil, fmt.Errorf("%w: route %d: %v", frame.ErrMalformed, a.Number, err)
 	}
-	if old := l.route(uint64(a.Number)); old != nil && (!old.removed || old.unsettled > 0) {
+	if old := p.get(uint64(a.Number)); old != nil && (!old.removed || old.unsettled > 0) {
 		return nil, fmt.Errorf("%w: route %d is in use", frame.ErrMalformed, a.Number)
 	}
-	for uint64(len(l.routes)) <= uint64(a.Number) {
-		l.routes = append(l.routes, nil)
+	for uint64(len(p.byNumber)) <= uint64(a.Number) {
+		p.byNumber = append(p.byNumber, nil)
 	}
-	if old := l.routes[a.Number]; old != nil {
+	if old := p.byNumber[a.Number]; old != nil {
 		old.bookSettled()
 	}
-	rt := &route{home: &l.rings.ringOf(a.Address).home, to: l, num: a.Number, window: int64(a.Window)}
-	l.routes[a.Number] = rt
+	rt := &route{home: &p.rings.ringOf(a.Address).home, to: p.link, num: a.Number, window: int64(a.Window)}
+	p.byNumber[a.Number] = rt
 	return rt, nil
 }
 
 // forgetLocked (rule 3) forgets a removed route once nothing more will come for it: the
 // peer has said that it sends no message back any more, and all messages are settled.
-func (l *link) forgetLocked(rt *route) {
+func (p *peerRoutes) forgetLocked(rt *route) {
 	if !rt.removed || !rt.over || rt.unsettled > 0 {
 		return
 	}
 	rt.bookSettled()
-	l.routes[rt.num] = nil
-	l.routes = trimmed(l.routes)
+	p.byNumber[rt.num] = nil
+	p.byNumber = trimmed(p.byNumber)
 }
 
-// routeOverLocked notes that no message comes back any more that was sent on a route.
-func (l *link) routeOverLocked(rt *route) {
+// overLocked notes that no message comes back any more that was sent on a route.
+func (p *peerRoutes) overLocked(rt *route) {
 	if rt != nil {
 		rt.over = true
-		l.forgetLocked(rt)
+		p.forgetLocked(rt)
 	}
 }
 
-// route returns the record of a route, which may have been removed.
-func (l *link) route(num uint64) *route {
-	if num >= uint64(len(l.routes)) {
+// get returns the record of a route, which may have been removed.
+func (p *peerRoutes) get(num uint64) *route {
+	if num >= uint64(len(p.byNumber)) {
 		return nil
 	}
-	return l.routes[num]
+	return p.byNumber[num]
 }
 
 // dropStep is how many routes are taken out in one step: where they are very many the
 // locks are let go of between, so that others are not held up, and heartbeats go on.
 const dropStep = 8 << 10
 
-// dropAllRoutes takes all routes of the link out, and from here on none is added. It calls
+// dropAll takes all routes of the link out, and from here on none is added. It calls
 // then in the critical section in which it takes out the last routes (leaving 2): so the
 // frames that then appends come behind all messages to these routes.
-func (l *link) dropAllRoutes(then func()) {
+func (p *peerRoutes) dropAll(then func()) {
 	for from, more := 0, true; more; from += dropStep {
-		more = l.dropSomeRoutes(from, then)
+		more = p.dropSome(from, then)
 	}
 }
 
-func (l *link) dropSomeRoutes(from int, then func()) (more bool) {
+func (p *peerRoutes) dropSome(from int, then func()) (more bool) {
 	var drop []*route
 	defer func() { grantAll(drop) }()
-	defer l.ends.routeAgain()
-	c := l.rings
+	defer p.ends.routeAgain()
+	c := p.rings
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l.mu.Lock()
-	for i := from; i < min(from+dropStep, len(l.routes)); i++ {
-		if rt := l.routes[i]; rt != nil && !rt.removed {
+	p.mu.Lock()
+	for i := from; i < min(from+dropStep, len(p.byNumber)); i++ {
+		if rt := p.byNumber[i]; rt != nil && !rt.removed {
 			rt.removed = true
 			drop = append(drop, rt)
 		}
 	}
-	l.theirs.to(theirsLeaving)
+	p.theirs.to(theirsLeaving)
 	c.dropRoutes(drop)
-	l.resetAllLocked(func(*bulkOut) bool { return true })
-	if more = from+dropStep < len(l.routes); !more {
+	p.resetAllLocked(func(*bulkOut) bool { return true })
+	if more = from+dropStep < len(p.byNumber); !more {
 		then()
 	}
-	l.mu.Unlock()
+	p.mu.Unlock()
 	c.tidyAll(drop)
 	return more
 }
 
-// gotRoutesDone knows that the last message is back that was sent to a consumer
+// gotDone knows that the last message is back that was sent to a consumer
 // of the peer's that has closed; 0 stands for all of a peer that leaves.
-func (l *link) gotRoutesDone(num uint64) {
-	over := []*route{l.route(num)}
+func (p *peerRoutes) gotDone(num uint64) {
+	over := []*route{p.get(num)}
 	if num == 0 {
-		over = slices.Clone(l.routes)
+		over = slices.Clone(p.byNumber)
 	}
-	l.rings.releaseKeys(over)
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	p.rings.releaseKeys(over)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, rt := range over {
-		l.routeOverLocked(rt)
+		p.overLocked(rt)
 	}
 }

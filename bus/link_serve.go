@@ -79,7 +79,7 @@ func (c *core) linkUp(l *link) {
 	l.mu.Lock()
 	first := !l.known
 	l.known = true
-	l.theirs.to(theirsUp)
+	l.routes.theirs.to(theirsUp)
 	if first {
 		c.events.note(PeerUp{l.peer})
 	}
@@ -102,7 +102,7 @@ func (c *core) linkUp(l *link) {
 func (l *link) isUp() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.theirs == theirsUp && l.err == nil
+	return l.routes.theirs == theirsUp && l.err == nil
 }
 
 // ending (leaving 4) lets a link that has been read to its GOODBYE write what is left, and
@@ -142,7 +142,7 @@ func (l *link) ending(ctx context.Context, err error, written <-chan struct{}) e
 
 // supersede makes the link take no more messages and read to its end.
 func (l *link) supersede() {
-	l.dropAllRoutes(func() { l.replaced = true })
+	l.routes.dropAll(func() { l.replaced = true })
 	_ = l.conn.SetReadDeadline(time.Now().Add(readOut))
 }
 
@@ -150,7 +150,7 @@ func (l *link) supersede() {
 // senders that post. What came on it and waits is dropped: its sender has counted
 // it as unknown. What is being handled goes on, without reply or credit.
 func (c *core) removeLink(l *link, err error) {
-	l.dropAllRoutes(func() {})
+	l.routes.dropAll(func() {})
 	l.endHandovers()
 	c.mu.Lock()
 	delete(c.links, l)
@@ -162,11 +162,11 @@ func (c *core) removeLink(l *link, err error) {
 	asking := l.replies.dropLocked()
 	l.inbounds.bounces.cutOffUnwrittenLocked()
 	l.questions.forgetAllLocked()
-	c.stats.add(countUnknown, uint64(l.outside))
-	c.stats.add(countSent, uint64(l.sent))
-	l.outside, l.sent = 0, 0
+	c.stats.add(countUnknown, uint64(l.routes.outside))
+	c.stats.add(countSent, uint64(l.routes.sent))
+	l.routes.outside, l.routes.sent = 0, 0
 	requests := l.pend.byConsumer() // whose callers are told
-	for _, rt := range l.routes {
+	for _, rt := range l.routes.byNumber {
 		if rt != nil {
 			rt.bookSettled()
 			rt.home.unknown(int(rt.unsettled), requests[rt.num])
@@ -195,7 +195,7 @@ func (c *core) removeLink(l *link, err error) {
 	for _, r := range blocked {
 		r.grant()
 	}
-	c.releaseKeys(l.routes)
+	c.releaseKeys(l.routes.byNumber)
 	c.linked.fire()
 	c.leave.recheck()
 	if wasUp {

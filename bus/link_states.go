@@ -3,7 +3,7 @@ package bus
 // Each end of a link passes through the states of "The peer's half" and "Our half" in
 // PROTOCOL.md, in order; it may skip some.
 
-// ours is what this node has said on a link. It is guarded by link.mu.
+// ours is what this node has said on a link. It is guarded by writer.mu.
 type ours uint8
 
 const (
@@ -24,7 +24,7 @@ const (
 	oursGone
 )
 
-// theirs is what the peer has said on a link. It is guarded by link.mu.
+// theirs is what the peer has said on a link. It is guarded by writer.mu.
 type theirs uint8
 
 const (

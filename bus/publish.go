@@ -164,7 +164,7 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.open() || l.theirs >= theirsLeaving {
+	if !l.open() || l.routes.theirs >= theirsLeaving {
 		return true
 	}
 	large := len(o.body) > chunked
@@ -249,8 +249,8 @@ func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip i
 	waited := o.head[frame.FStarved]
 	charged := l.charge(o, routes, large)
 	defer func() { o.head[frame.FStarved] = waited }() // o goes to other links too
-	l.outside += int64(charge)
-	l.sent += int64(charge)
+	l.routes.outside += int64(charge)
+	l.routes.sent += int64(charge)
 	if large {
 		l.postBulkLocked(o, charged, rest)
 		return

@@ -102,7 +102,7 @@ func (c *core) statistics() (s Stats) {
 	defer c.mu.Unlock()
 	for l := range c.links {
 		l.mu.Lock()
-		s.Sent += uint64(l.sent)
+		s.Sent += uint64(l.routes.sent)
 		l.mu.Unlock()
 	}
 	return s

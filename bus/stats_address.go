@@ -154,7 +154,7 @@ func (s *survey) consumer(c *Consumer) {
 func (s *survey) link(l *link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, rt := range l.routes {
+	for _, rt := range l.routes.byNumber {
 		if rt != nil {
 			s.at(rt.ring()).route(rt)
 		}
