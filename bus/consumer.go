@@ -16,8 +16,8 @@ type Consumer struct {
 	node        *ownNode
 	address     string
 	handler     Handler
-	holder      holder // of its turn, if concurrency is 1
-	window      int32  // at most maxWindow
+	holder      holder      // of its turn, if concurrency is 1
+	window      windowLimit // at most maxWindow
 	concurrency int32
 	made        made
 
@@ -72,7 +72,7 @@ func (eb *EventBus) consume(address string, h Handler, opts []ConsumeOption) (*C
 	}
 	c := &Consumer{
 		node: &eb.core.own, address: address, handler: h,
-		window: int32(o.window), concurrency: int32(min(o.concurrency, math.MaxInt32)), made: o.made,
+		window: windowLimit(o.window), concurrency: int32(min(o.concurrency, math.MaxInt32)), made: o.made,
 	}
 	if eb.scope != nil && c.concurrency == 1 {
 		c.holder.scope = &eb.scope.turns

@@ -63,7 +63,7 @@ func (m *Message) final(asks bool) {
 	if m.state()&stateDeferred == 0 {
 		return
 	}
-	atomic.OrUint32(&m.word, stateFinal)
+	atomic.OrUint32(&m.bits, stateFinal)
 	if !asks {
 		m.settle()
 	}
@@ -73,7 +73,7 @@ func (m *Message) final(asks bool) {
 // its handler has not returned, then.
 func (m *Message) settle() {
 	if m.state()&stateDeferred != 0 {
-		atomic.OrUint32(&m.word, stateSettled) // before release takes Consumer.mu: see park
+		atomic.OrUint32(&m.bits, stateSettled) // before release takes Consumer.mu: see park
 		m.release()
 	}
 }
@@ -100,7 +100,7 @@ func (c *Consumer) park(m *Message) bool {
 	if m.state()&(stateSettled|stateEnded) != 0 {
 		return false
 	}
-	atomic.OrUint32(&m.word, stateParked)
+	atomic.OrUint32(&m.bits, stateParked)
 	c.box.parked++
 	c.box.keys.pass(m)
 	return true
@@ -113,7 +113,7 @@ func (c *Consumer) release(m *Message) {
 		c.mu.Unlock()
 		return
 	}
-	atomic.OrUint32(&m.word, stateReleased)
+	atomic.OrUint32(&m.bits, stateReleased)
 	forgotten := m.state()&stateFinal == 0 && (*handlerContext)(m).Err() == context.DeadlineExceeded
 	b := c.box
 	b.ran(m)

@@ -43,9 +43,10 @@ func (ch choice) key() uint64 {
 	return uint64(ch>>choiceBits<<choiceBits | byKey)
 }
 
-// keyOf returns the key of a request that comes to the consumer, if that gives turns to keys.
-// A send has its key in its choice, which it brings along anyway.
-func (c *Consumer) keyOf(kind uint64, ch choice) uint64 {
+// ofRequest returns the key of a request that comes to a consumer, if that gives turns to
+// keys, as it handles several messages at once. A send has its key in its choice, which it
+// brings along anyway.
+func (ch choice) ofRequest(kind uint64, c *Consumer) uint64 {
 	if c.concurrency == 1 || kind != kindRequest {
 		return 0
 	}

@@ -12,7 +12,7 @@ func TestHeldMessagesWaitAgain(t *testing.T) {
 	b, in := &mailbox{}, &origin{}
 	var ms []*Message
 	for i, key := range []uint64{1, 1, 2, 1, 0, 2, 1} {
-		m := &Message{in: in, id: uint64(i + 1), word: traits(kindRequest, 0, 0)}
+		m := &Message{in: in, id: uint64(i + 1), word: word{traits(kindRequest, 0, 0)}}
 		if key != 0 {
 			m.setRare(nil, key<<choiceBits|uint64(byKey))
 		}
@@ -68,7 +68,7 @@ func TestNoKeysNoTurns(t *testing.T) {
 	t.Parallel()
 	b := &mailbox{}
 	for range 10 {
-		b.push(&Message{word: traits(kindSend, 0, 0)})
+		b.push(&Message{word: word{traits(kindSend, 0, 0)}})
 		if b.pop(true) == nil || b.keys != nil {
 			t.Fatal("a message without a key took a turn")
 		}

@@ -35,8 +35,8 @@ func (c *Consumer) acceptLocked(rt *route, o *outgoing) (ok, start bool) {
 	c.openLocked()
 	m := c.box.slab.message(o, c.node.bodies)
 	m.in, m.deadline, m.charge, m.id = c.node.originOf(c), o.due(c.node.services), uint32(o.cost), uint64(o.choice)
-	m.word = traits(uint8(o.head.Kind()), o.codec, uint8(o.head.Hops()))
-	m.setRare(o.header, c.keyOf(o.head.Kind(), o.choice))
+	m.bits = traits(uint8(o.head.Kind()), o.codec, uint8(o.head.Hops()))
+	m.setRare(o.header, o.choice.ofRequest(o.head.Kind(), c))
 	if o.call != nil {
 		if m.id = c.node.pend.add(o.call, 0, m); m.id == 0 {
 			c.restIfIdleLocked()
@@ -73,14 +73,3 @@ func (c *Consumer) growLocked(o *outgoing) bool {
 	rt.window += more
 	return rt.credit() > 0
 }
-
-// toldWindow returns the window that a ROUTES says; 0 stands for windowFloor.
-func (c *Consumer) toldWindow() uint64 {
-	if w := c.firstWindow(); w != windowFloor {
-		return uint64(w)
-	}
-	return 0
-}
-
-// firstWindow is the window that a route to the consumer begins with.
-func (c *Consumer) firstWindow() int64 { return min(windowFloor, int64(c.window)) }

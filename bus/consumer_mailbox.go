@@ -221,7 +221,7 @@ func (c *Consumer) restIfIdleLocked() {
 	}
 	c.node.mailboxes.put(b)
 	c.box = nil
-	if grown := c.local.window - c.firstWindow(); grown > 0 {
+	if grown := c.local.window - c.window.first(); grown > 0 {
 		c.local.window -= grown
 		c.node.pool.give(grown)
 	}
@@ -272,7 +272,7 @@ func (c *Consumer) openLocked() {
 func (c *Consumer) wantsWorkerLocked(came int) bool {
 	b := c.box
 	if c.paused.Load() {
-		c.watchLocked(came)
+		b.sweeper.watch(c, came)
 		return false
 	}
 	if b.workers == int(c.concurrency) || len(b.running)-b.parked < b.workers { // one is about to look

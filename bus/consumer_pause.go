@@ -27,8 +27,8 @@ func (c *Consumer) Pause() {
 	c.paused.Store(true)
 	if c.box != nil {
 		c.box.seal()
+		c.box.sweeper.watch(c, c.box.len())
 	}
-	c.watchLocked(c.box.len())
 }
 
 // Resume ends a [Consumer.Pause]: the messages that wait are handled, in the
@@ -67,22 +67,22 @@ func (s *sweeper) stop() {
 	}
 }
 
-// watchLocked sees to it that the last n messages that came are settled when
-// their time is over. The caller holds c.mu.
-func (c *Consumer) watchLocked(n int) {
+// watch sees to it that the last n messages that came to c are settled when their time is
+// over. The caller holds Consumer.mu.
+func (s *sweeper) watch(c *Consumer, n int) {
 	due := int64(math.MaxInt64)
 	ms := c.box.waiting()
 	for _, m := range ms[len(ms)-n:] {
 		due = min(due, m.deadline)
 	}
 	if n > 0 {
-		c.sweepLocked(due)
+		s.when(c, due)
 	}
 }
 
-// sweepLocked has the consumer swept when due is over. The caller holds c.mu.
-func (c *Consumer) sweepLocked(due int64) {
-	s, now := &c.box.sweeper, c.node.clock.now()
+// when has c swept when due is over. The caller holds Consumer.mu.
+func (s *sweeper) when(c *Consumer, due int64) {
+	now := c.node.clock.now()
 	at := max(due, now) + int64(sweepDelay)
 	switch d := time.Duration(at - now); {
 	case s.timer == nil:
@@ -103,7 +103,7 @@ func (c *Consumer) gaveUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.box.len() > 0 && c.paused.Load() {
-		c.sweepLocked(0)
+		c.box.sweeper.when(c, 0)
 	}
 }
 
@@ -126,7 +126,7 @@ func (c *Consumer) sweep() {
 	})
 	c.passLocked(gone...)
 	if c.box.len() > 0 {
-		c.sweepLocked(due)
+		c.box.sweeper.when(c, due)
 	}
 	c.restIfIdleLocked()
 	c.mu.Unlock()

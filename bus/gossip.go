@@ -211,7 +211,7 @@ func (l *gossip) deliver(g *wire.Gossip, header Header, remote bool) {
 		m := &ms[0]
 		m.setBody(g.Body)
 		m.id, m.deadline = g.Boot, deadline
-		m.word = traits(kindPublish, codec, 0) | byGossip
+		m.bits = traits(kindPublish, codec, 0) | byGossip
 		m.setRare(header, 0)
 		m.charge = uint32(cost(len(g.Body), header))
 		l.give(cn, ms)

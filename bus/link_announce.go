@@ -70,7 +70,7 @@ func (a *announcer) announce(c *Consumer) {
 	for uint32(len(a.byNumber)) <= c.num {
 		a.byNumber = append(a.byNumber, nil)
 	}
-	in.window.Store(c.firstWindow())
+	in.window.Store(c.window.first())
 	a.byNumber[c.num] = in
 	a.dirty = append(a.dirty, in)
 }
@@ -152,7 +152,7 @@ func (a *announcer) takeDirty(change *routeChange) (says frame.Changes) {
 			later = append(later, in)
 		default:
 			in.stage = inAnnounced
-			says.Add(c.num, c.address, c.toldWindow())
+			says.Add(c.num, c.address, c.window.told())
 			change.added = append(change.added, in)
 		}
 	}

@@ -51,7 +51,7 @@ func routesLink(t *testing.T) (*link, []*Consumer) {
 	l := c.newLink(Peer{Name: "peer", Boot: 2}, nil, nil)
 	var cs []*Consumer
 	for i, address := range []string{"a", "greet", strings.Repeat("x", maxAddress), "κόσμε"} {
-		cs = append(cs, &Consumer{node: &c.own, num: uint32(1 + i*100), address: address, window: int32(1) << (10 + 5*i)})
+		cs = append(cs, &Consumer{node: &c.own, num: uint32(1 + i*100), address: address, window: windowLimit(1) << (10 + 5*i)})
 	}
 	return l, cs
 }

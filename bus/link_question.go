@@ -18,7 +18,7 @@ type questions struct {
 
 // add (rule 16) makes a question of a reply that asks.
 func (qs *questions) add(m *Message, id uint64, deadline int64) {
-	m.word, m.id, m.deadline = m.word|traits(kindRequest, 0, 0), id, deadline
+	m.bits, m.id, m.deadline = m.bits|traits(kindRequest, 0, 0), id, deadline
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	if qs.err != nil {

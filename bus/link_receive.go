@@ -54,7 +54,7 @@ func (r *receiver) message(f *frame.Frame, owned bool) error {
 	}
 	e := &r.run[r.n]
 	*e = r.entry(f, cost)
-	key := r.to.consumer.keyOf(kind, choice(f.Choice()))
+	key := choice(f.Choice()).ofRequest(kind, r.to.consumer)
 	if e.extra = !small || f.Header != nil || key != 0; e.extra {
 		x := &r.extra[r.n]
 		if x.header, x.key = f.Header, key; !small {
@@ -150,7 +150,7 @@ func (r *receiver) endRun() {
 // message fills in a message but for its body and headers. It is all zero.
 func (e *entry) message(m *Message, in *inbound) {
 	m.in, m.id, m.deadline, m.charge = in.from(), e.id, e.deadline, e.cost
-	m.word = traits(e.kind, e.codec, e.hops)
+	m.bits = traits(e.kind, e.codec, e.hops)
 }
 
 // entry returns a message's entry in the run.
@@ -222,7 +222,7 @@ func (r *receiver) fanOut(e *entry, f *frame.Frame, ins []*inbound, body []byte)
 		ms := make([]Message, 1)
 		e.message(&ms[0], in)
 		ms[0].setBody(body)
-		ms[0].setRare(f.Header, in.consumer.keyOf(f.Kind(), choice(f.Choice())))
+		ms[0].setRare(f.Header, choice(f.Choice()).ofRequest(f.Kind(), in.consumer))
 		in.put(ms)
 	}
 }

@@ -81,7 +81,7 @@ func (ins *inbounds) gotRest(f *frame.Frame) error {
 		return nil
 	}
 	w, was := int64(min(f.Window(), maxWindow)), in.window.Load()
-	if w < in.consumer.firstWindow() || w >= was {
+	if w < in.consumer.window.first() || w >= was {
 		return fmt.Errorf("%w: window of %d bytes, of %d, is enough for route %d", frame.ErrMalformed, w, was, in.consumer.num)
 	}
 	in.window.Store(w)
@@ -113,7 +113,7 @@ func (in *inbound) grow(left int64) {
 // no credit is revoked. It reports whether the window has changed. The caller holds writer.mu.
 func (in *inbound) shrinkLocked(given int64) bool {
 	w := in.window.Load()
-	grown := w - in.consumer.firstWindow()
+	grown := w - in.consumer.window.first()
 	if grown <= 0 {
 		return false
 	}
@@ -132,7 +132,7 @@ func (in *inbound) shrinkLocked(given int64) bool {
 
 // giveBack returns to the pool what the window has grown by.
 func (in *inbound) giveBack() {
-	if grown := in.window.Load() - in.consumer.firstWindow(); grown > 0 {
+	if grown := in.window.Load() - in.consumer.window.first(); grown > 0 {
 		in.window.Add(-grown)
 		in.of.pool.give(grown)
 	}

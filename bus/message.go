@@ -56,7 +56,7 @@ type Message struct {
 	id       uint64 // of a request; of a send, its choice; of one that came by gossip, the boot that sent it
 	deadline int64  // by the bus's clock
 	charge   uint32
-	word     uint32 // state, outcome and traits; changed by package atomic once others know the message
+	word
 }
 
 // rare is what few messages have. There are so many that 8 bytes of each show.
@@ -64,60 +64,6 @@ type rare struct {
 	header Header
 	key    uint64 // of a request by key: see Message.key
 	life   atomic.Pointer[life]
-}
-
-// A message's word: bits of its state, what became of it, and how it came.
-const (
-	stateAnswered = 1 << iota // a reply or an error has been given
-	stateCanceled             // the requester has given up, or the drain time is over
-	stateExpired
-	stateDone // the handler has returned
-	byGossip
-
-	// Behind the kind: of a request whose answer is deferred.
-	stateDeferred = 1 << 10 // by its handler
-	stateParked   = 1 << 11 // which has returned; changed under Consumer.mu, as is
-	stateReleased = 1 << 12 // that the message is settled since
-	stateFinal    = 1 << 13 // whose answer has been given, and is not to be tried again
-	stateSettled  = 1 << 14 // and whose answering call has no more use for it
-
-	stateEnded = stateCanceled | stateExpired | stateDone
-
-	outcomeAt = 5 // three bits; of the consumer's worker
-	kindAt    = 8 // two bits
-	codecAt   = 16
-	hopsAt    = 24
-)
-
-// traits is the word of a new message.
-func traits(kind, codec, hops uint8) uint32 {
-	return uint32(kind)<<kindAt | uint32(codec)<<codecAt | uint32(hops)<<hopsAt
-}
-
-func (m *Message) state() uint32  { return atomic.LoadUint32(&m.word) }
-func (m *Message) kind() uint8    { return uint8(m.state()>>kindAt) & 3 }
-func (m *Message) codec() uint8   { return uint8(m.state() >> codecAt) }
-func (m *Message) hops() uint8    { return uint8(m.state() >> hopsAt) }
-func (m *Message) outcome() uint8 { return uint8(m.state()>>outcomeAt) & 7 }
-
-// setOutcome says what became of the message, unless that is outcomeHandled; the last word
-// counts.
-func (m *Message) setOutcome(outcome uint32) {
-	atomic.AndUint32(&m.word, ^uint32(7<<outcomeAt))
-	atomic.OrUint32(&m.word, outcome<<outcomeAt)
-}
-
-// set sets bits and reports whether none of mask were set before.
-func (m *Message) set(bits, mask uint32) bool {
-	for {
-		old := m.state()
-		if old&mask != 0 {
-			return false
-		}
-		if atomic.CompareAndSwapUint32(&m.word, old, old|bits) {
-			return true
-		}
-	}
 }
 
 // setBody sets the body, with no room behind it: consumers may share its memory.
@@ -316,7 +262,7 @@ func (m *Message) give(ctx context.Context, r *reply) error {
 		err = fmt.Errorf("%w (of a request to %q)", err, m.Address())
 	}
 	if !over && errors.Is(err, ErrBusy) || errors.Is(err, ErrTooLarge) {
-		atomic.AndUint32(&m.word, ^uint32(stateAnswered)) // it may be tried again
+		atomic.AndUint32(&m.bits, ^uint32(stateAnswered)) // it may be tried again
 		return err
 	}
 	m.in.back.answered(m)

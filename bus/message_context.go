@@ -38,7 +38,7 @@ func (m *Message) end(reason uint32) {
 // done notes that the handler has returned, also where its context had ended
 // before. Nobody holds its turn any more.
 func (m *Message) done() {
-	if atomic.OrUint32(&m.word, stateDone)&stateEnded == 0 {
+	if atomic.OrUint32(&m.bits, stateDone)&stateEnded == 0 {
 		m.endLife()
 	}
 }

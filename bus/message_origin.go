@@ -117,7 +117,7 @@ func (n *ownNode) reply(_ context.Context, r reply) (over bool, err error) {
 // Leaving waits for the question, as for any request within this node.
 func (n *ownNode) ask(requester *call, r *reply) {
 	m := answerOf(&n.replies, r).m
-	m.word, m.deadline = m.word|traits(kindRequest, 0, 0), r.call.deadline
+	m.bits, m.deadline = m.bits|traits(kindRequest, 0, 0), r.call.deadline
 	m.id = n.pend.add(r.call, 0, m)
 	if n.leave.at(busGone) {
 		n.endQuestion(r.call, m, answer{err: fmt.Errorf("%w: question to a requester of this node", ErrClosed)})

@@ -315,7 +315,7 @@ func answerOf(in *origin, r *reply) answer {
 		return answer{err: &ReplyError{Code: r.code, Message: string(r.body)}, in: in}
 	}
 	m := newMessage(r.body, !r.shared)
-	m.in, m.word = in, traits(0, r.codec, 0)
+	m.in, m.bits = in, traits(0, r.codec, 0)
 	m.setRare(r.header, 0)
 	return answer{m: m, in: in}
 }

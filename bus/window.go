@@ -13,6 +13,20 @@ const (
 	windowPressed = time.Second      // the same, when the pool is empty
 )
 
+// windowLimit is how far the windows of the routes to a consumer may grow.
+type windowLimit int32
+
+// first returns the window that a route begins with.
+func (w windowLimit) first() int64 { return min(windowFloor, int64(w)) }
+
+// told returns the first window as a ROUTES says it; 0 stands for windowFloor.
+func (w windowLimit) told() uint64 {
+	if w.first() != windowFloor {
+		return uint64(w.first())
+	}
+	return 0
+}
+
 // pool is what windows grow from.
 type pool struct {
 	free   atomic.Int64
