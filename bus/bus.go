@@ -114,7 +114,7 @@ func (eb *EventBus) Await(ctx context.Context, address string) error {
 // [Consumer.Known] for when they know. In a scope it takes turns with the
 // scope's other consumers. It is an error if the address is empty or over 255
 // bytes, the handler nil, also as a pointer, an option out of range, or the bus
-// closing ([ErrClosed]); the consumer is nil then. Options: [WithWindow], [WithConcurrency], [Deferring], [LocalOnly], [Reserved].
+// closing ([ErrClosed]); the consumer is nil then. Options: [WithWindow], [WithConcurrency], [PublishedOnly], [Deferring], [LocalOnly], [Reserved].
 func (eb *EventBus) Consume(address string, h Handler, opts ...ConsumeOption) (*Consumer, error) {
 	return eb.consume(address, h, opts)
 }

@@ -47,6 +47,7 @@ type made uint8
 const (
 	madeLocal     made = 1 << iota // LocalOnly
 	madeDeferring                  // Deferring
+	madePublished                  // PublishedOnly
 )
 
 // consume registers a consumer; announced at once unless the scope is in a Do.

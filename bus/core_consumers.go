@@ -64,7 +64,7 @@ func (c *core) announceLocked(cn *Consumer) {
 	if cn.made&madeLocal == 0 {
 		c.numberOf(cn) // before readers of links find it in mine
 	}
-	cn.local = route{home: &r.home, to: cn, window: cn.window.first(), num: cn.num}
+	cn.local = route{home: &r.home, to: cn, window: cn.window.first(), num: cn.num, published: cn.made&madePublished != 0}
 	if old := r.mine.Load(); old != nil {
 		cn.sibling.Store(old)
 		old.younger = cn

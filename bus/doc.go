@@ -24,7 +24,8 @@
 //
 // The consumers of an address on all nodes take turns, so that each has the same share
 // of what a node sends, as long as all have room. [LocalOnly], [LocalFirst], [SameTag]
-// and [ByKey] choose otherwise, and [EventBus.RequestAll] asks all of them.
+// and [ByKey] choose otherwise, and [EventBus.RequestAll] asks all of them. Those that are
+// [PublishedOnly] take no turn.
 //
 // Each message has a deadline: that of the call's context, else 30 s. No handler begins
 // with it later, but for what the clocks of two nodes drift. To give up a context ends a

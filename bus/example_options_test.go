@@ -215,6 +215,29 @@ func ExampleWithEvents() {
 	// <nil>
 }
 
+// A log of what is published takes nothing away from those who do the work.
+func ExamplePublishedOnly() {
+	eb := bus.New()
+	defer eb.Close()
+	eb.Consume("orders", bus.Respond(func(ctx context.Context, order string) (string, error) {
+		return "packed " + order, nil
+	}))
+	seen := make(chan string, 1)
+	eb.Consume("orders", bus.Receive(func(ctx context.Context, s string) error {
+		seen <- s
+		return nil
+	}), bus.PublishedOnly())
+	for _, order := range []string{"tea", "milk"} { // both to the same, as there is no other that takes turns
+		fmt.Println(bus.Request[string](context.Background(), eb, "orders", order))
+	}
+	eb.Publish(context.Background(), "orders", "no more today")
+	fmt.Println("seen:", <-seen)
+	// Output:
+	// packed tea <nil>
+	// packed milk <nil>
+	// seen: no more today
+}
+
 func ExampleWithDrainTimeout() {
 	eb := bus.New(bus.WithDrainTimeout(10 * time.Millisecond))
 	began := make(chan struct{})

@@ -136,7 +136,7 @@ func checkDirectory(t *testing.T, c *core, want map[uint32]string) {
 	t.Helper()
 	n := 0
 	for _, r := range c.dir.all() {
-		for _, rt := range r.routes.Load().all() {
+		for _, rt := range slices.Concat(r.routes.Load().all(), r.routes.Load().hearing().all()) {
 			n++
 			if want[rt.num] != r.address || rt.removed || rt.used != 0 {
 				t.Fatalf("route %d of %q (removed: %v, credit %d of %d), not of %q", rt.num, r.address, rt.removed, rt.credit(), rt.window, want[rt.num])

@@ -152,7 +152,7 @@ func (a *announcer) takeDirty(change *routeChange) (says frame.Changes) {
 			later = append(later, in)
 		default:
 			in.stage = inAnnounced
-			says.Add(c.num, c.address, c.window.told())
+			says.Add(c.num, c.address, c.window.told(), c.made&madePublished != 0)
 			change.added = append(change.added, in)
 		}
 	}

@@ -21,7 +21,7 @@ func TestRoutesEqualProtobuf(t *testing.T) {
 	var added []*wire.Routes_Added
 	for _, c := range cs {
 		l.announcer.announce(c)
-		a := &wire.Routes_Added{Number: c.num, Address: c.address}
+		a := &wire.Routes_Added{Number: c.num, Address: c.address, Published: c.made&madePublished != 0}
 		if c.window < windowFloor { // which need not be said
 			a.Window = uint64(c.window)
 		}
@@ -51,7 +51,7 @@ func routesLink(t *testing.T) (*link, []*Consumer) {
 	l := c.newLink(Peer{Name: "peer", Boot: 2}, nil, nil)
 	var cs []*Consumer
 	for i, address := range []string{"a", "greet", strings.Repeat("x", maxAddress), "κόσμε"} {
-		cs = append(cs, &Consumer{node: &c.own, num: uint32(1 + i*100), address: address, window: windowLimit(1) << (10 + 5*i)})
+		cs = append(cs, &Consumer{node: &c.own, num: uint32(1 + i*100), address: address, window: windowLimit(1) << (10 + 5*i), made: made(i) % 2 * madePublished})
 	}
 	return l, cs
 }

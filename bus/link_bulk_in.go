@@ -105,7 +105,10 @@ func (r *receiver) address(b *bulkIn) error {
 		return fmt.Errorf("%w: message for route %d, which is not there", frame.ErrMalformed, b.f.Route())
 	}
 	b.ins = []*inbound{in}
-	if kind == kindPublish {
+	switch {
+	case kind != kindPublish && in.consumer.made&madePublished != 0:
+		return in.notPublished(kind)
+	case kind == kindPublish:
 		skip, err := frame.Numbers(b.f.Skipped)
 		if err != nil {
 			return err

@@ -33,7 +33,10 @@ func (r *receiver) message(f *frame.Frame, owned bool) error {
 			return fmt.Errorf("%w: message for route %d, which is not there", frame.ErrMalformed, f.Route())
 		}
 	}
-	if kind == kindPublish && !r.to.alone(f) {
+	switch {
+	case kind != kindPublish && r.to.consumer.made&madePublished != 0:
+		return r.to.notPublished(kind)
+	case kind == kindPublish && !r.to.alone(f):
 		r.endRun()
 		return r.gotPublish(f, owned)
 	}
@@ -88,6 +91,11 @@ func (r *receiver) deadline(f *frame.Frame) int64 { return r.times.deadline(f, r
 func (in *inbound) alone(f *frame.Frame) bool {
 	c := in.consumer
 	return in.known && f.Skipped == nil && c.local.ring().mine.Load() == c && c.sibling.Load() == nil
+}
+
+// notPublished (rule 14) is the error for a message of a kind that the consumer does not take.
+func (in *inbound) notPublished(kind uint64) error {
+	return fmt.Errorf("%w: message of kind %d for route %d, which takes only what is published", frame.ErrMalformed, kind, in.consumer.num)
 }
 
 // take notes that a message has come, and checks that its sender had credit for

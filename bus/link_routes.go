@@ -132,7 +132,7 @@ func (p *peerRoutes) add(a *wire.Routes_Added) (*route, error) {
 	if old := p.byNumber[a.Number]; old != nil {
 		old.bookSettled()
 	}
-	rt := &route{home: &p.rings.ringOf(a.Address).home, to: p.link, num: a.Number, window: int64(a.Window)}
+	rt := &route{home: &p.rings.ringOf(a.Address).home, to: p.link, num: a.Number, window: int64(a.Window), published: a.Published}
 	p.byNumber[a.Number] = rt
 	return rt, nil
 }

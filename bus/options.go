@@ -298,6 +298,14 @@ func Deferring() ConsumeOption {
 	return consumeOption(func(o *consumeOptions) { o.made |= madeDeferring })
 }
 
+// PublishedOnly has the consumer hear what is published at its address, and take no turn
+// of what is sent and requested there: that goes to the other consumers, and is
+// [ErrNoConsumer] where there are none. [EventBus.Await] and the option [Await] wait for
+// one of those, and [EventBus.RequestAll] asks them only.
+func PublishedOnly() ConsumeOption {
+	return consumeOption(func(o *consumeOptions) { o.made |= madePublished })
+}
+
 func (o *consumeOptions) check() error {
 	if o.window < 1<<10 || o.window > 64<<20 {
 		return fmt.Errorf("bus: WithWindow of %d bytes; it must be from 1 KiB to 64 MiB", o.window)

@@ -52,7 +52,7 @@ func (t targets) none() bool { return len(t.links)+len(t.local) == 0 }
 // find adds all targets of the address.
 func (t targets) find(r *ring, local bool) targets {
 	set := r.routes.Load()
-	mine := set.of(nil)
+	mine := set.audience(nil)
 	for i := range mine.len() {
 		for _, rt := range mine.leaf(i) {
 			if rt.link() == nil {
@@ -61,7 +61,7 @@ func (t targets) find(r *ring, local bool) targets {
 		}
 	}
 	if !local {
-		t.links = set.links(t.links)
+		t.links = set.listeners(t.links)
 	}
 	return t
 }
@@ -174,7 +174,7 @@ func (l *link) postPublish(r *ring, o *outgoing, last bool) bool {
 		l.entrance.queueRingLocked(&r.home, large)
 		return false
 	}
-	routes := r.routes.Load().of(l) // the peer's routes change under link.mu, which is held
+	routes := r.routes.Load().audience(l) // the peer's routes change under link.mu, which is held
 	charge, skip := 0, 0
 	for i := range routes.len() {
 		for _, rt := range routes.leaf(i) {
@@ -218,7 +218,7 @@ func (rt *route) stall() {
 
 // stall marks the routes without room, for which a publish has waited in vain. The caller
 // holds link.mu.
-func (l *link) stall(routes leaves) {
+func (l *link) stall(routes audience) {
 	for i := range routes.len() {
 		for _, rt := range routes.leaf(i) {
 			if rt.link() == l && !rt.removed && !rt.takesPublish() && !rt.stalled {
@@ -231,7 +231,7 @@ func (l *link) stall(routes leaves) {
 // appendPublish (rule 14) appends one frame for the link, charges the routes that have
 // room for it, and names in the frame the numbers of the routes that have none. The caller
 // holds link.mu.
-func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip int) {
+func (l *link) appendPublish(r *ring, o *outgoing, routes audience, charge, skip int) {
 	var skipped []byte
 	if skip > 0 {
 		skipped = l.laggards(routes)
@@ -262,7 +262,7 @@ func (l *link) appendPublish(r *ring, o *outgoing, routes leaves, charge, skip i
 }
 
 // laggards encodes the numbers of the routes that have no room. The caller holds link.mu.
-func (l *link) laggards(routes leaves) (b []byte) {
+func (l *link) laggards(routes audience) (b []byte) {
 	for i := range routes.len() {
 		for _, rt := range routes.leaf(i) {
 			if rt.link() == l && !rt.removed && !rt.takesPublish() {
@@ -277,7 +277,7 @@ func (l *link) laggards(routes leaves) (b []byte) {
 // the first of them into the frame's head, and there notes if one of them was starved. If
 // the publish is large, charge returns these routes, as the publish holds them up. The
 // caller holds link.mu.
-func (l *link) charge(o *outgoing, routes leaves, large bool) (charged []*route) {
+func (l *link) charge(o *outgoing, routes audience, large bool) (charged []*route) {
 	o.head[frame.FRoute], o.head[frame.FStarved] = 0, 0
 	for i := range routes.len() {
 		for _, rt := range routes.leaf(i) {

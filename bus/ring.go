@@ -51,6 +51,8 @@ type route struct {
 	home *home
 	to   carrier
 
+	published bool // it gets copies of a publish and nothing else: see PublishedOnly; never changed
+
 	num uint32 // the consumer's number at its node, 0 if no other node knows it; never changed
 
 	// The place in the sequence that has the route: that of the ring's routes or, once it has

@@ -10,7 +10,7 @@ import "github.com/runrig-go/runrig/bus/internal/sequence"
 // consumers that have come since do not count, as none of the key's messages is there.
 
 // hold notes that routes have gone, and hold the keys that they owned; a route without a
-// number owned none. The caller holds core.mu, and takes the routes out of the set in the
+// number, or one that takes no turn, owned none. The caller holds core.mu, and takes the routes out of the set in the
 // same step.
 func (s *routeSet) hold(gone []*route) {
 	holding := sequence.Of[*route]{}
@@ -18,7 +18,7 @@ func (s *routeSet) hold(gone []*route) {
 		holding = *s.holding
 	}
 	for _, rt := range gone {
-		if rt.num != 0 {
+		if rt.num != 0 && !rt.published {
 			holding = with(holding, rt)
 		}
 	}

@@ -92,7 +92,7 @@ func (a *rings) tidy(r *ring) {
 	if r.gone || r.mine.Load() != nil || r.waiting.Load() > 0 {
 		return
 	}
-	if set := r.routes.Load(); set.len() > 0 || set.holding != nil {
+	if !r.routes.Load().empty() {
 		return
 	}
 	r.gone = true

@@ -14,6 +14,7 @@ import (
 type routeSet struct {
 	few     []*route             // all of them, in turn, if they fit into a leaf
 	many    *byNode              // else; nil if they do
+	hears   *routeSet            // the routes that take no turn, see PublishedOnly; nil: none
 	holding *sequence.Of[*route] // routes that have gone and hold keys, see hold; nil: none
 }
 
@@ -45,10 +46,10 @@ func (rt *route) way() carrier {
 
 var noRoutes = new(routeSet)
 
-// newRouteSet returns a set of routes. The caller holds core.mu.
-func newRouteSet(rts []*route) *routeSet {
+// newRouteSet returns a set of routes that take turns. The caller holds core.mu.
+func newRouteSet(rts []*route) routeSet {
 	if len(rts) <= sequence.LeafSize {
-		return &routeSet{few: rts}
+		return routeSet{few: rts}
 	}
 	at := map[carrier]int{}
 	var groups [][]*route
@@ -69,7 +70,7 @@ func newRouteSet(rts []*route) *routeSet {
 		many.nodes = append(many.nodes, nodeRoutes{way: g[0].way(), routes: sequence.New(g)})
 	}
 	many.count()
-	return &routeSet{many: many}
+	return routeSet{many: many}
 }
 
 // count reckons the sizes anew.
@@ -128,7 +129,7 @@ func (s *routeSet) parts() iter.Seq[[]*route] {
 	}
 }
 
-// of returns the routes to a node; if all are few others are among them.
+// of returns the routes to a node that take turns; if all are few others are among them.
 func (s *routeSet) of(l *link) leaves {
 	if s.many == nil {
 		return leaves{few: s.few}
@@ -137,6 +138,15 @@ func (s *routeSet) of(l *link) leaves {
 		return leaves{many: &s.many.nodes[i].routes}
 	}
 	return leaves{}
+}
+
+// audience returns the routes to a node that a publish goes to; others may be among
+// them, as in of.
+func (s *routeSet) audience(l *link) audience {
+	if s.hears == nil {
+		return audience{turns: s.of(l)}
+	}
+	return audience{turns: s.of(l), hears: s.hears.of(l)}
 }
 
 // leaves are routes, some at a time: what an iterator would be that costs no memory.
@@ -149,7 +159,7 @@ func (l leaves) len() int {
 	if l.many != nil {
 		return l.many.Leaves()
 	}
-	return 1
+	return min(len(l.few), 1)
 }
 
 func (l leaves) leaf(i int) []*route {
@@ -159,11 +169,33 @@ func (l leaves) leaf(i int) []*route {
 	return l.few
 }
 
-// links appends the links of the set's routes to ls, each once.
+// audience is leaves of routes that take turns, and then of those that take none.
+type audience struct{ turns, hears leaves }
+
+func (a audience) len() int { return a.turns.len() + a.hears.len() }
+
+func (a audience) leaf(i int) []*route {
+	if n := a.turns.len(); i >= n {
+		return a.hears.leaf(i - n)
+	}
+	return a.turns.leaf(i)
+}
+
+// listeners appends the links of all of the set's routes to ls, each once.
+func (s *routeSet) listeners(ls []*link) []*link {
+	ls = s.links(ls)
+	if s.hears != nil {
+		ls = s.hears.links(ls)
+	}
+	return ls
+}
+
+// links appends the links of the routes that take turns to ls, each once.
 func (s *routeSet) links(ls []*link) []*link {
 	if s.many != nil {
+		before := ls
 		for _, n := range s.many.nodes {
-			if l := n.link(); l != nil {
+			if l := n.link(); l != nil && !slices.Contains(before, l) {
 				ls = append(ls, l)
 			}
 		}
@@ -214,12 +246,66 @@ func (s *routeSet) among(which func(*link) bool) *routeSet {
 	return &routeSet{many: m}
 }
 
+// empty reports whether nothing is left of the set.
+func (s *routeSet) empty() bool { return s.len() == 0 && s.hears == nil && s.holding == nil }
+
 // with returns the set with a route more. The caller holds core.mu.
 func (s *routeSet) with(rt *route) *routeSet {
+	set := *s
+	if rt.published {
+		hears := s.hearing().plus(rt)
+		set.hears = &hears
+		return &set
+	}
+	set = s.plus(rt)
+	set.hears, set.holding = s.hears, s.holding
+	return &set
+}
+
+// without returns the set without some of its routes. The caller holds core.mu.
+func (s *routeSet) without(gone []*route) *routeSet {
+	set := *s
+	turns, hears := apart(gone)
+	if len(turns) > 0 {
+		set = s.minus(turns)
+		set.hears, set.holding = s.hears, s.holding
+	}
+	if len(hears) > 0 {
+		left := s.hears.minus(hears)
+		if set.hears = nil; left.len() > 0 {
+			set.hears = &left
+		}
+	}
+	return &set
+}
+
+// hearing returns the routes that take no turn.
+func (s *routeSet) hearing() *routeSet {
+	if s.hears == nil {
+		return noRoutes
+	}
+	return s.hears
+}
+
+// apart tells the routes that take turns from those that take none.
+func apart(rts []*route) (turns, hears []*route) {
+	if !slices.ContainsFunc(rts, func(rt *route) bool { return rt.published }) {
+		return rts, nil
+	}
+	for _, rt := range rts {
+		if rt.published {
+			hears = append(hears, rt)
+		} else {
+			turns = append(turns, rt)
+		}
+	}
+	return turns, hears
+}
+
+// plus is with among routes of one kind.
+func (s *routeSet) plus(rt *route) routeSet {
 	if s.many == nil {
-		set := newRouteSet(append(slices.Clip(s.few), rt))
-		set.holding = s.holding
-		return set
+		return newRouteSet(append(slices.Clip(s.few), rt))
 	}
 	m := &byNode{nodes: slices.Clone(s.many.nodes)}
 	i := m.node(rt.link())
@@ -229,11 +315,11 @@ func (s *routeSet) with(rt *route) *routeSet {
 	}
 	m.nodes[i].routes = with(m.nodes[i].routes, rt)
 	m.count()
-	return &routeSet{many: m, holding: s.holding}
+	return routeSet{many: m}
 }
 
-// without returns the set without some of its routes. The caller holds core.mu.
-func (s *routeSet) without(gone []*route) *routeSet {
+// minus is without among routes of one kind.
+func (s *routeSet) minus(gone []*route) routeSet {
 	if s.many == nil || len(gone) > s.len()/sequence.LeafSize || s.len()-len(gone) <= sequence.LeafSize {
 		return s.rebuilt(gone)
 	}
@@ -244,11 +330,11 @@ func (s *routeSet) without(gone []*route) *routeSet {
 	}
 	m.nodes = slices.DeleteFunc(m.nodes, func(n nodeRoutes) bool { return n.routes.Len() == 0 })
 	m.count()
-	return &routeSet{many: m, holding: s.holding}
+	return routeSet{many: m}
 }
 
-// rebuilt is without for so many that all others are to be touched anyway.
-func (s *routeSet) rebuilt(gone []*route) *routeSet {
+// rebuilt is minus for so many that all others are to be touched anyway.
+func (s *routeSet) rebuilt(gone []*route) routeSet {
 	isGone := func(rt *route) bool { return slices.Contains(gone, rt) }
 	if len(gone) > 1 {
 		out := make(map[*route]bool, len(gone))
@@ -257,9 +343,7 @@ func (s *routeSet) rebuilt(gone []*route) *routeSet {
 		}
 		isGone = func(rt *route) bool { return out[rt] }
 	}
-	set := newRouteSet(slices.DeleteFunc(s.all(), isGone))
-	set.holding = s.holding
-	return set
+	return newRouteSet(slices.DeleteFunc(s.all(), isGone))
 }
 
 // with returns a sequence of routes with one more. The caller holds core.mu.

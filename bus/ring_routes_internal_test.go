@@ -34,7 +34,7 @@ func TestRouteSet(t *testing.T) {
 				have = slices.Clone(have[:n])
 			case rng.IntN(2) == 0:
 				for range n {
-					rt := &route{to: links[rng.IntN(len(links))]}
+					rt := &route{to: links[rng.IntN(len(links))], published: rng.IntN(3) == 0}
 					set, have = set.with(rt), append(have, rt)
 				}
 			default:
@@ -47,8 +47,49 @@ func TestRouteSet(t *testing.T) {
 			versions = append(versions, version{set, slices.Clone(have)})
 		}
 		for _, v := range versions {
-			checkRouteSet(t, v.set, v.have, links)
+			turns, hears := apart(v.have)
+			checkRouteSet(t, v.set, turns, links)
+			checkRouteSet(t, v.set.hearing(), hears, links)
+			checkAudience(t, v.set, v.have, links)
+			if v.set.empty() != (len(v.have) == 0) {
+				t.Fatalf("%d routes are left, and empty is %v", len(v.have), v.set.empty())
+			}
 		}
+	}
+}
+
+// checkAudience checks that a publish goes to all routes of each node, and over each link once.
+func checkAudience(t *testing.T, set *routeSet, want []*route, links []*link) {
+	t.Helper()
+	got := map[*route]int{}
+	for _, l := range links {
+		a := set.audience(l)
+		for i := range a.len() {
+			for _, rt := range a.leaf(i) {
+				if rt.link() == l {
+					got[rt]++
+				}
+			}
+		}
+	}
+	ways := map[*link]bool{}
+	for _, rt := range want {
+		if got[rt] != 1 {
+			t.Fatalf("a route is %d times in its node's audience", got[rt])
+		}
+		if rt.link() != nil {
+			ways[rt.link()] = true
+		}
+	}
+	listeners := set.listeners(nil)
+	for _, l := range listeners {
+		if !ways[l] {
+			t.Fatal("a link is listed twice, or has no routes")
+		}
+		delete(ways, l)
+	}
+	if len(got) != len(want) || len(ways) > 0 {
+		t.Fatalf("%d routes, not %d; %d links are missing", len(got), len(want), len(ways))
 	}
 }
 

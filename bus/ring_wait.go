@@ -31,7 +31,16 @@ func (r *ring) closedTo(o *outgoing) error {
 	case o.choice&localOnly != 0:
 		return fmt.Errorf("%w of %q on this node (LocalOnly)", ErrNoConsumer, r.address)
 	}
-	return r.registry.noConsumer(r.address)
+	return r.noConsumer()
+}
+
+// noConsumer is the error of a ring where no consumer takes turns.
+func (r *ring) noConsumer() error {
+	err := r.registry.noConsumer(r.address)
+	if n := r.routes.Load().hearing().len(); n > 0 {
+		return fmt.Errorf("%w; consumers that hear publishes only (PublishedOnly): %d", err, n)
+	}
+	return err
 }
 
 var (

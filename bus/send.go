@@ -235,11 +235,18 @@ func (s *sender) awaitLink(ctx context.Context, o *outgoing, address string) err
 		case <-s.leave.gone:
 		}
 	}
-	err := s.members.noConsumer(address)
+	err := s.noConsumer(address)
 	if why := o.whyOver(ctx, s.services); why != nil {
 		err = fmt.Errorf("%w: %w", err, why)
 	}
 	return err
+}
+
+func (s *sender) noConsumer(address string) error {
+	if r := s.rings.dir.get(address); r != nil {
+		return r.noConsumer()
+	}
+	return s.members.noConsumer(address)
 }
 
 // await waits until this node knows a consumer of the address.
@@ -255,7 +262,7 @@ func (s *sender) await(ctx context.Context, address string) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%w, and none came in time: %w", s.members.noConsumer(address), ctx.Err())
+			return fmt.Errorf("%w, and none came in time: %w", s.noConsumer(address), ctx.Err())
 		case <-s.leave.gone:
 			return fmt.Errorf("%w while a call waited for a consumer of %q", ErrClosed, address)
 		}

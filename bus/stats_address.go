@@ -21,6 +21,8 @@ type AddressStats struct {
 	Local     int // of those, on this node
 	Paused    int // of those, paused
 
+	PublishedOnly int // of Consumers, those that take no turn
+
 	Waiting   int // messages of this node for which no consumer has room
 	Unsettled int // messages of this node that consumers have, here or elsewhere
 	Queued    int // messages that wait at this node's consumers
@@ -114,18 +116,26 @@ func (c *core) addresses() []AddressStats {
 
 func (s *survey) ring(r *ring) {
 	a := s.at(r)
-	for part := range r.routes.Load().parts() {
-		for _, rt := range part {
-			a.Consumers++
-			if rt.link() == nil {
-				a.Local++
-			}
+	set := r.routes.Load()
+	a.PublishedOnly = set.hearing().len()
+	for _, routes := range []*routeSet{set, set.hearing()} {
+		for part := range routes.parts() {
+			a.consumers(part)
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.line != nil {
 		a.Waiting = r.line.len()
+	}
+}
+
+func (a *AddressStats) consumers(rts []*route) {
+	for _, rt := range rts {
+		a.Consumers++
+		if rt.link() == nil {
+			a.Local++
+		}
 	}
 }
 

@@ -71,7 +71,12 @@ func (l *load) upTo(most time.Duration) {
 func (l *load) churn(t *testing.T, eb *bus.EventBus, handler func() bus.HandlerFunc) {
 	l.every(func(int) bool {
 		l.upTo(3 * time.Millisecond)
-		c, err := eb.Consume(stressAddress(rand.IntN(stressAddresses)), handler(), bus.WithWindow(1<<10))
+		h, opts := handler(), []bus.ConsumeOption{bus.WithWindow(1 << 10)}
+		if rand.IntN(4) == 0 {
+			_, h = hearer(t)
+			opts = append(opts, bus.PublishedOnly())
+		}
+		c, err := eb.Consume(stressAddress(rand.IntN(stressAddresses)), h, opts...)
 		if err != nil {
 			if !errors.Is(err, bus.ErrClosed) {
 				t.Error(err)

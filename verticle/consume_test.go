@@ -2,6 +2,7 @@ package verticle_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -229,6 +230,34 @@ func TestOneTurnEach(t *testing.T) {
 		defer mu.Unlock()
 		if most != 3 {
 			t.Errorf("%d turns at once; want 3", most)
+		}
+	})
+}
+
+// A verticle's consumer that hears publishes only takes none of what is sent, and hears
+// nothing once the deployment has ended.
+func TestPublishedOnly(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		var heard []string // guarded by the turn
+		d := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
+			return d.Consume("a", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error {
+				heard = append(heard, m.Verb())
+				return nil
+			}), bus.PublishedOnly())
+		}})
+		if err := eb.Send(t.Context(), "a", nil); !errors.Is(err, bus.ErrNoConsumer) {
+			t.Errorf("sent: %v", err)
+		}
+		for range 2 {
+			if err := eb.Publish(t.Context(), "a", nil); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			undeploy(t, d)
+		}
+		if len(heard) != 1 || heard[0] != bus.VerbPublish {
+			t.Errorf("heard %q", heard)
 		}
 	})
 }

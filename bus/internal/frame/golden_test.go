@@ -68,7 +68,7 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s: read as kind %d %v %v %x, %v", c.name, kind, f.Head, f.Header, f.Body, err)
 		}
 	}
-	for name, m := range map[string]proto.Message{"routes": goldenRoutes(), "gossip": goldenGossip(), "gossip codec": goldenGossipCodec(), "pad": goldenPad()} {
+	for name, m := range map[string]proto.Message{"routes": goldenRoutes(), "routes of what hears publishes only": goldenPublished(), "gossip": goldenGossip(), "gossip codec": goldenGossipCodec(), "pad": goldenPad()} {
 		want := frames[name]
 		delete(frames, name)
 		if got := marshal(t, m); !bytes.Equal(got, want) {
@@ -100,6 +100,13 @@ func goldenRoutes() *wire.Frame {
 		Added:   []*wire.Routes_Added{{Number: 1, Address: "greet", Window: 256 << 10}, {Number: 300, Address: "ping", Window: 1 << 10}},
 		Removed: []uint32{4, 200},
 		Last:    true,
+	}}}
+}
+
+func goldenPublished() *wire.Frame {
+	return &wire.Frame{Kind: &wire.Frame_Routes{Routes: &wire.Routes{
+		Seq:   3,
+		Added: []*wire.Routes_Added{{Number: 2, Address: "news", Published: true}, {Number: 3, Address: "news", Window: 1 << 10, Published: true}},
 	}}}
 }
 

@@ -9,9 +9,10 @@ const (
 	routesRemoved = 3
 	routesLast    = 4
 
-	addedNumber  = 1
-	addedAddress = 2
-	addedWindow  = 3
+	addedNumber    = 1
+	addedAddress   = 2
+	addedWindow    = 3
+	addedPublished = 4
 )
 
 // Changes is what a ROUTES says.
@@ -21,17 +22,24 @@ type Changes struct {
 	removed []byte // numbers, packed
 }
 
-// Add adds a route. A window of 0 stands for the usual one.
-func (c *Changes) Add(number uint32, address string, window uint64) {
+// Add adds a route. A window of 0 stands for the usual one; published says that the
+// route gets copies of a publish and nothing else.
+func (c *Changes) Add(number uint32, address string, window uint64, published bool) {
 	n := 1 + protowire.SizeVarint(uint64(number)) + lenField(len(address))
 	if window != 0 {
 		n += 1 + protowire.SizeVarint(window)
+	}
+	if published {
+		n += 2
 	}
 	b := protowire.AppendVarint(append(c.added, routesAdded<<3|2), uint64(n))
 	b = protowire.AppendVarint(append(b, addedNumber<<3), uint64(number))
 	b = protowire.AppendString(append(b, addedAddress<<3|2), address)
 	if window != 0 {
 		b = protowire.AppendVarint(append(b, addedWindow<<3), window)
+	}
+	if published {
+		b = append(b, addedPublished<<3, 1)
 	}
 	c.added = b
 }

@@ -65,6 +65,7 @@ type messageConfig struct {
 type consumerConfig struct {
 	node, address uint8
 	closes        bool
+	hears         bool // publishes only
 	later         bool // it is registered later,
 	after         int  // when that consumer has been closed; -1: at any time
 }

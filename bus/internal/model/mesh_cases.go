@@ -15,6 +15,8 @@ func at(node, address int) consumerConfig {
 
 func closes(c consumerConfig) consumerConfig { c.closes = true; return c }
 
+func hears(c consumerConfig) consumerConfig { c.hears = true; return c }
+
 // later is a consumer that is registered once another has been closed, or at any time.
 func later(c consumerConfig, after int) consumerConfig {
 	c.later, c.after = true, after
@@ -141,6 +143,10 @@ func publishCases() []meshCase {
 			consumers: cs{closes(at(1, 0)), at(1, 0)}, messages: ms{sends(0, 0, pb), sends(0, 0, sd)}}},
 		{"publisher and consumer leave", false, config{nodes: 3, window: 2, graceful: true, leaver: nodes(0, 1),
 			consumers: cs{at(1, 0), at(1, 0), at(2, 0)}, messages: ms{sends(0, 0, pb), sends(0, 0, sd)}}},
+		{"publish to what hears it only", false, config{nodes: 2, window: 2, graceful: true, slow: true, late: true,
+			consumers: cs{closes(hears(at(1, 0))), closes(at(1, 0)), hears(at(0, 0)), later(at(0, 0), 1)}, messages: ms{sends(0, 0, pb), sends(0, 0, sd)}}},
+		{"leaver that hears publishes only", false, config{nodes: 3, window: 1, graceful: true, leaver: nodes(1), late: true,
+			consumers: cs{hears(at(1, 0)), at(1, 0), hears(at(2, 0)), at(2, 0)}, messages: ms{sends(0, 0, sd), sends(0, 0, pb)}}},
 	}
 }
 

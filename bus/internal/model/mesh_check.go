@@ -100,6 +100,8 @@ func (x *mesh) checkHandling(s *meshState, c int, en entry) {
 	switch {
 	case x.consumers[c].address != mc.address:
 		s.fail("misdelivery: a handler gets a message for another address")
+	case mc.kind != kindPublish && x.consumers[c].hears:
+		s.fail("a consumer that hears publishes only handles another message")
 	case mc.kind == kindPublish && w.handledBy>>c&1 != 0:
 		s.fail("a consumer handles a publish twice")
 	case mc.kind != kindPublish && w.handled > 1:

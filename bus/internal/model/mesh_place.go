@@ -22,21 +22,25 @@ func (x *mesh) send(s *meshState, i, m int) {
 	}
 }
 
-// hasRoute reports whether a node knows a consumer of an address.
+// hasRoute reports whether a node knows a consumer of an address that takes turns.
 func (x *mesh) hasRoute(s *meshState, i int, address uint8) bool {
 	for c := range x.consumersOf(i) {
-		if x.consumers[c].address == address && s.consumer[c].state == live {
+		if x.consumers[c].address == address && s.consumer[c].state == live && x.takesTurns(c) {
 			return true
 		}
 	}
 	for j := range x.others(i) {
 		for n := range x.routesTo(s, i, j, address) {
-			_ = n
-			return true
+			if x.takesTurns(int(s.end(i, j).routes[n].consumer)) {
+				return true
+			}
 		}
 	}
 	return false
 }
+
+// takesTurns reports whether what is sent may go to a consumer (rule 14).
+func (x *mesh) takesTurns(c int) bool { return !x.consumers[c].hears || x.out.has(publishedOnly) }
 
 // routesTo yields the numbers of a node's routes to an address at another node.
 func (x *mesh) routesTo(s *meshState, i, j int, address uint8) func(func(int) bool) {
@@ -140,7 +144,7 @@ func (x *mesh) mayAppear(s *meshState, i, a int) bool {
 	}
 	for c, cc := range x.consumers {
 		n := int(cc.node)
-		if int(cc.address) != a || n != i && s.end(i, n).state == linkDown && s.relinks == 0 {
+		if int(cc.address) != a || cc.hears || n != i && s.end(i, n).state == linkDown && s.relinks == 0 {
 			continue
 		}
 		if s.consumer[c].state == unborn && s.node[n] == running || s.consumer[c].state == live && s.isUp(n) {
@@ -153,6 +157,9 @@ func (x *mesh) mayAppear(s *meshState, i, a int) bool {
 // may reports whether what waits at an address may go to a consumer: of a key, to its
 // owner only, and to none while the key is held.
 func (x *mesh) may(s *meshState, i, a, c int) bool {
+	if !x.takesTurns(c) {
+		return false
+	}
 	if !x.keyed {
 		return true
 	}

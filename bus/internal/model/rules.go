@@ -30,6 +30,7 @@ const (
 	creditAtOnce
 	fanOutToAll
 	fanOutToTombstones
+	publishedOnly
 	unansweredAtOnce
 	noAdditionsLeaving
 	leaverTakesLinks
@@ -133,6 +134,8 @@ var rules = []rule{
 		"0 messages are unsettled at the sender, and 1 under way"},
 	{fanOutToTombstones, "14", "a publish is settled for tombstones whose addition was not acknowledged", "mesh/publish to the short-lived",
 		"0 messages are unsettled at the sender, and 1 under way"},
+	{publishedOnly, "14", "a send goes to a route that gets publishes only", "mesh/publish to what hears it only",
+		"a consumer that hears publishes only handles another message"},
 	{unansweredAtOnce, "16", "a question for which nobody waits is dropped", "mesh/question given up",
 		"a request does not end"},
 	{twoBodies, "21", "a third body is announced", "bulk/three bodies",

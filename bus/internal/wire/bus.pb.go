@@ -1410,7 +1410,8 @@ type Routes_Added struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	Window        uint64                 `protobuf:"varint,3,opt,name=window,proto3" json:"window,omitempty"` // bytes that may be unsettled at first; 0: 16 KiB
+	Window        uint64                 `protobuf:"varint,3,opt,name=window,proto3" json:"window,omitempty"`       // bytes that may be unsettled at first; 0: 16 KiB
+	Published     bool                   `protobuf:"varint,4,opt,name=published,proto3" json:"published,omitempty"` // it gets copies of a publish and nothing else
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1464,6 +1465,13 @@ func (x *Routes_Added) GetWindow() uint64 {
 		return x.Window
 	}
 	return 0
+}
+
+func (x *Routes_Added) GetPublished() bool {
+	if x != nil {
+		return x.Published
+	}
+	return false
 }
 
 var File_bus_internal_wire_bus_proto protoreflect.FileDescriptor
@@ -1538,16 +1546,17 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\x04Rest\x12\x14\n" +
 	"\x05route\x18\x02 \x01(\rR\x05route\x12\x18\n" +
 	"\aresized\x18\x04 \x01(\x04R\aresized\x12\x16\n" +
-	"\x06window\x18\x05 \x01(\x04R\x06window\"\xce\x01\n" +
+	"\x06window\x18\x05 \x01(\x04R\x06window\"\xec\x01\n" +
 	"\x06Routes\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x121\n" +
 	"\x05added\x18\x02 \x03(\v2\x1b.runrig.bus.v1.Routes.AddedR\x05added\x12\x18\n" +
 	"\aremoved\x18\x03 \x03(\rR\aremoved\x12\x12\n" +
-	"\x04last\x18\x04 \x01(\bR\x04last\x1aQ\n" +
+	"\x04last\x18\x04 \x01(\bR\x04last\x1ao\n" +
 	"\x05Added\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
-	"\x06window\x18\x03 \x01(\x04R\x06window\"\x1d\n" +
+	"\x06window\x18\x03 \x01(\x04R\x06window\x12\x1c\n" +
+	"\tpublished\x18\x04 \x01(\bR\tpublished\"\x1d\n" +
 	"\tRoutesAck\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\"\"\n" +
 	"\n" +
