@@ -216,9 +216,9 @@ func TestConsumersComeAndGo(t *testing.T) {
 		rounds = 20_000
 	}
 	done := make(chan struct{})
-	go func() { // ends after its rounds; the loop below waits for it
+	go func() { // ends after its rounds, and when something was sent back; the loop below waits for it
 		defer close(done)
-		for range rounds {
+		for i := 0; i < rounds || eb.Stats().Bounced == 0 && t.Context().Err() == nil; i++ {
 			cn, err := eb.Consume("a", bus.HandlerFunc(func(context.Context, *bus.Message) error { goes.Add(1); return nil }),
 				bus.WithWindow(4<<10)) // what is sent back at each close
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,25 +76,32 @@ func TestAdmin(t *testing.T) {
 // the strangers when it has shown the secret.
 func TestAdminIsNoNode(t *testing.T) {
 	t.Parallel()
-	c := cluster.Config{Secrets: cluster.NewSecrets(secret), Admin: tellName}
+	const places = 64
+	var answering atomic.Int32
+	c := cluster.Config{Secrets: cluster.NewSecrets(secret), Admin: func(*cluster.Node) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			answering.Add(1)
+			<-r.Context().Done() // it holds its place
+		})
+	}}
 	n, _ := join(t, c)
-	for range 80 { // more than there are places for strangers, or for such streams
+	for range places + 16 { // more than there are places for strangers, too
 		conn, err := cluster.DialAdmin(t.Context(), n.Self().Addr, c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: n\r\n\r\n")
 	}
+	eventually(t, "all places are taken", func() bool { return answering.Load() == places })
 	if status, _, err := askAdmin(t, n.Self().Addr, c); status != http.StatusServiceUnavailable {
-		t.Errorf("with 80 streams open: status %d, %v", status, err)
+		t.Errorf("with all places taken: status %d, %v", status, err)
 	}
 	if s := n.Stats(); len(n.Members()) != 1 || s.Crowded != 0 {
 		t.Errorf("members %v, %+v", n.Members(), s)
 	}
 	other, _ := join(t, cluster.Config{Secrets: c.Secrets}, n.Self().Addr)
-	if linked(other) != 1 {
-		t.Error("no node gets in beside the streams")
-	}
+	eventually(t, "a node gets in beside the streams", func() bool { return linked(other) == 1 })
 }
 
 // TestAdminRefusesBrowsers: what a page in a browser may send to a port of the

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/runrig-go/runrig/cluster"
+	"github.com/runrig-go/runrig/cluster/clustertest"
+	"github.com/runrig-go/runrig/discovery"
 )
 
 // refusedBy waits until a node tells of a refusal.
@@ -137,27 +140,33 @@ func TestGarbage(t *testing.T) {
 // Silent connections get three seconds, and leave room for members.
 func TestSilentStrangers(t *testing.T) {
 	t.Parallel()
-	n, _ := join(t, cluster.Config{Secrets: cluster.NewSecrets(secret)})
-	began := time.Now()
-	var conns []net.Conn
-	for range 100 {
-		c, err := net.Dial("tcp", n.Self().Addr)
-		if err != nil {
-			t.Fatal(err)
+	secured := clustertest.WithConfig(func(_ int, c *cluster.Config) {
+		c.Insecure, c.Secrets, c.Discovery = false, cluster.NewSecrets(secret), discovery.Static()
+	})
+	clustertest.Run(t, 1, func(t *testing.T, c *clustertest.Cluster) {
+		stranger := c.Network().Host(netip.MustParseAddr("10.9.9.9"))
+		began := time.Now()
+		var conns []net.Conn
+		for range 100 {
+			conn, err := stranger.Dial(t.Context(), netip.Addr{}, netip.MustParseAddrPort(c.Node(0).Self().Addr))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conns = append(conns, conn)
 		}
-		t.Cleanup(func() { _ = c.Close() })
-		conns = append(conns, c)
-	}
-	for _, c := range conns {
-		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
-		_, _ = c.Read(make([]byte, 1))
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("silent connections were closed after %v, want 3 s", took)
-	}
-	if got, want := n.Stats(), (cluster.Stats{Silent: 32, Crowded: 68}); got != want {
-		t.Errorf("counted %+v, want %+v", got, want)
-	}
+		for _, conn := range conns {
+			if _, err := conn.Read(make([]byte, 1)); err == nil {
+				t.Error("a stranger that says nothing is told something")
+			}
+		}
+		if took := time.Since(began); took < 3*time.Second || took > 4*time.Second {
+			t.Errorf("silent connections were closed after %v, want 3 s", took)
+		}
+		if got, want := c.Node(0).Stats(), (cluster.Stats{Silent: 32, Crowded: 68}); got != want {
+			t.Errorf("counted %+v, want %+v", got, want)
+		}
+	}, secured)
 }
 
 // A node starts although nobody answers, and joins when somebody does.
