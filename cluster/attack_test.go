@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,13 +21,13 @@ import (
 // does not grow, and serves its member, and a newcomer gets in meanwhile.
 func TestAttack(t *testing.T) {
 	long.Only(t, "an attack takes a while")
-	table := []string{fmt.Sprintf("%-8s %8s %9s %9s %8s %8s %10s %10s %6s", "node", "streams", "packets", "RSS, MiB", "grown", "rate", "goroutines", "files", "lines")}
+	head := fmt.Sprintf("%-8s %8s %9s %9s %8s %8s %10s %10s %6s", "node", "streams", "packets", "RSS, MiB", "grown", "rate", "goroutines", "files", "lines")
 	for _, c := range []struct{ name, secret string }{{"secret", secret}, {"plain", ""}} {
 		t.Run(c.name, func(t *testing.T) {
-			table = append(table, testAttack(t, c.name, c.secret))
+			sideBySide(t)
+			t.Logf("\n%s\n%s", head, testAttack(t, c.name, c.secret))
 		})
 	}
-	t.Logf("\n%s", strings.Join(table, "\n"))
 }
 
 func testAttack(t *testing.T, name, secret string) string {

@@ -21,6 +21,7 @@ import (
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/bus/bustest"
 	"github.com/runrig-go/runrig/cluster"
+	"github.com/runrig-go/runrig/cluster/internal/long"
 	"github.com/runrig-go/runrig/discovery"
 )
 
@@ -38,6 +39,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("GOGC") == "" { // simulations make much garbage and keep little: twice as fast
 		debug.SetGCPercent(400)
 	}
+	long.Waiting()
 	os.Exit(m.Run())
 }
 

@@ -46,8 +46,8 @@ func TestNetworks(t *testing.T) {
 }
 
 func testNetworks(t *testing.T) {
-	table := []string{tableHead}
-	for _, c := range []struct {
+	var faults []fault
+	for i, c := range []struct {
 		name string
 		run  func(t *testing.T, n *bridged) result
 	}{
@@ -58,37 +58,32 @@ func testNetworks(t *testing.T) {
 		{"1 Mbit/s", testNarrow},
 		{"5 % of packets lost", testLoss},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			table = append(table, c.run(t, newBridged(t)).line(c.name))
-		})
+		faults = append(faults, fault{c.name, func(t *testing.T) result { return c.run(t, newBridged(t, i)) }})
 	}
-	t.Logf("\n%s", strings.Join(table, "\n"))
+	runFaults(t, faults)
 }
 
 // bridged is a network of a bridge to which processes are plugged, and one to
-// which nobody else is.
+// which nobody else is. Its number is in the names of its devices and in its addresses.
 type bridged struct {
-	t     *testing.T
-	count int
-	ports map[*process]string
+	t      *testing.T
+	number int
+	count  int
+	ports  map[*process]string
 }
 
-// networks counts the networks that were made.
-var networks int
-
-func newBridged(t *testing.T) *bridged {
-	networks++
+func newBridged(t *testing.T, number int) *bridged {
 	for _, br := range []string{"near", "far"} {
-		mustRun(t, fmt.Sprintf("ip link add %s%d type bridge", br, networks))
-		mustRun(t, fmt.Sprintf("ip link set %s%d up", br, networks))
+		mustRun(t, fmt.Sprintf("ip link add %s%d type bridge", br, number))
+		mustRun(t, fmt.Sprintf("ip link set %s%d up", br, number))
 	}
-	return &bridged{t: t, ports: map[*process]string{}}
+	return &bridged{t: t, number: number, ports: map[*process]string{}}
 }
 
 // spawn starts a process at an address of its own.
 func (n *bridged) spawn(name string, others ...*process) *process {
 	n.t.Helper()
-	ip := fmt.Sprintf("10.77.%d.%d", networks, n.count+1)
+	ip := fmt.Sprintf("10.77.%d.%d", n.number, n.count+1)
 	return n.spawnAt(name, ip, others...)
 }
 
@@ -96,7 +91,7 @@ func (n *bridged) spawn(name string, others ...*process) *process {
 func (n *bridged) spawnAt(name, ip string, others ...*process) *process {
 	n.t.Helper()
 	n.count++
-	port := fmt.Sprintf("v%d-%d", networks, n.count)
+	port := fmt.Sprintf("v%d-%d", n.number, n.count)
 	p, in, out := launch(n.t, name, exec.Command("unshare", "-n", "sh", "-c", `echo ready; read go; exec "$0"`, os.Args[0]))
 	if _, err := out.ReadString('\n'); err != nil {
 		n.t.Fatal(err)
@@ -118,7 +113,7 @@ func (n *bridged) spawnAt(name, ip string, others ...*process) *process {
 // plug connects a process to one of the bridges.
 func (n *bridged) plug(p *process, bridge string) {
 	n.t.Helper()
-	mustRun(n.t, fmt.Sprintf("ip link set %s master %s%d up", n.ports[p], bridge, networks))
+	mustRun(n.t, fmt.Sprintf("ip link set %s master %s%d up", n.ports[p], bridge, n.number))
 }
 
 // shape gives a process's port a queueing discipline, or skips.

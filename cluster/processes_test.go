@@ -32,32 +32,49 @@ func init() {
 // happens to a process.
 func TestProcesses(t *testing.T) {
 	long.Only(t, "processes take a while")
-	table := []string{tableHead}
-	for _, c := range []struct {
-		name string
-		run  func(t *testing.T) result
-		long bool
-	}{
-		{"kill -9 of a consumer's process", testKill, false},
-		{"stopped for 2 s", func(t *testing.T) result { return testStop(t, 2*time.Second) }, false},
-		{"stopped for 30 s", func(t *testing.T) result { return testStop(t, 30*time.Second) }, true},
-		{"slow reader", testSlowReader, false},
-		{"no descriptors left", testNoFiles, false},
-		{"a tenth of a CPU, 32 MiB", testSqueeze, false},
-		{"rolling restart of 5", testRolling, false},
-		{"closed with a backlog", testBacklog, false},
-		{"a handler panics", testPanic, false},
-		{"consumers come and go", testChurn, false},
-		{"disorder", testDisorder, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if c.long && !figures {
-				t.Skip("with -figures")
-			}
-			table = append(table, c.run(t).line(c.name))
+	runFaults(t, []fault{
+		{"kill -9 of a consumer's process", testKill},
+		{"stopped for 2 s", func(t *testing.T) result { return testStop(t, 2*time.Second) }},
+		{"stopped for 30 s", testLongStop},
+		{"slow reader", testSlowReader},
+		{"no descriptors left", testNoFiles},
+		{"a tenth of a CPU, 32 MiB", testSqueeze},
+		{"rolling restart of 5", testRolling},
+		{"closed with a backlog", testBacklog},
+		{"a handler panics", testPanic},
+		{"consumers come and go", testChurn},
+		{"disorder", testDisorder},
+	})
+}
+
+// A fault is what happens to processes, and what comes of it.
+type fault struct {
+	name string
+	run  func(t *testing.T) result
+}
+
+// runFaults runs tests that wait for most of their time side by side, but one after
+// the other where their figures count, and shows a table of what came of them.
+func runFaults(t *testing.T, faults []fault) {
+	table := make([]string, len(faults))
+	t.Cleanup(func() {
+		done := slices.DeleteFunc(table, func(line string) bool { return line == "" })
+		t.Logf("\n%s\n%s", tableHead, strings.Join(done, "\n"))
+	})
+	for i, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			sideBySide(t)
+			table[i] = f.run(t).line(f.name)
 		})
 	}
-	t.Logf("\n%s", strings.Join(table, "\n"))
+}
+
+// sideBySide lets a test run beside others unless its figures count.
+func sideBySide(t *testing.T) {
+	t.Helper()
+	if !figures {
+		t.Parallel()
+	}
 }
 
 // A result is a line of the table.
@@ -232,6 +249,13 @@ func testStop(t *testing.T, d time.Duration) result {
 	}
 	r.seen = fmt.Sprintf("link broke after %v, linked again %v after it went on", noticed.Round(time.Millisecond), back.Round(time.Millisecond))
 	return r
+}
+
+func testLongStop(t *testing.T) result {
+	if !figures {
+		t.Skip("half a minute: with -figures")
+	}
+	return testStop(t, 30*time.Second)
 }
 
 // A consumer that handles nothing holds up who sends to it, within bounds, and

@@ -154,7 +154,10 @@ func TestNothingIsWarnedOf(t *testing.T) {
 		sizes = map[int]int{3: 10, 5: 30, 10: 10, 50: 10}
 	}
 	for size, replaced := range sizes {
-		t.Run(fmt.Sprint(size), func(t *testing.T) { testNothingIsWarnedOf(t, size, replaced) })
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			sideBySide(t)
+			testNothingIsWarnedOf(t, size, replaced)
+		})
 	}
 }
 

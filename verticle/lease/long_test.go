@@ -1,3 +1,5 @@
 package lease_test
 
-import _ "github.com/runrig-go/runrig/verticle/internal/long" // go test ./... -long
+import "github.com/runrig-go/runrig/verticle/internal/long" // go test ./... -long
+
+func init() { long.Waiting() } // most tests here do

@@ -1,3 +1,5 @@
 package command
 
-import _ "github.com/runrig-go/runrig/cluster/internal/long" // go test ./... -long
+import "github.com/runrig-go/runrig/cluster/internal/long" // go test ./... -long
+
+func init() { long.Waiting() } // most tests here do

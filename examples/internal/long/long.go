@@ -7,6 +7,7 @@ package long
 
 import (
 	"flag"
+	"runtime"
 	"strconv"
 	"testing"
 )
@@ -32,3 +33,8 @@ func Only(t testing.TB, takes string) {
 		t.Skipf("%s: with -long", takes)
 	}
 }
+
+// Waiting lets more parallel tests run at once than there are processors, for a
+// package whose tests wait for most of their time. Called by an init function; the
+// flag -parallel has the last word.
+func Waiting() { _ = flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0))) }

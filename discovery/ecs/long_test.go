@@ -1,0 +1,5 @@
+package ecs_test
+
+import "github.com/runrig-go/runrig/discovery/internal/long"
+
+func init() { long.Waiting() } // most tests here do
