@@ -24,6 +24,7 @@ type core struct {
 	gossip gossip
 	sender sender
 	broken brokenLinks
+	pulse  pulse
 
 	mu        sync.Mutex
 	consumers []*Consumer // by number, from 1
@@ -38,6 +39,7 @@ func newCore(c config) *core {
 	}
 	b.rings.init(b.services, &b.mu, b)
 	b.members.init(b.services, &b.mu)
+	b.pulse.init(&b.clock)
 	b.gossip.init(b.services, &b.rings, &b.members)
 	b.sender = sender{b.services, &b.rings, &b.members, &b.gossip}
 	b.own.init(b.services, b)

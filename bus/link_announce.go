@@ -41,7 +41,7 @@ func (a *announcer) overdue(now int64) {
 	overdue := len(a.unacked) > 0 && now-a.unacked[0].at >= int64(routesAckLimit)
 	a.mu.Unlock()
 	if overdue {
-		a.source.fail(fmt.Errorf("the peer has not acknowledged routes within %v", routesAckLimit))
+		go a.source.fail(fmt.Errorf("the peer has not acknowledged routes within %v", routesAckLimit))
 	}
 }
 

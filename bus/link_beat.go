@@ -2,13 +2,16 @@ package bus
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 const (
-	heartbeat    = 250 * time.Millisecond // how often a link looks
+	heartbeat    = 250 * time.Millisecond // how often a node looks at its links
 	pingAfter    = time.Second            // of silence, of either side
 	measureAfter = 5 * time.Second        // since the last ping, for the round trip
 	deadAfter    = 4500 * time.Millisecond
@@ -16,33 +19,55 @@ const (
 	overslept    = 4 * heartbeat
 )
 
-// beats is a link's heartbeat.
-type beats struct {
-	timer *time.Timer
+// pulse has the heartbeats of all links at the same moments, by one timer: so an idle node
+// of a large cluster wakes four times a second, and not as often for each link.
+type pulse struct {
+	clock *clock
+
+	mu    sync.Mutex
+	links map[*link]struct{}
+	timer *time.Timer // it runs while there are links
 	last  int64
 }
 
-func (b *beats) stop() { b.timer.Stop() }
+func (p *pulse) init(c *clock) { p.clock, p.links = c, map[*link]struct{}{} }
 
-// heartbeat says now and then that this node lives, and ends the link when the peer
-// does not.
-func (c *core) heartbeat(l *link) *beats {
-	b := &beats{last: c.clock.now()}
-	ready := make(chan struct{})
-	b.timer = time.AfterFunc(heartbeat, func() {
-		<-ready
-		select {
-		case <-l.down:
-			return
-		default:
-		}
-		now := c.clock.now()
-		l.beat(now, now-b.last > int64(heartbeat+overslept))
-		b.last = now
-		b.timer.Reset(heartbeat)
-	})
-	close(ready)
-	return b
+// add begins a link's heartbeat, and returns what ends it.
+func (p *pulse) add(l *link) (end func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.links[l] = struct{}{}
+	if len(p.links) == 1 {
+		p.last = p.clock.now()
+		p.timer = time.AfterFunc(heartbeat, p.beat)
+	}
+	return func() { p.remove(l) }
+}
+
+func (p *pulse) remove(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.links, l)
+	if len(p.links) == 0 {
+		p.timer.Stop()
+	}
+}
+
+// beat says now and then, on each link, that this node lives, and ends the links whose
+// peer does not.
+func (p *pulse) beat() {
+	p.mu.Lock()
+	now := p.clock.now()
+	late := now-p.last > int64(heartbeat+overslept)
+	p.last = now
+	links := slices.Collect(maps.Keys(p.links))
+	if len(links) > 0 {
+		p.timer.Reset(heartbeat)
+	}
+	p.mu.Unlock()
+	for _, l := range links {
+		l.beat(now, late)
+	}
 }
 
 // beat looks at the link (rule 19). The link pings if it has written nothing for
@@ -50,8 +75,14 @@ func (c *core) heartbeat(l *link) *beats {
 // way; if it has read nothing for that long; and else every measureAfter, for the round
 // trip's sake. A link whose heartbeat is late, as this process was stopped, gives its
 // peer another chance, and a peer is not silent while the reader is busy with frames of
-// its.
+// its. A link that ends does so by a goroutine of its own, as closing TLS may take its time,
+// and the other links' heartbeats go on.
 func (l *link) beat(now int64, overslept bool) {
+	select {
+	case <-l.down:
+		return
+	default:
+	}
 	l.announcer.overdue(now)
 	l.routes.windows.tend(now)
 	if !l.ear.listens.Load() {
@@ -63,7 +94,7 @@ func (l *link) beat(now int64, overslept bool) {
 		l.ear.lastRead.Store(now - int64(pingAfter))
 		l.ping(now)
 	case silent >= int64(deadAfter):
-		l.fail(fmt.Errorf("silent for %v", time.Duration(silent).Round(time.Millisecond)))
+		go l.fail(fmt.Errorf("silent for %v", time.Duration(silent).Round(time.Millisecond)))
 		return
 	case now-l.lastPing.Load() < int64(pingAfter):
 	case l.timed.Swap(false), max(silent, mute) >= int64(pingAfter), now-l.lastPing.Load() >= int64(measureAfter):

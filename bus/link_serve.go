@@ -19,22 +19,17 @@ func (c *core) serve(ctx context.Context, peer Peer, conn net.Conn, up func()) e
 		_ = conn.Close()
 		return err
 	}
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		l.writer.run()
-	}()
-	l.soon()
+	l.begin()
 	stopSupersede := context.AfterFunc(ctx, l.supersede)
-	beat := c.heartbeat(l)
+	endBeat := c.pulse.add(l)
 	r := newReceiver(l)
 	err := r.read()
 	r.endBulks()
 	stopSupersede()
-	beat.stop()
-	err = l.ending(ctx, err, written)
+	endBeat()
+	err = l.ending(ctx, err)
 	l.fail(err)
-	<-written
+	<-l.finished
 	c.removeLink(l, err)
 	if errors.Is(err, errGoodbye) || errors.Is(err, ErrClosed) && l.parting.Load() {
 		return nil
@@ -107,7 +102,7 @@ func (l *link) isUp() bool {
 
 // ending (leaving 4) lets a link that has been read to its GOODBYE write what is left, and
 // says why the link has ended.
-func (l *link) ending(ctx context.Context, err error, written <-chan struct{}) error {
+func (l *link) ending(ctx context.Context, err error) error {
 	l.mu.Lock()
 	gone := l.inbounds.ours == oursGone
 	if err == nil {
@@ -123,7 +118,7 @@ func (l *link) ending(ctx context.Context, err error, written <-chan struct{}) e
 	case err == nil:
 		t := time.AfterFunc(readOut, func() { l.fail(errors.New("not read to its end after GOODBYE")) })
 		defer t.Stop()
-		<-written
+		<-l.finished
 		_, _ = io.Copy(io.Discard, l.conn) // to its end, so that closing cuts nothing off
 		if gone {
 			return ErrClosed

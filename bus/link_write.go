@@ -38,6 +38,7 @@ type writer struct {
 	source    source
 	changes   changes
 	wake      chan struct{} // of one: there is something to write
+	finished  chan struct{} // closed when nothing is written any more
 	lastWrite atomic.Int64  // by the bus's clock
 
 	mu sync.Mutex
@@ -48,6 +49,9 @@ type writer struct {
 	appended int // replies since the last write
 	state    uint8
 	bytesOut uint64
+	runs     bool  // the writer's goroutine is there, or none is to be: before begin, and when it has ended for good
+	brief    bool  // it ends when it has written, as little is left to it
+	woken    int   // how often it was woken since the last look
 	bye      bool  // GOODBYE is written, or has come: no frame is appended any more
 	err      error // the link has failed: no frame is appended any more
 }
@@ -69,9 +73,21 @@ type changes interface {
 
 func (w *writer) init(from source, peer Peer, c *clock) {
 	w.source, w.peer, w.clk = from, peer, c
-	w.wake = make(chan struct{}, 1)
+	w.wake, w.finished = make(chan struct{}, 1), make(chan struct{})
+	w.runs = true
 	w.pace.set(paceMost)
 	w.lastWrite.Store(c.now())
+}
+
+// begin has what is queued written by a goroutine, from now on.
+func (w *writer) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.runs = false
+	if len(w.wake) > 0 {
+		w.token()
+	}
+	w.wakeLocked()
 }
 
 // open reports whether frames may still be appended.
@@ -112,7 +128,12 @@ func (w *writer) wakeLocked() {
 	w.token()
 }
 
+// token wakes the writer's goroutine, or starts it. The caller holds mu.
 func (w *writer) token() {
+	if w.woken++; !w.runs {
+		w.runs = true
+		go w.run() // ends as it says
+	}
 	select {
 	case w.wake <- struct{}{}:
 	default:
@@ -153,8 +174,9 @@ func (w *writer) flushCrowded() {
 	}
 }
 
-// run writes what others leave to it, until the link has failed, or has said goodbye
-// and all is written. It closes the write side in that case.
+// run is the writer's goroutine. It writes what others leave to it, until the link has
+// failed, or has said goodbye and all is written. It closes the write side in that case. On
+// a link on which it has little to do it ends before, until there is something to write.
 func (w *writer) run() {
 	for range w.wake {
 		w.mu.Lock()
@@ -167,9 +189,14 @@ func (w *writer) run() {
 			w.writeLocked(0)
 		}
 		over := w.err != nil || w.bye && w.state == writeIdle && w.empty()
+		w.runs = over || !w.brief || w.state != writeIdle || len(w.wake) > 0
+		ends := !w.runs
 		w.mu.Unlock()
 		if over {
 			closeWrite(w.conn)
+			close(w.finished)
+		}
+		if over || ends {
 			return
 		}
 	}
@@ -260,11 +287,18 @@ func (w *writer) failLocked(err error) {
 	w.token()
 }
 
-// trimLocked frees memory that an idle link does not need. It reports whether all is
-// written.
+const briefly = 2 // wakes between two looks up to which the writer's goroutine has little to do
+
+// trimLocked frees memory that an idle link does not need, and its goroutine. It reports
+// whether all is written.
 func (w *writer) trimLocked() (written bool) {
+	w.brief, w.woken = w.woken <= briefly, 0
 	if w.state != writeIdle {
 		return false
+	}
+	if w.brief && w.runs && w.open() {
+		w.token()
+		w.woken = 0
 	}
 	w.outbox.trim()
 	w.bulks.copied = nil
