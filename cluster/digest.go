@@ -9,12 +9,13 @@ import (
 	"github.com/runrig-go/runrig/bus"
 )
 
-// When a hundred nodes start, each of them learns of a hundred members and gets a
-// hundred links. The first of each kind of news are told line by line, the others of
-// that spell in one line at its end.
+// When a hundred nodes start, each of them gets a hundred links. The first news of each
+// kind are told line by line, the others in one line at the end of each spell, until a
+// spell has had none.
 const (
 	digestSpell  = 10 * time.Second
-	digestSingly = 8 // lines of a kind in a spell, and peers that the last line names
+	digestSingly = 5 // lines of a kind that are told one by one
+	digestNames  = 8 // peers that a line for many names
 )
 
 // A digest logs news of peers.
@@ -35,7 +36,7 @@ type kind struct {
 type batch struct {
 	kind
 	singly int
-	more   []string // names, at most digestSingly
+	more   []string // names, at most digestNames
 	count  int
 	timer  *time.Timer
 }
@@ -70,22 +71,29 @@ func (d *digest) keep(level slog.Level, text string, who bus.Peer) bool {
 		b.singly++
 		return false
 	}
-	if b.count++; len(b.more) < digestSingly {
+	if b.count++; len(b.more) < digestNames {
 		b.more = append(b.more, who.String())
 	}
 	return true
 }
 
-// end ends a spell.
+// end ends a spell. If it had more news than were told one by one, those of the next are
+// kept from the first on.
 func (d *digest) end(b *batch) {
 	d.mu.Lock()
 	ended := d.kinds[b.kind] == b
-	if ended {
+	said := *b
+	switch {
+	case !ended:
+	case b.count == 0 || d.closed:
 		delete(d.kinds, b.kind)
+	default:
+		b.more, b.count = nil, 0
+		b.timer.Reset(digestSpell)
 	}
 	d.mu.Unlock()
-	if ended && b.count > 0 {
-		d.log.Log(context.Background(), b.level, b.text, "more", b.count, "peers", b.more)
+	if ended && said.count > 0 {
+		d.log.Log(context.Background(), said.level, said.text, "more", said.count, "peers", said.more)
 	}
 }
 
@@ -104,13 +112,18 @@ func (d *digest) close() {
 	}
 }
 
-// logMember logs a change of membership. Who closes is not concerned by others'
+// logMember logs a change of membership. That a new member has joined is told by its link,
+// or by the lack of it. Who closes is not concerned by others'
 // failures; and gossip, which alone finds a member again where there is no
 // discovery, does not find one that it has forgotten.
-func (n *Node) logMember(e Event) {
+func (n *Node) logMember(was Member, e Event) {
 	switch e := e.(type) {
 	case Joined:
-		n.digest.tell(slog.LevelInfo, "member joined", e.Member.Peer)
+		if was.Boot == 0 {
+			n.log.Debug("member joined", "peer", e.Member.String(), "address", e.Member.Addr)
+			return
+		}
+		n.digest.tell(slog.LevelInfo, "member is back", e.Member.Peer)
 	case Left:
 		n.digest.tell(slog.LevelInfo, "member left", e.Member.Peer)
 	case Failed:

@@ -70,7 +70,7 @@ func (n *Node) unlink(was, is Member) {
 // more.
 func (n *Node) tellStatus(was, is Member) {
 	if is.Boot == 0 {
-		n.publish(Forgotten{was})
+		n.publish(was, Forgotten{was})
 		return
 	}
 	if was.Boot != 0 && was.Status == StatusLeaving && is.Status == StatusLeft {
@@ -78,17 +78,17 @@ func (n *Node) tellStatus(was, is Member) {
 	}
 	switch is.Status {
 	case StatusAlive:
-		n.publish(Joined{is})
+		n.publish(was, Joined{is})
 	case StatusFailed:
-		n.publish(Failed{is})
+		n.publish(was, Failed{is})
 	default:
-		n.publish(Left{is})
+		n.publish(was, Left{is})
 	}
 }
 
-// publish logs a change of membership and hands it to who reads events.
-func (n *Node) publish(e Event) {
-	n.logMember(e)
+// publish logs a change of a member that was as told, and hands it to who reads events.
+func (n *Node) publish(was Member, e Event) {
+	n.logMember(was, e)
 	n.hub.publish(e)
 }
 
