@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ const (
 type roster struct {
 	mu      sync.Mutex
 	byBoot  map[uint64]*entry
+	dropped []change      // members that are listed no more, since the last update
 	met     time.Time     // when a member was linked for the first time last
 	changed chan struct{} // closed and replaced with each change
 }
@@ -41,6 +43,8 @@ type entry struct {
 	outlived bool      // another boot is proven to live at its address
 	buried   bool      // it was so before, or is
 	unheard  spell     // gossip loses it though it is linked
+	told     Member    // as it was after the last update that changed it; its Boot is 0 before
+	sought   bool      // and whether it was wanted
 }
 
 // A change is what an update did to a member. A Boot of 0 means that it was, or
@@ -55,29 +59,22 @@ func newRoster() *roster {
 }
 
 // update lets f change the roster, unless it is nil, judges all members anew,
-// and returns what has changed. Time changes things, too: see lostAfter.
+// and returns what has changed since the last update. Time changes things, too: see lostAfter.
 func (r *roster) update(f func()) (changes []change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before := map[uint64]change{}
-	for boot, e := range r.byBoot {
-		before[boot] = change{was: e.Member, sought: e.wanted()}
-	}
 	if f != nil {
 		f()
 	}
+	changes, r.dropped = r.dropped, nil
 	believed := r.believed()
-	for boot, e := range r.byBoot {
+	for _, e := range r.byBoot {
 		e.Status = e.judge(believed)
-		c := before[boot]
-		c.is, c.seeks = e.Member, e.wanted()
+		c := change{e.told, e.Member, e.sought, e.wanted()}
 		if c.was.Boot == 0 || c.was.Status != c.is.Status || c.was.Since != c.is.Since || c.sought != c.seeks {
 			changes = append(changes, c)
+			e.told, e.sought = c.is, c.seeks
 		}
-		delete(before, boot)
-	}
-	for _, gone := range before {
-		changes = append(changes, gone)
 	}
 	close(r.changed)
 	r.changed = make(chan struct{})
@@ -219,8 +216,12 @@ func (r *roster) entry(who bus.Peer) *entry {
 // drop removes an entry of which neither gossip nor a link tells any more. The
 // caller holds mu.
 func (r *roster) drop(e *entry) {
-	if !e.heard && !e.Linked() {
-		delete(r.byBoot, e.Boot)
+	if e.heard || e.Linked() {
+		return
+	}
+	delete(r.byBoot, e.Boot)
+	if e.told.Boot != 0 {
+		r.dropped = append(r.dropped, change{was: e.told, sought: e.sought})
 	}
 }
 
@@ -284,7 +285,9 @@ func (r *roster) listed(ok func(*entry) bool) []Member {
 	return all
 }
 
-func byName(a, b Member) int { return strings.Compare(a.String(), b.String()) }
+func byName(a, b Member) int {
+	return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Boot, b.Boot))
+}
 
 // A company is how many others there are.
 type company struct {
