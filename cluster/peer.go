@@ -19,6 +19,9 @@ const (
 	firstTurn    = 200 * time.Millisecond // what a newcomer gets to dial before it is dialled
 	forgetAfter  = time.Minute            // how long a boot without a link that gossip does not know is remembered
 	steadyAfter  = 5 * time.Second        // a link that lived so long is redialled at once when it breaks
+	dialsFirst   = 8                      // dials at once to peers against whose own this node's win
+	dialsSecond  = 2                      // the same to the others, which mostly dial first
+	dialHolds    = 250 * time.Millisecond // how long a dial counts that is not answered
 	brokeLately  = 30 * time.Second       // after a link broke it is dialled more often for so long
 	redialLately = 2 * time.Second        // and this is the longest pause then
 )
@@ -50,6 +53,8 @@ type peer struct {
 	crossing
 	link     *link
 	dialled  chan dialResult
+	places   chan struct{}      // for a dial
+	queued   bool               // it waits for a place
 	cancel   context.CancelFunc // of the dial
 	timer    *time.Timer
 	armed    bool // the timer is for a dial
@@ -81,6 +86,7 @@ func newPeer(s *peers, who bus.Peer) *peer {
 		news:     make(chan struct{}, 1),
 		who:      who,
 		crossing: crossing{own: s.own.Boot, peer: who.Boot},
+		places:   s.places(who.Boot),
 		dialled:  make(chan dialResult, 1),
 		pause:    backoff{least: redialLeast, most: redialMost},
 		forget:   func() {},
@@ -132,11 +138,17 @@ func (p *peer) run() {
 		if p.link != nil {
 			ended = p.link.ended
 		}
+		var place chan<- struct{}
+		if p.queued {
+			place = p.places
+		}
 		select {
 		case o := <-p.inbox:
 			p.consider(o)
 		case <-p.news:
 			p.listen()
+		case place <- struct{}{}:
+			p.admitted()
 		case r := <-p.dialled:
 			p.settle(r)
 		case err := <-ended:
@@ -225,6 +237,7 @@ func (p *peer) listen() {
 		p.expected = false
 		p.forget()
 		p.forget = func() {}
+		p.queued = false
 		p.disarm()
 	}
 }
@@ -239,7 +252,7 @@ func (p *peer) turn() time.Duration {
 
 // plan sees to it that a peer that should be linked is dialled some time.
 func (p *peer) plan() {
-	if p.wanted() && !p.armed {
+	if p.wanted() && !p.armed && !p.queued {
 		p.pause.most = redialMost
 		if time.Since(p.broke) < brokeLately {
 			p.pause.most = redialLately
@@ -262,34 +275,49 @@ func (p *peer) disarm() {
 	p.timer.Reset(forgetAfter)
 }
 
-// ring acts on the timer: it dials, or retires, of which it tells.
+// ring acts on the timer: it waits for its turn to dial, or retires, of which it tells.
 func (p *peer) ring() (retired bool) {
 	wasDial := p.armed
 	p.disarm()
 	switch {
-	case wasDial && p.wanted() && (!p.set.hushed() || p.set.attachment.Open()): // a leaver may have something to place
-		p.dial()
+	case wasDial && p.wanted():
+		p.queued = true
 	case !p.expected && p.link == nil && !p.dialling:
 		return p.set.retire(p)
 	}
 	return false
 }
 
-// dial begins a dial.
-func (p *peer) dial() {
+// admitted dials, as it has got a place for that, unless its peer has dialled meanwhile.
+func (p *peer) admitted() {
+	p.queued = false
+	free := sync.OnceFunc(func() { <-p.places })
+	if !p.wanted() || p.set.hushed() && !p.set.attachment.Open() { // a leaver may have something to place
+		free()
+		return
+	}
 	addr, err := netip.ParseAddrPort(p.addr())
 	if err != nil {
 		p.set.log.Warn("peer advertises no address", "peer", p.who.String(), "err", err)
+		free()
 		return
 	}
+	p.dial(addr, free)
+}
+
+// dial begins a dial. It calls free when it counts no more among those under way.
+func (p *peer) dial(addr netip.AddrPort, free func()) {
 	hello := p.set.own
 	hello.Attempt = p.set.attempts.Add(1)
 	hello.Target = p.who.Boot
 	ctx, cancel := context.WithCancel(p.set.ctx)
 	p.dialling, p.cancel = true, cancel
 	r := dialResult{began: p.set.proofCount()}
+	late := time.AfterFunc(dialHolds, free)
 	go func() { // ends within dialTimeout or with ctx; run or end receive the result
 		r.conn, r.welcome, r.err = ask(ctx, p.set.port, addr, hello)
+		late.Stop()
+		free()
 		p.dialled <- r
 	}()
 }

@@ -38,6 +38,10 @@ type peers struct {
 
 	attempts atomic.Uint64 // counts this node's dials, to whichever peer
 
+	// Places for dials. When many nodes start, each is to dial each of the others: then most
+	// that wait for a place are dialled before, and no pair makes two handshakes for a link.
+	first, second chan struct{}
+
 	ctx  context.Context // ends when the peers shall end
 	stop context.CancelFunc
 	wg   sync.WaitGroup
@@ -51,7 +55,17 @@ type peers struct {
 
 func (s *peers) start() {
 	s.byBoot = map[uint64]*peer{}
+	s.first, s.second = make(chan struct{}, dialsFirst), make(chan struct{}, dialsSecond)
 	s.ctx, s.stop = context.WithCancel(context.Background())
+}
+
+// places returns the places for dials to a boot: of two dials that cross, that of the
+// smaller boot id wins (H2).
+func (s *peers) places(boot uint64) chan struct{} {
+	if s.own.Boot < boot {
+		return s.first
+	}
+	return s.second
 }
 
 // hush ends dialling: the node leaves. Links and accepting go on.
