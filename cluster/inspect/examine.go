@@ -57,11 +57,23 @@ func (c *Cluster) byBoot() map[string]*Node {
 	return all
 }
 
-// checkMembers looks whether nodes that failed were replaced: by one that has started
-// since.
+// checkMembers looks whether nodes that failed were replaced.
 func checkMembers(s *Cluster) (all []Finding) {
-	started := startTimes(s)
-	for _, m := range s.Members {
+	for _, m := range s.Unreplaced() {
+		text := fmt.Sprintf("%s at %s failed, and no node has come for it", m.ID, m.Address)
+		if !m.Failed.IsZero() {
+			text = fmt.Sprintf("%s at %s failed %v ago, and no node has come for it", m.ID, m.Address, s.Time.Sub(m.Failed).Round(time.Second))
+		}
+		all = append(all, Finding{LevelWarning, "members", text})
+	}
+	return all
+}
+
+// Unreplaced returns the members that have failed, and for which no node has started
+// since.
+func (c *Cluster) Unreplaced() (all []Member) {
+	started := startTimes(c)
+	for _, m := range c.Members {
 		if m.Status != "failed" {
 			continue
 		}
@@ -69,11 +81,7 @@ func checkMembers(s *Cluster) (all []Finding) {
 			started = slices.Delete(started, i, i+1)
 			continue
 		}
-		text := fmt.Sprintf("%s at %s failed, and no node has come for it", m.ID, m.Address)
-		if !m.Failed.IsZero() {
-			text = fmt.Sprintf("%s at %s failed %v ago, and no node has come for it", m.ID, m.Address, s.Time.Sub(m.Failed).Round(time.Second))
-		}
-		all = append(all, Finding{LevelWarning, "members", text})
+		all = append(all, m)
 	}
 	return all
 }
