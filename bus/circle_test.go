@@ -149,6 +149,80 @@ func (s *source) namedBy(spec *ast.TypeSpec) (names []string) {
 	})
 	return names
 }
+
+// calls returns, by the name of each function, the names of the functions that it calls, those
+// of methods behind their receiver's type. A method of an interface stands for the methods of
+// all types that have that name.
+func (s *source) calls() map[string]map[string]bool {
+	methods := s.methods()
+	all := map[string]map[string]bool{}
+	for _, file := range s.files {
+		for _, d := range file.Decls {
+			decl, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			called := map[string]bool{}
+			ast.Inspect(decl.Body, func(n ast.Node) bool {
+				id, _ := n.(*ast.Ident)
+				if f, ok := s.uses[id].(*types.Func); ok {
+					called[funcName(f)] = true
+					if r := f.Signature().Recv(); r != nil && types.IsInterface(r.Type()) {
+						for _, name := range methods[f.Name()] {
+							called[name] = true
+						}
+					}
+				}
+				return true
+			})
+			all[declName(decl)] = called
+		}
+	}
+	return all
+}
+
+// methods returns the methods of the package's types by their names.
+func (s *source) methods() map[string][]string {
+	all := map[string][]string{}
+	for _, name := range s.pkg.Scope().Names() {
+		if t, ok := s.pkg.Scope().Lookup(name).Type().(*types.Named); ok {
+			for m := range t.Methods() {
+				all[m.Name()] = append(all[m.Name()], funcName(m))
+			}
+		}
+	}
+	return all
+}
+
+func funcName(f *types.Func) string {
+	r := f.Signature().Recv()
+	if r == nil {
+		return f.Name()
+	}
+	t := r.Type()
+	if p, ok := t.(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	if n, ok := t.(*types.Named); ok {
+		return n.Obj().Name() + "." + f.Name()
+	}
+	return f.Name()
+}
+
+func declName(d *ast.FuncDecl) string {
+	if d.Recv == nil {
+		return d.Name.Name
+	}
+	t := d.Recv.List[0].Type
+	if p, ok := t.(*ast.StarExpr); ok {
+		t = p.X
+	}
+	if id, ok := t.(*ast.Ident); ok {
+		return id.Name + "." + d.Name.Name
+	}
+	return d.Name.Name
+}
+
 func goList(t *testing.T, format string, args ...string) []string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", append([]string{"list", "-f", format}, args...)...).Output()

@@ -21,6 +21,40 @@ func TestInsidePage(t *testing.T) {
 	}
 }
 
+// tripFiles is through how many files a Send passes to its handler.
+const tripFiles = 8
+
+// The files through which INSIDE.md says that a Send passes are those: each function is called
+// by one before it, but for those with which a goroutine begins, and no file is entered again
+// that was left.
+func TestTripOfASend(t *testing.T) {
+	t.Parallel()
+	_, table, _ := strings.Cut(readFile(t, "INSIDE.md"), "**A Send.**")
+	table, _, _ = strings.Cut(table, "\n\n**")
+	rows := regexp.MustCompile(`(?m)^\| (\w+\.go)(, as before)? \| (.+?) \|`).FindAllStringSubmatch(table, -1)
+	calls := loadSource(t).calls()
+	var files, passed []string
+	for _, row := range rows {
+		file, again := row[1], row[2] != ""
+		if slices.Contains(files, file) != again {
+			t.Errorf("%s is entered a second time", file)
+		} else if !again {
+			files = append(files, file)
+		}
+		for f := range strings.FieldsSeq(strings.ReplaceAll(row[3], "`", "")) {
+			begins := slices.Contains([]string{"EventBus.Send", "reader.read", "Consumer.drain"}, f)
+			called := func(by string) bool { return calls[by][f] }
+			if !declared(t, file)[f] || !begins && !slices.ContainsFunc(passed, called) {
+				t.Errorf("no function that INSIDE.md names before %s calls it, or %s has none of that name", f, file)
+			}
+			passed = append(passed, f)
+		}
+	}
+	if len(files) != tripFiles || !calls["Consumer.call"]["Handler.Handle"] {
+		t.Errorf("a Send passes through %d files: %v\ntripFiles is %d: take one out, or lower it", len(files), files, tripFiles)
+	}
+}
+
 // PROTOCOL.md says for every rule which functions keep it, in which files, and which tests
 // hold it. All of them are there, and the files cite the rule.
 func TestProtocolPage(t *testing.T) {

@@ -13,6 +13,19 @@ import (
 // stall: then they are skipped until half of their window is free.
 const patience = 100 * time.Millisecond
 
+// Publish sends a message to all consumers of the address on all linked nodes;
+// that there is none is no error. For consumers without room it waits for up
+// to 100 ms; those that have none then miss the message, and the next ones until
+// half of their window is free. [Stats] counts what they miss. Options:
+// [WithHeader], [NoWait], [LocalOnly], [Gossip].
+func (eb *EventBus) Publish(ctx context.Context, address string, body any, opts ...CallOption) error {
+	if out := eb.core.own.out; out != nil {
+		_, err := out.intercept(ctx, VerbPublish, address, body, opts, nil)
+		return err
+	}
+	return eb.core.sender.publish(ctx, address, body, opts)
+}
+
 func (s *sender) publish(ctx context.Context, address string, body any, opts []CallOption) error {
 	var o outgoing
 	r, set, err := s.prepare(ctx, &o, VerbPublish, kindPublish, address, body, opts)

@@ -8,6 +8,26 @@ import (
 	"sync"
 )
 
+// RequestAll sends a request to each consumer of the address that is known now,
+// on all nodes, and waits for their replies, until ctx ends or for 30 s. It
+// returns the replies in the order in which they came, and with them an error
+// that joins what went wrong with the others, each naming its node; errors.Is
+// and errors.As find them. A request that has no answer by then fails with the
+// error of ctx, and its handler's context ends.
+//
+// Each consumer is asked once and answers for itself: one that closes before it
+// has begun with its request fails with [ErrClosed], one whose link ends with
+// [ErrLinkLost], and the request goes to no other; one that comes meanwhile is
+// not asked. A body over 64 KiB is sent to each of them. Without a consumer the
+// error is [ErrNoConsumer], as with Request. Options: [WithHeader],
+// [LocalOnly].
+func (eb *EventBus) RequestAll(ctx context.Context, address string, body any, opts ...CallOption) ([]*Message, error) {
+	if out := eb.core.own.out; out != nil {
+		return out.interceptAll(ctx, address, body, opts)
+	}
+	return eb.core.sender.requestAll(ctx, address, body, opts)
+}
+
 // requestAll asks all consumers of an address at once.
 func (s *sender) requestAll(ctx context.Context, address string, body any, opts []CallOption) ([]*Message, error) {
 	var o outgoing

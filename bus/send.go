@@ -115,6 +115,28 @@ type sender struct {
 	gossip  *gossip
 }
 
+// Send sends a message to one consumer of the address, on any node: they take
+// turns, among those that have room. The body is encoded at once and may be
+// reused when Send returns: a []byte as it is, a type of [WithCodec] as that
+// says, a pointer to a protobuf message as protobuf, nil as nothing, everything
+// else as JSON, which a json.RawMessage is already.
+//
+// Send returns nil when the message is on its way, in order behind what was sent
+// before; that it was handled only a [EventBus.Request] tells. When no consumer
+// has room it waits, until ctx ends or for 30 s, and returns [ErrBusy] then.
+// Without a consumer it returns [ErrNoConsumer] at once, unless it has the option
+// [Await] or the first link to a member is just coming up; so it does when the
+// last one goes while it waits for room. Other errors are [ErrTooLarge], [ErrClosed],
+// [ErrDeadlock], and those of the encoding. Options: [WithHeader], [LocalOnly],
+// [LocalFirst], [SameTag], [ByKey], [Await].
+func (eb *EventBus) Send(ctx context.Context, address string, body any, opts ...CallOption) error {
+	if out := eb.core.own.out; out != nil {
+		_, err := out.intercept(ctx, VerbSend, address, body, opts, nil)
+		return err
+	}
+	return eb.core.sender.send(ctx, address, body, opts)
+}
+
 func (s *sender) send(ctx context.Context, address string, body any, opts []CallOption) error {
 	var o outgoing
 	r, _, err := s.prepare(ctx, &o, VerbSend, kindSend, address, body, opts)
@@ -123,6 +145,22 @@ func (s *sender) send(ctx context.Context, address string, body any, opts []Call
 	}
 	_, err = s.post(ctx, r, address, &o)
 	return err
+}
+
+// Request sends a message to one consumer, as Send does, and waits for its
+// reply, until ctx ends or for 30 s: it then returns an error that matches that
+// of the context, and the handler's context ends. When the consumer says no,
+// the error is a *[ReplyError]. When the link to its node ends, Request returns
+// [ErrLinkLost] at once; with [Idempotent] it tries another consumer. A
+// consumer may answer with a question, which [Message.WantsReply] tells and the
+// caller then answers; see [Message.Request]. Options: [WithHeader],
+// [Idempotent], [LocalOnly], [LocalFirst], [SameTag], [ByKey], [Await], [Placed],
+// [ReplyHeader].
+func (eb *EventBus) Request(ctx context.Context, address string, body any, opts ...CallOption) (*Message, error) {
+	if out := eb.core.own.out; out != nil {
+		return out.intercept(ctx, VerbRequest, address, body, opts, nil)
+	}
+	return eb.core.sender.request(ctx, address, body, opts)
 }
 
 func (s *sender) request(ctx context.Context, address string, body any, opts []CallOption) (*Message, error) {
@@ -247,6 +285,15 @@ func (s *sender) noConsumer(address string) error {
 		return r.noConsumer()
 	}
 	return s.members.noConsumer(address)
+}
+
+// Await waits until this node knows a consumer of the address, on any node, or until
+// ctx ends, which may have no deadline: for what must not begin before others are
+// there. The error then matches [ErrNoConsumer] and that of ctx; it is [ErrClosed] if
+// the bus closes. A consumer may go again at any moment: a call that must not fail
+// then has the option [Await].
+func (eb *EventBus) Await(ctx context.Context, address string) error {
+	return eb.core.sender.await(ctx, address)
 }
 
 // await waits until this node knows a consumer of the address.
