@@ -31,7 +31,7 @@ const childEnv = "RUNRIG_BRIDGE_CHILD" // the ports, in a process that is the br
 func child(ports string) {
 	tcp, web, _ := strings.Cut(ports, " ")
 	eb := bus.New(bus.WithLogger(slog.New(slog.DiscardHandler)))
-	b, err := bridge.New(eb, bridge.Config{Rules: behaviourRules(), Logger: slog.New(slog.DiscardHandler), Limits: bridge.Limits{PingTimeout: -1}})
+	b, err := bridge.New(eb, bridge.Config{Rules: append([]bridge.Rule{{Direction: bridge.In | bridge.Out, Prefix: "re.shared", PublishedOnly: true}}, behaviourRules()...), Logger: slog.New(slog.DiscardHandler), Limits: bridge.Limits{PingTimeout: -1}})
 	if err != nil {
 		panic(err)
 	}
@@ -71,12 +71,14 @@ func rivals(b *testing.B, measure func(b *testing.B, s *setup, process *os.Proce
 }
 
 func BenchmarkTCPEcho(b *testing.B) {
-	rivals(b, func(b *testing.B, s *setup, _ *os.Process) {
+	rivals(b, func(b *testing.B, s *setup, process *os.Process) {
 		const clients = 64
 		echoes(b, s, clients, clients*200) // for it to get warm
+		before := cpu(b, process)
 		b.ResetTimer()
 		times := echoes(b, s, clients, b.N)
 		b.StopTimer()
+		b.ReportMetric(float64((cpu(b, process)-before).Nanoseconds())/float64(len(times)), "cpu-ns/req")
 		slices.Sort(times)
 		b.ReportMetric(float64(len(times))/b.Elapsed().Seconds(), "req/s")
 		b.ReportMetric(float64(times[len(times)*99/100].Microseconds()), "p99-µs")
@@ -107,13 +109,19 @@ func echoes(b *testing.B, s *setup, clients, n int) []time.Duration {
 	return slices.Concat(all...)
 }
 
-func BenchmarkPublish(b *testing.B) {
-	rivals(b, func(b *testing.B, s *setup, _ *os.Process) {
+func BenchmarkPublish(b *testing.B) { publish(b, "x") }
+
+// BenchmarkPublishShared is BenchmarkPublish by a rule with PublishedOnly, which only this
+// bridge has.
+func BenchmarkPublishShared(b *testing.B) { publish(b, "re.shared") }
+
+func publish(b *testing.B, address string) {
+	rivals(b, func(b *testing.B, s *setup, process *os.Process) {
 		const clients = 1000
 		var got atomic.Int64
 		for range clients {
 			p := s.dial("websocket")
-			p.write(`{"type":"register","address":"x"}`)
+			p.write(`{"type":"register","address":"` + address + `"}`)
 			go func() { // until the connection is closed
 				for p.read() != "" {
 					got.Add(1)
@@ -123,7 +131,7 @@ func BenchmarkPublish(b *testing.B) {
 		from := s.dial("websocket")
 		publish := func() {
 			before := got.Load()
-			from.write(`{"type":"publish","address":"x","body":{"text":"hello","n":1}}`)
+			from.write(`{"type":"publish","address":"` + address + `","body":{"text":"hello","n":1}}`)
 			for end := time.Now().Add(5 * time.Second); got.Load() < before+clients && time.Now().Before(end); {
 				time.Sleep(100 * time.Microsecond)
 			}
@@ -133,11 +141,13 @@ func BenchmarkPublish(b *testing.B) {
 			publish()
 		}
 		got.Store(0)
+		before := cpu(b, process)
 		b.ResetTimer()
 		for range b.N {
 			publish()
 		}
 		b.StopTimer()
+		b.ReportMetric(float64((cpu(b, process)-before).Nanoseconds())/float64(got.Load()), "cpu-ns/copy")
 		b.ReportMetric(float64(got.Load())/b.Elapsed().Seconds(), "copies/s")
 		b.ReportMetric(float64(got.Load())/float64(b.N*clients), "read")
 	})
@@ -155,6 +165,27 @@ func BenchmarkIdle(b *testing.B) {
 		b.StopTimer()
 		b.ReportMetric(float64(rss(b, process)-base)/float64(b.N), "B/socket")
 	})
+}
+
+// cpu returns how long a process has run, of all its threads together: a figure that other
+// work on the machine changes little.
+func cpu(b testing.TB, p *os.Process) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid))
+	if err != nil {
+		b.Skip(err)
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	const user, system = 11, 12 // from the state on, which is field 3 of proc(5)
+	ticks := 0
+	for _, i := range []int{user, system} {
+		n, err := strconv.Atoi(fields[i])
+		if err != nil {
+			b.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond // of 100 a second
 }
 
 // rss returns the memory that a process has.

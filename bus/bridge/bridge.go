@@ -78,8 +78,10 @@ type Bridge struct {
 	rules  []rule
 	log    *slog.Logger
 	stats  counters
-	ctx    context.Context // ends when the bridge closes
-	cancel context.CancelFunc
+
+	channels channels
+	ctx      context.Context // ends when the bridge closes
+	cancel   context.CancelFunc
 
 	mu        sync.Mutex
 	closed    bool
@@ -106,7 +108,7 @@ func New(eb *bus.EventBus, c Config) (*Bridge, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Bridge{
 		eb: eb, config: c, limits: c.Limits.withDefaults(), rules: rules, log: c.Logger, ctx: ctx, cancel: cancel,
-		listeners: map[net.Listener]struct{}{}, sessions: map[*session]struct{}{},
+		channels: channels{by: map[string]*channel{}}, listeners: map[net.Listener]struct{}{}, sessions: map[*session]struct{}{},
 	}, nil
 }
 

@@ -31,11 +31,17 @@
 // is slow. One whose sends find no room is not read meanwhile. An idle client has one
 // goroutine and, over TCP, 4 KiB to read into, over a WebSocket 2 KiB.
 //
+// Each client is a consumer of the bus at each address that it is registered at, which
+// all nodes know. Where very many hear the same news, [Rule.PublishedOnly] makes them one
+// consumer, and each publish is encoded once; it then waits for each client in an outbox
+// ([Limits.Outbox]).
+//
 // # What runs where
 //
 // A connection has a goroutine that reads, asks the hook, and calls the bus; each
 // request of a client has one until its reply. What comes for a client is written by
-// the handler of its consumer, which the bus runs. Hooks are called concurrently for
+// the handler of its consumer, which the bus runs; by a rule with PublishedOnly a
+// goroutine of the client's writes while there is something. Hooks are called concurrently for
 // different clients, and Receive beside the others for one. A panic of a hook ends the
 // frame, not the process.
 package bridge

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"github.com/runrig-go/runrig/bus"
 )
@@ -73,18 +74,37 @@ func (s *session) toBus(address string, body json.RawMessage) (v any, err error)
 	return s.bridge.config.ToBus(address, body)
 }
 
-// toClient makes JSON of a body for the client.
-func (s *session) toClient(address string, m *bus.Message) (b json.RawMessage, err error) {
-	defer s.recovered("ToClient", &err)
-	return s.bridge.config.ToClient(address, m)
+// toClient makes JSON of a body for clients.
+func (b *Bridge) toClient(address string, m *bus.Message) (body json.RawMessage, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = b.panicked(p, "ToClient", "address", address)
+		}
+	}()
+	return b.config.ToClient(address, m)
+}
+
+// forHook returns a header that a hook may change, if there is one.
+func (b *Bridge) forHook(h bus.Header) bus.Header {
+	if b.config.Authorize == nil || h == nil {
+		return h
+	}
+	c := make(bus.Header, len(h))
+	for k, vs := range h {
+		c[k] = slices.Clone(vs)
+	}
+	return c
 }
 
 // recovered makes an error of the panic of a hook, whose business ends there.
 func (s *session) recovered(hook string, err *error) {
-	p := recover()
-	if p == nil {
-		return
+	if p := recover(); p != nil {
+		*err = s.bridge.panicked(p, hook, "client", s.client.Remote)
 	}
-	s.bridge.log.Error("bridge: a function panicked", "function", hook, "client", s.client.Remote, "err", p, "stack", string(debug.Stack()))
-	*err = fmt.Errorf("%s panicked", hook)
+}
+
+// panicked logs the panic of a hook, and returns the error of its business.
+func (b *Bridge) panicked(p any, hook, key string, value any) error {
+	b.log.Error("bridge: a function panicked", "function", hook, key, value, "err", p, "stack", string(debug.Stack()))
+	return fmt.Errorf("%s panicked", hook)
 }

@@ -5,18 +5,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/runrig-go/runrig/bus"
 )
 
-// registration is an address that a client hears: a consumer of the bus.
+// registration is an address that a client hears, as a consumer of the bus or by one
+// that it shares with others.
 type registration struct {
 	session  *session
 	address  string
-	consumer *bus.Consumer
+	consumer *bus.Consumer // the client's own, or that of the channel
+	channel  *channel      // nil: the client has its turn
 
-	mu   sync.Mutex // held while a hook is told, so that it is told in order
-	gone bool
+	mu   sync.Mutex  // held while a hook is told, so that it is told in order
+	gone atomic.Bool // changed under mu
 }
 
 // register makes the client a consumer of an address.
@@ -34,8 +38,7 @@ func (s *session) register(address string) error {
 		return &refusal{rejected, err.Error()}
 	}
 	r := &registration{session: s, address: address}
-	var err error
-	if r.consumer, err = s.bridge.eb.Consume(address, r, bus.Deferring()); err != nil {
+	if err := r.listen(); err != nil {
 		return &refusal{registrationFailure, err.Error()}
 	}
 	s.mu.Lock()
@@ -47,6 +50,16 @@ func (s *session) register(address string) error {
 	s.bridge.stats.consumers.Add(1)
 	s.running.Go(r.announce) // until it is known, or the session ends
 	return nil
+}
+
+// listen makes the registration hear what comes to its address.
+func (r *registration) listen() (err error) {
+	b := r.session.bridge
+	if decides(b.rules, Out, r.address, nil).PublishedOnly {
+		return b.join(r)
+	}
+	r.consumer, err = b.eb.Consume(r.address, r, bus.Deferring())
+	return err
 }
 
 // refusesRegister says why the client may not register at an address.
@@ -79,7 +92,7 @@ func (r *registration) announce() {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.gone {
+	if !r.gone.Load() {
 		r.session.notify(Event{Kind: Registered, Address: r.address})
 	}
 }
@@ -115,17 +128,23 @@ func (s *session) unregisterAll() {
 	}
 	s.failAnswers()
 	for _, r := range all {
-		<-r.consumer.Done()
+		if r.channel == nil { // what others hear by their consumer goes on
+			<-r.consumer.Done()
+		}
 	}
 }
 
 // end closes the consumer: what waits there goes to others.
 func (r *registration) end() {
-	_ = r.consumer.Close() // which returns no error
+	if r.channel != nil {
+		r.session.bridge.leave(r)
+	} else {
+		_ = r.consumer.Close() // which returns no error
+	}
 	r.session.bridge.stats.consumers.Add(-1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.gone = true
+	r.gone.Store(true)
 	r.session.notify(Event{Kind: Unregistered, Address: r.address})
 }
 
@@ -133,13 +152,14 @@ func (r *registration) end() {
 // so that a client which reads slowly slows those who send to it, and nobody else.
 func (r *registration) Handle(ctx context.Context, m *bus.Message) error {
 	s := r.session
-	body, err := s.toClient(r.address, m)
+	body, err := s.bridge.toClient(r.address, m)
 	if err != nil {
 		s.bridge.stats.undelivered.Add(1)
 		return &bus.ReplyError{Code: bus.CodeBody, Message: err.Error()}
 	}
-	e := Event{Kind: Receive, Address: r.address, Header: m.Header(), Body: orNull(body), Request: m.WantsReply()}
-	if err := r.withholds(ctx, &e); err != nil {
+	e := Event{Kind: Receive, Address: r.address, Header: s.bridge.forHook(m.Header()), Body: orNull(body), Request: m.WantsReply()}
+	deadline, _ := ctx.Deadline()
+	if err := r.withholds(deadline, &e); err != nil {
 		s.bridge.stats.withheld.Add(1)
 		if e.Request {
 			return err
@@ -154,7 +174,7 @@ func (r *registration) Handle(ctx context.Context, m *bus.Message) error {
 }
 
 // withholds says why a message is kept from the client.
-func (r *registration) withholds(ctx context.Context, e *Event) error {
+func (r *registration) withholds(deadline time.Time, e *Event) error {
 	s := r.session
 	if allow(s.bridge.rules, s.client, Out, r.address, e.Body) != "" {
 		return errWithheld
@@ -162,7 +182,6 @@ func (r *registration) withholds(ctx context.Context, e *Event) error {
 	if s.bridge.config.Authorize == nil {
 		return nil
 	}
-	deadline, _ := ctx.Deadline()
 	ctx, cancel := context.WithDeadline(s.ctx, deadline)
 	defer cancel()
 	return s.authorize(ctx, e)

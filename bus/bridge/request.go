@@ -142,7 +142,7 @@ func (s *session) asked() {
 func (s *session) reply(address, replyAddress string, timeout time.Duration, m *bus.Message, err error) {
 	out := message{address: replyAddress, toOne: true}
 	if err == nil {
-		out.body, err = s.toClient(address, m)
+		out.body, err = s.bridge.toClient(address, m)
 	}
 	if err != nil {
 		_ = s.write(s.dialect.appendFailure(nil, replyAddress, address, failureOf(err, address, timeout)))

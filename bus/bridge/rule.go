@@ -41,6 +41,12 @@ type Rule struct {
 
 	// Authority is what the client must have been granted ([Client.Grant]).
 	Authority string
+
+	// PublishedOnly, of a rule for Out that decides at register, has clients hear what is
+	// published and take no turn of what is sent, like consumers that are
+	// [bus.PublishedOnly]: for addresses that very many listen on. All clients of the
+	// bridge then share one consumer, and each publish is encoded once.
+	PublishedOnly bool
 }
 
 // rule is a Rule that was checked.
@@ -72,6 +78,8 @@ func (r *rule) set(from Rule) error {
 	switch {
 	case from.Direction == 0 || from.Direction&^(In|Out) != 0:
 		return fmt.Errorf("direction %d; give In, Out or In|Out", from.Direction)
+	case from.PublishedOnly && from.Direction&Out == 0:
+		return errors.New("PublishedOnly is for the direction Out")
 	case ways != 1:
 		return fmt.Errorf("%d of Address, Prefix and Pattern are given; give one of them (the pattern .* is for all addresses)", ways)
 	case strings.HasPrefix(from.Address, reserved) || strings.HasPrefix(from.Prefix, reserved):
@@ -118,8 +126,17 @@ func (r *rule) fits(d Direction, address string) bool {
 // allow says by which code a client is refused, "" if it is not. Without a body, at
 // register, b is nil.
 func allow(rules []rule, c *Client, d Direction, address string, b json.RawMessage) code {
-	if strings.HasPrefix(address, reserved) {
+	r := decides(rules, d, address, b)
+	if r == nil {
 		return accessDenied
+	}
+	return c.authorized(r.Authority)
+}
+
+// decides returns the rule that decides, nil if there is none; see allow.
+func decides(rules []rule, d Direction, address string, b json.RawMessage) *rule {
+	if strings.HasPrefix(address, reserved) {
+		return nil
 	}
 	var body map[string]any
 	looked := b == nil
@@ -137,9 +154,9 @@ func allow(rules []rule, c *Client, d Direction, address string, b json.RawMessa
 				continue
 			}
 		}
-		return c.authorized(r.Authority)
+		return r
 	}
-	return accessDenied
+	return nil
 }
 
 var errNoObject = errors.New("it is no JSON object")

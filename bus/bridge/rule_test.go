@@ -19,6 +19,7 @@ func TestRulesThatCannotBe(t *testing.T) {
 		"0 of Address, Prefix and Pattern":    {Direction: in},
 		"2 of Address, Prefix and Pattern":    {Direction: in, Address: "a", Prefix: "b"},
 		"are the library's own":               {Direction: in, Address: "_runrig.x"},
+		"PublishedOnly is for the direction":  {Direction: in, Address: "a", PublishedOnly: true},
 		"begin with \"_runrig.\"":             {Direction: in, Prefix: "_runrig."},
 		"the match: json: unsupported type":   {Direction: in, Address: "a", Match: func() {}},
 		"the match [1]: it is no JSON object": {Direction: in, Address: "a", Match: []int{1}},

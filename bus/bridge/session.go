@@ -21,6 +21,12 @@ type wire interface {
 	// write writes a frame, by a deadline. It is called by one at a time.
 	write(frame []byte, deadline time.Time) error
 
+	// pack appends a frame as the connection carries it, and send, which is called like
+	// write, writes that. Connections of one form pack the same.
+	pack(b, frame []byte) []byte
+	send(packed []byte, deadline time.Time) error
+	form() form
+
 	// open tells the client that it may begin; it is called like write.
 	open(deadline time.Time) error
 
@@ -34,6 +40,16 @@ type wire interface {
 	// abort ends the connection at once.
 	abort()
 }
+
+// form is how a connection carries frames.
+type form uint8
+
+const (
+	formTCP form = iota
+	formWebSocket
+	formSockJS
+	forms
+)
 
 // linger is how long a client has to read why it is cut.
 const linger = time.Second
@@ -52,6 +68,7 @@ type session struct {
 	seen    atomic.Int64   // when a frame came, in ns
 	busy    atomic.Bool    // one is being handled
 
+	outbox  outbox
 	writing sync.Mutex
 
 	mu            sync.Mutex
@@ -184,13 +201,25 @@ func (s *session) refuse(err error, address string) {
 }
 
 // write writes a frame to the client, and cuts one that does not take it.
-func (s *session) write(frame []byte) error {
-	if !utf8.Valid(frame) { // as a body may hold anything that looks like JSON
-		frame = bytes.ToValidUTF8(frame, []byte("\uFFFD"))
+func (s *session) write(frame []byte) error { return s.transmit(text(frame), false) }
+
+// text makes a frame UTF-8, as a body may hold anything that looks like JSON.
+func text(frame []byte) []byte {
+	if utf8.Valid(frame) {
+		return frame
 	}
+	return bytes.ToValidUTF8(frame, []byte("\uFFFD"))
+}
+
+// transmit writes a frame, which may be packed.
+func (s *session) transmit(frame []byte, packed bool) error {
 	s.writing.Lock()
 	err := s.ctx.Err()
-	if err == nil {
+	switch {
+	case err != nil:
+	case packed:
+		err = s.conn.send(frame, s.deadline())
+	default:
 		err = s.conn.write(frame, s.deadline())
 	}
 	s.writing.Unlock()
@@ -238,7 +267,9 @@ func (s *session) cutLocked(reason error, last *refusal) {
 	}
 	s.count(reason)
 	for _, r := range s.registrations { // before their handlers return: what waits goes to others
-		_ = r.consumer.Close() // which returns no error
+		if r.channel == nil {
+			_ = r.consumer.Close() // which returns no error
+		}
 	}
 	s.cancel()
 	if errors.Is(reason, ErrSlow) {

@@ -23,6 +23,7 @@ type Stats struct {
 	Invalid     uint64 // frames that were answered by another error
 	NotSent     uint64 // sends and publishes of clients that found no consumer, or no room
 	Withheld    uint64 // messages for clients that the rules or Authorize kept back
+	Skipped     uint64 // messages for clients that had no room ([Limits.Outbox])
 	Undelivered uint64 // messages that were lost with the connection, or had no JSON
 	LateAnswers uint64 // of clients, to requests that had ended
 }
@@ -32,7 +33,8 @@ type counters struct {
 	connected, refused, idle, slow, broken   atomic.Uint64
 	framesIn, bytesIn, framesOut, bytesOut   atomic.Uint64
 	denied, invalid, notSent                 atomic.Uint64
-	withheld, undelivered, lateAnswers       atomic.Uint64
+	withheld, skipped, undelivered           atomic.Uint64
+	lateAnswers                              atomic.Uint64
 }
 
 // Stats returns the counters.
@@ -44,6 +46,6 @@ func (b *Bridge) Stats() Stats {
 		Connected: s.connected.Load(), Refused: s.refused.Load(), Idle: s.idle.Load(), Slow: s.slow.Load(), Broken: s.broken.Load(),
 		FramesIn: s.framesIn.Load(), BytesIn: s.bytesIn.Load(), FramesOut: s.framesOut.Load(), BytesOut: s.bytesOut.Load(),
 		Denied: s.denied.Load(), Invalid: s.invalid.Load(), NotSent: s.notSent.Load(),
-		Withheld: s.withheld.Load(), Undelivered: s.undelivered.Load(), LateAnswers: s.lateAnswers.Load(),
+		Withheld: s.withheld.Load(), Skipped: s.skipped.Load(), Undelivered: s.undelivered.Load(), LateAnswers: s.lateAnswers.Load(),
 	}
 }

@@ -191,14 +191,24 @@ func (w *tcpWire) broken(c code, format string, args ...any) error {
 // write writes a frame with its length, as one, since some clients read at least four
 // bytes at a time.
 func (w *tcpWire) write(frame []byte, deadline time.Time) error {
-	b := append(binary.BigEndian.AppendUint32(w.out[:0], uint32(len(frame))), frame...)
+	b := w.pack(w.out[:0], frame)
 	if cap(b) <= tcpBuffer {
 		w.out = b
 	}
+	return w.send(b, deadline)
+}
+
+func (w *tcpWire) pack(b, frame []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(frame))), frame...)
+}
+
+func (w *tcpWire) send(packed []byte, deadline time.Time) error {
 	_ = w.conn.SetWriteDeadline(deadline)
-	_, err := w.conn.Write(b)
+	_, err := w.conn.Write(packed)
 	return err
 }
+
+func (w *tcpWire) form() form { return formTCP }
 
 func (w *tcpWire) open(time.Time) error { return nil }
 func (w *tcpWire) beat(time.Time) error { return nil }

@@ -77,6 +77,12 @@ func (w *wsWire) write(frame []byte, deadline time.Time) error {
 	return w.message(frame, deadline)
 }
 
+func (w *wsWire) pack(b, frame []byte) []byte { return append(b, frame...) }
+
+func (w *wsWire) send(packed []byte, deadline time.Time) error { return w.message(packed, deadline) }
+
+func (w *wsWire) form() form { return formWebSocket }
+
 // message writes a WebSocket message.
 func (w *wsWire) message(b []byte, deadline time.Time) error {
 	kind := websocket.MessageText
@@ -173,15 +179,25 @@ func (w *sockjsWire) open(deadline time.Time) error {
 }
 
 func (w *sockjsWire) write(frame []byte, deadline time.Time) error {
-	if err := w.open(deadline); err != nil {
-		return err
-	}
-	b := append(appendString(append(w.out[:0], 'a', '['), frame), ']')
+	b := w.pack(w.out[:0], frame)
 	if cap(b) <= wsKeep {
 		w.out = b
 	}
-	return w.message(b, deadline)
+	return w.send(b, deadline)
 }
+
+func (w *sockjsWire) pack(b, frame []byte) []byte {
+	return append(appendString(append(b, 'a', '['), frame), ']')
+}
+
+func (w *sockjsWire) send(packed []byte, deadline time.Time) error {
+	if err := w.open(deadline); err != nil {
+		return err
+	}
+	return w.message(packed, deadline)
+}
+
+func (w *sockjsWire) form() form { return formSockJS }
 
 func (w *sockjsWire) beat(deadline time.Time) error {
 	if !w.opened {
