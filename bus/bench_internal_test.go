@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
@@ -83,6 +84,19 @@ func benchSend(b *testing.B, eb *EventBus) {
 	}
 }
 
+// BenchmarkLocalPublish is a publish to so many consumers of this node.
+func BenchmarkLocalPublish(b *testing.B) {
+	for _, n := range []int{1, 10, 100} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			eb := newQuiet(b)
+			for range n {
+				mustConsume(b, eb, "a", func(context.Context, *Message) error { return nil })
+			}
+			benchPublish(b, eb)
+		})
+	}
+}
+
 func BenchmarkLocalRequest(b *testing.B) {
 	eb := newQuiet(b)
 	mustConsume(b, eb, "a", func(ctx context.Context, m *Message) error { return m.Reply(ctx, m.Body) })
@@ -103,6 +117,27 @@ func BenchmarkLinkSend(b *testing.B) {
 	from, to := loopback(b)
 	known(b, mustConsume(b, to, "a", func(context.Context, *Message) error { return nil }))
 	benchSend(b, from)
+}
+
+// BenchmarkLinkPublish is a publish to one consumer on another node.
+func BenchmarkLinkPublish(b *testing.B) {
+	from, to := loopback(b)
+	known(b, mustConsume(b, to, "a", func(context.Context, *Message) error { return nil }))
+	benchPublish(b, from)
+}
+
+func benchPublish(b *testing.B, eb *EventBus) {
+	ctx, body := context.Background(), make([]byte, 128)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := eb.Publish(ctx, "a", body); err != nil {
+			b.Fatal(err)
+		}
+	}
+	// The last one is handled when a request behind it is.
+	if _, err := eb.Request(ctx, "a", nil); err != nil {
+		b.Fatal(err)
+	}
 }
 
 func BenchmarkLinkRequest(b *testing.B) {

@@ -11,7 +11,7 @@ import (
 type clock struct {
 	epoch time.Time
 	work  *work
-	idle  func() // called at a tick when no consumer has work
+	tells []func(works bool) // what is called at each tick: works says that consumers have work
 
 	coarse atomic.Int64
 	armed  atomic.Bool
@@ -30,7 +30,10 @@ const coarseTick = 50 * time.Millisecond
 // starved is how far it may be behind without anything being begun too late.
 const starved = 10 * time.Second
 
-func (c *clock) init(w *work, idle func()) { c.epoch, c.work, c.idle = time.Now(), w, idle }
+func (c *clock) init(w *work) { c.epoch, c.work = time.Now(), w }
+
+// onTick has f called at each tick of the coarse clock. The clock must not go yet.
+func (c *clock) onTick(f func(works bool)) { c.tells = append(c.tells, f) }
 
 func (c *clock) now() int64 { return int64(time.Since(c.epoch)) }
 
@@ -85,8 +88,9 @@ func (c *clock) setLocked() {
 }
 
 func (c *clock) ticked() {
-	if !c.ticksOn() {
-		c.idle()
+	works := c.ticksOn()
+	for _, f := range c.tells {
+		f(works)
 	}
 }
 

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,6 +65,74 @@ func TestPausedBecomesIdle(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A consumer that is idle for a moment keeps its mailbox and what its window has grown by:
+// the next burst of messages begins with that. One that is idle for longer keeps nothing.
+func TestIdleForAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eb := newQuiet(t)
+		block := make(chan struct{})
+		c := mustConsume(t, eb, "x", func(context.Context, *Message) error { <-block; return nil })
+		go func() {
+			for range 64 {
+				if err := eb.Send(t.Context(), "x", make([]byte, 1<<10)); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		synctest.Wait() // the window is full
+		close(block)
+		synctest.Wait()
+		state := func() (box *mailbox, grown int64) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.box, c.local.window - windowFloor
+		}
+		box, grown := state()
+		if box == nil || box.busy() || grown == 0 {
+			t.Fatalf("just idle: mailbox %p, window grown by %d", box, grown)
+		}
+		if err := eb.Send(t.Context(), "x", nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if now, more := state(); now != box || more != grown {
+			t.Errorf("another mailbox, or the window grown by %d and not %d", more, grown)
+		}
+		time.Sleep(2 * coarseTick)
+		if now, more := state(); now != nil || more != 0 {
+			t.Errorf("idle for long: mailbox %p, window grown by %d", now, more)
+		}
+		if kept := eb.core.memory - eb.core.pool.free.Load(); kept != 0 {
+			t.Errorf("%d bytes of the pool are kept", kept)
+		}
+	})
+}
+
+// Only so many consumers keep their mailboxes.
+func TestFewIdlersLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eb := newQuiet(t)
+		var consumers []*Consumer
+		for i := range 2 * idlersMax {
+			address := fmt.Sprint(i)
+			consumers = append(consumers, mustConsume(t, eb, address, func(context.Context, *Message) error { return nil }))
+			if err := eb.Send(t.Context(), address, nil); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		boxes := 0
+		for _, c := range consumers {
+			if c.box != nil {
+				boxes++
+			}
+		}
+		if boxes != idlersMax {
+			t.Errorf("%d consumers that are idle have a mailbox, want %d", boxes, idlersMax)
+		}
+	})
 }
 
 // An idle consumer costs no more than its size class: what it needs only while it

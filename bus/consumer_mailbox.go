@@ -31,6 +31,7 @@ type mailbox struct {
 	keys     *keyTurns          // nil: no message by key has come where several are handled at a time
 	slab     slab               // for what this node sends
 	growth   growth             // of the window for that
+	lingers  bool               // the consumer is one of ownNode.idlers
 }
 
 const (
@@ -211,22 +212,6 @@ func (b *mailbox) take(which func(*Message) bool) (taken []*Message) {
 	return taken
 }
 
-// restIfIdleLocked makes the consumer idle if it has no message and no worker. It returns
-// to the pool what the window for messages of this node's has grown by: nobody holds
-// credit of it then.
-func (c *Consumer) restIfIdleLocked() {
-	b := c.box
-	if b == nil || b.workers > 0 || b.parked > 0 || b.len() > 0 {
-		return
-	}
-	c.node.mailboxes.put(b)
-	c.box = nil
-	if grown := c.local.window - c.window.first(); grown > 0 {
-		c.local.window -= grown
-		c.node.pool.give(grown)
-	}
-}
-
 // mailboxPool is memory of mailboxes.
 type mailboxPool struct{ unused sync.Pool }
 
@@ -242,7 +227,7 @@ func (p *mailboxPool) put(b *mailbox) {
 	b.gossiped = 0 // also of what was taken out
 	b.growth = growth{}
 	b.sweeper.stop()
-	b.finder = nil
+	b.finder, b.lingers = nil, false
 	if cap(b.in) <= 4096 {
 		p.unused.Put(b)
 	}

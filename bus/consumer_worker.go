@@ -121,7 +121,7 @@ func (c *Consumer) idleLocked() {
 	if c.box.workers--; c.box.workers > 0 || c.box.parked > 0 {
 		return
 	}
-	c.restIfIdleLocked()
+	c.lingerLocked()
 	c.node.work.active.Add(-1)
 	c.node.leave.recheck()
 }

@@ -65,8 +65,14 @@ func (c *crew) linger(next chan worker) chan worker {
 	return next
 }
 
-// dismiss ends the goroutines that linger, when no consumer has work at a tick of the
-// coarse clock, or the bus has closed.
+// ticked dismisses the crew at a tick of the coarse clock at which no consumer has work.
+func (c *crew) ticked(works bool) {
+	if !works {
+		c.dismiss()
+	}
+}
+
+// dismiss ends the goroutines that linger.
 func (c *crew) dismiss() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

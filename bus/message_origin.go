@@ -61,6 +61,7 @@ type ownNode struct {
 	out       *outbound // nil: there are no outbound interceptors
 	names     interface{ nameOf(boot uint64) string }
 	consumers consumers
+	idlers    idlers
 
 	pend    pending // requests within this node
 	replies origin  // of what answers them
@@ -78,6 +79,7 @@ func (n *ownNode) init(s *services, c *core) {
 	n.services, n.names, n.consumers = s, c, c
 	n.replies = origin{services: s, back: n}
 	n.pend.init(s, nil, &n.replies)
+	s.clock.onTick(func(bool) { n.idlers.dismiss() })
 }
 
 func (n *ownNode) sender(m *Message) string {

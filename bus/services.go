@@ -39,7 +39,8 @@ type services struct {
 func newServices(c config) *services {
 	s := &services{log: c.log, warnings: warnings{log: c.log}, codecs: c.codecs, bodyLimit: c.bodyLimit, memory: c.memory}
 	s.leave.init()
-	s.clock.init(&s.work, s.crew.dismiss)
+	s.clock.init(&s.work)
+	s.clock.onTick(s.crew.ticked)
 	s.crew.clock, s.crew.leave = &s.clock, &s.leave
 	s.events.tell, s.events.log = c.tell, c.log
 	s.losses.log, s.losses.events = c.log, &s.events
