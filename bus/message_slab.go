@@ -15,8 +15,9 @@ const (
 // there are many. Who keeps one keeps those beside it, with bodies of up to
 // smallBody bytes each; larger ones have memory of their own.
 type slab struct {
-	messages []Message
-	bodies   []byte
+	messages     *[runMax]Message
+	bodies       []byte
+	given, begun int // how many of messages, and bytes of bodies, are given away: indices, as moving slices would be work for the collector
 }
 
 // message returns a message with the body of o, or with a copy unless it is owned.
@@ -25,20 +26,21 @@ func (s *slab) message(o *outgoing, from *recycle.Memory) *Message {
 	if len(b) > smallBody {
 		return newMessage(b, o.owned)
 	}
-	if len(s.messages) == 0 {
-		s.messages = make([]Message, runMax)
+	if s.given == runMax || s.messages == nil {
+		s.messages, s.given = new([runMax]Message), 0
 	}
-	m := &s.messages[0]
-	s.messages = s.messages[1:]
+	m := &s.messages[s.given]
+	s.given++
 	if o.owned || len(b) == 0 {
 		m.setBody(b)
 		return m
 	}
-	if len(b) > len(s.bodies) {
-		s.bodies = from.Get(recycle.BlockSize)
+	if s.begun+len(b) > len(s.bodies) {
+		s.bodies, s.begun = from.Get(recycle.BlockSize), 0
 	}
-	m.setBody(s.bodies[:copy(s.bodies, b)])
-	s.bodies = s.bodies[len(b):]
+	to := s.bodies[s.begun:]
+	m.setBody(to[:copy(to, b)])
+	s.begun += len(b)
 	return m
 }
 

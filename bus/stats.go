@@ -84,8 +84,14 @@ func (s *Stats) field(c counter) *uint64 {
 	}[c]
 }
 
-// counters are those of the bus.
-type counters [allCounters]atomic.Uint64
+// counters are those of the bus. Each has a cache line of its own, so that goroutines that
+// count different things do not wait for each other's.
+type counters [allCounters]struct {
+	atomic.Uint64
+	_ [cacheLine - 8]byte
+}
+
+const cacheLine = 64 // bytes, of most processors
 
 func (n *counters) add(c counter, by uint64) { n[c].Add(by) }
 
