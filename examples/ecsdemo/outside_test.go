@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,6 +56,44 @@ func (o outsider) await(within time.Duration, what string, condition func(code i
 	}
 }
 
+// pageLine is the link to the page that the rehearsal serves.
+var pageLine = regexp.MustCompile(`(?m)^rehearsal +\| see them in a browser: (http://\S+/)$`)
+
+// A page is what a browser would show of the tasks.
+type page struct {
+	t   *testing.T
+	url string
+}
+
+func pageOf(t *testing.T, p *process) page {
+	t.Helper()
+	m := pageLine.FindStringSubmatch(p.output())
+	if m == nil {
+		t.Fatal("it prints no link to its page")
+	}
+	return page{t, m[1]}
+}
+
+// shows waits until a state of the cluster has all texts.
+func (p page) shows(texts ...string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"stream", nil)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	line := ""
+	for in := bufio.NewReader(resp.Body); err == nil; {
+		if line, err = in.ReadString('\n'); containsAll(line, texts) {
+			return
+		}
+	}
+	p.t.Errorf("the page does not show %q: %v; its last line: %s", texts, err, line)
+}
+
 // TestSeenFromOutside: with the line that the demo prints, another terminal sees its
 // tasks, and what happens when one is killed.
 func TestSeenFromOutside(t *testing.T) {
@@ -85,6 +125,8 @@ func TestSeenFromOutside(t *testing.T) {
 		t.Errorf("the secret is in the output, or not in its file: %v", err)
 	}
 
+	pageOf(t, p).shows(`"alive":3`, all[2].ip)
+
 	monitor := start(t, nil, o.command("monitor")...)
 	monitor.await(10*time.Second, "monitor runs", contains("linked"))
 	dead := all[0] // to which all of the above were attached
@@ -99,6 +141,7 @@ func TestSeenFromOutside(t *testing.T) {
 		_, after, _ := strings.Cut(output, "looking for another node")
 		return regexp.MustCompile(`joined +\S+-[0-9a-f]{16}`).MatchString(after)
 	})
+	pageOf(t, p).shows(`"alive":3`, `"failed":1`, `"replaced":true`, `"findings":[]`)
 	if code, out := o.look("members"); code != 0 || !containsAll(out, []string{"failed", tasks(p.output())[3].ip}) {
 		t.Errorf("members: code %d\n%s", code, out)
 	}

@@ -56,6 +56,7 @@ func verbs() []verb {
 		{name: "monitor", about: "what happens, as it happens", run: monitor, flags: monitorFlags},
 		{name: "report", args: "addresses|links|nodes|slow|verticles", about: "a table of one kind", run: report, flags: reportFlags, least: 1, most: 1},
 		{name: "top", about: "the busiest addresses, each second", run: top, flags: topFlags},
+		{name: "ui", about: "a page for the browser that shows it all, on this host", run: ui, flags: uiFlags},
 		{name: "rtt", about: "how long packets take to the others and back", run: rtt},
 		{name: "check", about: "whether all is well; exits with 0, 1 (warning), 2 (critical) or 3 (unknown)", run: check, flags: checkFlags},
 		{name: "doctor", about: "what keeps nodes from each other", run: doctor},

@@ -29,6 +29,8 @@ type options struct {
 	least   int
 	clients int
 	size    int
+	page    string // where it is
+	try     bool
 }
 
 // watching is whether, and how often, a verb goes on.

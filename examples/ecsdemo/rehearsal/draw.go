@@ -90,7 +90,11 @@ func (r *row) ended() bool {
 
 // tail is the last lines: what to try, and how to look.
 func (s *screen) tail() []string {
-	lines := []string{s.paint(dim, "try in another terminal:") + "  " + s.hint()}
+	var lines []string
+	if s.page != "" {
+		lines = append(lines, s.paint(dim, "see it in a browser:    ")+"  "+s.page)
+	}
+	lines = append(lines, s.paint(dim, "try in another terminal:")+"  "+s.hint())
 	for _, r := range s.rows {
 		if r.state == isReady && s.key != "" {
 			return append(lines, s.paint(dim, "look:")+" "+look(s.key, r.addr))

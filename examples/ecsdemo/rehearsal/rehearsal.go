@@ -69,6 +69,8 @@ func Run(ctx context.Context, cfg Config) error {
 	defer func() { _ = r.fake.Close() }()
 	defer r.places.close()
 	defer r.closeLeases()
+	r.page = openPage(r.secret)
+	defer r.page.stop()
 	r.explain()
 	show := r.show()
 	for range cfg.Tasks {
@@ -98,6 +100,7 @@ type rehearsal struct {
 	leases string // where the tasks find the store of leases
 
 	closeLeases func()
+	page        *page
 
 	tally  *tally
 	events chan func() // to be called by Run's goroutine
@@ -182,12 +185,15 @@ func look(key string, nodes ...string) string {
 // invite says how to look at the tasks from another terminal, when all are up first.
 func (r *rehearsal) invite() {
 	if r.screen != nil {
-		r.screen.invite(r.key)
+		r.screen.invite(r.key, r.page.url)
 		return
 	}
 	var nodes []string
 	for _, t := range r.tasks {
 		nodes = append(nodes, t.place.name())
+	}
+	if r.page.url != "" {
+		r.say("see them in a browser: %s", r.page.url)
 	}
 	r.say("look at them from another terminal (or with top, monitor, check): %s", look(r.key, nodes...))
 }
@@ -260,6 +266,7 @@ func (r *rehearsal) launch() error {
 	}
 	t.ecs.SetStatus("RUNNING")
 	r.tasks = append(r.tasks, t)
+	r.page.runs(r.tasks)
 	if r.screen != nil {
 		r.screen.started(t)
 	}
@@ -408,6 +415,7 @@ func (r *rehearsal) replace() {
 func (r *rehearsal) exited(t *task) {
 	t.ecs.Stop()
 	r.tasks = slices.DeleteFunc(r.tasks, func(other *task) bool { return other == t })
+	r.page.runs(r.tasks)
 	how, text := t.ended()
 	if r.screen != nil {
 		r.screen.becomes(t, hasEnded[how])

@@ -28,13 +28,14 @@ type screen struct {
 	events []happening
 	height int    // of what was drawn last
 	key    string // file of the secret, for who looks from outside; "" while not all are up
+	page   string // for browsers, likewise
 }
 
 // invite says how to look at the tasks from outside.
-func (s *screen) invite(key string) {
+func (s *screen) invite(key, page string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.key = key
+	s.key, s.page = key, page
 }
 
 // row is a task.

@@ -22,7 +22,7 @@ func TestScreen(t *testing.T) {
 	}
 	for _, want := range []string{
 		"from others", "● ready", "task-1 started at 127.", "task-1 ended: signal: killed", "task-3 is ready, ",
-		"try in another terminal:  kill -9 ", "PointVerticle (Send", "killed: task-1.",
+		"see it in a browser:      http://127.0.0.1:", "try in another terminal:  kill -9 ", "PointVerticle (Send", "killed: task-1.",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q", want)
