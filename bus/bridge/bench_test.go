@@ -204,60 +204,88 @@ func rss(b *testing.B, p *os.Process) int {
 	return 0
 }
 
-// BenchmarkBeside tells how much of their rate clients keep beside one that misbehaves:
-// that registers and unregisters 1,000 times a second, or never reads what is
-// published to it, 10 MB a second.
+// BenchmarkBeside tells how much of their rate clients keep beside one that misbehaves, of
+// what they have without it: one that registers and unregisters 1,000 times a second; one
+// that never reads what is published to it, 10 MB a second; and one that never reads what
+// is published as fast as it goes, where without it the same is published to nobody.
 func BenchmarkBeside(b *testing.B) {
-	for name, misbehave := range map[string]func(s *setup, stop chan struct{}){
-		"registering": func(s *setup, stop chan struct{}) {
-			p := s.dial("tcp")
-			defer p.close()
-			for each := time.NewTicker(time.Millisecond); ; {
-				select {
-				case <-each.C:
-					p.write(`{"type":"register","address":"x"}`)
-					p.write(`{"type":"unregister","address":"x"}`)
-				case <-stop:
-					return
-				}
-			}
-		},
-		"deaf": func(s *setup, stop chan struct{}) {
-			deaf, from := s.dial("tcp"), s.dial("tcp")
-			defer deaf.close()
-			defer from.close()
-			deaf.write(`{"type":"register","address":"x"}`)
-			frame := `{"type":"publish","address":"x","body":"` + strings.Repeat("x", 10<<10) + `"}`
-			for each := time.NewTicker(time.Millisecond); ; {
-				select {
-				case <-each.C:
-					from.write(frame)
-				case <-stop:
-					return
-				}
-			}
-		},
+	nothing := func(_ *setup, stop chan struct{}) { <-stop }
+	for _, c := range []struct {
+		name            string
+		without, beside func(s *setup, stop chan struct{})
+	}{
+		{"registering", nothing, registering},
+		{"deaf", nothing, func(s *setup, stop chan struct{}) {
+			defer deaf(s, "x").close()
+			publishing(s, stop, "x", time.Millisecond)
+		}},
+		{"deaf, at full speed", func(s *setup, stop chan struct{}) { publishing(s, stop, "nobody", 0) }, func(s *setup, stop chan struct{}) {
+			defer deaf(s, "x").close()
+			publishing(s, stop, "x", 0)
+		}},
+		{"deaf, shared, at full speed", func(s *setup, stop chan struct{}) { publishing(s, stop, "nobody", 0) }, func(s *setup, stop chan struct{}) {
+			defer deaf(s, "re.shared").close()
+			publishing(s, stop, "re.shared", 0)
+		}},
 	} {
-		b.Run(name, func(b *testing.B) {
+		b.Run(c.name, func(b *testing.B) {
 			tcp, web := freePort(b), freePort(b)
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), childEnv+"="+tcp+" "+web)
 			s := startBridge(b, cmd, tcp, web)
-			rate := func() float64 {
-				begin := time.Now()
-				return float64(len(echoes(b, s, 16, b.N))) / time.Since(begin).Seconds()
-			}
-			rate()
-			var alone, beside float64
-			for range 3 { // by turns
-				alone += rate()
+			rate := func(load func(s *setup, stop chan struct{})) float64 {
 				stop, stopped := make(chan struct{}), make(chan struct{})
-				go func() { defer close(stopped); misbehave(s, stop) }()
-				beside += rate()
+				go func() { defer close(stopped); load(s, stop) }()
+				begin := time.Now()
+				n := len(echoes(b, s, 16, b.N))
+				took := time.Since(begin)
 				close(stop)
 				<-stopped
+				return float64(n) / took.Seconds()
 			}
-			b.ReportMetric(100*beside/alone, "%")
+			rate(c.beside)
+			var without, beside float64
+			for range 3 { // by turns
+				without += rate(c.without)
+				beside += rate(c.beside)
+			}
+			b.ReportMetric(100*beside/without, "%")
 		})
+	}
+}
+
+func registering(s *setup, stop chan struct{}) {
+	p := s.dial("tcp")
+	defer p.close()
+	for each := time.NewTicker(time.Millisecond); ; {
+		select {
+		case <-each.C:
+			p.write(`{"type":"register","address":"x"}`)
+			p.write(`{"type":"unregister","address":"x"}`)
+		case <-stop:
+			return
+		}
+	}
+}
+
+// deaf is a client that is registered at an address, and never reads.
+func deaf(s *setup, address string) peer {
+	p := s.dial("tcp")
+	p.write(`{"type":"register","address":"` + address + `"}`)
+	return p
+}
+
+// publishing publishes 10 KB each time, or without rest.
+func publishing(s *setup, stop chan struct{}, address string, each time.Duration) {
+	p := s.dial("tcp")
+	defer p.close()
+	frame := `{"type":"publish","address":"` + address + `","body":"` + strings.Repeat("x", 10<<10) + `"}`
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(each):
+			p.write(frame)
+		}
 	}
 }

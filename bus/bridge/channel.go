@@ -69,12 +69,7 @@ func (b *Bridge) leave(r *registration) {
 // waits for those without room, once per stall of each, and then skips them.
 func (ch *channel) Handle(ctx context.Context, m *bus.Message) error {
 	deadline, _ := ctx.Deadline()
-	p := &publication{address: ch.address, header: m.Header(), deadline: deadline}
-	var err error
-	if p.body, err = ch.bridge.toClient(ch.address, m); err != nil {
-		ch.bridge.stats.undelivered.Add(1)
-		return err
-	}
+	p := &publication{bridge: ch.bridge, m: m, deadline: deadline}
 	late := ch.offer(p)
 	if len(late) == 0 {
 		return nil
@@ -114,13 +109,16 @@ func (ch *channel) skip(p *publication, late []*registration) {
 	}
 }
 
-// publication is what was published, for many clients: each of its encodings is made
-// once.
+// publication is what was published, for many clients: its JSON, and each encoding of that,
+// is made once, when the first client is to read it.
 type publication struct {
-	address  string
-	header   bus.Header // not to be changed
-	body     json.RawMessage
+	bridge   *Bridge
+	m        *bus.Message
 	deadline time.Time
+
+	made sync.Once
+	body json.RawMessage
+	err  error // there is no JSON
 
 	packed [forms]struct {
 		once  sync.Once
@@ -129,19 +127,25 @@ type publication struct {
 }
 
 // cost is what the publication counts in an outbox: its frame, about, and what keeps it.
-func (p *publication) cost() int { return len(p.body) + 256 }
+func (p *publication) cost() int { return len(p.m.Body) + 256 }
 
-// isOf reports whether a hook has left an event of the publication as it was.
-func (e *Event) isOf(p *publication) bool {
+// json returns the body, nil if there is none.
+func (p *publication) json() (json.RawMessage, error) {
+	p.made.Do(func() { p.body, p.err = p.bridge.toClient(p.m.Address(), p.m) })
+	return p.body, p.err
+}
+
+// has reports whether a hook has left an event of the publication as it was.
+func (p *publication) has(e *Event) bool {
 	same := len(e.Body) == len(p.body) && (len(e.Body) == 0 || &e.Body[0] == &p.body[0]) || p.body == nil && string(e.Body) == "null"
-	return same && maps.EqualFunc(e.Header, p.header, slices.Equal)
+	return same && maps.EqualFunc(e.Header, p.m.Header(), slices.Equal)
 }
 
 // frameFor returns the publication as the session's connection carries it.
 func (p *publication) frameFor(s *session) []byte {
 	packed := &p.packed[s.conn.form()]
 	packed.once.Do(func() {
-		out := message{address: p.address, header: p.header, body: p.body}
+		out := message{address: p.m.Address(), header: p.m.Header(), body: p.body}
 		packed.frame = s.conn.pack(nil, text(s.dialect.appendMessage(nil, &out)))
 	})
 	return packed.frame

@@ -115,16 +115,20 @@ func (s *session) give(p parcel) {
 		stats.undelivered.Add(1)
 		return
 	}
-	e := Event{Kind: Receive, Address: p.address, Header: s.bridge.forHook(p.header), Body: orNull(p.body)}
-	if err := p.to.withholds(p.deadline, &e); err != nil {
+	body, err := p.json()
+	if err != nil {
+		stats.undelivered.Add(1)
+		return
+	}
+	e := Event{Kind: Receive, Address: p.to.address, Header: s.bridge.forHook(p.m.Header()), Body: orNull(body)}
+	if p.to.withholds(p.deadline, &e) != nil {
 		stats.withheld.Add(1)
 		return
 	}
-	var err error
-	if s.bridge.config.Authorize == nil || e.isOf(p.publication) {
+	if s.bridge.config.Authorize == nil || p.has(&e) {
 		err = s.transmit(p.frameFor(s), true)
 	} else {
-		err = s.write(s.dialect.appendMessage(nil, &message{address: p.address, header: e.Header, body: e.Body}))
+		err = s.write(s.dialect.appendMessage(nil, &message{address: e.Address, header: e.Header, body: e.Body}))
 	}
 	if err != nil {
 		stats.undelivered.Add(1)
