@@ -19,8 +19,10 @@ const (
 	overslept    = 4 * heartbeat
 )
 
-// pulse has the heartbeats of all links at the same moments, by one timer: so an idle node
-// of a large cluster wakes four times a second, and not as often for each link.
+// pulse has the heartbeats of all links at the same moments, by one timer, and those of all
+// nodes too, as far as their clocks agree. So an idle node of a large cluster, whose links
+// all have something to write and to read each second, wakes for them four times a second,
+// and not as often for each.
 type pulse struct {
 	clock *clock
 
@@ -39,7 +41,7 @@ func (p *pulse) add(l *link) (end func()) {
 	p.links[l] = struct{}{}
 	if len(p.links) == 1 {
 		p.last = p.clock.now()
-		p.timer = time.AfterFunc(heartbeat, p.beat)
+		p.timer = time.AfterFunc(untilBeat(time.Now()), p.beat)
 	}
 	return func() { p.remove(l) }
 }
@@ -62,12 +64,31 @@ func (p *pulse) beat() {
 	p.last = now
 	links := slices.Collect(maps.Keys(p.links))
 	if len(links) > 0 {
-		p.timer.Reset(heartbeat)
+		p.timer.Reset(untilBeat(time.Now()))
 	}
 	p.mu.Unlock()
 	for _, l := range links {
 		l.beat(now, late)
 	}
+}
+
+// untilBeat returns the time until the next heartbeat, which is when the clock shows a whole
+// quarter of a second.
+func untilBeat(now time.Time) time.Duration {
+	left := heartbeat - time.Duration(now.Nanosecond())%heartbeat
+	if left < heartbeat/2 { // a timer may fire a little early by that clock
+		left += heartbeat
+	}
+	return left
+}
+
+// patience is how long a link is silent before this node pings. Of two nodes whose
+// heartbeats are at the same moment that with the larger boot id leaves it to the other.
+func (l *link) patience() int64 {
+	if l.self.boot.Load() > l.peer.Boot {
+		return int64(pingAfter + heartbeat)
+	}
+	return int64(pingAfter)
 }
 
 // beat looks at the link (rule 19). The link pings if it has written nothing for
@@ -97,7 +118,7 @@ func (l *link) beat(now int64, overslept bool) {
 		go l.fail(fmt.Errorf("silent for %v", time.Duration(silent).Round(time.Millisecond)))
 		return
 	case now-l.lastPing.Load() < int64(pingAfter):
-	case l.timed.Swap(false), max(silent, mute) >= int64(pingAfter), now-l.lastPing.Load() >= int64(measureAfter):
+	case l.timed.Swap(false), max(silent, mute) >= l.patience(), now-l.lastPing.Load() >= int64(measureAfter):
 		l.ping(now)
 	}
 	l.trim()
