@@ -46,10 +46,10 @@ func newDigest(log *slog.Logger) *digest {
 }
 
 // tell logs one news of a kind, which its text is, or keeps it for the end of the
-// spell.
-func (d *digest) tell(level slog.Level, text string, who bus.Peer) {
+// spell, without args.
+func (d *digest) tell(level slog.Level, text string, who bus.Peer, args ...any) {
 	if !d.keep(level, text, who) {
-		d.log.Log(context.Background(), level, text, "peer", who.String(), "address", who.Addr)
+		d.log.Log(context.Background(), level, text, append([]any{"peer", who.String(), "address", who.Addr}, args...)...)
 	}
 }
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/hashicorp/serf/serf"
@@ -145,6 +146,9 @@ func (n *Node) linked(who bus.Peer) {
 
 // unlinked takes news of the end of a link.
 func (n *Node) unlinked(who bus.Peer, err error) {
+	if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, bus.ErrClosed) { // neither side closed it
+		n.digest.tell(slog.LevelInfo, "link broke", who, "err", err)
+	}
 	n.update(func() { n.roster.unlink(who.Boot, err) })
 	n.updateAfter(lostAfter)
 	n.updateAfter(missedAfter)

@@ -21,7 +21,7 @@ const (
 	steadyAfter  = 5 * time.Second        // a link that lived so long is redialled at once when it breaks
 	dialsFirst   = 8                      // dials at once to peers against whose own this node's win
 	dialsSecond  = 2                      // the same to the others, which mostly dial first
-	dialHolds    = 250 * time.Millisecond // how long a dial counts that is not answered
+	dialHolds    = time.Second            // how long a dial counts that is not answered
 	brokeLately  = 30 * time.Second       // after a link broke it is dialled more often for so long
 	redialLately = 2 * time.Second        // and this is the longest pause then
 )
@@ -475,14 +475,11 @@ func (p *peer) lost(err error) {
 	if time.Since(l.began) >= steadyAfter {
 		p.pause.reset()
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		p.farewell = true
 		p.set.log.Debug("peer said goodbye", "peer", who.String())
-	case errors.Is(err, net.ErrClosed), errors.Is(err, bus.ErrClosed):
+	} else {
 		p.set.log.Debug("link ended", "peer", who.String(), "err", err)
-	default:
-		p.set.log.Info("link broke", "peer", who.String(), "err", err)
 	}
 	if !p.armed {
 		p.disarm() // start to forget
