@@ -196,7 +196,7 @@ func TestAwaitAddress(t *testing.T) {
 	everywhere(t, func(t *testing.T, p pair) {
 		done := make(chan error, 1)
 		go func() { done <- p.from.Await(t.Context(), "a") }()
-		time.Sleep(time.Hour)
+		time.Sleep(time.Minute)
 		consume(t, p.to, "b", repeatBack)
 		synctest.Wait()
 		if len(done) > 0 {

@@ -66,7 +66,11 @@ func (s *slowLine) run() {
 
 // length is how long there is traffic: what is sent is bounded.
 func (s *slowLine) length() time.Duration {
-	return min(3*time.Minute, 300<<20*time.Second/time.Duration(s.rate))
+	most := 300 << 20
+	if testing.Short() {
+		most /= 5
+	}
+	return min(3*time.Minute, time.Duration(most)*time.Second/time.Duration(s.rate))
 }
 
 // slowest is the time that a frame in order takes at most which is written behind
