@@ -432,7 +432,8 @@ func leaveDuringDeploy(t *testing.T, c *clustertest.Cluster) {
 				time.Sleep(time.Duration(k) * time.Millisecond)
 				d, err := verticle.Deploy(t.Context(), c.Node(i).Bus, verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
 					time.Sleep(5 * time.Millisecond)
-					return d.Consume("other", bus.HandlerFunc(func(context.Context, *bus.Message) error { return nil }))
+					_, err := d.Consume("other", bus.HandlerFunc(func(context.Context, *bus.Message) error { return nil }))
+					return err
 				}), verticle.WithLogger(logger()))
 				if err == nil {
 					<-d.Done()

@@ -26,7 +26,7 @@ func clustered(t *testing.T, n int, f func(t *testing.T, c *bustest.Cluster)) {
 func consumes(addresses ...string) verticle.Verticle {
 	return verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
 		for _, a := range addresses {
-			if err := d.Consume(a, echo); err != nil {
+			if _, err := d.Consume(a, echo); err != nil {
 				return err
 			}
 		}
@@ -114,13 +114,14 @@ func TestRollingReplacement(t *testing.T) {
 		seen := map[string]int{}
 		worker := func() *part {
 			return &part{start: func(_ context.Context, d *verticle.Deployment) error {
-				return d.Consume("work", bus.Respond(func(_ context.Context, s string) (string, error) {
+				_, err := d.Consume("work", bus.Respond(func(_ context.Context, s string) (string, error) {
 					time.Sleep(2 * time.Millisecond)
 					mu.Lock()
 					defer mu.Unlock()
 					seen[s]++
 					return s, nil
 				}))
+				return err
 			}}
 		}
 		deployments := []*verticle.Deployment{deploy(t, c.Bus(0), worker()), deploy(t, c.Bus(1), worker())}

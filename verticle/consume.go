@@ -3,6 +3,7 @@ package verticle
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/verticle/internal/guard"
@@ -14,8 +15,19 @@ type consumer struct {
 	beside bool // the turn
 }
 
+// over reports whether the consumer was closed and has nothing to do any more.
+func (c consumer) over() bool {
+	select {
+	case <-c.Done():
+		return true
+	default:
+		return false
+	}
+}
+
 // Consume registers a handler at an address until the deployment ends, or is
-// restarted; see [bus.EventBus.Consume] for its parameters and errors. In Start,
+// restarted; see [bus.EventBus.Consume] for its parameters and errors. The
+// consumer that it returns can be paused, and closed before that. In Start,
 // the consumer is announced when Start has returned nil; later, at once, and then
 // Consume does not wait for other nodes to know it. While a function of Go has
 // the turn by Do, or one of a timer runs, a consumer that anybody registers is
@@ -28,20 +40,23 @@ type consumer struct {
 //
 // Consume fails with [ErrUndeployed] once the deployment is to end, and between
 // its end and its start in a restart.
-func (d *Deployment) Consume(address string, h bus.Handler, opts ...bus.ConsumeOption) error {
+func (d *Deployment) Consume(address string, h bus.Handler, opts ...bus.ConsumeOption) (*bus.Consumer, error) {
 	l := d.current()
 	d.mu.Lock() // also while registering: what is not in the list when the end begins never is
 	defer d.mu.Unlock()
 	if l.isEnding() {
-		return d.failed(fmt.Sprintf("consume %q", address), ErrUndeployed)
+		return nil, d.failed(fmt.Sprintf("consume %q", address), ErrUndeployed)
 	}
 	beside := besideTurn(opts)
 	c, err := d.eb.Consume(address, l.guard(address, h, beside), opts...)
 	if err != nil {
-		return d.failed(fmt.Sprintf("consume %q", address), err)
+		return nil, d.failed(fmt.Sprintf("consume %q", address), err)
+	}
+	if len(l.consumers) == cap(l.consumers) {
+		l.consumers = slices.DeleteFunc(l.consumers, consumer.over)
 	}
 	l.consumers = append(l.consumers, consumer{c, beside})
-	return nil
+	return c, nil
 }
 
 // besideTurn reports whether the options are of a consumer that leaves the turn.

@@ -21,7 +21,7 @@ func TestConcurrencyLeavesTurn(t *testing.T) {
 		const n = 4
 		handled := 0 // guarded by the turn
 		d := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
-			err := d.Consume("work", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
+			_, err := d.Consume("work", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
 				time.Sleep(time.Second)
 				return d.EventBus().Do(ctx, func(context.Context) error { handled++; return nil })
 			}), bus.WithConcurrency(n))
@@ -30,7 +30,8 @@ func TestConcurrencyLeavesTurn(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 			wantNoConsumer(t, eb, "work")
-			return d.Consume("quick", echo)
+			_, err = d.Consume("quick", echo)
+			return err
 		}})
 		began := time.Now()
 		for range 2 * n {
@@ -58,11 +59,12 @@ func TestUndeployAwaitsConcurrent(t *testing.T) {
 		var j journal
 		d := deploy(t, eb, &part{
 			start: func(_ context.Context, d *verticle.Deployment) error {
-				return d.Consume("work", bus.HandlerFunc(func(context.Context, *bus.Message) error {
+				_, err := d.Consume("work", bus.HandlerFunc(func(context.Context, *bus.Message) error {
 					time.Sleep(time.Second)
 					j.add("handled")
 					return nil
 				}), bus.WithConcurrency(3))
+				return err
 			},
 			stop: func(context.Context) error { j.add("stopped"); return nil },
 		})
@@ -98,15 +100,16 @@ func TestStuckBesideTurn(t *testing.T) {
 				stuck := bus.HandlerFunc(func(context.Context, *bus.Message) error { <-release; return nil })
 				d := deploy(t, eb, &part{
 					start: func(_ context.Context, d *verticle.Deployment) error {
-						if err := d.Consume("one", stuck, bus.WithConcurrency(2)); err != nil {
+						if _, err := d.Consume("one", stuck, bus.WithConcurrency(2)); err != nil {
 							return err
 						}
 						for _, a := range []string{"turn", "idle"} {
-							if err := d.Consume(a, stuck); err != nil {
+							if _, err := d.Consume(a, stuck); err != nil {
 								return err
 							}
 						}
-						return d.Consume("two", stuck, bus.WithConcurrency(2))
+						_, err := d.Consume("two", stuck, bus.WithConcurrency(2))
+						return err
 					},
 					stop: func(context.Context) error { stopped = true; return nil },
 				})
@@ -157,9 +160,10 @@ func TestUndeployBesideTurn(t *testing.T) {
 					if whose == "own" {
 						target = d
 					}
-					return d.Consume("end", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
+					_, err := d.Consume("end", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
 						return target.Undeploy(ctx)
 					}), bus.WithConcurrency(2))
+					return err
 				}}, restart...)
 				if err != nil {
 					t.Fatal(err)
@@ -213,7 +217,8 @@ func TestOneTurnEach(t *testing.T) {
 						}
 						return ctx.Err()
 					})
-					return d.Consume("a", bus.HandlerFunc(func(context.Context, *bus.Message) error { turn(); return nil }))
+					_, err := d.Consume("a", bus.HandlerFunc(func(context.Context, *bus.Message) error { turn(); return nil }))
+					return err
 				},
 				stop: func(context.Context) error { turn(); return nil },
 			}
@@ -241,10 +246,11 @@ func TestPublishedOnly(t *testing.T) {
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
 		var heard []string // guarded by the turn
 		d := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
-			return d.Consume("a", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error {
+			_, err := d.Consume("a", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error {
 				heard = append(heard, m.Verb())
 				return nil
 			}), bus.PublishedOnly())
+			return err
 		}})
 		if err := eb.Send(t.Context(), "a", nil); !errors.Is(err, bus.ErrNoConsumer) {
 			t.Errorf("sent: %v", err)
@@ -259,5 +265,50 @@ func TestPublishedOnly(t *testing.T) {
 		if len(heard) != 1 || heard[0] != bus.VerbPublish {
 			t.Errorf("heard %q", heard)
 		}
+	})
+}
+
+// TestConsumerOfItsOwn: a verticle pauses, resumes and closes what it has registered,
+// and closed consumers are not kept.
+func TestConsumerOfItsOwn(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, eb *bus.EventBus) {
+		var c *bus.Consumer
+		handled := 0
+		d := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) (err error) {
+			c, err = d.Consume("a", bus.Receive(func(context.Context, int) error { handled++; return nil }))
+			c.Pause()
+			return err
+		}})
+		if err := eb.Send(t.Context(), "a", 1); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if handled != 0 {
+			t.Error("a paused consumer handles")
+		}
+		c.Resume()
+		synctest.Wait()
+		if handled != 1 {
+			t.Errorf("%d handled after Resume, want 1", handled)
+		}
+		for range 100 {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			if list := verticle.Inspect(eb)[0].Consumers; len(list) != 0 {
+				t.Fatalf("consumes at %v after Close", list)
+			}
+			var err error
+			if c, err = d.Consume("a", echo); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := verticle.Kept(d); n > 2 {
+			t.Errorf("%d consumers are kept, of which one is open", n)
+		}
+		undeploy(t, d)
+		wantNoConsumer(t, eb, "a")
 	})
 }

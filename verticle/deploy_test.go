@@ -128,7 +128,7 @@ func TestStartHoldsTurn(t *testing.T) {
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
 		ready := false // unguarded: the turn orders it
 		d := deploy(t, eb, &part{start: func(ctx context.Context, d *verticle.Deployment) error {
-			err := d.Consume("a", bus.Respond(func(context.Context, string) (bool, error) { return ready, nil }))
+			_, err := d.Consume("a", bus.Respond(func(context.Context, string) (bool, error) { return ready, nil }))
 			wantNoConsumer(t, eb, "a")
 			time.Sleep(time.Second)
 			wantNoConsumer(t, eb, "a")
@@ -161,7 +161,7 @@ func TestHandlersTakeTurns(t *testing.T) {
 		d := deploy(t, eb, &part{
 			start: func(_ context.Context, d *verticle.Deployment) error {
 				for _, a := range []string{"a", "b"} {
-					err := d.Consume(a, bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error { return turn(ctx) }))
+					_, err := d.Consume(a, bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error { return turn(ctx) }))
 					if err != nil {
 						return err
 					}
@@ -212,13 +212,16 @@ func TestStartFails(t *testing.T) {
 				var j journal
 				var failed *verticle.Deployment
 				child := &part{
-					start: func(_ context.Context, d *verticle.Deployment) error { return d.Consume("child", echo) },
-					stop:  func(context.Context) error { j.add("child stopped"); return nil },
+					start: func(_ context.Context, d *verticle.Deployment) error {
+						_, err := d.Consume("child", echo)
+						return err
+					},
+					stop: func(context.Context) error { j.add("child stopped"); return nil },
 				}
 				v := &part{
 					start: func(ctx context.Context, d *verticle.Deployment) error {
 						failed = d
-						if err := d.Consume("a", echo); err != nil {
+						if _, err := d.Consume("a", echo); err != nil {
 							return err
 						}
 						d.Go(func(ctx context.Context) error {
@@ -249,7 +252,8 @@ func TestStartFails(t *testing.T) {
 				if !isClosed(failed.Done()) {
 					t.Error("Done is not closed")
 				}
-				wantErr(t, failed.Consume("a", echo), verticle.ErrUndeployed)
+				_, err = failed.Consume("a", echo)
+				wantErr(t, err, verticle.ErrUndeployed)
 				undeploy(t, deploy(t, eb, child))
 			})
 		})
@@ -286,7 +290,8 @@ func TestDeployContext(t *testing.T) {
 				<-ctx.Done()
 				return ctx.Err()
 			})
-			return d.Consume("a", echo)
+			_, err := d.Consume("a", echo)
+			return err
 		}})
 		if err != nil {
 			t.Fatal(err)
@@ -316,7 +321,8 @@ func TestGoFailsWhileStarting(t *testing.T) {
 					if heeds {
 						return ctx.Err()
 					}
-					return d.Consume("a", echo)
+					_, err := d.Consume("a", echo)
+					return err
 				},
 				stop: func(context.Context) error { j.add("stopped"); return nil },
 			})
@@ -338,7 +344,7 @@ func TestUndeployWhileStarting(t *testing.T) {
 		var j journal
 		_, err := verticle.Deploy(t.Context(), eb, &part{
 			start: func(ctx context.Context, d *verticle.Deployment) error {
-				if err := d.Consume("a", echo); err != nil {
+				if _, err := d.Consume("a", echo); err != nil {
 					return err
 				}
 				go func() { undeploy(t, d); j.add("undeployed") }()
@@ -361,7 +367,8 @@ func TestConsumeFails(t *testing.T) {
 		for _, restart := range [][]verticle.Option{nil, {verticle.WithRestart(verticle.Restart{})}} {
 			for h, opt := range map[bus.Handler]bus.ConsumeOption{&noHandler{}: bus.WithConcurrency(0), nil: bus.LocalOnly()} {
 				_, err := verticle.Deploy(t.Context(), eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
-					return d.Consume("refused", h, opt)
+					_, err := d.Consume("refused", h, opt)
+					return err
 				}}, append(restart, verticle.WithLogger(quiet))...)
 				if err == nil || !strings.Contains(err.Error(), `"refused"`) {
 					t.Errorf("%v; want an error with the address", err)

@@ -7,10 +7,11 @@
 //	type Greeter struct{ greeted int } // needs no lock
 //
 //	func (g *Greeter) Start(ctx context.Context, d *verticle.Deployment) error {
-//		return d.Consume("greet", bus.Respond(func(ctx context.Context, name string) (string, error) {
+//		_, err := d.Consume("greet", bus.Respond(func(ctx context.Context, name string) (string, error) {
 //			g.greeted++
 //			return "hello, " + name, nil
 //		}))
+//		return err
 //	}
 //
 //	func (g *Greeter) Stop(ctx context.Context) error { return nil }

@@ -34,7 +34,8 @@ func ExampleDeployment_EventBus() {
 			cancel()
 			return nil
 		})
-		return d.Consume("stock", bus.Respond(func(context.Context, any) (int, error) { return stock, nil }))
+		_, err := d.Consume("stock", bus.Respond(func(context.Context, any) (int, error) { return stock, nil }))
+		return err
 	}))
 	fmt.Println(err)
 	// Output:

@@ -17,10 +17,11 @@ import (
 type Greeter struct{ greeted int }
 
 func (g *Greeter) Start(ctx context.Context, d *verticle.Deployment) error {
-	return d.Consume("greet", bus.Respond(func(ctx context.Context, name string) (string, error) {
+	_, err := d.Consume("greet", bus.Respond(func(ctx context.Context, name string) (string, error) {
 		g.greeted++
 		return "hello, " + name, nil
 	}))
+	return err
 }
 
 func (g *Greeter) Stop(ctx context.Context) error {
@@ -103,9 +104,10 @@ func ExampleFunc() {
 	defer eb.Close()
 	ctx := context.Background()
 	d, err := verticle.Deploy(ctx, eb, verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
-		return d.Consume("upper", bus.Respond(func(ctx context.Context, s string) (string, error) {
+		_, err := d.Consume("upper", bus.Respond(func(ctx context.Context, s string) (string, error) {
 			return strings.ToUpper(s), nil
 		}))
+		return err
 	}))
 	if err != nil {
 		fmt.Println(err)
@@ -173,9 +175,10 @@ func ExampleDeployment_Undeploy() {
 	defer eb.Close()
 	ctx := context.Background()
 	d, err := verticle.Deploy(ctx, eb, verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
-		return d.Consume("finish", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+		_, err := d.Consume("finish", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
 			return d.Undeploy(ctx) // its own: begins when this handler has returned
 		}))
+		return err
 	}))
 	if err != nil {
 		fmt.Println(err)
@@ -216,7 +219,8 @@ func ExampleDeployment_Consume() {
 	defer eb.Close()
 	n := 0 // guarded by the turn
 	d, err := verticle.Deploy(context.Background(), eb, verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
-		return d.Consume("count", bus.Respond(func(context.Context, any) (int, error) { n++; return n, nil }))
+		_, err := d.Consume("count", bus.Respond(func(context.Context, any) (int, error) { n++; return n, nil }))
+		return err
 	}))
 	if err != nil {
 		fmt.Println(err)
@@ -259,11 +263,12 @@ func ExampleDeployment_After() {
 	ctx := context.Background()
 	d, err := verticle.Deploy(ctx, eb, verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
 		stop := d.After(time.Minute, func(context.Context) error { return errors.New("nothing came") })
-		return d.Consume("first", bus.Receive(func(_ context.Context, s string) error {
+		_, err := d.Consume("first", bus.Receive(func(_ context.Context, s string) error {
 			stop()
 			fmt.Println(s)
 			return nil
 		}))
+		return err
 	}))
 	if err != nil {
 		fmt.Println(err)
@@ -286,10 +291,11 @@ func ExampleInstances() {
 	together := make(chan struct{})
 	worker := func() verticle.Verticle {
 		return verticle.Func(func(ctx context.Context, d *verticle.Deployment) error {
-			return d.Consume("work", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+			_, err := d.Consume("work", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
 				together <- struct{}{} // waits
 				return nil
 			}))
+			return err
 		})
 	}
 	d, err := verticle.Deploy(ctx, eb, verticle.Instances(3, worker))
@@ -389,7 +395,8 @@ func ExampleDeployment_Consume_beside() {
 			size := len(page) // this would take its time
 			return size, d.EventBus().Do(ctx, func(context.Context) error { fetched++; return nil })
 		})
-		return d.Consume("fetch", fetch, bus.WithConcurrency(8))
+		_, err := d.Consume("fetch", fetch, bus.WithConcurrency(8))
+		return err
 	}))
 	if err != nil {
 		fmt.Println(err)

@@ -53,12 +53,13 @@ func TestPanics(t *testing.T) {
 		wantErr(t, inStop.Undeploy(t.Context()), verticle.ErrPanic)
 
 		inHandler := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
-			return d.Consume("a", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error {
+			_, err := d.Consume("a", bus.HandlerFunc(func(_ context.Context, m *bus.Message) error {
 				if len(m.Body) == 0 {
 					panic("oh")
 				}
 				return nil
 			}))
+			return err
 		}})
 		_, err := eb.Request(t.Context(), "a", nil)
 		if e := new(bus.ReplyError); !errors.As(err, &e) || e.Code != bus.CodePanic {
@@ -124,13 +125,21 @@ func TestEndIsNoFailure(t *testing.T) {
 			d.After(0, func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) })
 		},
 		"refusal of a timer": func(d *verticle.Deployment, _ <-chan struct{}) {
-			d.After(0, func(ctx context.Context) error { <-ctx.Done(); return d.Consume("late", echo) })
+			d.After(0, func(ctx context.Context) error {
+				<-ctx.Done()
+				_, err := d.Consume("late", echo)
+				return err
+			})
 		},
 		"cause of a goroutine": func(d *verticle.Deployment, _ <-chan struct{}) {
 			d.Go(func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) })
 		},
 		"refusal of a goroutine": func(d *verticle.Deployment, stopping <-chan struct{}) {
-			d.Go(func(context.Context) error { <-stopping; return d.Consume("late", echo) })
+			d.Go(func(context.Context) error {
+				<-stopping
+				_, err := d.Consume("late", echo)
+				return err
+			})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -155,7 +164,7 @@ func TestRefusalOfAnother(t *testing.T) {
 		other := deploy(t, eb, new(part))
 		undeploy(t, other)
 		d := deploy(t, eb, new(part))
-		d.Go(func(context.Context) error { return other.Consume("a", echo) })
+		d.Go(func(context.Context) error { _, err := other.Consume("a", echo); return err })
 		<-d.Done()
 		wantErr(t, d.Err(), verticle.ErrUndeployed)
 	})

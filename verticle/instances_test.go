@@ -32,12 +32,13 @@ func numbered(j *journal) func() verticle.Verticle {
 						return ctx.Err()
 					}
 				})
-				return d.Consume("n", bus.Respond(func(_ context.Context, s string) (int, error) {
+				_, err := d.Consume("n", bus.Respond(func(_ context.Context, s string) (int, error) {
 					if s == "fail" {
 						fail <- errTest
 					}
 					return me, nil
 				}))
+				return err
 			},
 			stop: func(context.Context) error { j.add(fmt.Sprint("stop ", me)); return nil },
 		}

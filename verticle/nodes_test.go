@@ -50,14 +50,15 @@ func TestReplyOfBlockingWorkReachesAnotherNode(t *testing.T) {
 	t.Parallel()
 	clustered(t, 2, func(t *testing.T, c *bustest.Cluster) {
 		deploy(t, c.Bus(0), &part{start: func(_ context.Context, d *verticle.Deployment) error {
-			err := d.Consume("work", bus.Respond(func(_ context.Context, s string) (string, error) {
+			_, err := d.Consume("work", bus.Respond(func(_ context.Context, s string) (string, error) {
 				time.Sleep(time.Second)
 				return s + " done", nil
 			}), bus.WithConcurrency(2))
 			if err != nil {
 				return err
 			}
-			return d.Consume("quick", echo)
+			_, err = d.Consume("quick", echo)
+			return err
 		}})
 		begin := time.Now()
 		var wg sync.WaitGroup

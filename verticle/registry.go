@@ -121,7 +121,7 @@ func (d *Deployment) info() Info {
 		i.Stack = d.stack
 	}
 	for _, c := range l.consumers {
-		if !d.ended && !l.isEnding() {
+		if !d.ended && !l.isEnding() && !c.over() {
 			i.Consumers = append(i.Consumers, c.Address())
 		}
 	}

@@ -35,14 +35,16 @@ func TestInspect(t *testing.T) {
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
 		wantStates(t, eb)
 		child := verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
-			return d.Consume("b", bus.HandlerFunc(func(context.Context, *bus.Message) error { time.Sleep(3 * time.Second); return nil }))
+			_, err := d.Consume("b", bus.HandlerFunc(func(context.Context, *bus.Message) error { time.Sleep(3 * time.Second); return nil }))
+			return err
 		})
 		d := deploy(t, eb, &part{start: func(ctx context.Context, d *verticle.Deployment) error {
 			wantStates(t, eb, "parent starting")
 			time.Sleep(time.Second)
 			_, err := d.Deploy(ctx, child, verticle.WithName("child"))
-			return errors.Join(err, d.Consume("z", bus.Receive(func(context.Context, int) error { return nil })),
-				d.Consume("a", bus.Receive(func(context.Context, int) error { return nil })))
+			_, z := d.Consume("z", bus.Receive(func(context.Context, int) error { return nil }))
+			_, a := d.Consume("a", bus.Receive(func(context.Context, int) error { return nil }))
+			return errors.Join(err, z, a)
 		}}, verticle.WithName("parent"))
 		if _, err := eb.Request(t.Context(), "b", nil); err != nil {
 			t.Fatal(err)
@@ -67,7 +69,8 @@ func TestInspectFailures(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
 		v := verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
-			return d.Consume("panics", bus.HandlerFunc(func(context.Context, *bus.Message) error { panic("no") }))
+			_, err := d.Consume("panics", bus.HandlerFunc(func(context.Context, *bus.Message) error { panic("no") }))
+			return err
 		})
 		d := deploy(t, eb, v, verticle.WithName("v"), verticle.WithRestart(verticle.Restart{Delay: time.Minute, MaxDelay: time.Minute}))
 		_, _ = eb.Request(t.Context(), "panics", nil)

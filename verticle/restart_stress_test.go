@@ -37,7 +37,7 @@ func (f *fragile) start(ctx context.Context, d *verticle.Deployment) error {
 	how, soon := f.r.IntN(7), time.Duration(f.r.IntN(2000))*time.Microsecond
 	d.Every(100*time.Microsecond, func(context.Context) error { f.r.IntN(2); return nil })
 	d.Go(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
-	err := d.Consume(f.address, bus.HandlerFunc(func(context.Context, *bus.Message) error {
+	_, err := d.Consume(f.address, bus.HandlerFunc(func(context.Context, *bus.Message) error {
 		if how == 0 && f.r.IntN(3) == 0 {
 			panic("of the test")
 		}
@@ -46,7 +46,7 @@ func (f *fragile) start(ctx context.Context, d *verticle.Deployment) error {
 	if err != nil {
 		return err
 	}
-	err = d.Consume(f.address+".beside", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
+	_, err = d.Consume(f.address+".beside", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
 		return d.EventBus().Do(ctx, func(context.Context) error { f.r.IntN(2); return nil })
 	}), bus.WithConcurrency(2))
 	if err != nil {
@@ -56,7 +56,8 @@ func (f *fragile) start(ctx context.Context, d *verticle.Deployment) error {
 		if how == 1 {
 			d.After(soon, func(context.Context) error { return errTest })
 		}
-		return d.Consume(f.address+".child", echo)
+		_, err := d.Consume(f.address+".child", echo)
+		return err
 	})
 	if _, err := d.Deploy(ctx, verticle.Instances(2, func() verticle.Verticle { return child })); err != nil {
 		return err

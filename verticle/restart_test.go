@@ -59,8 +59,9 @@ func TestRestart(t *testing.T) {
 			synctest.Wait()
 			j.want(t, "stop b", "goroutine of b", "stop a", "goroutine of a")
 			wantNoConsumer(t, eb, "a")
-			wantErr(t, d.Consume("c", echo), verticle.ErrUndeployed)
-			_, err := d.Deploy(t.Context(), new(part))
+			_, err := d.Consume("c", echo)
+			wantErr(t, err, verticle.ErrUndeployed)
+			_, err = d.Deploy(t.Context(), new(part))
 			wantErr(t, err, verticle.ErrUndeployed)
 			time.Sleep(time.Second / 2)
 			synctest.Wait()
@@ -80,7 +81,8 @@ func TestWhatRestarts(t *testing.T) {
 	t.Parallel()
 	handler := func(f func() error, opts ...bus.ConsumeOption) func(context.Context, *verticle.Deployment) error {
 		return func(_ context.Context, d *verticle.Deployment) error {
-			return d.Consume("act", bus.HandlerFunc(func(context.Context, *bus.Message) error { return f() }), opts...)
+			_, err := d.Consume("act", bus.HandlerFunc(func(context.Context, *bus.Message) error { return f() }), opts...)
+			return err
 		}
 	}
 	soon := func(f func(context.Context) error) func(context.Context, *verticle.Deployment) error {
@@ -277,7 +279,7 @@ func TestPanicHidesItsRemains(t *testing.T) {
 		d := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
 			whole = true
 			for _, a := range []string{"a", "b"} {
-				err := d.Consume(a, bus.HandlerFunc(func(_ context.Context, m *bus.Message) error {
+				_, err := d.Consume(a, bus.HandlerFunc(func(_ context.Context, m *bus.Message) error {
 					if !whole {
 						t.Error("handled in pieces")
 					}
@@ -334,7 +336,7 @@ func TestTimersPanicHidesItsRemains(t *testing.T) {
 							return nil
 						})
 					}
-					if err := d.Consume("a", bus.HandlerFunc(func(context.Context, *bus.Message) error {
+					if _, err := d.Consume("a", bus.HandlerFunc(func(context.Context, *bus.Message) error {
 						if !whole {
 							t.Error("handled in pieces")
 						}

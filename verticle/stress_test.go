@@ -29,7 +29,7 @@ const ways = 6
 
 func (l *life) Start(ctx context.Context, d *verticle.Deployment) error {
 	l.starts++
-	if err := d.Consume(l.address, echo); err != nil {
+	if _, err := d.Consume(l.address, echo); err != nil {
 		return err
 	}
 	l.ended.Add(1)
@@ -44,7 +44,8 @@ func (l *life) Start(ctx context.Context, d *verticle.Deployment) error {
 		return ctx.Err()
 	})
 	_, err := d.Deploy(ctx, verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
-		return d.Consume(l.address+".child", echo)
+		_, err := d.Consume(l.address+".child", echo)
+		return err
 	}), verticle.WithName("child"))
 	if err != nil {
 		return err

@@ -84,10 +84,11 @@ func TestTimersDoNotPileUp(t *testing.T) {
 			d.Every(time.Second, b.beat)
 			time.Sleep(3500 * time.Millisecond) // a Start that takes time
 			b.want(t)
-			return d.Consume("slow", bus.HandlerFunc(func(context.Context, *bus.Message) error {
+			_, err := d.Consume("slow", bus.HandlerFunc(func(context.Context, *bus.Message) error {
 				time.Sleep(3300 * time.Millisecond)
 				return nil
 			}))
+			return err
 		}})
 		time.Sleep(1200 * time.Millisecond) // 4.7
 		if err := eb.Send(t.Context(), "slow", nil); err != nil {
@@ -127,7 +128,8 @@ func TestTimersTakeTurns(t *testing.T) {
 			for range 3 {
 				d.Every(10*time.Millisecond, turn)
 			}
-			return d.Consume("a", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error { return turn(ctx) }))
+			_, err := d.Consume("a", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error { return turn(ctx) }))
+			return err
 		}})
 		for range 100 {
 			if err := eb.Send(t.Context(), "a", nil); err != nil {
@@ -337,7 +339,7 @@ func TestTimerUsesBus(t *testing.T) {
 			if s, err := bus.Request[string](ctx, eb, "other", "x"); s != "x" || err != nil {
 				t.Errorf("%q, %v; want an echo", s, err)
 			}
-			if err := d.Consume("later", echo); err != nil {
+			if _, err := d.Consume("later", echo); err != nil {
 				t.Error(err)
 			}
 			wantNoConsumer(t, eb, "later")

@@ -24,12 +24,13 @@ func (s *stuck) Start(_ context.Context, d *verticle.Deployment) error {
 	if s.goroutine {
 		d.Go(func(context.Context) error { <-s.release; return nil })
 	}
-	return d.Consume("stuck", bus.HandlerFunc(func(context.Context, *bus.Message) error {
+	_, err := d.Consume("stuck", bus.HandlerFunc(func(context.Context, *bus.Message) error {
 		if s.handler {
 			<-s.release
 		}
 		return nil
 	}))
+	return err
 }
 
 func (s *stuck) Stop(context.Context) error {
@@ -212,7 +213,8 @@ func TestStartTooLate(t *testing.T) {
 					j.add("undeployed")
 				}()
 				time.Sleep(time.Minute)
-				return d.Consume("a", echo)
+				_, err := d.Consume("a", echo)
+				return err
 			},
 			stop: func(context.Context) error { j.add("stopped"); return nil },
 		}
@@ -247,7 +249,10 @@ func TestUndeployOfManyIsBounded(t *testing.T) {
 				root := deploy(t, eb, &part{start: func(ctx context.Context, d *verticle.Deployment) error {
 					for i := range n {
 						for _, p := range []*part{
-							{start: func(_ context.Context, d *verticle.Deployment) error { return d.Consume("turn", hang) }},
+							{start: func(_ context.Context, d *verticle.Deployment) error {
+								_, err := d.Consume("turn", hang)
+								return err
+							}},
 							{stop: func(context.Context) error { stopped.Add(1); return nil }},
 							{stop: func(context.Context) error { <-release; return nil }},
 						} {
@@ -255,7 +260,7 @@ func TestUndeployOfManyIsBounded(t *testing.T) {
 								return err
 							}
 						}
-						if err := d.Consume(fmt.Sprint("beside ", i), hang, bus.WithConcurrency(2)); err != nil {
+						if _, err := d.Consume(fmt.Sprint("beside ", i), hang, bus.WithConcurrency(2)); err != nil {
 							return err
 						}
 						d.Go(func(context.Context) error { <-release; return nil })

@@ -28,7 +28,8 @@ func noting(t *testing.T, j *journal, eb *bus.EventBus, name string, children ..
 					return err
 				}
 			}
-			return d.Consume(name, echo)
+			_, err := d.Consume(name, echo)
+			return err
 		},
 		stop: func(context.Context) error {
 			wantNoConsumer(t, eb, name)
@@ -61,11 +62,12 @@ func TestUndeployAwaitsHandler(t *testing.T) {
 		var j journal
 		d := deploy(t, eb, &part{
 			start: func(_ context.Context, d *verticle.Deployment) error {
-				return d.Consume("a", bus.Respond(func(context.Context, string) (string, error) {
+				_, err := d.Consume("a", bus.Respond(func(context.Context, string) (string, error) {
 					time.Sleep(5 * time.Second)
 					j.add("handled")
 					return "done", nil
 				}))
+				return err
 			},
 			stop: func(context.Context) error { j.add("stopped"); return nil },
 		})
@@ -87,7 +89,10 @@ func TestUndeployAwaitsHandler(t *testing.T) {
 func TestStopUsesBus(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
-		other := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error { return d.Consume("other", echo) }})
+		other := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
+			_, err := d.Consume("other", echo)
+			return err
+		}})
 		d := deploy(t, eb, &part{stop: func(ctx context.Context) error {
 			s, err := bus.Request[string](ctx, eb, "other", "bye")
 			if s != "bye" {
@@ -106,7 +111,8 @@ func TestStopUsesBus(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return d.Consume("parent", echo)
+			_, err = d.Consume("parent", echo)
+			return err
 		}})
 		undeploy(t, parent)
 	})
@@ -150,11 +156,12 @@ func TestUndeployFromInside(t *testing.T) {
 	}{
 		{"handler", func(end func(context.Context) error) *part {
 			return &part{start: func(_ context.Context, d *verticle.Deployment) error {
-				return d.Consume("end", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
+				_, err := d.Consume("end", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
 					ctx, cancel := context.WithTimeout(ctx, time.Hour)
 					defer cancel()
 					return end(ctx)
 				}))
+				return err
 			}}
 		}, request},
 		{"goroutine", func(end func(context.Context) error) *part {
@@ -224,9 +231,10 @@ func TestUndeployInAnothersTurn(t *testing.T) {
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
 		other := deploy(t, eb, new(part))
 		d := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
-			return d.Consume("end", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
+			_, err := d.Consume("end", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
 				return other.EventBus().Do(ctx, d.Undeploy)
 			}))
+			return err
 		}})
 		began := time.Now()
 		if _, err := eb.Request(t.Context(), "end", nil); err != nil {
@@ -245,7 +253,7 @@ func TestDeadlockOfAChildsStart(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, eb *bus.EventBus) {
 		d := deploy(t, eb, &part{start: func(_ context.Context, d *verticle.Deployment) error {
-			return d.Consume("a", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
+			_, err := d.Consume("a", bus.HandlerFunc(func(ctx context.Context, _ *bus.Message) error {
 				for verb, call := range map[string]func(context.Context) error{
 					"Do":      func(ctx context.Context) error { return d.EventBus().Do(ctx, new(part).Stop) },
 					"Request": func(ctx context.Context) error { _, err := eb.Request(ctx, "a", nil); return err },
@@ -257,6 +265,7 @@ func TestDeadlockOfAChildsStart(t *testing.T) {
 				}
 				return nil
 			}))
+			return err
 		}})
 		if _, err := eb.Request(t.Context(), "a", nil); err != nil {
 			t.Error(err)
@@ -319,11 +328,12 @@ func TestChildrenByHandlers(t *testing.T) {
 				"deploy":   func(ctx context.Context, _ *bus.Message) (err error) { made, err = d.Deploy(ctx, child); return err },
 				"undeploy": func(ctx context.Context, _ *bus.Message) error { return made.Undeploy(ctx) },
 			} {
-				if err := d.Consume(address, h); err != nil {
+				if _, err := d.Consume(address, h); err != nil {
 					return err
 				}
 			}
-			return d.Consume("echo", echo)
+			_, err := d.Consume("echo", echo)
+			return err
 		}})
 		for range 2 {
 			for _, address := range []string{"deploy", "undeploy"} {
@@ -347,15 +357,17 @@ func TestNothingNewWhileUndeploying(t *testing.T) {
 		var d *verticle.Deployment
 		child := new(part)
 		d = deploy(t, eb, &part{stop: func(ctx context.Context) error {
-			wantErr(t, d.Consume("late", echo), verticle.ErrUndeployed)
-			_, err := d.Deploy(ctx, child)
+			_, err := d.Consume("late", echo)
+			wantErr(t, err, verticle.ErrUndeployed)
+			_, err = d.Deploy(ctx, child)
 			wantErr(t, err, verticle.ErrUndeployed)
 			d.Go(func(ctx context.Context) error { j.add("helped stop"); <-ctx.Done(); return ctx.Err() })
 			return nil
 		}})
 		undeploy(t, d)
 		d.Go(func(context.Context) error { j.add("too late"); return nil })
-		wantErr(t, d.Consume("late", echo), verticle.ErrUndeployed)
+		_, err := d.Consume("late", echo)
+		wantErr(t, err, verticle.ErrUndeployed)
 		synctest.Wait()
 		j.want(t, "helped stop")
 		undeploy(t, deploy(t, eb, child)) // which is nobody's
@@ -397,7 +409,8 @@ func testBusCloses(t *testing.T, opts ...verticle.Option) {
 				if _, err := d.Deploy(ctx, &part{stop: func(context.Context) error { j.add("stop child"); return nil }}); err != nil {
 					return err
 				}
-				return d.Consume("a", echo)
+				_, err := d.Consume("a", echo)
+				return err
 			},
 			stop: func(context.Context) error { j.add("stop"); return nil },
 		}, opts...)
@@ -421,7 +434,7 @@ func TestBusClosesWhileStarting(t *testing.T) {
 			start: func(ctx context.Context, d *verticle.Deployment) error {
 				d.Go(func(ctx context.Context) error { <-ctx.Done(); j.add("goroutine"); return ctx.Err() })
 				d.Every(time.Millisecond, func(context.Context) error { j.add("timer"); return nil })
-				if err := d.Consume("a", echo); err != nil {
+				if _, err := d.Consume("a", echo); err != nil {
 					return err
 				}
 				<-ctx.Done()
@@ -444,8 +457,11 @@ func TestUndeployOneAndAll(t *testing.T) {
 		all := deploy(t, eb, new(part))
 		for name, err := range errs {
 			d, failed := all.Deploy(t.Context(), &part{
-				start: func(_ context.Context, d *verticle.Deployment) error { return d.Consume(name, echo) },
-				stop:  func(context.Context) error { return err },
+				start: func(_ context.Context, d *verticle.Deployment) error {
+					_, err := d.Consume(name, echo)
+					return err
+				},
+				stop: func(context.Context) error { return err },
 			})
 			if of[name] = d; failed != nil {
 				t.Fatal(failed)

@@ -89,10 +89,11 @@ func ExampleNewBus() {
 type counter struct{ n int }
 
 func (c *counter) Start(_ context.Context, d *verticle.Deployment) error {
-	return d.Consume("count", bus.Receive(func(ctx context.Context, by int) error {
+	_, err := d.Consume("count", bus.Receive(func(ctx context.Context, by int) error {
 		c.n += by
 		return d.EventBus().Publish(ctx, "counted", c.n)
 	}))
+	return err
 }
 
 func (c *counter) Stop(context.Context) error { return nil }

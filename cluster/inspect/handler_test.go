@@ -189,7 +189,8 @@ func TestEvents(t *testing.T) {
 		other := c.Node(1)
 		time.Sleep(1500 * time.Millisecond)
 		d, err := verticle.Deploy(t.Context(), other.Bus, verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
-			return d.Consume("lost", bus.HandlerFunc(func(context.Context, *bus.Message) error { return errors.New("no") }))
+			_, err := d.Consume("lost", bus.HandlerFunc(func(context.Context, *bus.Message) error { return errors.New("no") }))
+			return err
 		}), verticle.WithName("v"), verticle.WithLogger(quiet))
 		if err != nil {
 			t.Fatal(err)

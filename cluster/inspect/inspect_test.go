@@ -81,7 +81,8 @@ func TestNode(t *testing.T) {
 	a := join(t, cluster.Config{Name: "a", Secrets: secrets, Tags: map[string]string{"zone": "z"}, Cluster: "c"})
 	b := join(t, cluster.Config{Name: "b", Secrets: secrets, Cluster: "c"}, a.Self().Addr)
 	d, err := verticle.Deploy(t.Context(), a.EventBus(), verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
-		return d.Consume("work", bus.HandlerFunc(nothing))
+		_, err := d.Consume("work", bus.HandlerFunc(nothing))
+		return err
 	}), verticle.WithName("worker"), verticle.WithLogger(quiet))
 	if err != nil {
 		t.Fatal(err)

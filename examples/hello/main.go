@@ -38,9 +38,9 @@ func run(ctx context.Context, others []string) error {
 		return err
 	}
 	fmt.Println("now run: go run ./examples/hello", node.Self().Addr)
+	greet := bus.Respond(func(_ context.Context, name string) (string, error) { return "hello, " + name, nil })
 	return verticle.Run(ctx, eb, verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
-		return d.Consume("greet", bus.Respond(func(_ context.Context, name string) (string, error) {
-			return "hello, " + name, nil
-		}))
+		_, err := d.Consume("greet", greet)
+		return err
 	}))
 }

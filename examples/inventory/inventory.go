@@ -54,7 +54,8 @@ type entry struct {
 // Start consumes.
 func (v *Inventory) Start(_ context.Context, d *verticle.Deployment) error {
 	v.known = map[string]entry{}
-	return d.Consume(Reserving.Address(), Reserving.Respond(v.reserve))
+	_, err := d.Consume(Reserving.Address(), Reserving.Respond(v.reserve))
+	return err
 }
 
 // Stop does nothing: the store has all.

@@ -162,16 +162,18 @@ func shop() verticle.Verticle {
 // stock knows how many there are, and asks what they cost.
 func stock() verticle.Verticle {
 	return verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
-		return d.Consume("stock", bus.Respond(func(ctx context.Context, fruit string) (int, error) {
+		_, err := d.Consume("stock", bus.Respond(func(ctx context.Context, fruit string) (int, error) {
 			cents, err := bus.Request[int](ctx, d.EventBus(), "price", fruit)
 			return 12 * cents, err
 		}))
+		return err
 	})
 }
 
 // price knows what things cost.
 func price() verticle.Verticle {
 	return verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
-		return d.Consume("price", bus.Respond(func(_ context.Context, fruit string) (int, error) { return len(fruit), nil }))
+		_, err := d.Consume("price", bus.Respond(func(_ context.Context, fruit string) (int, error) { return len(fruit), nil }))
+		return err
 	})
 }

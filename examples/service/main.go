@@ -61,9 +61,10 @@ func others() discovery.Provider {
 // greeter answers at an address of the bus.
 func greeter(here string) verticle.Verticle {
 	return verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
-		return d.Consume("greet", bus.Respond(func(_ context.Context, name string) (string, error) {
+		_, err := d.Consume("greet", bus.Respond(func(_ context.Context, name string) (string, error) {
 			return "hello, " + name + ", from " + here, nil
 		}))
+		return err
 	})
 }
 

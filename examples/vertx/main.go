@@ -23,10 +23,11 @@ func (g *Greeter) Start(_ context.Context, d *verticle.Deployment) error {
 	d.Every(time.Second, func(ctx context.Context) error {
 		return d.EventBus().Publish(ctx, "greeted", g.greeted)
 	})
-	return d.Consume("greet", bus.Respond(func(_ context.Context, name string) (string, error) {
+	_, err := d.Consume("greet", bus.Respond(func(_ context.Context, name string) (string, error) {
 		g.greeted++
 		return "hello, " + name, nil
 	}))
+	return err
 }
 
 func (g *Greeter) Stop(context.Context) error {
@@ -36,7 +37,7 @@ func (g *Greeter) Stop(context.Context) error {
 
 // Guest listens to that, and asks to be greeted.
 func guest(ctx context.Context, d *verticle.Deployment) error {
-	if err := d.Consume("greeted", bus.Receive(func(_ context.Context, n int) error {
+	if _, err := d.Consume("greeted", bus.Receive(func(_ context.Context, n int) error {
 		fmt.Println("greeted so far:", n)
 		return nil
 	})); err != nil {

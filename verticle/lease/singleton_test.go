@@ -48,7 +48,8 @@ func (v *ruler) Start(ctx context.Context, d *verticle.Deployment) error {
 		v.r.t.Errorf("fence %d for start %d", lease.Fence(ctx), v.r.n)
 	}
 	v.r.on = v.node
-	return d.Consume("where", bus.Respond(func(context.Context, struct{}) (int, error) { return v.node, nil }))
+	_, err := d.Consume("where", bus.Respond(func(context.Context, struct{}) (int, error) { return v.node, nil }))
+	return err
 }
 
 func (v *ruler) Stop(context.Context) error {

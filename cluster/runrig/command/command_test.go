@@ -135,7 +135,8 @@ func TestVerbs(t *testing.T) {
 	t.Parallel()
 	a, b := pair(t)
 	_, err := verticle.Deploy(t.Context(), b.EventBus(), verticle.Func(func(_ context.Context, d *verticle.Deployment) error {
-		return d.Consume("greet", bus.Respond(func(_ context.Context, name string) (string, error) { return "hello, " + name, nil }))
+		_, err := d.Consume("greet", bus.Respond(func(_ context.Context, name string) (string, error) { return "hello, " + name, nil }))
+		return err
 	}), verticle.WithName("greeter"), verticle.WithLogger(quiet))
 	if err != nil {
 		t.Fatal(err)

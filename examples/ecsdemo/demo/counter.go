@@ -51,7 +51,7 @@ func (v *CounterVerticle) Start(ctx context.Context, d *verticle.Deployment) err
 	fence := lease.Fence(ctx)
 	slog.Info("counting", "verticle", "CounterVerticle", "local", v.Local, "fence", fence)
 	checks := uint64(0) // the handlers' and the timer's turn guards it
-	err := d.Consume(broadcastAddress, bus.Receive(func(context.Context, greeting) error {
+	_, err := d.Consume(broadcastAddress, bus.Receive(func(context.Context, greeting) error {
 		checks++
 		return nil
 	}))

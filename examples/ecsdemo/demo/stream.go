@@ -64,7 +64,7 @@ func (s *stream) verticles() []verticle.Verticle {
 
 func (s *stream) receive(_ context.Context, d *verticle.Deployment) error {
 	for address, f := range s.kinds {
-		err := d.Consume(address, bus.Receive(func(_ context.Context, g greeting) error {
+		_, err := d.Consume(address, bus.Receive(func(_ context.Context, g greeting) error {
 			<-time.After(work)
 			f.handled.add(g)
 			return nil

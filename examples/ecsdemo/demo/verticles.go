@@ -33,7 +33,8 @@ type PointVerticle struct{ Local string }
 
 // Start consumes.
 func (v *PointVerticle) Start(_ context.Context, d *verticle.Deployment) error {
-	return d.Consume(pointAddress, printGreeting("PointVerticle", v.Local))
+	_, err := d.Consume(pointAddress, printGreeting("PointVerticle", v.Local))
+	return err
 }
 
 // Stop does nothing: the deployment closes its consumer.
@@ -45,7 +46,8 @@ type BroadcastVerticle struct{ Local string }
 
 // Start consumes.
 func (v *BroadcastVerticle) Start(_ context.Context, d *verticle.Deployment) error {
-	return d.Consume(broadcastAddress, printGreeting("BroadcastVerticle", v.Local))
+	_, err := d.Consume(broadcastAddress, printGreeting("BroadcastVerticle", v.Local))
+	return err
 }
 
 // Stop does nothing: the deployment closes its consumer.
