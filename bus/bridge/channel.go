@@ -83,8 +83,9 @@ func (ch *channel) Handle(ctx context.Context, m *bus.Message) error {
 	return nil
 }
 
-// patience is how long a publish waits for clients whose outboxes are full.
-const patience = 100 * time.Millisecond
+// patience is how long a publish waits for clients whose outboxes are full: less than those
+// behind it wait for the consumer, or all clients would miss them for the sake of one.
+const patience = 20 * time.Millisecond
 
 // offer puts a publish into the outboxes that have room and returns whose have none.
 func (ch *channel) offer(p *publication) (late []*registration) {

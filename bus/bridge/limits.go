@@ -9,7 +9,7 @@ type Limits struct {
 	Consumers      int           // addresses that a client may be registered at: 1,000
 	Requests       int           // requests of a client that may wait for their replies: 1,000
 	Unanswered     int           // requests that a client may have got and not answered: 1,000; further ones fail
-	Outbox         int           // bytes that wait for a client where it hears what is published with others ([Rule.PublishedOnly]): 1 MiB; what comes then waits for 100 ms once, and skips the client until all is written
+	Outbox         int           // bytes that wait for a client where it hears what is published with others ([Rule.PublishedOnly]): 1 MiB; what comes then waits for 20 ms once, and skips the client until all is written
 	Address        int           // bytes of an address that a client may be registered at: 200; the bus takes 255 in any other frame
 	ReplyAddress   int           // bytes of a client's reply address: 36, as those of all known clients have
 	PingTimeout    time.Duration // after which a WebSocket from which no frame came is closed: 10 s
