@@ -2,9 +2,60 @@ package bridge_test
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
+
+// What the original's suites hold is held here: each line of the page names tests and
+// dialogues that exist.
+func TestEachBehaviourIsHeld(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("BEHAVIOURS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exist := map[string]bool{}
+	for _, tr := range transports {
+		for _, b := range behaviours(t, tr) {
+			exist[`"`+b.name+`"`] = true
+		}
+	}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		code, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(string(code), -1) {
+			exist["`"+m[1]+"`"] = true
+		}
+	}
+	seen := map[string]bool{}
+	for _, line := range regexp.MustCompile(`(?m)^\| (\w+Test \| test\w+) \|.*\| (.*) \|$`).FindAllStringSubmatch(string(page), -1) {
+		if seen[line[1]] {
+			t.Errorf("%s is there twice", line[1])
+		}
+		seen[line[1]] = true
+		held := regexp.MustCompile("`[^`]+`|\"[^\"]+\"").FindAllString(line[2], -1)
+		for _, by := range held {
+			if !exist[by] {
+				t.Errorf("%s is held by %s, which does not exist", line[1], by)
+			}
+		}
+		if len(held) == 0 {
+			t.Errorf("%s is held by nothing", line[1])
+		}
+	}
+	const tcp, sockjs, slow = 23, 75, 2 // the original's tests
+	if len(seen) != tcp+sockjs+slow {
+		t.Errorf("the page has %d of the original's tests, not %d", len(seen), tcp+sockjs+slow)
+	}
+}
 
 // Each behaviour that differs from the original's says why.
 func TestDifferencesHaveReasons(t *testing.T) {

@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
@@ -62,4 +63,47 @@ func TestRules(t *testing.T) {
 			t.Errorf("%s %s: %s", c.address, c.body, got)
 		}
 	}
+}
+
+// A client may register where a rule of Out is for the address, and gets what has in its
+// body what the match of the rule asks for.
+func TestRulesOfRegistering(t *testing.T) {
+	t.Parallel()
+	out := bridge.Out
+	overAll(t, bridge.Config{Rules: []bridge.Rule{
+		{Direction: out, Address: "a"}, {Direction: out, Address: "b"},
+		{Direction: out, Pattern: regexp.MustCompile(`p\.\d+`)}, {Direction: out, Pattern: regexp.MustCompile(`q.+`)},
+		{Direction: out, Address: "m", Match: map[string]any{"fib": "wib", "oop": 12}},
+		{Direction: bridge.In, Address: "in"},
+		{Direction: out, Pattern: regexp.MustCompile(`any\..*`), Match: map[string]any{"ok": true}},
+	}}, func(t *testing.T, s *setup, tr string) {
+		p := s.dial(tr)
+		for _, address := range []string{"c", "p.x", "q", "in", "aa"} {
+			p.write(`{"type":"register","address":"` + address + `"}`)
+			if got := word(p.read()); got != "access_denied" {
+				t.Errorf("register at %s: %q", address, got)
+			}
+		}
+		may := []string{"a", "b", "p.1", "qq", "m", "any.x"}
+		for _, address := range may {
+			p.write(`{"type":"register","address":"` + address + `"}`)
+		}
+		s.registered(t, len(may))
+		for _, c := range []struct {
+			address, body string
+			comes         bool
+		}{
+			{"a", `1`, true}, {"b", `1`, true}, {"p.1", `1`, true}, {"qq", `1`, true},
+			{"m", `{"oop":12}`, false}, {"m", `{"fib":"wib","oop":12}`, true}, {"m", `{"fib":"wib","oop":12,"blah":"foob"}`, true},
+			{"m", `{"fib":"wob","oop":12}`, false}, {"m", `1`, false}, {"any.x", `{"ok":false}`, false}, {"any.x", `{"ok":true}`, true},
+		} {
+			if err := s.eb.Publish(t.Context(), c.address, json.RawMessage(c.body)); err != nil {
+				t.Fatal(err)
+			}
+			if c.comes {
+				expect(t, p, flavour(tr, `{"type":"message","address":"`+c.address+`","headers":{},"body":`+c.body+`,"send":false}`))
+			}
+		}
+		within(t, "withheld", func() bool { return s.bridge.Stats().Withheld == 4 })
+	})
 }

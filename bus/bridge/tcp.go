@@ -111,7 +111,11 @@ func (w *tcpWire) read() ([]byte, error) {
 		return nil, err
 	}
 	w.passed = 0
-	if _, err := w.r.Peek(1); err != nil {
+	switch _, err := w.r.Peek(1); err {
+	case nil:
+	case io.EOF:
+		return nil, errGone
+	default:
 		return nil, err
 	}
 	if w.buffered() {
