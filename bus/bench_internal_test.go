@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/runrig-go/runrig/bus/internal/frame"
 )
@@ -146,12 +147,34 @@ func BenchmarkLinkRequest(b *testing.B) {
 	benchRequest(b, from)
 }
 
-// BenchmarkLinkRequest64 is 64 callers over one link.
+// BenchmarkLinkRequest64 is 64 callers over one link, whose requests have no deadline of
+// their own, one each by Within, or one each by their contexts.
 func BenchmarkLinkRequest64(b *testing.B) {
+	ctx := context.Background()
+	minute := Within(time.Minute)
+	for name, ask := range map[string]func(eb *EventBus, body []byte) error{
+		"plain": func(eb *EventBus, body []byte) error {
+			_, err := eb.Request(ctx, "a", body)
+			return err
+		},
+		"within": func(eb *EventBus, body []byte) error {
+			_, err := eb.Request(ctx, "a", body, minute)
+			return err
+		},
+		"context": func(eb *EventBus, body []byte) error {
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			_, err := eb.Request(ctx, "a", body)
+			return err
+		},
+	} {
+		b.Run(name, func(b *testing.B) { benchCallers(b, 64, ask) })
+	}
+}
+
+func benchCallers(b *testing.B, callers int, ask func(eb *EventBus, body []byte) error) {
 	from, to := loopback(b)
 	known(b, mustConsume(b, to, "a", func(ctx context.Context, m *Message) error { return m.Reply(ctx, m.Body) }))
-	const callers = 64
-	ctx := context.Background()
 	b.ReportAllocs()
 	b.ResetTimer()
 	var wg sync.WaitGroup
@@ -159,7 +182,7 @@ func BenchmarkLinkRequest64(b *testing.B) {
 		wg.Go(func() {
 			body := make([]byte, 128)
 			for n := i; n < b.N; n += callers {
-				if _, err := from.Request(ctx, "a", body); err != nil {
+				if err := ask(from, body); err != nil {
 					b.Error(err)
 					return
 				}

@@ -27,7 +27,7 @@
 // and [ByKey] choose otherwise, and [EventBus.RequestAll] asks all of them. Those that are
 // [PublishedOnly] take no turn.
 //
-// Each message has a deadline: that of the call's context, else 30 s. No handler begins
+// Each message has a deadline: that of the call's context or of [Within], else 30 s. No handler begins
 // with it later, but for what the clocks of two nodes drift. To give up a context ends a
 // request, and the context of its handler; what Send or Publish has sent stays sent. The
 // bus tries nothing again but what a closing consumer sends back unhandled, and requests

@@ -74,6 +74,20 @@ func busy(eb *bus.EventBus, address string) (release func()) {
 	return func() { close(block) }
 }
 
+// Each call has 20 ms, by one option and one timer for all.
+func ExampleWithin() {
+	eb := bus.New()
+	defer eb.Close()
+	eb.Consume("slow", bus.HandlerFunc(func(ctx context.Context, m *bus.Message) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}))
+	soon := bus.Within(20 * time.Millisecond)
+	_, err := eb.Request(context.Background(), "slow", nil, soon)
+	fmt.Println(errors.Is(err, context.DeadlineExceeded))
+	// Output: true
+}
+
 func ExampleNoWait() {
 	eb := bus.New()
 	defer eb.Close()

@@ -17,7 +17,7 @@ const patience = 100 * time.Millisecond
 // that there is none is no error. For consumers without room it waits for up
 // to 100 ms; those that have none then miss the message, and the next ones until
 // half of their window is free. [Stats] counts what they miss. Options:
-// [WithHeader], [NoWait], [LocalOnly], [Gossip].
+// [WithHeader], [NoWait], [LocalOnly], [Within], [Gossip].
 func (eb *EventBus) Publish(ctx context.Context, address string, body any, opts ...CallOption) error {
 	if out := eb.core.own.out; out != nil {
 		_, err := out.intercept(ctx, VerbPublish, address, body, opts, nil)
@@ -99,7 +99,7 @@ func (t targets) post(r *ring, o *outgoing, last bool) (left targets) {
 // wait waits for the laggards, and skips them when the time is over.
 func (t targets) wait(ctx context.Context, r *ring, o *outgoing) {
 	o.head[frame.FStarved] = 1
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(min(patience, time.Duration(o.due(r.services)-r.clock.now())))
 	defer timer.Stop()
 	for {
 		changed := make(chan struct{})

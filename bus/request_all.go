@@ -9,7 +9,7 @@ import (
 )
 
 // RequestAll sends a request to each consumer of the address that is known now,
-// on all nodes, and waits for their replies, until ctx ends or for 30 s. It
+// on all nodes, and waits for their replies, until ctx ends or for 30 s ([Within]). It
 // returns the replies in the order in which they came, and with them an error
 // that joins what went wrong with the others, each naming its node; errors.Is
 // and errors.As find them. A request that has no answer by then fails with the
@@ -20,7 +20,7 @@ import (
 // [ErrLinkLost], and the request goes to no other; one that comes meanwhile is
 // not asked. A body over 64 KiB is sent to each of them. Without a consumer the
 // error is [ErrNoConsumer], as with Request. Options: [WithHeader],
-// [LocalOnly].
+// [LocalOnly], [Within].
 func (eb *EventBus) RequestAll(ctx context.Context, address string, body any, opts ...CallOption) ([]*Message, error) {
 	if out := eb.core.own.out; out != nil {
 		return out.interceptAll(ctx, address, body, opts)

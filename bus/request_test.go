@@ -36,6 +36,67 @@ func TestRequestEndsAtItsDeadline(t *testing.T) {
 	})
 }
 
+// A call ends after the time that Within says, or with its context if that ends before,
+// and so does its message: whichever is earlier is the deadline of both.
+func TestWithin(t *testing.T) {
+	everywhere(t, func(t *testing.T, p pair) {
+		deadlines := make(chan time.Duration, 1)
+		consume(t, p.to, "silent", func(ctx context.Context, _ *bus.Message) error {
+			d, _ := ctx.Deadline()
+			deadlines <- time.Until(d)
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		for _, c := range []struct{ context, within, want time.Duration }{
+			{0, time.Second, time.Second},
+			{0, time.Minute, time.Minute},
+			{time.Minute, time.Second, time.Second},
+			{time.Second, time.Minute, time.Second},
+		} {
+			ctx, cancel := context.WithCancel(t.Context())
+			if c.context > 0 {
+				ctx, cancel = context.WithTimeout(t.Context(), c.context)
+			}
+			begin := time.Now()
+			_, err := p.from.Request(ctx, "silent", nil, bus.Within(c.within))
+			if took := time.Since(begin); !errors.Is(err, context.DeadlineExceeded) || took < c.want || took > c.want+slack {
+				t.Errorf("context of %v, within %v: %v after %v", c.context, c.within, err, took)
+			}
+			if left := receive(t, deadlines); left > c.want || left < c.want-slack {
+				t.Errorf("context of %v, within %v: the handler has %v", c.context, c.within, left)
+			}
+			cancel()
+		}
+	})
+}
+
+// A message that finds no room waits for as long as Within says, and a publish for no
+// longer; RequestAll has as long for all.
+func TestWithinWhileBusy(t *testing.T) {
+	both(t, func(t *testing.T, p pair) {
+		c := consume(t, p.to, "busy", nothing, bus.WithWindow(1<<10))
+		c.Pause()
+		send(t, p.from, "busy", string(make([]byte, 1<<10)))
+		for name, call := range map[string]struct {
+			call func(bus.CallOption) error
+			want error
+		}{
+			"Send":       {func(o bus.CallOption) error { return p.from.Send(t.Context(), "busy", nil, o) }, bus.ErrBusy},
+			"large Send": {func(o bus.CallOption) error { return p.from.Send(t.Context(), "busy", make([]byte, 1<<20), o) }, bus.ErrBusy},
+			"Request":    {func(o bus.CallOption) error { _, err := p.from.Request(t.Context(), "busy", nil, o); return err }, bus.ErrBusy},
+			"RequestAll": {func(o bus.CallOption) error { _, err := p.from.RequestAll(t.Context(), "busy", nil, o); return err }, context.DeadlineExceeded},
+			"Await":      {func(o bus.CallOption) error { return p.from.Send(t.Context(), "nobody", nil, bus.Await(), o) }, bus.ErrNoConsumer},
+			"Publish":    {func(o bus.CallOption) error { return p.from.Publish(t.Context(), "busy", nil, o) }, nil},
+		} {
+			begin := time.Now()
+			err := call.call(bus.Within(50 * time.Millisecond))
+			if took := time.Since(begin); !errors.Is(err, call.want) || took != 50*time.Millisecond {
+				t.Errorf("%s: %v after %v; want %v after 50ms", name, err, took, call.want)
+			}
+		}
+	})
+}
+
 // A request to an address without consumers fails at once, and names it.
 func TestRequestToNobodyFailsAtOnce(t *testing.T) {
 	everywhere(t, func(t *testing.T, p pair) {

@@ -74,16 +74,23 @@ func (s *sender) prepare(ctx context.Context, o *outgoing, verb string, kind uin
 		o.choose(s.self.choice(set))
 		o.placed, o.awaits = set.placed, set.await
 	}
-	o.setDeadline(ctx, &s.clock)
+	o.setDeadline(ctx, &s.clock, set)
 	o.turn = turnOf(ctx)
 	return r, set, nil
 }
 
-// setDeadline takes over the deadline of ctx. Where it has none, the clock is
-// read only if somebody asks.
-func (o *outgoing) setDeadline(ctx context.Context, clock *clock) {
+// setDeadline takes over the deadline of ctx, or that of the options if it is earlier. Where
+// there is none, the clock is read only if somebody asks.
+func (o *outgoing) setDeadline(ctx context.Context, clock *clock, set *callOptions) {
 	if d, ok := ctx.Deadline(); ok {
 		o.deadline = clock.at(d)
+	}
+	if set == nil || set.within == nil {
+		return
+	}
+	at := clock.now() + min(int64(*set.within), farAway)
+	if o.deadline == 0 || at < o.deadline {
+		o.deadline = at
 	}
 }
 
@@ -123,12 +130,12 @@ type sender struct {
 //
 // Send returns nil when the message is on its way, in order behind what was sent
 // before; that it was handled only a [EventBus.Request] tells. When no consumer
-// has room it waits, until ctx ends or for 30 s, and returns [ErrBusy] then.
+// has room it waits, until ctx ends or for 30 s ([Within]), and returns [ErrBusy] then.
 // Without a consumer it returns [ErrNoConsumer] at once, unless it has the option
 // [Await] or the first link to a member is just coming up; so it does when the
 // last one goes while it waits for room. Other errors are [ErrTooLarge], [ErrClosed],
 // [ErrDeadlock], and those of the encoding. Options: [WithHeader], [LocalOnly],
-// [LocalFirst], [SameTag], [ByKey], [Await].
+// [LocalFirst], [SameTag], [ByKey], [Await], [Within].
 func (eb *EventBus) Send(ctx context.Context, address string, body any, opts ...CallOption) error {
 	if out := eb.core.own.out; out != nil {
 		_, err := out.intercept(ctx, VerbSend, address, body, opts, nil)
@@ -148,14 +155,14 @@ func (s *sender) send(ctx context.Context, address string, body any, opts []Call
 }
 
 // Request sends a message to one consumer, as Send does, and waits for its
-// reply, until ctx ends or for 30 s: it then returns an error that matches that
+// reply, until ctx ends or for 30 s ([Within]): it then returns an error that matches that
 // of the context, and the handler's context ends. When the consumer says no,
 // the error is a *[ReplyError]. When the link to its node ends, Request returns
 // [ErrLinkLost] at once; with [Idempotent] it tries another consumer. A
 // consumer may answer with a question, which [Message.WantsReply] tells and the
 // caller then answers; see [Message.Request]. Options: [WithHeader],
-// [Idempotent], [LocalOnly], [LocalFirst], [SameTag], [ByKey], [Await], [Placed],
-// [ReplyHeader].
+// [Idempotent], [LocalOnly], [LocalFirst], [SameTag], [ByKey], [Await], [Within],
+// [Placed], [ReplyHeader].
 func (eb *EventBus) Request(ctx context.Context, address string, body any, opts ...CallOption) (*Message, error) {
 	if out := eb.core.own.out; out != nil {
 		return out.intercept(ctx, VerbRequest, address, body, opts, nil)
