@@ -41,7 +41,8 @@ func (m *Message) Defer() error {
 // Fail answers a request with an error, as a handler does that returns it: a
 // *[ReplyError] goes as it is, another error's text with [CodeFailed]. It waits for
 // nothing. It is an error if the message is no request or has been answered, or if err
-// is nil, or a nil pointer: the request can still be answered then.
+// is nil, or a nil pointer, or has details that are too large or cannot be encoded: the
+// request can still be answered then.
 func (m *Message) Fail(err error) error {
 	if m.in == nil || m.kind() != kindRequest {
 		return m.notRequest()
@@ -52,7 +53,11 @@ func (m *Message) Fail(err error) error {
 	if guard.IsNil(err) {
 		return fmt.Errorf("bus: Fail of the request to %q from %s has a nil error (%T); give one that says what failed, or use Reply", m.Address(), m.From(), err)
 	}
-	m.fail(err)
+	r, lost := m.refusal(err)
+	if lost != nil {
+		return lost
+	}
+	m.refuse(r)
 	m.in.back.soon()
 	return nil
 }

@@ -62,12 +62,40 @@ const (
 // cut, before a character, and ends with a note of its length, also within a node.
 //
 // A handler returns one to choose the code. Where it wraps one, its own or what a
-// request of its own has ended with, the words around it go along. The code does, too,
-// if it is not negative: a negative one tells of the bus at another handler, and
-// becomes [CodeFailed], with a text that says which way it came.
+// request of its own has ended with, the words around it go along, and so do the code and
+// the details, if the code is not negative: a negative one tells of the bus at another
+// handler, and becomes [CodeFailed], with a text that says which way it came.
 type ReplyError struct {
 	Code    int
 	Message string
+
+	// Details is what a handler gives along with an error, for programs to read:
+	// encoded as a body is ([EventBus.Send]), in at most 16 KiB; nil is nothing. It is nil in
+	// an error that came: see Decode. Details that are too large, or cannot be encoded, are
+	// left out and logged at the handler's node; [Message.Fail] reports an error.
+	Details any
+
+	// Address and Node say who answered, in an error that a call has returned. Node is
+	// empty on a bus that is not part of a cluster. The text of what a call returns has
+	// them already.
+	Address, Node string
+
+	came *Message // the details of one that came: it is its body
+}
+
+// Decode decodes the details of an error that a call has returned into what v points to, as
+// [Message.Decode] does a body. Without details it leaves v as it is, and reports false.
+func (e *ReplyError) Decode(v any) (has bool, err error) {
+	if e.came == nil || len(e.came.Body) == 0 {
+		return false, nil
+	}
+	if err = unknown(e.came.codec()); err == nil {
+		err = e.came.Decode(v)
+	}
+	if err != nil {
+		err = fmt.Errorf("details of an error of %q: %w", e.Address, err)
+	}
+	return true, err
 }
 
 // Error returns the message with its code.

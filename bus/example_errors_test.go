@@ -24,6 +24,31 @@ func ExampleReplyError() {
 	// Output: no pizza left
 }
 
+func ExampleReplyError_Decode() {
+	eb := bus.New()
+	defer eb.Close()
+	type outOfStock struct{ Asked, Left int }
+	eb.Consume("order", bus.Receive(func(ctx context.Context, n int) error {
+		if n > 2 {
+			return &bus.ReplyError{Code: 409, Message: "not enough of it", Details: outOfStock{n, 2}}
+		}
+		return nil
+	}))
+	_, err := eb.Request(context.Background(), "order", 5)
+	var no *bus.ReplyError
+	var stock outOfStock
+	if errors.As(err, &no) {
+		if _, err := no.Decode(&stock); err != nil {
+			fmt.Println(err)
+		}
+	}
+	fmt.Println(err)
+	fmt.Println("left:", stock.Left)
+	// Output:
+	// request to "order": bus: consumer answered: not enough of it (code 409)
+	// left: 2
+}
+
 func ExampleErrNoConsumer() {
 	eb := bus.New()
 	defer eb.Close()

@@ -93,7 +93,7 @@ func TestOutboundInterceptorFails(t *testing.T) {
 			})
 			_, err := p.from.Request(t.Context(), "a", nil)
 			var got *bus.ReplyError
-			if !errors.As(err, &got) || *got != *no {
+			if !errors.As(err, &got) || got.Code != no.Code || got.Message != no.Message {
 				t.Errorf("the requester got %v", err)
 			}
 		})

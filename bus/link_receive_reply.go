@@ -19,11 +19,11 @@ func (r *receiver) gotReply(f *frame.Frame, owned bool) {
 	}
 	re := reply{
 		failed: f.Failed(), code: f.Code(), header: f.Header,
-		body: f.Body, codec: r.codecs.number(f), shared: !owned,
+		body: f.Body, codec: r.codecs.number(f), details: f.Details, shared: !owned,
 	}
 	a := answerOf(&r.replies.origin, &re)
 	switch {
-	case re.codec == codecUnknown:
+	case re.codec == codecUnknown && !re.failed:
 		codec := describeCodec(f.Codec(), f.CodecName)
 		a = answer{err: fmt.Errorf("bus: the reply from %s is encoded by %s, which this node does not have (WithCodec)", r.peer.Name, codec), in: &r.replies.origin}
 		r.replies.notAnswered(ask, r.noCodec("the question", codec))

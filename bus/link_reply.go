@@ -37,7 +37,7 @@ const (
 )
 
 // keptCost is what a reply is reckoned to take while it is kept.
-func (r *reply) keptCost() int64 { return cost(len(r.body), r.header) }
+func (r *reply) keptCost() int64 { return cost(len(r.body)+len(r.details), r.header) }
 
 // init prepares the replies of a link.
 func (rs *replies) init(l *link, out *outbound) {
@@ -185,7 +185,7 @@ func (rs *replies) appendLocked(r *reply) {
 		r = &reply{id: r.id, failed: true, code: CodeUnanswered, body: []byte("who asked back has given up")}
 		h = rs.headLocked(r)
 	}
-	rs.buf = append(frame.Append(rs.buf, frame.Reply, &h, r.header, rs.codecs.field(r.codec), len(r.body)), r.body...)
+	rs.buf = append(frame.Append(rs.buf, frame.Reply, &h, r.header, r.fields(&rs.codecs), len(r.body)), r.body...)
 	rs.appended++
 }
 

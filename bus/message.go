@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"unicode/utf8"
 
@@ -277,52 +276,6 @@ func (m *Message) replyEmpty() {
 	}
 }
 
-// fail answers a request with an error; it never waits.
-func (m *Message) fail(err error) {
-	if m.kind() != kindRequest {
-		return
-	}
-	e := replyErrorOf(err) // which may panic, as err's methods are a program's
-	text := cutText(e.Message)
-	if !m.set(stateAnswered, stateAnswered) {
-		return
-	}
-	_, _ = m.in.back.reply(context.Background(), reply{id: m.id, failed: true, now: true, code: e.Code, body: []byte(text)})
-	m.in.back.answered(m)
-	m.final(false)
-}
-
-// replyErrorOf returns what a request is answered with whose handler ended with err.
-// What is wrapped there keeps the words around it, and its code if that is a
-// handler's: one of the bus was another handler's end, of which this one was told.
-func replyErrorOf(err error) *ReplyError {
-	var e *ReplyError
-	if !errors.As(err, &e) || e == nil {
-		return &ReplyError{Code: CodeFailed, Message: err.Error()}
-	}
-	switch {
-	case err == error(e):
-		return e
-	case e.Code < 0:
-		return &ReplyError{Code: CodeFailed, Message: err.Error()}
-	}
-	return &ReplyError{Code: e.Code, Message: strings.Replace(err.Error(), e.Error(), e.Message, 1)}
-}
-
-// cutText cuts the text of an error that is too long, before a character, and notes
-// how long it was.
-func cutText(s string) string {
-	if len(s) <= maxErrorText {
-		return s
-	}
-	note := fmt.Sprintf("… (%d bytes)", len(s))
-	n := maxErrorText - len(note)
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n] + note
-}
-
 // reply is a reply or an error on its way to the requester.
 type reply struct {
 	id       uint64
@@ -331,7 +284,8 @@ type reply struct {
 	code     int
 	header   Header
 	body     []byte
-	codec    uint8
+	codec    uint8 // of the body; of an error, of its details
+	details  []byte
 	shared   bool  // the body's memory is the caller's
 	now      bool  // it does not wait for room
 	over     bool  // an error has been given in its place
@@ -341,11 +295,10 @@ type reply struct {
 // Limits of what goes over a link. They bound a frame, and so what a peer can
 // make this node allocate for one.
 const (
-	maxAddress   = 255
-	maxErrorText = 16 << 10
-	messageCost  = 128 // bytes that a message is charged on top of its body
-	headersCost  = 384 // and for having headers, on top of their text,
-	headerCost   = 128 // and for each value: about the memory they take
+	maxAddress  = 255
+	messageCost = 128 // bytes that a message is charged on top of its body
+	headersCost = 384 // and for having headers, on top of their text,
+	headerCost  = 128 // and for each value: about the memory they take
 )
 
 // cost is what a message is charged to its consumer's window. Both ends of a link

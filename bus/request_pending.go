@@ -22,6 +22,9 @@ func (a answer) result(address string) (*Message, error) {
 	if a.err == nil {
 		return a.m, nil
 	}
+	if e, ok := a.err.(*ReplyError); ok && e.came != nil {
+		e.Address = address
+	}
 	return nil, a.named(fmt.Sprintf("request to %q%s", address, a.in.at()))
 }
 
@@ -312,7 +315,7 @@ func (p *pending) stop() {
 // answerOf makes a reply a request's answer.
 func answerOf(in *origin, r *reply) answer {
 	if r.failed {
-		return answer{err: &ReplyError{Code: r.code, Message: string(r.body)}, in: in}
+		return answer{err: errorOf(in, r), in: in}
 	}
 	m := newMessage(r.body, !r.shared)
 	m.in, m.bits = in, traits(0, r.codec, 0)

@@ -41,6 +41,11 @@ func AppendAddress(codec []byte, address string) []byte {
 	return protowire.AppendString(append(slices.Clip(codec), fieldAddress<<3|2), address)
 }
 
+// AppendDetails appends the details of an error to a codec's field.
+func AppendDetails(codec, details []byte) []byte {
+	return protowire.AppendBytes(append(slices.Clip(codec), fieldDetails<<3|2), details)
+}
+
 // AppendCodecName appends the name of a codec, as a field.
 func AppendCodecName(b []byte, name string) []byte {
 	return protowire.AppendString(append(b, fieldCodecName<<3|2), name)

@@ -102,6 +102,7 @@ const (
 	fieldSkipped   = 10
 	fieldCodecName = 11
 	fieldAddress   = 12
+	fieldDetails   = 13
 	fieldBody      = 15
 )
 

@@ -24,6 +24,7 @@ type handFrame struct {
 	skipped []uint32
 	codec   string // its name
 	address string
+	details []byte
 	body    []byte
 }
 
@@ -41,6 +42,9 @@ func (f *handFrame) encode() []byte {
 	}
 	if f.address != "" {
 		rest = AppendAddress(rest, f.address)
+	}
+	if f.details != nil {
+		rest = AppendDetails(rest, f.details)
 	}
 	return append(alone(Append(nil, f.kind, &f.head, f.header, rest, len(f.body))), f.body...)
 }
@@ -66,7 +70,7 @@ func (f *handFrame) message() *wire.Frame {
 	case Reply:
 		return &wire.Frame{Kind: &wire.Frame_Reply{Reply: &wire.Reply{
 			Failed: uint32(h[FFailed]), Ask: h[FAsk], Id: h[FID], TimeLeft: h[FTimeLeft], Codec: uint32(h[FCodec]),
-			Headers: f.headers(), Code: protowire.DecodeZigZag(h[FCode]), CodecName: f.codec, Body: f.body,
+			Headers: f.headers(), Code: protowire.DecodeZigZag(h[FCode]), CodecName: f.codec, Details: f.details, Body: f.body,
 		}}}
 	case Credit:
 		return &wire.Frame{Kind: &wire.Frame_Credit{Credit: &wire.Credit{Route: uint32(h[FRoute]), Bytes: h[FBytes], Messages: h[FMessages], Window: h[FWindow]}}}
@@ -262,6 +266,8 @@ var wireFrames = []struct {
 	{"cancel of a question", handFrame{kind: Cancel, head: Head{FID: 1<<24 | 6}}},
 	{"empty reply", handFrame{kind: Reply, head: Head{FID: 1}}},
 	{"error", handFrame{kind: Reply, head: Head{FFailed: 1, FID: 3, FCode: Zigzag(-3)}, body: []byte("no")}},
+	{"error with details", handFrame{kind: Reply, head: Head{FFailed: 1, FID: 3, FCode: Zigzag(409), FCodec: 1}, details: []byte(`{"left":2}`), body: []byte("sold out")}},
+	{"details of a codec", handFrame{kind: Reply, head: Head{FFailed: 1, FID: 3, FCodec: 3}, codec: "order", details: []byte{1}}},
 	{"own error", handFrame{kind: Reply, head: Head{FFailed: 1, FID: 3, FCode: protowire.EncodeZigZag(math.MaxInt64)}}},
 	{"lowest error", handFrame{kind: Reply, head: Head{FFailed: 1, FID: 3, FCode: protowire.EncodeZigZag(math.MinInt64)}}},
 	{"credit", handFrame{kind: Credit, head: Head{FRoute: 7, FBytes: 131072, FMessages: 500}}},

@@ -57,7 +57,7 @@ func FuzzFrame(f *testing.F) {
 		case *wire.Reply:
 			checkParsed(t, inner, m, &p, err, func() bool {
 				return uint32(p.Head[FFailed]) == m.Failed && p.ID() == m.Id && uint32(p.Codec()) == m.Codec &&
-					p.Ask() == m.Ask && p.TimeLeft() == m.TimeLeft && string(p.CodecName) == m.CodecName &&
+					bytes.Equal(p.Details, m.Details) && p.Ask() == m.Ask && p.TimeLeft() == m.TimeLeft && string(p.CodecName) == m.CodecName &&
 					protowire.DecodeZigZag(p.Head[FCode]) == m.Code && bytes.Equal(p.Body, m.Body) && sameHeader(p.Header, headerOf(m.Headers))
 			})
 		case *wire.Credit:

@@ -64,7 +64,7 @@ func TestGolden(t *testing.T) {
 		}
 		kind, inner := content(t, want)
 		var f Frame
-		if err := f.Parse(inner); err != nil || kind != c.kind || f.Head != c.head || string(f.CodecName) != c.codec || string(f.Address) != c.address || !sameHeader(f.Header, c.header) || !bytes.Equal(f.Body, c.body) {
+		if err := f.Parse(inner); err != nil || kind != c.kind || f.Head != c.head || string(f.CodecName) != c.codec || string(f.Address) != c.address || !bytes.Equal(f.Details, c.details) || !sameHeader(f.Header, c.header) || !bytes.Equal(f.Body, c.body) {
 			t.Errorf("%s: read as kind %d %v %v %x, %v", c.name, kind, f.Head, f.Header, f.Body, err)
 		}
 	}

@@ -16,6 +16,7 @@ type Frame struct {
 	Skipped   []byte // the numbers that a publish skips: see Numbers
 	CodecName []byte
 	Address   []byte
+	Details   []byte // of an error
 	Body      []byte
 
 	// Due is the deadline of a frame that has been put together from parts, by the
@@ -150,6 +151,8 @@ func (f *Frame) ParsePart(b []byte, size int) (missing int, err error) {
 			f.CodecName = v
 		case fieldAddress:
 			f.Address = v
+		case fieldDetails:
+			f.Details = v
 		case fieldHeaders:
 			if err := f.addHeader(v); err != nil {
 				return 0, err
@@ -175,6 +178,9 @@ func (f *Frame) reset() {
 	}
 	if f.Address != nil {
 		f.Address = nil
+	}
+	if f.Details != nil {
+		f.Details = nil
 	}
 	if f.Body != nil {
 		f.Body = nil

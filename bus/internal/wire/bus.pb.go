@@ -629,7 +629,7 @@ func (x *Header) GetValue() string {
 // a request itself, to the one who waits for the reply; it needs no credit.
 type Reply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Failed        uint32                 `protobuf:"varint,1,opt,name=failed,proto3" json:"failed,omitempty"` // 1: the body is the error's text and code its code
+	Failed        uint32                 `protobuf:"varint,1,opt,name=failed,proto3" json:"failed,omitempty"` // 1: the body is the error's text and code its code; codec is that of the details
 	Ask           uint64                 `protobuf:"varint,2,opt,name=ask,proto3" json:"ask,omitempty"`       // if it asks: its id among the requests of the one who sends it
 	Id            uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`
 	TimeLeft      uint64                 `protobuf:"varint,4,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"` // if it asks: as that of Msg
@@ -637,6 +637,7 @@ type Reply struct {
 	Headers       []*Header              `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
 	Code          int64                  `protobuf:"zigzag64,7,opt,name=code,proto3" json:"code,omitempty"`
 	CodecName     string                 `protobuf:"bytes,11,opt,name=codec_name,json=codecName,proto3" json:"codec_name,omitempty"`
+	Details       []byte                 `protobuf:"bytes,13,opt,name=details,proto3" json:"details,omitempty"` // of an error
 	Body          []byte                 `protobuf:"bytes,15,opt,name=body,proto3" json:"body,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -726,6 +727,13 @@ func (x *Reply) GetCodecName() string {
 		return x.CodecName
 	}
 	return ""
+}
+
+func (x *Reply) GetDetails() []byte {
+	if x != nil {
+		return x.Details
+	}
+	return nil
 }
 
 func (x *Reply) GetBody() []byte {
@@ -1526,7 +1534,7 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\x04body\x18\x0f \x01(\fR\x04body\"0\n" +
 	"\x06Header\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xec\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\x86\x02\n" +
 	"\x05Reply\x12\x16\n" +
 	"\x06failed\x18\x01 \x01(\rR\x06failed\x12\x10\n" +
 	"\x03ask\x18\x02 \x01(\x04R\x03ask\x12\x0e\n" +
@@ -1536,7 +1544,8 @@ const file_bus_internal_wire_bus_proto_rawDesc = "" +
 	"\aheaders\x18\x06 \x03(\v2\x15.runrig.bus.v1.HeaderR\aheaders\x12\x12\n" +
 	"\x04code\x18\a \x01(\x12R\x04code\x12\x1d\n" +
 	"\n" +
-	"codec_name\x18\v \x01(\tR\tcodecName\x12\x12\n" +
+	"codec_name\x18\v \x01(\tR\tcodecName\x12\x18\n" +
+	"\adetails\x18\r \x01(\fR\adetails\x12\x12\n" +
 	"\x04body\x18\x0f \x01(\fR\x04body\"h\n" +
 	"\x06Credit\x12\x14\n" +
 	"\x05route\x18\x02 \x01(\rR\x05route\x12\x14\n" +
