@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -167,6 +168,13 @@ func (c *Consumer) closedLocked() {
 // returns the error of ctx, or [ErrClosed] if the consumer is closed meanwhile
 // or not announced yet, as in [EventBus.Do].
 func (c *Consumer) Known(ctx context.Context) error { return c.node.consumers.awaitKnown(ctx, c) }
+
+// handles reports whether the message's handler has begun.
+func (c *Consumer) handles(m *Message) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Contains(c.box.handling(), m)
+}
 
 func (c *Consumer) isClosed() bool {
 	c.mu.Lock()

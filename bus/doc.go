@@ -86,6 +86,11 @@
 // interceptor has refused it. An error that matches ErrBusy or ErrNoConsumer may
 // match the context's too, where that ended the wait: ask for the former first.
 //
+// The text of a request that ended with its context says in parentheses how far it came:
+// waiting at its consumer, or its handler runs, within the node; sent, to another node, which
+// may hold it, handle it or have handled it, as only that node knows; or sent back, waiting for
+// another consumer, so not handled. One kind of end has one text, whoever ended it.
+//
 // What no caller is told of, as it has gone on, is counted in [Stats], logged, and told
 // to functions of [WithEvents].
 package bus

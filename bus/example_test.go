@@ -129,7 +129,7 @@ func ExampleEventBus_Request_cancel() {
 	fmt.Println(<-gaveUp)
 	close(over)
 	// Output:
-	// bus: request to "slow": context canceled
+	// bus: request to "slow": given up (its handler runs): context canceled
 	// context canceled
 }
 

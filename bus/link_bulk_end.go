@@ -49,11 +49,11 @@ func (e *bulkEnds) lateEnd(id uint64) error {
 	})
 	if i < 0 {
 		e.mu.Unlock()
-		return errNoReply
+		return &unanswered{atSent, context.DeadlineExceeded}
 	}
 	b := e.bulks.out[i]
 	m := b.largeMessage()
-	reason := m.home().late()
+	reason := m.home().late(&m.o)
 	e.resetLocked(b, reason)
 	e.mu.Unlock()
 	o := m.o
@@ -105,7 +105,7 @@ func (e *bulkEnds) await(ctx context.Context, o *outgoing, what string) error {
 		why = ctx.Err()
 	case <-t.C:
 	}
-	if e.giveUp(o.done, fmt.Errorf("%w: %s %s was under way: %w", ErrBusy, what, e.peer.Name, why)) {
+	if e.giveUp(o.done, e.underWay(what, len(o.body), why)) {
 		e.soon()
 		e.leave.recheck()
 	}

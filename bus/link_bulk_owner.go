@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"slices"
 
@@ -87,9 +88,9 @@ func (m *largeMessage) cutOff() {}
 
 func (m *largeMessage) overdue() error {
 	if m.o.done == nil {
-		return m.home().late()
+		return m.home().late(&m.o)
 	}
-	return m.link.tooSlow("message", len(m.o.body))
+	return m.link.underWay(messageTo(m.home().address), len(m.o.body), context.DeadlineExceeded)
 }
 
 // largeMessage returns the message that the frame is, nil if it is none.
@@ -129,8 +130,10 @@ func (r *largeReply) over() {
 	}
 }
 
-func (r *largeReply) cutOff()        {}
-func (r *largeReply) overdue() error { return r.replies.tooSlow("reply", r.size) }
+func (r *largeReply) cutOff() {}
+func (r *largeReply) overdue() error {
+	return r.replies.underWay("reply", r.size, context.DeadlineExceeded)
+}
 
 // largeBounce is a message that is sent back, whose body goes in chunks.
 type largeBounce struct {
@@ -160,8 +163,10 @@ func (x *largeBounce) takenBack(why error) error {
 	return why
 }
 
-func (x *largeBounce) cutOff()        { x.m.inbound().cutOff(1) }
-func (x *largeBounce) overdue() error { return x.bounces.tooSlow("message", len(x.m.Body)) }
+func (x *largeBounce) cutOff() { x.m.inbound().cutOff(1) }
+func (x *largeBounce) overdue() error {
+	return x.bounces.underWay(messageTo(x.m.Address()), len(x.m.Body), context.DeadlineExceeded)
+}
 
 // largeHandover is a message that is handed over to a peer that stays, whose body goes
 // in chunks.
@@ -188,4 +193,4 @@ func (h *largeHandover) takenBack(why error) error {
 }
 
 func (h *largeHandover) cutOff()        {}
-func (h *largeHandover) overdue() error { return h.ring.late() }
+func (h *largeHandover) overdue() error { return h.ring.late(&h.o) }

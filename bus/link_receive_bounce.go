@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
@@ -21,7 +20,7 @@ func (r *receiver) gotBounce(f *frame.Frame, owned bool) error {
 	}
 	o := outgoing{
 		header: f.Header, body: f.Body, owned: true, cost: cost,
-		deadline: r.times.deadline(f, r.clock.now()),
+		deadline: r.times.deadline(f, r.clock.now()), back: r.peer.Name,
 	}
 	if !owned {
 		o.body = slices.Clone(f.Body)
@@ -62,13 +61,13 @@ func (r *receiver) gotLateBounce(f *frame.Frame, cost int64) error {
 	if err := r.routes.owes(rt, uint64(cost), 1); err != nil {
 		return err
 	}
-	o := outgoing{header: f.Header, cost: cost}
+	o := outgoing{header: f.Header, cost: cost, back: r.peer.Name}
 	o.head[frame.FKind] = f.Kind()
 	if f.Kind() == kindRequest {
 		o.call = r.pend.take(f.ID())
 	}
 	if f.Kind() == kindSend || o.call != nil {
-		r.rings.dead(rt.home.address, &o, fmt.Errorf("%w: it was sent back too late: %w", ErrNoConsumer, context.DeadlineExceeded))
+		r.rings.dead(rt.home.address, &o, rt.home.late(&o))
 	}
 	return r.bounced(rt, cost)
 }

@@ -42,7 +42,7 @@ func (r *receiver) gotLateReply(f *frame.Frame) {
 	r.stats.add(countLateReplies, 1)
 	r.replies.notAnswered(f.Ask(), errGone)
 	if c := r.pend.take(f.ID()); c != nil {
-		c.answer(answer{err: fmt.Errorf("bus: no reply in time: %w", context.DeadlineExceeded)})
+		c.answer(answer{err: &unanswered{atSent, context.DeadlineExceeded}, in: &r.replies.origin})
 	}
 	r.leave.recheck()
 }

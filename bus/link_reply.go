@@ -115,7 +115,7 @@ func (rs *replies) takeLarge(ctx context.Context, r *reply) error {
 	case err := <-b.done:
 		return err
 	case <-ctx.Done():
-		rs.giveUp(b.done, fmt.Errorf("%w: reply to %s was under way: %w", ErrBusy, rs.peer.Name, ctx.Err()))
+		rs.giveUp(b.done, rs.underWay("reply", len(r.body), ctx.Err()))
 		rs.soon()
 		return <-b.done
 	case <-t.C:
@@ -321,7 +321,7 @@ func (rs *replies) askLarge(ctx context.Context, r *reply) error {
 		return err
 	case <-ctx.Done():
 	}
-	rs.giveUp(b.done, fmt.Errorf("%w: question to %s was under way: %w", ErrBusy, rs.peer.Name, ctx.Err()))
+	rs.giveUp(b.done, rs.underWay("question", len(r.body), ctx.Err()))
 	rs.soon()
 	return <-b.done
 }

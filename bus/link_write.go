@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"context"
 	"fmt"
 	"runtime"
 	"sync"
@@ -96,10 +95,12 @@ func (w *writer) open() bool { return w.err == nil && !w.bye }
 // hasRoom reports whether the outbox has room for another message or reply.
 func (w *writer) hasRoom() bool { return w.backlog() < w.pace.limit }
 
-// tooSlow is the error of a large frame whose body was not all written in time.
-func (w *writer) tooSlow(what string, size int) error {
-	return fmt.Errorf("%w: %s of %d bytes to %s was under way: %w", ErrBusy, what, size, w.peer.Name, context.DeadlineExceeded)
+// underWay is the end of a large frame whose body was not all written: why says by what.
+func (w *writer) underWay(what string, size int, why error) error {
+	return fmt.Errorf("%w: %s was under way to %s, with %d bytes: %w", ErrBusy, what, w.peer.Name, size, why)
 }
+
+func messageTo(address string) string { return fmt.Sprintf("message to %q", address) }
 
 // frameLocked appends a frame without a body, regardless of the room that there is.
 func (w *writer) frameLocked(kind int, h *frame.Head) {

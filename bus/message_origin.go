@@ -21,6 +21,7 @@ type recipient interface {
 	holds() *holder // of the turn in which it handles a message; nil: none
 	gaveUp()        // the requester of a message that it has does not wait any more
 	mayDefer() bool // an answer
+	handles(m *Message) bool
 	release(m *Message)
 }
 

@@ -40,6 +40,12 @@ func (w *word) codec() uint8   { return uint8(w.state() >> codecAt) }
 func (w *word) hops() uint8    { return uint8(w.state() >> hopsAt) }
 func (w *word) outcome() uint8 { return uint8(w.state()>>outcomeAt) & 7 }
 
+// unhandled reports whether the message was over before a handler could begin.
+func (w *word) unhandled() bool {
+	o := w.outcome()
+	return o == outcomeExpired || o == outcomeCanceled
+}
+
 // setOutcome says what became of the message, unless that is outcomeHandled; the last word
 // counts.
 func (w *word) setOutcome(outcome uint32) {

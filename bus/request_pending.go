@@ -30,7 +30,7 @@ func (a answer) result(address string) (*Message, error) {
 
 // named returns the error with what the call was.
 func (a answer) named(what string) error {
-	if a.err == errNoReply || a.err == context.Canceled { // others say whose they are
+	if _, ok := a.err.(*unanswered); ok { // others say whose they are
 		what = "bus: " + what
 	}
 	return fmt.Errorf("%s: %w", what, a.err)
@@ -47,15 +47,58 @@ func (in *origin) at() string {
 	return ""
 }
 
-// errNoReply is the end of a call whose deadline comes while its consumer has it.
-var errNoReply = fmt.Errorf("no reply in time: %w", context.DeadlineExceeded)
+// unanswered is the end of a request for whose answer nobody waits any more.
+type unanswered struct {
+	at  string // how far the request has come
+	why error  // that of a context
+}
 
-// unanswered is the error of a call that ended before its reply, for a reason.
-func unanswered(why error) error {
-	if why == context.DeadlineExceeded {
-		return errNoReply
+// How far a request has come. Whether it runs at another node its sender does not know.
+const (
+	atSent     = "sent"
+	atWaiting  = "waiting at its consumer"
+	atRunning  = "its handler runs"
+	atSentBack = "sent back, waiting for another consumer"
+)
+
+func (e *unanswered) Error() string {
+	what := "given up"
+	if e.why == context.DeadlineExceeded {
+		what = "no reply in time"
 	}
-	return why
+	return fmt.Sprintf("%s (%s): %v", what, e.at, e.why)
+}
+
+func (e *unanswered) Unwrap() error { return e.why }
+
+// late is the end of a request at its deadline.
+func (p *pending) late(c *call) error {
+	if p.link != nil {
+		return p.link.lateEnd(c.id)
+	}
+	return &unanswered{c.progress(), context.DeadlineExceeded}
+}
+
+// progress returns how far the request has come.
+func (c *call) progress() string {
+	c.mu.Lock()
+	m := c.msg
+	c.mu.Unlock()
+	if m == nil { // it has gone over a link
+		return atSent
+	}
+	return m.progress()
+}
+
+// progress returns how far a request within this node has come.
+func (m *Message) progress() string {
+	switch {
+	case m.in.to == nil: // a question
+		return atSent
+	case m.in.to.handles(m) || m.state()&(stateDone|stateParked) != 0 && !m.unhandled():
+		return atRunning // or has just ended, at its deadline
+	}
+	return atWaiting
 }
 
 // call is a request that waits for its answer. It is in at most one place: a table of
@@ -135,7 +178,7 @@ func (c *call) withdraw(why error) answer {
 	at, id := c.at, c.id
 	c.mu.Unlock()
 	if at == nil {
-		return answer{err: unanswered(why)}
+		return answer{err: &unanswered{atSent, why}}
 	}
 	return at.withdraw(c, id, why)
 }
@@ -226,7 +269,7 @@ func (p *pending) expire() {
 		if c.deadline > now {
 			return nil
 		}
-		return errNoReply
+		return context.DeadlineExceeded
 	})
 }
 
@@ -257,8 +300,8 @@ func (p *pending) end(why func(*call) error) {
 // the handler's context if the handler is this node's. It returns the call's end.
 func (p *pending) expired(c *call, err error) error {
 	msg := c.msg
-	if err == errNoReply && p.link != nil {
-		err = p.link.lateEnd(c.id)
+	if err == context.DeadlineExceeded {
+		err = p.late(c)
 	}
 	c.answer(answer{err: err, in: p.replies})
 	if msg != nil {
@@ -270,7 +313,7 @@ func (p *pending) expired(c *call, err error) error {
 // withdraw takes out a call that its caller has ended, and returns its end.
 func (p *pending) withdraw(c *call, id uint64, why error) answer {
 	if p.take(id) == nil { // another goroutine has taken the call out: it is being answered, or sent back
-		return answer{err: unanswered(why), in: p.replies}
+		return answer{err: &unanswered{c.progress(), why}, in: p.replies}
 	}
 	return answer{err: p.givenUp(c, why), in: p.replies}
 }
@@ -278,9 +321,10 @@ func (p *pending) withdraw(c *call, id uint64, why error) answer {
 // givenUp ends a call that was taken out as its caller has given up.
 func (p *pending) givenUp(c *call, why error) error {
 	defer p.leave.recheck()
+	at := c.progress()
 	switch msg := c.msg; {
 	case why == context.DeadlineExceeded && p.clock.now() >= c.deadline:
-		return p.expired(c, errNoReply)
+		return p.expired(c, why)
 	case msg != nil:
 		msg.end(stateCanceled)
 		if msg.in.to != nil { // else it is a question
@@ -289,7 +333,7 @@ func (p *pending) givenUp(c *call, why error) error {
 	default:
 		p.link.cancel(c.num, c.id)
 	}
-	return unanswered(why)
+	return &unanswered{at, why}
 }
 
 // byConsumer returns how many requests have gone to each consumer, by its number.

@@ -84,7 +84,7 @@ func TestTakenBackWhileItExpires(t *testing.T) {
 		if n := a.core.own.pend.n.Load() + p.n.Load(); n > 0 {
 			t.Errorf("%d calls are pending", n)
 		}
-		if p.expired(call, errNoReply); len(call.ch) > 0 { // and the second
+		if p.expired(call, context.DeadlineExceeded); len(call.ch) > 0 { // and the second
 			t.Error("answered once more")
 		}
 	})

@@ -42,7 +42,7 @@ func (r *ring) takeBackLocked(o *outgoing, left time.Duration, rank uint64) erro
 		return fmt.Errorf("%w before %q had a consumer for it", ErrClosed, r.address)
 	}
 	if left <= 0 {
-		return r.late()
+		return r.late(o)
 	}
 	if o.call != nil {
 		o.turn = o.call.turn
@@ -83,7 +83,7 @@ func (r *ring) wake(w *waiter) {
 // expire ends the waiting of a message that was sent back: at its deadline, or
 // when only its caller's own scope is left.
 func (r *ring) expire(w *waiter) {
-	reason := r.late()
+	reason := r.late(&w.o)
 	if r.clock.now() < w.o.deadline {
 		if r.waitsOn(w) {
 			return
@@ -112,8 +112,12 @@ func (r *ring) waitsOn(w *waiter) bool {
 
 // late is the end of a message that was sent back and found no other consumer in
 // time.
-func (h *home) late() error {
-	return fmt.Errorf("%w of %q took it in time: %w", ErrNoConsumer, h.address, context.DeadlineExceeded)
+func (h *home) late(o *outgoing) error {
+	by := ""
+	if o.back != "" {
+		by = " by " + o.back
+	}
+	return fmt.Errorf("%w of %q took it in time after it was sent back%s: %w", ErrNoConsumer, h.address, by, context.DeadlineExceeded)
 }
 
 // withdraw takes a request whose caller has given up out of the waiting list, and returns
@@ -126,9 +130,9 @@ func (r *ring) withdraw(w *waiter, why error) error {
 	defer r.registry.forget(r.address)
 	if why != context.DeadlineExceeded {
 		r.remove(w, why)
-		return unanswered(why)
+		return &unanswered{atSentBack, why}
 	}
-	if reason := r.late(); r.remove(w, reason) {
+	if reason := r.late(&w.o); r.remove(w, reason) {
 		r.registry.dead(r.address, &w.o, reason)
 		return reason
 	}
@@ -188,7 +192,7 @@ func (c *core) takeBack(m *Message) {
 	}
 	c.stats.add(countBounced, 1)
 	cn.local.home.book(countBounced, 1)
-	o := outgoing{header: m.Header(), body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, codec: m.codec()}
+	o := outgoing{header: m.Header(), body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, codec: m.codec(), back: c.self.name()}
 	o.head[frame.FKind], o.head[frame.FCodec], o.head[frame.FHops] = uint64(m.kind()), wireCodec(m.codec()), nextHop(m.hops())
 	if m.kind() == kindRequest {
 		if o.call = c.own.pend.take(m.id); o.call == nil {

@@ -26,6 +26,7 @@ type outgoing struct {
 	flushes  bool                     // whoever posts it flushes the link
 	done     chan error               // of a large body: see bulkOut
 	placed   func()                   // of a request: see Placed; nil once it was called
+	back     string                   // the name of the node that has sent it back last
 }
 
 // ended reports whether nobody waits for the answer any more.
@@ -49,7 +50,7 @@ func (s *sender) prepare(ctx context.Context, o *outgoing, verb string, kind uin
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, nil, fmt.Errorf("bus: %s to %q: %w", verb, address, err)
+		return nil, nil, fmt.Errorf("bus: %s to %q was not begun: %w", verb, address, err)
 	}
 	if len(opts) > 0 {
 		if set, err = collect(verb, opts); err != nil {
@@ -225,7 +226,7 @@ func (s *sender) post(ctx context.Context, r *ring, address string, o *outgoing)
 		if err != nil || rt.link() == nil || o.done == nil {
 			return rt, err
 		}
-		if err = rt.link().ends.await(ctx, o, "message to"); err != errAgain {
+		if err = rt.link().ends.await(ctx, o, messageTo(address)); err != errAgain {
 			return rt, err
 		}
 		if why := o.whyOver(ctx, s.services); why != nil {
