@@ -46,6 +46,7 @@ type seeker struct {
 	last     time.Time // when it was asked last
 	ever     bool      // joined anybody yet
 	missing  time.Time // since when each round has reached nobody; zero: the last one did not miss anybody
+	missed   error     // why the last round reached nobody; nil: it did not miss anybody
 	missTold bool      // that has been told
 	said     failure   // of discovery, the worst since it answered last
 	failed   error     // of the last question to discovery, and of names
@@ -101,6 +102,9 @@ func (s *seeker) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		s.seek(ctx)
 		s.rest(ctx)
+	}
+	if !s.ever && s.missed != nil && !s.missTold { // a program that is soon at its end
+		s.log.Warn("no other node was reached", "err", s.missed)
 	}
 }
 
@@ -279,7 +283,7 @@ func (s *seeker) join(answering []netip.AddrPort) error {
 // lasted for a while, and notes why.
 func (s *seeker) report(o outlook, problems []error) {
 	if o != missed {
-		s.missing, s.missTold = time.Time{}, false
+		s.missing, s.missed, s.missTold = time.Time{}, nil, false
 		s.news.trouble(troubleSeek, nil)
 		return
 	}
@@ -289,11 +293,11 @@ func (s *seeker) report(o outlook, problems []error) {
 	if s.missing.IsZero() {
 		s.missing = time.Now()
 	}
-	err := some(problems)
-	s.news.trouble(troubleSeek, fmt.Errorf("no other node reached: %w", err))
+	s.missed = some(problems)
+	s.news.trouble(troubleSeek, fmt.Errorf("no other node reached: %w", s.missed))
 	level := slog.LevelDebug
 	if !s.missTold && time.Since(s.missing) >= missesTold {
 		level, s.missTold = slog.LevelWarn, true
 	}
-	s.log.Log(context.Background(), level, "no other node reached; trying on", "err", err)
+	s.log.Log(context.Background(), level, "no other node reached; trying on", "err", s.missed)
 }

@@ -229,6 +229,25 @@ func TestNobodyReached(t *testing.T) {
 	})
 }
 
+// A node that leaves before it would have said whom it does not reach says so then.
+func TestNobodyReachedInAShortLife(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n, j, network := alone(t, discovery.Static("10.1.0.2:7946"))
+		network.Host(netip.MustParseAddr("10.1.0.2")) // refuses
+		time.Sleep(time.Second)
+		if got := j.count("WARN", "no other node"); got != 0 {
+			t.Errorf("%d such warnings in the first second:\n%s", got, j.text.String())
+		}
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+		if got := j.count("WARN", "no other node was reached", "10.1.0.2:7946"); got != 1 {
+			t.Errorf("said %d times, want once:\n%s", got, j.text.String())
+		}
+	})
+}
+
 // Silent addresses do not hold up a node that another one answers.
 func TestSilentAddresses(t *testing.T) {
 	t.Parallel()
