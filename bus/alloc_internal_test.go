@@ -141,7 +141,7 @@ func TestDirectoryAllocs(t *testing.T) {
 	eb := newQuiet(t)
 	mustConsume(t, eb, "a", func(context.Context, *Message) error { return nil })
 	allocs(t, 0, func() {
-		if eb.core.dir.get("a") == nil || eb.core.dir.get("b") != nil {
+		if eb.core.rings.dir.get("a") == nil || eb.core.rings.dir.get("b") != nil {
 			t.Error("the directory is wrong")
 		}
 	})

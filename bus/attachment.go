@@ -60,7 +60,7 @@ func (a *Attachment) ServeLink(ctx context.Context, peer Peer, conn net.Conn, up
 // Expect says that peer is alive and that a link to it is being set up. Until
 // forget is called the texts of errors name it while it is not linked, and for
 // the first two seconds a message without a consumer waits for its link.
-func (a *Attachment) Expect(peer Peer) (forget func()) { return a.core.expect(peer) }
+func (a *Attachment) Expect(peer Peer) (forget func()) { return a.core.members.expect(peer) }
 
 // Probe makes the link to that boot prove within a second that it is alive; it
 // breaks otherwise. Without such a link Probe does nothing.

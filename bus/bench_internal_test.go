@@ -36,9 +36,9 @@ func BenchmarkRoutePick(b *testing.B) {
 func benchRoutes(n int) (*link, *ring) {
 	c := newCore(config{})
 	l := c.newLink(Peer{Boot: 2}, nil, nil)
-	r := newRing(c.services, c, "a")
+	r := newRing(c.services, &c.rings, "a")
 	for i := range n {
-		c.addRoute(&route{home: &r.home, to: l, num: uint32(i + 1), window: defaultWindow})
+		c.rings.addRoute(&route{home: &r.home, to: l, num: uint32(i + 1), window: defaultWindow})
 	}
 	return l, r
 }

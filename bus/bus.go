@@ -73,7 +73,7 @@ func (eb *EventBus) Busy() time.Duration {
 }
 
 // Peers returns the nodes that are linked and have told all their consumers.
-func (eb *EventBus) Peers() []Peer { return eb.core.peers() }
+func (eb *EventBus) Peers() []Peer { return eb.core.members.peers() }
 
 // Logger returns where the bus logs, see [WithLogger], for what works on it.
 func (eb *EventBus) Logger() *slog.Logger { return eb.core.log }

@@ -51,7 +51,7 @@ func TestPausedBecomesIdle(t *testing.T) {
 						t.Fatal("nothing waits")
 					}
 					var l *link
-					for l = range b.core.links {
+					for l = range b.core.members.links {
 					}
 					end(c, l)
 					time.Sleep(time.Second)

@@ -19,12 +19,12 @@ type core struct {
 	inbound []func(Handler) Handler
 	keeps   keeps
 
-	rings
-	members
-	gossip gossip
-	sender sender
-	broken brokenLinks
-	pulse  pulse
+	rings   rings
+	members members
+	gossip  gossip
+	sender  sender
+	broken  brokenLinks
+	pulse   pulse
 
 	mu        sync.Mutex
 	consumers []*Consumer // by number, from 1
@@ -37,7 +37,7 @@ func newCore(c config) *core {
 		services: newServices(c), drain: c.drain, inbound: c.inbound,
 		consumers: make([]*Consumer, 1), late: map[*Consumer]struct{}{},
 	}
-	b.rings.init(b.services, &b.mu, b)
+	b.rings.init(b.services, &b.mu, &b.members)
 	b.members.init(b.services, &b.mu)
 	b.pulse.init(&b.clock)
 	b.gossip.init(b.services, &b.rings, &b.members)

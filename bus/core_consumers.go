@@ -33,7 +33,7 @@ func (c *core) announce(cs ...*Consumer) error {
 	for _, cn := range cs {
 		c.announceLocked(cn)
 	}
-	for l := range c.links {
+	for l := range c.members.links {
 		l.soon()
 	}
 	return nil
@@ -60,7 +60,7 @@ func (c *core) announceLocked(cn *Consumer) {
 	if closed { // by its maker, before anybody knew it
 		return
 	}
-	r := c.ringOf(cn.address)
+	r := c.rings.ringOf(cn.address)
 	if cn.made&madeLocal == 0 {
 		c.numberOf(cn) // before readers of links find it in mine
 	}
@@ -70,17 +70,17 @@ func (c *core) announceLocked(cn *Consumer) {
 		old.younger = cn
 	}
 	r.mine.Store(cn)
-	c.addRoute(&cn.local)
+	c.rings.addRoute(&cn.local)
 	if c.events.wanted() {
 		c.events.note(ConsumerOpened{cn.address})
 	}
 	if cn.made&madeLocal == 0 {
-		for l := range c.links {
+		for l := range c.members.links {
 			l.announcer.announce(cn)
 		}
 	}
 	r.grant() // messages may wait for it
-	c.linked.fire()
+	c.members.linked.fire()
 }
 
 // numberOf gives the consumer a number that no link knows any more.
@@ -99,10 +99,10 @@ func (c *core) closeConsumer(cn *Consumer) {
 	msgs, first := c.shut(cn)
 	announced := cn.local.home != nil
 	if first && announced {
-		c.dropRoutes([]*route{&cn.local})
+		c.rings.dropRoutes([]*route{&cn.local})
 		if cn.num != 0 {
 			back := byLink(msgs)
-			for l := range c.links {
+			for l := range c.members.links {
 				l.announcer.retract(cn, back[&l.inbounds])
 			}
 		}
@@ -111,7 +111,7 @@ func (c *core) closeConsumer(cn *Consumer) {
 	c.mu.Unlock()
 	c.sendBack(msgs)
 	if first && announced {
-		c.releaseKeys([]*route{&cn.local})
+		c.rings.releaseKeys([]*route{&cn.local})
 		cn.local.home.grant()
 	}
 }
@@ -147,7 +147,7 @@ func (c *core) forgetConsumer(cn *Consumer) {
 	if _, late := c.late[cn]; !late {
 		c.books.bookConsumer(cn)
 	}
-	c.tidy(cn.local.ring())
+	c.rings.tidy(cn.local.ring())
 }
 
 // unnumber frees a consumer's number. The caller holds core.mu.
@@ -190,7 +190,7 @@ func (c *core) unpin(cs ...*Consumer) {
 
 func (c *core) awaitKnown(ctx context.Context, cn *Consumer) error {
 	c.mu.Lock()
-	links := slices.Collect(maps.Keys(c.links))
+	links := slices.Collect(maps.Keys(c.members.links))
 	announced := cn.local.home != nil
 	c.mu.Unlock()
 	if !announced {

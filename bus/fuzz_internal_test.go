@@ -104,7 +104,7 @@ func FuzzRoutes(f *testing.F) {
 		checkAcks(t, l.buf, acks)
 		l.routes.dropAll(func() {})
 		checkDirectory(t, c, nil)
-		if rings := c.dir.all(); len(rings) > 0 {
+		if rings := c.rings.dir.all(); len(rings) > 0 {
 			t.Fatalf("%d addresses are left", len(rings))
 		}
 	})
@@ -135,7 +135,7 @@ func applyRoutes(t *testing.T, have map[uint32]string, b []byte) {
 func checkDirectory(t *testing.T, c *core, want map[uint32]string) {
 	t.Helper()
 	n := 0
-	for _, r := range c.dir.all() {
+	for _, r := range c.rings.dir.all() {
 		for _, rt := range slices.Concat(r.routes.Load().all(), r.routes.Load().hearing().all()) {
 			n++
 			if want[rt.num] != r.address || rt.removed || rt.used != 0 {

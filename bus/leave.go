@@ -33,7 +33,7 @@ func (c leaver) close() error {
 		overdue = c.overdue()
 		c.cancelRunning()
 		c.goodbye(true)
-		c.endWaiting(func(r *ring) error { return fmt.Errorf("%w before %q had a consumer for it", ErrClosed, r.address) })
+		c.rings.endWaiting(func(r *ring) error { return fmt.Errorf("%w before %q had a consumer for it", ErrClosed, r.address) })
 	}
 	c.awaitLinks()
 	c.leave.err = errors.Join(overdue, c.brokenLinks())
@@ -54,7 +54,7 @@ func (c leaver) beginLeaving() {
 	var msgs []*Message
 	var closed []*Consumer
 	var local []*route
-	for _, r := range c.dir.all() {
+	for _, r := range c.rings.dir.all() {
 		for cn := r.mine.Load(); cn != nil; cn = cn.sibling.Load() {
 			m, first := c.shut(cn)
 			msgs = append(msgs, m...)
@@ -63,10 +63,10 @@ func (c leaver) beginLeaving() {
 			}
 		}
 	}
-	c.dropRoutes(local)
+	c.rings.dropRoutes(local)
 	back := byLink(msgs)
 	var free []*Consumer
-	for l := range c.links {
+	for l := range c.members.links {
 		l.mu.Lock()
 		free = l.leaveLocked(back[&l.inbounds], free)
 		l.mu.Unlock()
@@ -78,9 +78,9 @@ func (c leaver) beginLeaving() {
 	c.mu.Unlock()
 	c.unpin(free...)
 	c.sendBack(msgs)
-	c.releaseKeys(local)
+	c.rings.releaseKeys(local)
 	grantAll(local)
-	c.linked.fire()
+	c.members.linked.fire()
 }
 
 const (
@@ -103,7 +103,7 @@ func (c leaver) awaitQuiet() (over bool) {
 	for {
 		c.handOver()
 		if worked = c.lastWork(worked); alone || c.clock.now()-worked >= int64(min(leavePatience, c.drain/2)) {
-			c.endWaiting(func(r *ring) error {
+			c.rings.endWaiting(func(r *ring) error {
 				if r.routes.Load().len() > 0 {
 					return nil
 				}
@@ -134,7 +134,7 @@ func (c leaver) lastWork(before int64) int64 {
 	if c.work.active.Load() > 0 {
 		return now
 	}
-	for l := range c.links {
+	for l := range c.members.links {
 		l.mu.Lock()
 		works := l.err == nil && (l.inbounds.ours < oursLeft || l.routes.theirs < theirsLeaving)
 		l.mu.Unlock()
@@ -142,7 +142,7 @@ func (c leaver) lastWork(before int64) int64 {
 			return now
 		}
 	}
-	for _, e := range c.expected {
+	for _, e := range c.members.expected {
 		if e.until > now {
 			return now
 		}
@@ -188,7 +188,7 @@ func (c leaver) inCluster() bool {
 func (c leaver) goodbye(force bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for l := range c.links {
+	for l := range c.members.links {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 	}
@@ -200,7 +200,7 @@ func (c leaver) goodbye(force bool) bool {
 		return false
 	}
 	c.leave.to(busGone)
-	for l := range c.links {
+	for l := range c.members.links {
 		l.frameLocked(frame.Goodbye, &frame.Head{})
 		l.inbounds.ours, l.bye = oursGone, true
 		l.token()
@@ -213,7 +213,7 @@ func (c leaver) goodbye(force bool) bool {
 // workEnded (leaving 3) reports whether no handler runs and no message comes any more. The
 // caller holds all locks of links.
 func (c leaver) workEnded() bool {
-	for l := range c.links {
+	for l := range c.members.links {
 		if l.err == nil && l.inbounds.ours < oursLeft {
 			return false
 		}
@@ -227,7 +227,7 @@ func (c leaver) quiet() bool {
 	if c.work.placing.Load() > 0 || c.work.waiting.Load() > 0 || c.own.pend.n.Load() > 0 {
 		return false
 	}
-	for l := range c.links {
+	for l := range c.members.links {
 		if l.err == nil && (len(l.bulks.out) > 0 || l.replies.kept > 0 || l.routes.outside > 0 || l.inbounds.unsettled.Load() > 0 || l.pend.n.Load() > 0 || len(l.questions.byID) > 0) {
 			return false
 		}
@@ -248,7 +248,7 @@ func (c *core) open() bool {
 	if c.work.active.Load() > 0 || c.work.waiting.Load() > 0 {
 		return true
 	}
-	for l := range c.links {
+	for l := range c.members.links {
 		l.mu.Lock()
 		outside := l.routes.outside
 		l.mu.Unlock()
@@ -264,7 +264,7 @@ func (c leaver) awaitLinks() {
 	end := time.NewTimer(2 * readOut)
 	defer end.Stop()
 	for {
-		changed := c.linked.wait()
+		changed := c.members.linked.wait()
 		links := c.allLinks()
 		if len(links) == 0 {
 			return
@@ -286,7 +286,7 @@ func (c leaver) awaitLinks() {
 func (c leaver) allLinks() []*link {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Collect(maps.Keys(c.links))
+	return slices.Collect(maps.Keys(c.members.links))
 }
 
 var errNotEnded = errors.New("not read to its end")
@@ -301,7 +301,7 @@ func (c leaver) overdue() error {
 		busy = append(busy, cn.address)
 	}
 	c.mu.Unlock()
-	for _, r := range c.dir.all() {
+	for _, r := range c.rings.dir.all() {
 		if r.waiting.Load() > 0 {
 			waited = append(waited, r.address)
 		}

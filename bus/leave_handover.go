@@ -26,21 +26,21 @@ func (c leaver) handOver() {
 	if c.work.waiting.Load() == 0 {
 		return
 	}
-	for _, r := range c.dir.all() {
+	for _, r := range c.rings.dir.all() {
 		if r.waiting.Load() == 0 {
 			continue
 		}
 		for _, w := range r.orphans() {
 			c.handOverOne(r, w)
 		}
-		c.forget(r.address)
+		c.rings.forget(r.address)
 	}
 }
 
 func (c leaver) handOverOne(r *ring, w *waiter) {
 	if w.o.choice&localOnly != 0 {
 		if r.remove(w, errNobodyLeft) {
-			c.dead(r.address, &w.o, fmt.Errorf("%w of %q on this node (LocalOnly): %w", ErrNoConsumer, r.address, errNobodyLeft))
+			c.rings.dead(r.address, &w.o, fmt.Errorf("%w of %q on this node (LocalOnly): %w", ErrNoConsumer, r.address, errNobodyLeft))
 		}
 		return
 	}
@@ -49,7 +49,7 @@ func (c leaver) handOverOne(r *ring, w *waiter) {
 		return
 	}
 	if !l.handOver(r, &w.o) { // it has no room, or has ended: later
-		c.reroute(r.address, &w.o, false)
+		c.rings.reroute(r.address, &w.o, false)
 	}
 }
 
@@ -79,7 +79,7 @@ func (r *ring) orphans() (ws []*waiter) {
 func (c leaver) stayer() *link {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for l := range c.links {
+	for l := range c.members.links {
 		if l.isUp() {
 			return l
 		}

@@ -12,7 +12,7 @@ import (
 func isQuiet(c *core) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for l := range c.links {
+	for l := range c.members.links {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 	}

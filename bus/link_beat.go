@@ -159,7 +159,7 @@ func (l *link) trim() {
 func (c *core) probe(boot uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for l := range c.links {
+	for l := range c.members.links {
 		if l.peer.Boot != boot {
 			continue
 		}

@@ -44,7 +44,7 @@ func TestHeartbeatsGoOnBesideALinkThatCloses(t *testing.T) {
 		}
 		synctest.Wait()
 		c.mu.Lock()
-		links := slices.Collect(maps.Keys(c.links))
+		links := slices.Collect(maps.Keys(c.members.links))
 		c.mu.Unlock()
 		stays := links[0]
 		for range 100 {

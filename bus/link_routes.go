@@ -33,7 +33,7 @@ type peerRoutes struct {
 
 // init prepares the routes of a link.
 func (p *peerRoutes) init(l *link, c *core) {
-	p.services, p.writer, p.rings, p.linked, p.ends, p.link = l.services, &l.writer, &c.rings, &c.linked, &l.ends, l
+	p.services, p.writer, p.rings, p.linked, p.ends, p.link = l.services, &l.writer, &c.rings, &c.members.linked, &l.ends, l
 	p.windows.services, p.windows.writer = l.services, &l.writer
 	p.theirs = theirsComing
 }

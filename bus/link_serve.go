@@ -47,13 +47,13 @@ func (c *core) addLink(l *link) error {
 	if c.leave.at(busGone) {
 		return fmt.Errorf("%w: no link to %s", ErrClosed, l.peer.Name)
 	}
-	for o := range c.links {
+	for o := range c.members.links {
 		if o.peer.Boot == l.peer.Boot {
 			return fmt.Errorf("bus: there is a link to %s already", l.peer)
 		}
 	}
 	l.peer.Since = time.Now()
-	c.links[l] = struct{}{}
+	c.members.links[l] = struct{}{}
 	if c.leave.at(busLeaves) {
 		l.mu.Lock()
 		l.announcer.fill()
@@ -83,7 +83,7 @@ func (c *core) linkUp(l *link) {
 		return
 	}
 	c.mu.Lock()
-	if e := c.expected[l.peer.Boot]; e != nil {
+	if e := c.members.expected[l.peer.Boot]; e != nil {
 		e.until = 0
 	}
 	c.mu.Unlock()
@@ -91,7 +91,7 @@ func (c *core) linkUp(l *link) {
 	if l.ups != nil {
 		l.ups()
 	}
-	c.linked.fire()
+	c.members.linked.fire()
 }
 
 func (l *link) isUp() bool {
@@ -148,7 +148,7 @@ func (c *core) removeLink(l *link, err error) {
 	l.routes.dropAll(func() {})
 	l.endHandovers()
 	c.mu.Lock()
-	delete(c.links, l)
+	delete(c.members.links, l)
 	l.mu.Lock()
 	if c.leave.at(busLeaves) {
 		c.broken.note(l, c.clock.now())
@@ -190,8 +190,8 @@ func (c *core) removeLink(l *link, err error) {
 	for _, r := range blocked {
 		r.grant()
 	}
-	c.releaseKeys(l.routes.byNumber)
-	c.linked.fire()
+	c.rings.releaseKeys(l.routes.byNumber)
+	c.members.linked.fire()
 	c.leave.recheck()
 	if wasUp {
 		down := PeerDown{Peer: l.peer, Err: err}

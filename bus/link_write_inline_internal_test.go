@@ -30,7 +30,7 @@ func onlyLink(t *testing.T, c *core) *link {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for l := range c.links {
+	for l := range c.members.links {
 		return l
 	}
 	t.Fatal("no link")

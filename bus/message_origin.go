@@ -77,7 +77,7 @@ type consumers interface {
 }
 
 func (n *ownNode) init(s *services, c *core) {
-	n.services, n.names, n.consumers = s, c, c
+	n.services, n.names, n.consumers = s, &c.members, c
 	n.replies = origin{services: s, back: n}
 	n.pend.init(s, nil, &n.replies)
 	s.clock.onTick(func(bool) { n.idlers.dismiss() })

@@ -24,9 +24,9 @@ func asked(t *testing.T, c *core, body []byte) *outgoing {
 // gets into neither.
 func TestGivenUpBetweenTwoPlaces(t *testing.T) {
 	for name, into := range map[string]func(t *testing.T, c *core, o *outgoing){
-		"a list": func(_ *testing.T, c *core, o *outgoing) { c.reroute("x", o, false) },
+		"a list": func(_ *testing.T, c *core, o *outgoing) { c.rings.reroute("x", o, false) },
 		"a table, from its list": func(t *testing.T, c *core, o *outgoing) {
-			r := c.dir.get("x")
+			r := c.rings.dir.get("x")
 			if rt, _ := r.try(o, reach{all: r.routes.Load()}); rt != nil {
 				t.Error("a route took it")
 			}

@@ -200,5 +200,5 @@ func (c *core) takeBack(m *Message) {
 		}
 	}
 	o.chosen(m.id)
-	c.reroute(cn.address, &o, false)
+	c.rings.reroute(cn.address, &o, false)
 }

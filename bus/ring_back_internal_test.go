@@ -25,12 +25,12 @@ func TestTakeBackWhileTheLastConsumerGoes(t *testing.T) {
 		defer close(gone)
 		for !isDone(ended) {
 			c.mu.Lock()
-			rt := &route{home: &c.ringOf("a").home, to: cn}
-			c.addRoute(rt)
+			rt := &route{home: &c.rings.ringOf("a").home, to: cn}
+			c.rings.addRoute(rt)
 			c.mu.Unlock()
 			c.mu.Lock()
-			c.dropRoutes([]*route{rt})
-			c.tidy(rt.ring())
+			c.rings.dropRoutes([]*route{rt})
+			c.rings.tidy(rt.ring())
 			c.mu.Unlock()
 		}
 	}()
@@ -40,7 +40,7 @@ func TestTakeBackWhileTheLastConsumerGoes(t *testing.T) {
 			o := outgoing{deadline: c.clock.now() + int64(time.Hour), call: c.calls.get(0)}
 			o.head[frame.FKind] = kindRequest
 			o.call.turn = turn{&s.holder, &heldTurn{}}
-			c.reroute("a", &o, false)
+			c.rings.reroute("a", &o, false)
 			o.call.withdraw(context.Canceled) // if it waits
 		}
 	}()

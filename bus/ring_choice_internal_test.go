@@ -14,7 +14,7 @@ import (
 func TestOwnersAreFrozen(t *testing.T) {
 	c := newCore(config{})
 	c.self.boot.Store(0x1111111111111111)
-	r := newRing(c.services, c, "a")
+	r := newRing(c.services, &c.rings, "a")
 	var routes []*route
 	for _, boot := range []uint64{0, 0x2222222222222222, 0xfedcba9876543210} {
 		for num := range uint32(3) { // 0: other nodes do not know it
@@ -74,7 +74,7 @@ func TestTidyAfterFade(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		for _, eb := range []*EventBus{a, b} {
-			if rings := eb.core.dir.all(); len(rings) > 0 {
+			if rings := eb.core.rings.dir.all(); len(rings) > 0 {
 				t.Errorf("%d rings are left; the first has %v", len(rings), rings[0].routes.Load().holding)
 			}
 		}
@@ -132,11 +132,11 @@ func BenchmarkKeyPick(b *testing.B) {
 // this node may take, of which none has room.
 func BenchmarkWaitingLocal(b *testing.B) {
 	c := newCore(config{})
-	r := newRing(c.services, c, "a")
+	r := newRing(c.services, &c.rings, "a")
 	for range 2 {
 		cn := &Consumer{node: &c.own, concurrency: 1, window: windowFloor}
 		cn.local = route{home: &r.home, to: cn, window: windowFloor, used: windowFloor}
-		c.addRoute(&cn.local)
+		c.rings.addRoute(&cn.local)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

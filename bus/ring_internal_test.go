@@ -43,7 +43,7 @@ func TestPostChecksAgain(t *testing.T) {
 		o.head[frame.FKind], o.head[frame.FTimeLeft] = kindSend, 1000
 		c := mustConsume(t, b, "x", nothing)
 		synctest.Wait()
-		rt := a.core.dir.get("x").routes.Load().at(0)
+		rt := a.core.rings.dir.get("x").routes.Load().at(0)
 		if !rt.post(&o) {
 			t.Fatal("a live route takes nothing")
 		}
@@ -53,7 +53,7 @@ func TestPostChecksAgain(t *testing.T) {
 			t.Error("a route took a message after it had gone")
 		}
 		local := mustConsume(t, a, "y", nothing)
-		rt = a.core.dir.get("y").routes.Load().at(0)
+		rt = a.core.rings.dir.get("y").routes.Load().at(0)
 		local.Close()
 		if rt.post(&o) {
 			t.Error("a closed consumer of this node took a message")
@@ -73,8 +73,8 @@ func TestTidy(t *testing.T) {
 		time.Sleep(time.Second)
 		b.core.mu.Lock()
 		defer b.core.mu.Unlock()
-		if n, free := len(b.core.consumers)-1, len(b.core.free); len(a.core.dir.all()) > 0 || len(b.core.dir.all()) > 0 || n != free {
-			t.Errorf("%d and %d rings, %d of %d numbers are left", len(a.core.dir.all()), len(b.core.dir.all()), n-free, n)
+		if n, free := len(b.core.consumers)-1, len(b.core.free); len(a.core.rings.dir.all()) > 0 || len(b.core.rings.dir.all()) > 0 || n != free {
+			t.Errorf("%d and %d rings, %d of %d numbers are left", len(a.core.rings.dir.all()), len(b.core.rings.dir.all()), n-free, n)
 		}
 	})
 }

@@ -9,16 +9,23 @@ import (
 // rings is the registry of the addresses that this node knows.
 type rings struct {
 	*services
-	mu       *sync.Mutex // core.mu, which guards steps, and all changes of rings and their routes
-	registry registry    // what the rings may ask
-	dir      directory
-	steps    uint64 // in which routes came or went
+	mu     *sync.Mutex // core.mu, which guards steps, and all changes of rings and their routes
+	absent absentError
+	dir    directory
+	steps  uint64 // in which routes came or went
 }
 
-func (a *rings) init(s *services, mu *sync.Mutex, r registry) {
-	a.services, a.mu, a.registry = s, mu, r
+func (a *rings) init(s *services, mu *sync.Mutex, absent absentError) {
+	a.services, a.mu, a.absent = s, mu, absent
 	a.dir.init()
 }
+
+// absentError is the registry of nodes, which says why an address has no consumer.
+type absentError interface {
+	noConsumer(address string) error
+}
+
+func (a *rings) noConsumer(address string) error { return a.absent.noConsumer(address) }
 
 // addRoute adds a route to its ring. The caller holds core.mu.
 func (a *rings) addRoute(rt *route) {
@@ -64,7 +71,7 @@ func (a *rings) dropRoutesOf(r *ring, gone []*route) {
 func (a *rings) ringOf(address string) *ring {
 	r := a.dir.get(address)
 	if r == nil {
-		r = newRing(a.services, a.registry, address)
+		r = newRing(a.services, a, address)
 		a.dir.add(r)
 	}
 	return r

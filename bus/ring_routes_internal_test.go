@@ -150,7 +150,7 @@ func TestManyConsumersClose(t *testing.T) {
 		}
 		synctest.Wait()
 		for _, eb := range []*EventBus{a, b} {
-			if left := eb.core.dir.get("x").routes.Load(); left.len() != n/2 || len(left.links(nil)) != 1 {
+			if left := eb.core.rings.dir.get("x").routes.Load(); left.len() != n/2 || len(left.links(nil)) != 1 {
 				t.Fatalf("of %d routes %d are left", n/2, left.len())
 			}
 			for range n / 2 {

@@ -106,7 +106,7 @@ func (c *core) statistics() (s Stats) {
 	c.stats.addTo(&s)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for l := range c.links {
+	for l := range c.members.links {
 		l.mu.Lock()
 		s.Sent += uint64(l.routes.sent)
 		l.mu.Unlock()

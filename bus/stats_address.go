@@ -82,7 +82,7 @@ func (s *survey) at(r *ring) *AddressStats {
 func (c *core) addresses() []AddressStats {
 	s := survey{by: map[*ring]*AddressStats{}}
 	c.mu.Lock()
-	rings := c.dir.all()
+	rings := c.rings.dir.all()
 	s.books(&c.books, rings) // before what has settled that which has bounced
 	for _, r := range rings {
 		s.ring(r)
@@ -95,7 +95,7 @@ func (c *core) addresses() []AddressStats {
 			s.consumer(cn)
 		}
 	}
-	for l := range c.links {
+	for l := range c.members.links {
 		s.link(l)
 	}
 	c.mu.Unlock()
