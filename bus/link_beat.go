@@ -83,9 +83,10 @@ func untilBeat(now time.Time) time.Duration {
 }
 
 // patience is how long a link is silent before this node pings. Of two nodes whose
-// heartbeats are at the same moment that with the larger boot id leaves it to the other.
+// heartbeats are at the same moment that with the larger boot id leaves it to the other, once
+// the answer to a ping of its own has shown how far the clocks are apart (rule 20).
 func (l *link) patience() int64 {
-	if l.self.boot.Load() > l.peer.Boot {
+	if l.self.boot.Load() > l.peer.Boot && l.roundTrip.Load() != 0 {
 		return int64(pingAfter + heartbeat)
 	}
 	return int64(pingAfter)
