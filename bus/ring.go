@@ -51,8 +51,6 @@ type route struct {
 	home *home
 	to   carrier
 
-	published bool // it gets copies of a publish and nothing else: see PublishedOnly; never changed
-
 	num uint32 // the consumer's number at its node, 0 if no other node knows it; never changed
 
 	// The place in the sequence that has the route: that of the ring's routes or, once it has
@@ -63,7 +61,7 @@ type route struct {
 	// value when it went, with the bit goneStep.
 	step atomic.Uint64
 
-	// Guarded by link.mu; for this node's consumers by Consumer.mu.
+	// Guarded by writer.mu; for this node's consumers by Consumer.mu.
 	window    int64 // bytes that may be unsettled; a message may start while fewer are
 	used      int64 // bytes sent that have come back neither as credit nor as a bounce
 	unsettled int64 // messages
@@ -74,6 +72,8 @@ type route struct {
 	stalled   bool // a publish has waited for it in vain
 	starved   bool // a message that waits has found no credit
 	needed    bool // much of the window has been used since tend last looked
+
+	published bool // it gets copies of a publish and nothing else: see PublishedOnly; never changed
 }
 
 // goneStep marks the step of a route that is no longer part of its ring.
