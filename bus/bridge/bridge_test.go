@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"reflect"
 	"regexp"
 	"strings"
@@ -76,27 +77,44 @@ func newSetup(t *testing.T, eb *bus.EventBus, c bridge.Config) *setup {
 // dial connects a client.
 func (s *setup) dial(transport string) peer {
 	s.t.Helper()
+	conn, err := net.Dial("tcp", s.address(transport))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p := s.over(conn, transport)
+	s.t.Cleanup(p.close)
+	return p
+}
+
+// address is where the clients of a transport connect.
+func (s *setup) address(transport string) string {
 	if transport == "tcp" {
-		conn, err := net.Dial("tcp", s.tcp)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		p := &tcpPeer{s.t, conn, bufio.NewReader(conn)}
-		s.t.Cleanup(p.close)
-		return p
+		return s.tcp
+	}
+	u, err := url.Parse(s.web)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return u.Host
+}
+
+// over makes a client of a connection.
+func (s *setup) over(conn net.Conn, transport string) peer {
+	s.t.Helper()
+	if transport == "tcp" {
+		return &tcpPeer{s.t, conn, bufio.NewReader(conn)}
 	}
 	path := "/websocket"
 	if transport == "sockjs" {
 		path = "/000/abcdefgh/websocket"
 	}
-	conn, _, err := websocket.Dial(s.t.Context(), s.web+path, nil)
+	ways := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
+	ws, _, err := websocket.Dial(s.t.Context(), s.web+path, &websocket.DialOptions{HTTPClient: &http.Client{Transport: ways}})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	conn.SetReadLimit(-1)
-	p := &wsPeer{t: s.t, conn: conn, sockjs: transport == "sockjs"}
-	s.t.Cleanup(p.close)
-	return p
+	ws.SetReadLimit(-1)
+	return &wsPeer{t: s.t, conn: ws, sockjs: transport == "sockjs"}
 }
 
 type tcpPeer struct {

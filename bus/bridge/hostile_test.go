@@ -3,9 +3,7 @@ package bridge_test
 import (
 	"context"
 	"encoding/json"
-	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -135,40 +133,6 @@ func TestClientThatDoesNotRead(t *testing.T) {
 			}
 		}
 		within(t, "cut", func() bool { st := s.bridge.Stats(); return st.Clients == 1 && st.Slow == 1 && st.Consumers == 1 })
-	})
-}
-
-// Clients that come and go by a reset leave nothing.
-func TestResets(t *testing.T) {
-	t.Parallel()
-	s := newSetup(t, bustest.NewBus(t), bridge.Config{Rules: everything})
-	n := 500
-	if !testing.Short() {
-		n = 10_000
-	}
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for i := range n / 8 {
-				p, err := net.Dial("tcp", s.tcp)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				tcp := &tcpPeer{t, p, nil}
-				tcp.write(`{"type":"register","address":"x"}`)
-				if i%2 == 0 {
-					tcp.write(`{"type":"send","address":"x","replyAddress":"r","body":1}`)
-				}
-				_ = p.(*net.TCPConn).SetLinger(0)
-				_ = p.Close()
-			}
-		})
-	}
-	wg.Wait()
-	within(t, "nothing is left", func() bool {
-		st := s.bridge.Stats()
-		return st.Connected > 0 && st.Clients == 0 && st.Consumers == 0 && st.Requests == 0 && st.Unanswered == 0
 	})
 }
 

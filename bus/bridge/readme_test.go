@@ -35,6 +35,11 @@ func TestEachBehaviourIsHeld(t *testing.T) {
 			exist["`"+m[1]+"`"] = true
 		}
 	}
+	for _, name := range regexp.MustCompile("`Test\\w+`").FindAllString(string(page), -1) {
+		if !exist[name] {
+			t.Errorf("there is no %s", name)
+		}
+	}
 	seen := map[string]bool{}
 	for _, line := range regexp.MustCompile(`(?m)^\| (\w+Test \| test\w+) \|.*\| (.*) \|$`).FindAllStringSubmatch(string(page), -1) {
 		if seen[line[1]] {
