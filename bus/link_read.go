@@ -6,13 +6,16 @@ import (
 	"net"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 const (
 	readBuffer = 64 << 10
-	readFirst  = 4 << 10           // of a link that has little to read
+	readFirst  = 1 << 10           // of a link that has little to read
+	readLittle = 64                // bytes of a read that are little, as a heartbeat
+	restAfter  = 5 * time.Second   // how long a link reads little before it gives memory back
 	readAhead  = 2 << 10           // what is read beside a large body, before the next
 	directBody = frame.AlignedBody // a frame so large is not read into the buffer
 )
@@ -28,6 +31,7 @@ type reader struct {
 	in    []byte
 	r, w  int   // in[r:w] is not handled yet
 	now   int64 // when the last read returned
+	used  int64 // when one brought more than a little, or memory was given back
 	large bool  // the last frame had a large body: another may follow
 	f     frame.Frame
 }
@@ -47,6 +51,9 @@ type sink interface {
 
 	// deliver hands over what has been handled, before the reader waits for input.
 	deliver()
+
+	// giveBack gives back memory, as there has been little to read for a while.
+	giveBack()
 }
 
 // ear is what others see of a link's reader.
@@ -84,7 +91,21 @@ func (r *reader) read() error {
 		if err := r.grow(n == len(to)); err != nil {
 			return err
 		}
+		if n > readLittle {
+			r.used = r.now
+		} else if r.w == 0 && r.now-r.used >= int64(restAfter) {
+			r.giveBack()
+		}
 	}
+}
+
+// giveBack gives back memory that was of use when there was more to read.
+func (r *reader) giveBack() {
+	r.used = r.now
+	if len(r.in) > readFirst {
+		r.in = make([]byte, readFirst)
+	}
+	r.sink.giveBack()
 }
 
 func readError(err error) error {

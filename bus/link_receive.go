@@ -14,17 +14,23 @@ type receiver struct {
 	reader
 
 	// A run: messages in sequence for one consumer, which are delivered together.
-	to     *inbound
-	run    [runMax]entry
-	extra  [runMax]extra
-	n      int
-	bodies [recycle.BlockSize]byte // bodies up to smallBody, one after the other
-	small  int                     // how much of bodies is used
+	to    *inbound
+	run   *run // nil: none has come for a while
+	n     int
+	small int   // how much of the run's bodies is used
+	ran   int64 // when the last run was delivered
 
 	times      peerTime
 	bulksIn    map[uint64]*bulkIn
 	handedOver int64   // bytes that the peer has handed over to this node
 	pace       float64 // bytes a nanosecond at which the last large body came; 0: not known
+}
+
+// run is the memory of a run.
+type run struct {
+	entries [runMax]entry
+	extra   [runMax]extra
+	bodies  [recycle.BlockSize]byte // those up to smallBody, one after the other
 }
 
 func newReceiver(l *link) *receiver {
@@ -156,11 +162,14 @@ func (r *receiver) message(f *frame.Frame, owned bool) error {
 			return nil
 		}
 	}
-	e := &r.run[r.n]
+	if r.run == nil {
+		r.run = new(run)
+	}
+	e := &r.run.entries[r.n]
 	*e = r.entry(f, cost)
 	key := choice(f.Choice()).ofRequest(kind, r.to.consumer)
 	if e.extra = !small || f.Header != nil || key != 0; e.extra {
-		x := &r.extra[r.n]
+		x := &r.run.extra[r.n]
 		if x.header, x.key = f.Header, key; !small {
 			x.body = f.Body
 			if !owned {
@@ -169,7 +178,7 @@ func (r *receiver) message(f *frame.Frame, owned bool) error {
 		}
 	}
 	if small {
-		r.small += copy(r.bodies[r.small:], f.Body)
+		r.small += copy(r.run.bodies[r.small:], f.Body)
 	}
 	r.n++
 	return nil
@@ -228,13 +237,13 @@ func (r *receiver) deliver() {
 		return
 	}
 	ms := make([]Message, r.n)
-	left := r.link.bodies.Block(r.bodies[:r.small])
+	left := r.link.bodies.Block(r.run.bodies[:r.small])
 	for i := range ms {
-		e, m := &r.run[i], &ms[i]
+		e, m := &r.run.entries[i], &ms[i]
 		e.message(m, r.to)
 		var large bool
 		if e.extra {
-			x := &r.extra[i]
+			x := &r.run.extra[i]
 			m.setBody(x.body)
 			large = x.body != nil
 			m.setRare(x.header, x.key)
@@ -246,8 +255,15 @@ func (r *receiver) deliver() {
 		}
 	}
 	r.inbounds.unsettled.Add(int64(r.n))
-	r.n, r.small = 0, 0
+	r.n, r.small, r.ran = 0, 0, r.now
 	r.to.put(ms)
+}
+
+// giveBack gives the memory of runs back if none has come for a while.
+func (r *receiver) giveBack() {
+	if r.now-r.ran >= int64(restAfter) {
+		r.run = nil
+	}
 }
 
 // endRun delivers the run, before a frame is handled that may change the routes.

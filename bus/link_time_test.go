@@ -66,7 +66,7 @@ func TestNothingIsBegunLateOutOfALink(t *testing.T) {
 			c.Conn(1, 0).SetDelay(func() time.Duration { return time.Millisecond })
 			var b begun
 			b.consume(t, c.Bus(1), "a")
-			time.Sleep(time.Second)
+			time.Sleep(1300 * time.Millisecond) // a ping has told of the clocks
 			b.send(t, c.Bus(0), "a", time.Second)
 			synctest.Wait()
 			c.Conn(0, 1).Stall() // nothing is read
