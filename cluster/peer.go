@@ -19,8 +19,8 @@ const (
 	firstTurn    = 200 * time.Millisecond // what a newcomer gets to dial before it is dialled
 	forgetAfter  = time.Minute            // how long a boot without a link that gossip does not know is remembered
 	steadyAfter  = 5 * time.Second        // a link that lived so long is redialled at once when it breaks
-	dialsFirst   = 8                      // dials at once to peers against whose own this node's win
-	dialsSecond  = 2                      // the same to the others, which mostly dial first
+	dialsFirst   = 3                      // dials at once to peers against whose own this node's win
+	dialsSecond  = 1                      // the same to the others, which mostly dial first
 	dialHolds    = time.Second            // how long a dial counts that is not answered
 	brokeLately  = 30 * time.Second       // after a link broke it is dialled more often for so long
 	redialLately = 2 * time.Second        // and this is the longest pause then

@@ -16,6 +16,7 @@ const (
 	askMore    = 8                      // addresses that are asked at once, and as many more
 	askMoreAt  = 250 * time.Millisecond // each time that this is over
 	askAtMost  = 96                     // what that comes to until the first have had their 3 s
+	askBeside  = 4                      // addresses at once for a node that is with others, and is in no hurry
 	moreAnswer = 250 * time.Millisecond // how long others may take when one address has answered
 )
 
@@ -55,6 +56,9 @@ type tried struct {
 func (w *sweep) run(found <-chan named) {
 	w.seen, w.results = map[netip.AddrPort]bool{}, make(chan tried)
 	w.living, w.allowed = w.roster.living(), askMore
+	if len(w.living) > 0 {
+		w.allowed = askBeside
+	}
 	w.want(w.lost())
 	more := time.NewTicker(askMoreAt)
 	defer more.Stop()
@@ -75,7 +79,9 @@ func (w *sweep) run(found <-chan named) {
 				enough = time.After(moreAnswer)
 			}
 		case <-more.C:
-			w.allowed = min(w.allowed+askMore, askAtMost)
+			if len(w.living) == 0 {
+				w.allowed = min(w.allowed+askMore, askAtMost)
+			}
 		case <-enough:
 			w.join()
 		}
