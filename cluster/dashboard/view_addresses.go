@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -109,7 +110,7 @@ func byAddress(a, b *address) int { return strings.Compare(a.Address, b.Address)
 
 var addressColumns = map[string]func(*address) float64{
 	"pain": func(a *address) float64 {
-		return a.pain()*1e6 + value(a.Sent) + value(a.Handled)
+		return a.pain()*1e6 + math.Floor(math.Log2(1+value(a.Sent)+value(a.Handled))) // rows of much the same traffic stay where they are
 	},
 	"consumers": func(a *address) float64 { return float64(a.Consumers) },
 	"sent":      func(a *address) float64 { return value(a.Sent) },

@@ -10,7 +10,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => char
 
 // chart shows series, each { label, colour (a variable of the style sheet), fill, dash },
 // of which show(value) makes a text.
-export function chart({ label, series, show, height = 120 }) {
+export function chart({ label, series, show }) {
   const box = h("div", { class: "chart", role: "img" });
   const legend = h("p", { class: "key", "aria-hidden": "true" }, series.map((one) => h("span", { "data-colour": one.colour }, one.label)));
   const element = h("figure", null, h("figcaption", null, h("span", null, label), legend), box);
@@ -33,13 +33,13 @@ export function chart({ label, series, show, height = 120 }) {
     plot = new uPlot(
       {
         width: box.clientWidth,
-        height,
-        padding: [8, 4, 0, 0],
+        height: box.clientHeight,
+        padding: [8, 26, 0, 0],
         legend: { show: false },
         cursor: { show: false },
         scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.12] } },
         axes: [
-          { ...axis, grid: { show: false }, space: 70, size: 22, values: (_, ticks) => ticks.map((t) => new Date(t * 1000).toTimeString().slice(0, 8)) },
+          { ...axis, grid: { show: false }, space: 76, size: 22, incrs: [1, 2, 5, 10, 15, 30, 60, 120], values: (_, ticks) => ticks.map((t) => new Date(t * 1000).toTimeString().slice(0, 8)) },
           { ...axis, space: 28, size: 52, values: (_, ticks) => ticks.map(show) },
         ],
         series: [
@@ -54,7 +54,7 @@ export function chart({ label, series, show, height = 120 }) {
       box,
     );
   }
-  const own = { paint, fit: () => (plot ? plot.setSize({ width: box.clientWidth, height }) : paint()) };
+  const own = { paint, fit: () => (plot ? plot.setSize({ width: box.clientWidth, height: box.clientHeight }) : paint()) };
   box.chart = own;
   charts.add(own);
   resized.observe(box);

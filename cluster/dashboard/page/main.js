@@ -36,7 +36,13 @@ function route() {
   by("panel").append(open.element);
   open.opened?.();
   for (const a of by("nav").children) attr(a, "aria-current", a.hash === "#" + panel[0] ? "page" : null);
-  document.title = (live.frame?.cluster ? live.frame.cluster + " · " : "") + panel[1] + " · runrig";
+  entitle();
+}
+
+// entitle names the page after the cluster, with a mark where something is wrong.
+function entitle() {
+  const title = [live.frame?.findings.length ? "⚠ " + live.frame.cluster : live.frame?.cluster, "runrig"].filter(Boolean).join(" · ");
+  if (document.title !== title) document.title = title;
 }
 
 function decode(part) {
@@ -84,12 +90,13 @@ function strip(frame) {
   const unlinked = frame.pairs.filter((p) => p[2] >= 2).length;
   const split = frame.findings.some((f) => f.what === "links");
   const unreplaced = frame.nodes.filter((n) => n.status === "failed" && !n.replaced).length;
+  const silent = frame.nodes.filter((n) => n.silent && n.status === "alive").length;
   const entries = [
-    ["nodes", [plural(m.alive ?? 0, "alive", "alive"), m.leaving && m.leaving + " leaving", m.failed && m.failed + " failed", m.left && m.left + " left"].filter(Boolean).join(", "), unreplaced ? "bad" : null],
+    ["nodes", [plural(m.alive ?? 0, "alive", "alive"), silent && "of them " + silent + " silent", m.leaving && m.leaving + " leaving", m.failed && m.failed + " failed", m.left && m.left + " left"].filter(Boolean).join(", "), unreplaced || silent ? "bad" : null],
     ["links", frame.pairs.length - unlinked + " up" + (unlinked ? ", " + unlinked + " missing" : ""), unlinked ? "bad" : null],
     ["split", split ? "suspected" : "none", split ? "bad" : null],
     ["release", releases.length > 1 ? releases.length + " of them" : (releases[0] ?? "–"), releases.length > 1 ? "warn" : null],
-    ["links are", frame.secured ? "secured" : "not secured", frame.secured ? null : "bad"],
+    ["security", frame.secured ? "secret, TLS 1.3" : "not secured", frame.secured ? null : "bad"],
     frame.discovery && ["discovery", discovered(frame), frame.discovery.error ? "bad" : null],
   ].filter(Boolean);
   keyed(chips, entries, ([name]) => name, () => h("div", null, h("dt"), h("dd")), (item, [name, value, mood]) => {
@@ -157,10 +164,7 @@ by("help").addEventListener("click", () => by("keys").showModal());
 listen((what) => {
   if (what === "frame") {
     strip(live.frame);
-    if (!open.seen) {
-      open.seen = true;
-      document.title = live.frame.cluster + " · runrig";
-    }
+    entitle();
   } else if (what === "state") state();
   else if (what === "setup") setUp();
 });

@@ -25,7 +25,6 @@ export function overview({ go }) {
     label: "Messages a second",
     series: [{ label: "handled", colour: "data", fill: true }, { label: "sent", colour: "data2", dash: [5, 4] }, { label: "failed or lost", colour: "bad" }],
     show: rate,
-    height: 150,
   });
   const worst = h("ul", { class: "worst" });
   const calm = h("p", { class: "none", hidden: true });

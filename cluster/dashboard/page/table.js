@@ -15,7 +15,7 @@ export function table({ label, columns, key, detail, sort, onsort }) {
     return h("th", { scope: "col", class: names(c), title: button ? null : (c.hint ?? null) }, button || c.label);
   });
   const body = h("tbody");
-  const box = h("div", { class: "scroll", role: "region", "aria-label": label, tabindex: "0" }, h("table", null, h("thead", null, h("tr", null, heads)), body));
+  const box = h("div", { class: "scroll", role: "region", "aria-label": label + ", as a table", tabindex: "0" }, h("table", null, h("thead", null, h("tr", null, heads)), body));
   const opened = new Map(); // by key: what shows more of it
 
   function turn(c) {

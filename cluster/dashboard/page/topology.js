@@ -70,14 +70,16 @@ function ring(choose) {
     const radius = n <= 1 ? 0 : n <= 6 ? 135 : n <= 12 ? 165 : 215;
     const size = n <= 6 ? 27 : n <= 12 ? 22 : n <= 20 ? 15 : 11;
     const tight = n > 12;
-    const side = radius + (tight ? 105 : 118);
+    const narrow = !tight && element.clientWidth > 0 && element.clientWidth < 520; // names are below their nodes then
+    const wide = (angle) => radius * Math.abs(Math.cos(angle)) + (tight ? 105 : isBeside(angle) && !narrow ? size + 150 : 70);
+    const side = Math.max(...nodes.map((_, i) => wide((i / n) * 2 * Math.PI - Math.PI / 2)), 100);
     const above = n <= 1 ? 60 : radius * (n === 3 ? 0.55 : 1) + size + (tight ? 40 : 46);
-    const top = n === 3 ? radius + size + 46 : above;
-    attr(drawing, "viewBox", [-side, -top, 2 * side, top + above].join(" "));
+    const top = (n === 3 ? radius + size + 46 : above) - (narrow ? 30 : 0);
+    attr(drawing, "viewBox", [-side, -top, 2 * side, top + above + (narrow ? 12 : 0)].join(" "));
     const places = new Map();
     nodes.forEach((node, i) => {
       const angle = (i / n) * 2 * Math.PI - Math.PI / 2;
-      const place = { x: radius * Math.cos(angle), y: radius * Math.sin(angle), angle, size, tight };
+      const place = { x: radius * Math.cos(angle), y: radius * Math.sin(angle), angle, size, tight, narrow };
       places.set(node.at, place);
       node.place = place;
     });
@@ -95,6 +97,9 @@ function ring(choose) {
   }
   return { kind: "ring", element, update };
 }
+
+// isBeside tells whether a name is beside its node, and not above or below.
+const isBeside = (angle) => Math.abs(Math.cos(angle)) > 0.35;
 
 function pairOf([i, k, state, bytes, rtt], frame, places) {
   const a = frame.nodes[i];
@@ -136,28 +141,30 @@ function makeSpot(node, choose) {
   const go = () => choose(node.boot);
   return s(
     "g",
-    { class: "spot", tabindex: "0", role: "link", onclick: go, onkeydown: (e) => (e.key === "Enter" || e.key === " ") && (e.preventDefault(), go()) },
+    { class: "spot", onclick: go },
     s("circle", { class: "halo" }),
     s("circle", { class: "body" }),
-    s("text", { class: "figure", "text-anchor": "middle", dy: "0.36em" }),
-    s("text", { class: "name" }),
-    s("text", { class: "where" }),
-    s("title"),
+    s("text", { class: "name", "aria-hidden": "true" }),
+    s("text", { class: "where", "aria-hidden": "true" }),
+    s("text", { class: "figure", "aria-hidden": "true", "text-anchor": "middle", dy: "0.36em" }),
+    s("circle", { class: "handle", tabindex: "0", role: "link", onkeydown: (e) => (e.key === "Enter" || e.key === " ") && (e.preventDefault(), go()) }),
+    s("title", { "aria-hidden": "true" }),
   );
 }
 
 function updateSpot(g, node) {
-  const { x, y, angle, size, tight } = node.place;
-  const [halo, body, figure, name, where, title] = g.children;
+  const { x, y, angle, size, tight, narrow } = node.place;
+  const [halo, body, name, where, figure, handle, title] = g.children;
   attr(g, "data-mood", node.mood);
   attr(g, "transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
   attr(halo, "r", size + 7);
   attr(body, "r", size);
+  attr(handle, "r", size);
   text(figure, signs[node.mood] ?? (size < 20 ? "" : rate(node.handled_rate)));
   attr(figure, "font-size", node.mood in signs ? size * 0.8 : size * 0.56);
   const cos = Math.cos(angle);
-  const beside = Math.abs(cos) > 0.35 || tight;
-  const above = Math.sin(angle) < 0;
+  const beside = (isBeside(angle) && !narrow) || tight;
+  const above = Math.sin(angle) < 0 && !narrow;
   attr(name, "text-anchor", beside ? (cos > 0 ? "start" : "end") : "middle");
   attr(where, "text-anchor", name.getAttribute("text-anchor"));
   const out = size + 10;
@@ -179,7 +186,7 @@ function updateSpot(g, node) {
   const more = [plain(node.id), plain(node.address), stateOf(node) + (node.silent ? ": " + plain(node.silent) : "")];
   for (const [k, v] of Object.entries(node.tags ?? {})) more.push(plain(k + " = " + v));
   text(title, more.join(" · "));
-  attr(g, "aria-label", `${plain(node.name)}, ${stateOf(node)}`);
+  attr(handle, "aria-label", `${plain(node.name)} at ${plain(node.address)}, ${stateOf(node)}`);
 }
 
 // matrix is a field for each two nodes, drawn at once: fifty have 2,500.

@@ -44,20 +44,25 @@ func ui(ctx context.Context, c *call) error {
 		ReadHeaderTimeout: 5 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return ctx }, // pages that are open end with it
 	}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }() // Shutdown ends it
-	select {
-	case err := <-served:
+	var ending sync.WaitGroup
+	defer ending.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ending.Go(func() { shutdown(ctx, s) })
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
-	case <-ctx.Done():
 	}
+	return nil
+}
+
+// shutdown ends a server when ctx has ended, and gives its pages a second.
+func shutdown(ctx context.Context, s *http.Server) {
+	<-ctx.Done()
 	end, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if s.Shutdown(end) != nil {
 		_ = s.Close()
 	}
-	<-served
-	return nil
 }
 
 // listenHere listens on the loopback, as whoever reaches the page may look.
