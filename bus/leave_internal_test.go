@@ -3,9 +3,12 @@ package bus
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/runrig-go/runrig/bus/internal/frame"
 )
 
 // isQuiet reports what leaving waits for.
@@ -85,4 +88,32 @@ func TestQuiet(t *testing.T) {
 		l.pend.take(id)
 		check("answered", true, true)
 	})
+}
+
+// A link that comes up as the bus begins to leave says LEAVING, once: the bus says it on no
+// link that has said it.
+func TestLeavingIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	c := newCore(config{log: slog.New(slog.DiscardHandler)})
+	l := c.newLink(Peer{Name: "peer", Boot: 2}, nil, nil)
+	c.leave.to(busLeaves)
+	if err := c.addLink(l); err != nil {
+		t.Fatal(err)
+	}
+	leaver{c}.beginLeaving()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	said := 0
+	for b := l.first; len(b) > 0; {
+		kind, _, end, err := frame.Next(b)
+		if err != nil || end == 0 {
+			t.Fatalf("%x: %v", b, err)
+		}
+		if b = b[end:]; kind == frame.Leaving {
+			said++
+		}
+	}
+	if said != 1 {
+		t.Errorf("LEAVING is said %d times", said)
+	}
 }
