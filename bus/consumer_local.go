@@ -34,7 +34,7 @@ func (c *Consumer) post(rt *route, o *outgoing) bool {
 func (c *Consumer) acceptLocked(rt *route, o *outgoing) (ok, start bool) {
 	c.openLocked()
 	m := c.box.slab.message(o, c.node.bodies)
-	m.in, m.deadline, m.charge, m.id = c.node.originOf(c), o.due(c.node.services), uint32(o.cost), uint64(o.choice)
+	m.in, m.deadline, m.cost, m.id = c.node.originOf(c), o.due(c.node.services), uint32(o.cost), uint64(o.choice)
 	m.bits = traits(uint8(o.head.Kind()), o.codec, uint8(o.head.Hops()))
 	m.setRare(o.header, o.choice.ofRequest(o.head.Kind(), c))
 	if o.call != nil {

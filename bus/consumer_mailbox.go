@@ -104,7 +104,7 @@ func (b *mailbox) claim(n int) {
 	ms = ms[:min(len(ms), n, batchMax)]
 	bytes := 0
 	for i, m := range ms {
-		if bytes += int(m.charge); bytes > batchBytes {
+		if bytes += int(m.cost); bytes > batchBytes {
 			ms = ms[:max(1, i)]
 			break
 		}

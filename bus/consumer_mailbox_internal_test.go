@@ -18,7 +18,7 @@ func TestBatch(t *testing.T) {
 	} {
 		b := &mailbox{}
 		for range c.waiting {
-			b.push(&Message{charge: uint32(c.charge)})
+			b.push(&Message{cost: uint32(c.charge)})
 		}
 		if b.claim(c.n); b.taken != c.want || b.len() != c.waiting-c.want {
 			t.Errorf("%d of %d messages of %d bytes, %d wait", b.taken, c.waiting, c.charge, b.len())

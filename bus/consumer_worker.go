@@ -187,9 +187,9 @@ func (c *Consumer) passLocked(ms ...*Message) (grant bool) {
 		switch {
 		case m.in.linked:
 		case m.state()&byGossip != 0:
-			c.box.gossiped -= int64(m.charge)
+			c.box.gossiped -= int64(m.cost)
 		default:
-			bytes += int64(m.charge)
+			bytes += int64(m.cost)
 			n++
 		}
 	}

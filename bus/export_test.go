@@ -27,7 +27,7 @@ func PoolMissing(eb *EventBus) int64 { return eb.core.memory - eb.core.pool.free
 
 // Assembling returns how many bytes are reserved for large bodies that come in.
 func Assembling(eb *EventBus) int64 {
-	b := &eb.core.assembly
+	b := &eb.core.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.total - b.free

@@ -213,7 +213,7 @@ func (l *gossip) deliver(g *wire.Gossip, header Header, remote bool) {
 		m.id, m.deadline = g.Boot, deadline
 		m.bits = traits(kindPublish, codec, 0) | byGossip
 		m.setRare(header, 0)
-		m.charge = uint32(cost(len(g.Body), header))
+		m.cost = uint32(cost(len(g.Body), header))
 		l.give(cn, ms)
 	}
 }
@@ -228,7 +228,7 @@ func (l *gossip) give(c *Consumer, ms []Message) {
 	}
 	ms[0].in = c.node.originOf(c)
 	start := c.putLocked(ms)
-	c.box.gossiped += int64(ms[0].charge)
+	c.box.gossiped += int64(ms[0].cost)
 	c.mu.Unlock()
 	if start {
 		c.start()

@@ -40,7 +40,7 @@ func (bs *bounces) sendLocked(m *Message, free []*Consumer) []*Consumer {
 	}
 	cn := in.consumer
 	num := uint64(cn.num)
-	credit := frame.Head{frame.FRoute: num, frame.FBytes: uint64(m.charge), frame.FMessages: 1}
+	credit := frame.Head{frame.FRoute: num, frame.FBytes: uint64(m.cost), frame.FMessages: 1}
 	switch {
 	case m.lapsed():
 		cn.local.home.bookOutcome(m)
@@ -100,7 +100,7 @@ func (bs *bounces) expiredLocked(m *Message) {
 	cn := m.inbound().consumer
 	m.expire()
 	cn.local.home.bookOutcome(m)
-	bs.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(cn.num), frame.FBytes: uint64(m.charge), frame.FMessages: 1})
+	bs.frameLocked(frame.Credit, &frame.Head{frame.FRoute: uint64(cn.num), frame.FBytes: uint64(m.cost), frame.FMessages: 1})
 	bs.freed = bs.settledLocked(m, bs.freed)
 }
 

@@ -63,7 +63,7 @@ func (r *receiver) gotBulk(f *frame.Frame) error {
 		r.bulksIn = map[uint64]*bulkIn{}
 	}
 	r.bulksIn[b.id] = b
-	r.assembly.ask(&b.reservation, r.comesSoon(b.size))
+	r.budget.ask(&b.reservation, r.comesSoon(b.size))
 	b.late = time.AfterFunc(min(time.Duration(b.deadline-r.now), bulkLimit), b.throwAway)
 	return nil
 }
@@ -85,7 +85,7 @@ func (b *bulkIn) throwAway() {
 	b.mu.Lock()
 	b.buf, b.over = nil, true
 	b.mu.Unlock()
-	b.link.assembly.release(&b.reservation)
+	b.link.budget.release(&b.reservation)
 	b.link.frame(frame.BulkReset, &frame.Head{frame.FBulk: b.id, frame.FRefused: frame.RefusedLate})
 	b.link.soon()
 }
@@ -176,7 +176,7 @@ func (r *receiver) came(b *bulkIn, n int) error {
 	}
 	if held := b.held.Load(); held < b.size && 2*b.come >= held {
 		r.measure(b)
-		r.assembly.more(&b.reservation, r.comesSoon(b.size-b.come))
+		r.budget.more(&b.reservation, r.comesSoon(b.size-b.come))
 	}
 	return nil
 }
@@ -275,7 +275,7 @@ func (r *receiver) gotBulkReset(f *frame.Frame) {
 func (r *receiver) endBulk(b *bulkIn) {
 	delete(r.bulksIn, b.id)
 	b.late.Stop() // what it does meanwhile does no harm
-	r.assembly.release(&b.reservation)
+	r.budget.release(&b.reservation)
 }
 
 // endBulks gives back what is reserved when the link has ended.

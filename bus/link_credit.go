@@ -13,7 +13,7 @@ const payDelay = 20 * time.Millisecond
 // settle (rule 12) notes that a message was handled, or will not be. It reports whether
 // it left a frame in the link's buffer.
 func (in *inbound) settle(m *Message) bool {
-	delta := 1<<owedBits | uint64(m.charge)
+	delta := 1<<owedBits | uint64(m.cost)
 	owed := in.owed.Add(delta)
 	switch {
 	case int64(owed&(1<<owedBits-1)) >= in.window.Load()/2 || in.of.eager.Load():

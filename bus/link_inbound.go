@@ -107,7 +107,7 @@ func (ins *inbounds) goneLocked(in *inbound, free []*Consumer) []*Consumer {
 func (ins *inbounds) settledLocked(m *Message, free []*Consumer) []*Consumer {
 	in := m.inbound()
 	in.settled++
-	in.returned += int64(m.charge)
+	in.returned += int64(m.cost)
 	ins.unsettled.Add(-1)
 	return ins.freeLocked(in, free)
 }

@@ -274,7 +274,7 @@ func (r *receiver) endRun() {
 
 // message fills in a message but for its body and headers. It is all zero.
 func (e *entry) message(m *Message, in *inbound) {
-	m.in, m.id, m.deadline, m.charge = in.from(), e.id, e.deadline, e.cost
+	m.in, m.id, m.deadline, m.cost = in.from(), e.id, e.deadline, e.cost
 	m.bits = traits(e.kind, e.codec, e.hops)
 }
 

@@ -54,7 +54,7 @@ type Message struct {
 	rare     atomic.Pointer[rare]
 	id       uint64 // of a request; of a send, its choice; of one that came by gossip, the boot that sent it
 	deadline int64  // by the bus's clock
-	charge   uint32
+	cost     uint32 // what it is charged to its route: see cost
 	word
 }
 

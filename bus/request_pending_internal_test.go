@@ -62,7 +62,7 @@ func TestGivenUpBetweenTwoPlaces(t *testing.T) {
 func TestTakenBackWhileItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := linkTwo(t)
-		b.core.assembly.free = 0 // it has no memory for large bodies: they wait
+		b.core.budget.free = 0 // it has no memory for large bodies: they wait
 		closing := mustConsume(t, b, "x", nothing)
 		synctest.Wait()
 		begin, ended := time.Now(), make(chan error, 1)

@@ -174,7 +174,7 @@ func (c *core) sendBack(msgs []*Message) {
 func (c *core) takeBack(m *Message) {
 	cn := m.in.to.(*Consumer)
 	cn.mu.Lock()
-	cn.local.settle(int64(m.charge), 1)
+	cn.local.settle(int64(m.cost), 1)
 	over := cn.overLocked()
 	cn.mu.Unlock()
 	if over {
@@ -192,7 +192,7 @@ func (c *core) takeBack(m *Message) {
 	}
 	c.stats.add(countBounced, 1)
 	cn.local.home.book(countBounced, 1)
-	o := outgoing{header: m.Header(), body: m.Body, owned: true, cost: int64(m.charge), deadline: m.deadline, codec: m.codec(), back: c.self.name()}
+	o := outgoing{header: m.Header(), body: m.Body, owned: true, cost: int64(m.cost), deadline: m.deadline, codec: m.codec(), back: c.self.name()}
 	o.head[frame.FKind], o.head[frame.FCodec], o.head[frame.FHops] = uint64(m.kind()), wireCodec(m.codec()), nextHop(m.hops())
 	if m.kind() == kindRequest {
 		if o.call = c.own.pend.take(m.id); o.call == nil {

@@ -29,7 +29,7 @@ type services struct {
 
 	memory    int64 // which windows may take, and replies that are kept
 	pool      pool
-	assembly  budget
+	budget    budget
 	keptBytes atomic.Int64    // of replies for which links have no room
 	bodies    *recycle.Memory // apart, as it must not keep the services
 	mailboxes mailboxPool
@@ -45,7 +45,7 @@ func newServices(c config) *services {
 	s.events.tell, s.events.log = c.tell, c.log
 	s.losses.log, s.losses.events = c.log, &s.events
 	s.pool.free.Store(c.memory)
-	s.assembly.init(max(64<<20, 4*int64(c.bodyLimit)))
+	s.budget.init(max(64<<20, 4*int64(c.bodyLimit)))
 	s.bodies = recycle.New(int(c.memory / 4))
 	return s
 }
