@@ -73,7 +73,7 @@ func (r *ring) enqueueLocked(w *waiter) {
 		w.lane = line.laneOf(r.seat(&w.o, line.routes))
 	}
 	if w.ready == nil {
-		w.lane.takeBack(w)
+		w.lane.back = append(w.lane.back, w)
 	} else {
 		line.tickets++
 		w.ticket = line.tickets
@@ -101,16 +101,6 @@ func (l *line) laneOf(to reach, held *route) *lane {
 	return at
 }
 
-// takeBack lets a message wait that was sent back (rule 8): ahead of the messages of a lower
-// rank that were sent back, behind all others that were.
-func (l *lane) takeBack(w *waiter) {
-	i := len(l.back)
-	for i > 0 && l.back[i-1].rank < w.rank {
-		i--
-	}
-	l.back = slices.Insert(l.back, i, w)
-}
-
 // rank is the place, in the order of its key, of a message that was sent back: the higher
 // the earlier. It is what orders messages that come back from two owners of a key, one
 // after the other. Say m1 and m2 are sent to the first owner, and m3 waits for room there.
@@ -132,7 +122,9 @@ func (o *outgoing) rank(takenBack bool) uint64 {
 
 // sortLocked puts each message that one route only may take into the lane of the route that
 // may take it now, if routes have come or gone, and reports whether they have. Messages of a
-// key stay together, in order.
+// key stay together, in order; those that were sent back are put in order by their ranks
+// (rule 8). They are in order when they are placed: while messages of a key may come back the
+// key is held, and when it is held no longer the ring has another set of routes.
 func (r *ring) sortLocked(line *line) (changed bool) {
 	routes := r.routes.Load()
 	if line.routes == routes {
