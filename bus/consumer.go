@@ -126,7 +126,8 @@ func (c *Consumer) close() (msgs []*Message, over, first bool) {
 		return nil, false, false
 	}
 	c.closed = true
-	c.local.removed = true
+	c.local.remove()
+	c.bookCounts()
 	msgs = c.box.take(func(*Message) bool { return true })
 	c.node.work.placing.Add(int32(len(msgs))) // until sendBack
 	c.restIfIdleLocked()

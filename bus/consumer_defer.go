@@ -57,6 +57,9 @@ func (m *Message) Fail(err error) error {
 	if lost != nil {
 		return lost
 	}
+	if m.in.to != nil { // else it is a question
+		m.setOutcome(outcomeRefused)
+	}
 	m.refuse(r)
 	m.in.back.soon()
 	return nil

@@ -42,9 +42,10 @@ func (c *Consumer) acceptLocked(rt *route, o *outgoing) (ok, start bool) {
 			c.restIfIdleLocked()
 			return false, false
 		}
+		rt.home.count(countRequested, 1)
 	}
 	rt.charge(o.cost)
-	c.node.stats.add(countSent, 1)
+	c.node.stats.add(countSentLocal, 1)
 	c.box.push(m)
 	return true, c.wantsWorkerLocked(1)
 }

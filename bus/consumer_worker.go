@@ -35,11 +35,16 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 	if last != nil && !c.park(last) {
 		dirty = last.handled()
 	}
-	box, waiting := c.box, &c.local.home.waiting // neither changes while there is a worker
+	home := c.local.home
+	box, waiting := c.box, &home.waiting // neither changes while there is a worker
+	var timed stint
 	for ; ; n-- {
 		m := box.begin()
 		if m == nil {
-			m, more = c.next(last, n, &dirty)
+			home.endStint(&timed)
+			if m, more = c.next(last, n, &dirty); m != nil {
+				timed = home.beginStint()
+			}
 		} else if waiting.Load() > 0 { // loaded after begin: see passBegun
 			c.passBegun()
 		}
@@ -58,6 +63,10 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 		}
 		if !c.park(m) {
 			dirty = m.handled()
+		}
+		if timed.n++; timed.n == timed.most {
+			home.endStint(&timed)
+			timed = home.beginStint()
 		}
 	}
 }
@@ -183,7 +192,7 @@ func (c *Consumer) passBegun() {
 func (c *Consumer) passLocked(ms ...*Message) (grant bool) {
 	var bytes, n int64
 	for _, m := range ms {
-		c.counts[m.outcome()]++
+		c.countLocked(m)
 		switch {
 		case m.in.linked:
 		case m.state()&byGossip != 0:
@@ -199,6 +208,19 @@ func (c *Consumer) passLocked(ms ...*Message) (grant bool) {
 	c.node.stats.add(countSettled, uint64(n))
 	c.local.settle(bytes, n)
 	return c.local.credit() >= c.local.window/2 || c.box.len() == 0 || c.paused.Load()
+}
+
+// countLocked counts what became of a message.
+func (c *Consumer) countLocked(m *Message) {
+	outcome := m.outcome()
+	if outcome == outcomeRefused {
+		c.node.stats.add(countFailedRequests, 1)
+	}
+	if c.closed {
+		c.local.home.bookOutcome(m)
+	} else {
+		c.counts[outcome]++
+	}
 }
 
 // lapsed reports whether the message is not to be handled any more, and counts it.
@@ -258,6 +280,7 @@ func (c *Consumer) call(m *Message) {
 	case err != nil && m.kind() == kindRequest && ctx.Err() != nil:
 		// The requester's call has ended with its context, which is the better reason.
 	case err != nil && m.kind() == kindRequest:
+		m.setOutcome(outcomeRefused)
 		m.fail(err)
 	case err != nil:
 		m.setOutcome(outcomeFailed)

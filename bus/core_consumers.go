@@ -144,9 +144,6 @@ func (c *core) forgetConsumer(cn *Consumer) {
 	cn.younger = nil
 	c.unnumber(cn)
 	cn.forgotten = true
-	if _, late := c.late[cn]; !late {
-		c.books.bookConsumer(cn)
-	}
 	c.rings.tidy(cn.local.ring())
 }
 
@@ -166,13 +163,7 @@ func (c *core) unnumber(cn *Consumer) {
 func (c *core) consumerOver(cn *Consumer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, late := c.late[cn]; !late {
-		return
-	}
 	delete(c.late, cn)
-	if cn.forgotten {
-		c.books.bookConsumer(cn)
-	}
 }
 
 // unpin takes back what links hold of closed consumers.

@@ -106,6 +106,14 @@ func addUp(t *testing.T, eb *bus.EventBus) {
 			t.Errorf("%s: %d at all addresses, %d in all: %+v", name, got[name], f.Uint(), eb.Addresses())
 		}
 	}
+	var sum bus.AddressStats
+	top, rest := eb.TopAddresses(1, func(a *bus.AddressStats) uint64 { return a.Sent + a.Handled })
+	for _, a := range append(top, rest) {
+		sum.Sent, sum.Handled, sum.Requests.Replied = sum.Sent+a.Sent, sum.Handled+a.Handled+uint64(a.Running), sum.Requests.Replied+a.Requests.Replied
+	}
+	if s := eb.Stats(); sum.Sent != s.Sent || sum.Handled != s.Handled || sum.Requests.Replied != s.Requests.Replied {
+		t.Errorf("the top and the rest are %+v, all %+v", sum, s)
+	}
 }
 
 // consume registers a handler that all linked nodes know of.

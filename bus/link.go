@@ -36,6 +36,8 @@ type link struct {
 	roundTrip atomic.Int64 // nanoseconds, of the last ping that was answered
 	parting   atomic.Bool  // the peer has said that it leaves
 
+	believed RoutesDigest // of routes, those that are part of their rings; guarded by core.mu
+
 	// Guarded by mu.
 	stalled  bool     // a publish has waited for room in vain
 	known    bool     // the program has been told that the link is up
@@ -94,6 +96,7 @@ func (l *link) post(rt *route, o *outgoing) bool {
 		if o.head[frame.FID] = l.pend.add(o.call, rt.num, nil); o.head.ID() == 0 {
 			return false // the call has ended
 		}
+		rt.home.count(countRequested, 1)
 	}
 	if o.head.Starved() && !rt.starved {
 		o.head[frame.FStarved] = 0 // o has waited, but not for the credit of rt

@@ -62,8 +62,7 @@ func (m *largeMessage) written() {
 func (m *largeMessage) takenBack(why error) error {
 	l := m.link
 	for _, rt := range m.routes {
-		rt.settle(m.o.cost, 1)
-		rt.settled--
+		rt.unsend(&m.o)
 		rt.bulks--
 		l.routes.outside--
 		l.routes.sent--

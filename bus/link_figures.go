@@ -18,6 +18,8 @@ type LinkStats struct {
 	Requests          int    // of this node, that wait for a reply from there
 	Stalls            uint64 // how often messages of an address began to wait for room in the link
 
+	Routes RoutesDigest // what this node knows of the peer's consumers
+
 	LastRead  time.Time     // when something came last
 	RoundTrip time.Duration // of the last ping of this node that was answered, in the last five seconds or so; 0 while none was
 }
@@ -42,7 +44,7 @@ func (m *members) figures(clk *clock) (all []LinkStats) {
 
 func (l *link) figures(clk *clock) LinkStats {
 	s := LinkStats{
-		Peer: l.peer, BytesIn: l.ear.bytes.Load(), Coming: int(l.inbounds.unsettled.Load()), Requests: int(l.pend.n.Load()),
+		Peer: l.peer, Routes: l.believed, BytesIn: l.ear.bytes.Load(), Coming: int(l.inbounds.unsettled.Load()), Requests: int(l.pend.n.Load()),
 		LastRead: clk.timeOf(l.ear.lastRead.Load()), RoundTrip: time.Duration(l.roundTrip.Load()),
 	}
 	l.mu.Lock()

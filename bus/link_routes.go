@@ -99,7 +99,7 @@ func (p *peerRoutes) removeLocked(nums []uint32) (drop []*route, err error) {
 			break
 		}
 		if !rt.removed {
-			rt.removed = true
+			rt.remove()
 			drop = append(drop, rt)
 		}
 	}
@@ -129,9 +129,6 @@ func (p *peerRoutes) add(a *wire.Routes_Added) (*route, error) {
 	for uint64(len(p.byNumber)) <= uint64(a.Number) {
 		p.byNumber = append(p.byNumber, nil)
 	}
-	if old := p.byNumber[a.Number]; old != nil {
-		old.bookSettled()
-	}
 	rt := &route{home: &p.rings.ringOf(a.Address).home, to: p.link, num: a.Number, window: int64(a.Window), published: a.Published}
 	p.byNumber[a.Number] = rt
 	return rt, nil
@@ -143,7 +140,6 @@ func (p *peerRoutes) forgetLocked(rt *route) {
 	if !rt.removed || !rt.over || rt.unsettled > 0 {
 		return
 	}
-	rt.bookSettled()
 	p.byNumber[rt.num] = nil
 	p.byNumber = trimmed(p.byNumber)
 }
@@ -187,7 +183,7 @@ func (p *peerRoutes) dropSome(from int, then func()) (more bool) {
 	p.mu.Lock()
 	for i := from; i < min(from+dropStep, len(p.byNumber)); i++ {
 		if rt := p.byNumber[i]; rt != nil && !rt.removed {
-			rt.removed = true
+			rt.remove()
 			drop = append(drop, rt)
 		}
 	}

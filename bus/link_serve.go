@@ -158,13 +158,12 @@ func (c *core) removeLink(l *link, err error) {
 	l.inbounds.bounces.cutOffUnwrittenLocked()
 	l.questions.forgetAllLocked()
 	c.stats.add(countUnknown, uint64(l.routes.outside))
-	c.stats.add(countSent, uint64(l.routes.sent))
+	c.stats.add(countSentAway, uint64(l.routes.sent))
 	l.routes.outside, l.routes.sent = 0, 0
 	requests := l.pend.byConsumer() // whose callers are told
 	for _, rt := range l.routes.byNumber {
 		if rt != nil {
-			rt.bookSettled()
-			rt.home.unknown(int(rt.unsettled), requests[rt.num])
+			rt.lose(requests[rt.num])
 		}
 	}
 	ins, blocked, freed := l.inbounds.byNumber, l.entrance.end(), l.inbounds.freed

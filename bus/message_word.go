@@ -49,8 +49,12 @@ func (w *word) unhandled() bool {
 // setOutcome says what became of the message, unless that is outcomeHandled; the last word
 // counts.
 func (w *word) setOutcome(outcome uint32) {
-	atomic.AndUint32(&w.bits, ^uint32(7<<outcomeAt))
-	atomic.OrUint32(&w.bits, outcome<<outcomeAt)
+	for {
+		old := w.state()
+		if atomic.CompareAndSwapUint32(&w.bits, old, old&^(7<<outcomeAt)|outcome<<outcomeAt) {
+			return
+		}
+	}
 }
 
 // set sets bits and reports whether none of mask were set before.

@@ -162,6 +162,7 @@ func (c *Consumer) postPublish(o *outgoing, last bool) bool {
 		}
 		return !wait
 	}
+	rt.home.count(countPublished, 1)
 	_, start := c.acceptLocked(rt, o)
 	c.mu.Unlock()
 	if start {
@@ -264,6 +265,7 @@ func (l *link) appendPublish(r *ring, o *outgoing, routes audience, charge, skip
 	defer func() { o.head[frame.FStarved] = waited }() // o goes to other links too
 	l.routes.outside += int64(charge)
 	l.routes.sent += int64(charge)
+	r.count(countPublished, charge)
 	if large {
 		l.postBulkLocked(o, charged, rest)
 		return

@@ -37,6 +37,7 @@ func (s *sender) requestAll(ctx context.Context, address string, body any, opts 
 	o.due(s.services) // of all of them
 	routes, err := s.askable(ctx, address, &o)
 	if err != nil {
+		s.asked(nil, address, timing{}, err)
 		return nil, err
 	}
 	if !o.owned { // one copy for all; it may be with one of them after the call
@@ -53,7 +54,9 @@ func (s *sender) requestAll(ctx context.Context, address string, body any, opts 
 		o := o
 		o.only = rt
 		wg.Go(func() { // ends with ctx or by the deadline
+			asked := s.asks(rt.ring())
 			m, err := s.ask(ctx, nil, address, &o)
+			s.asked(rt.ring(), address, asked, err)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

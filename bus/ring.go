@@ -97,11 +97,33 @@ func (rt *route) charge(cost int64) {
 
 // settle takes messages back into the balance.
 func (rt *route) settle(bytes, messages int64) {
+	rt.settled += messages
+	rt.back(bytes, messages)
+	if rt.removed {
+		rt.bookLate(messages, -messages)
+	}
+}
+
+// back is settle without counting.
+func (rt *route) back(bytes, messages int64) {
 	rt.used -= bytes
 	rt.unsettled -= messages
-	rt.settled += messages
 	if rt.credit() >= rt.window/2 {
 		rt.stalled = false
+	}
+}
+
+// unsend takes back a message as if it had never been sent.
+func (rt *route) unsend(o *outgoing) {
+	rt.back(o.cost, 1)
+	if rt.removed {
+		rt.bookLate(0, -1)
+	}
+	switch o.head.Kind() {
+	case kindRequest:
+		rt.home.count(countRequested, -1)
+	case kindPublish:
+		rt.home.count(countPublished, -1)
 	}
 }
 

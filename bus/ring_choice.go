@@ -168,12 +168,15 @@ func (s *self) sharedTags(peer Peer) (shared []bool) {
 }
 
 // hashKey returns the hash of a key, which is the same on all nodes.
-func hashKey(key string) uint64 {
+func hashKey(key string) uint64 { return hash(key) >> choiceBits }
+
+// hash returns the hash of a text, which is the same on all nodes.
+func hash(s string) uint64 {
 	h := uint64(0xcbf29ce484222325) // FNV-1a
-	for i := range len(key) {
-		h = (h ^ uint64(key[i])) * 0x100000001b3
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 0x100000001b3
 	}
-	return mix(h) >> choiceBits
+	return mix(h)
 }
 
 // mix is the finalizer of SplitMix64: each bit of n changes about half of the

@@ -9,10 +9,14 @@ import (
 // rings is the registry of the addresses that this node knows.
 type rings struct {
 	*services
-	mu     *sync.Mutex // core.mu, which guards steps, and all changes of rings and their routes
+	mu     *sync.Mutex // core.mu, which guards what is below it, and all changes of rings and their routes
 	absent absentError
 	dir    directory
 	steps  uint64 // in which routes came or went
+
+	ownRoutes RoutesDigest // of the routes to this node's consumers
+	surveys   int          // that look at all rings: none is forgotten meanwhile
+	untidy    []*ring      // to be tidied then
 }
 
 func (a *rings) init(s *services, mu *sync.Mutex, absent absentError) {
@@ -31,6 +35,7 @@ func (a *rings) noConsumer(address string) error { return a.absent.noConsumer(ad
 func (a *rings) addRoute(rt *route) {
 	a.steps++
 	rt.step.Store(a.steps)
+	a.digest(rt).add(rt, 1)
 	rt.ring().routes.Store(rt.ring().routes.Load().with(rt))
 }
 
@@ -56,6 +61,7 @@ func (a *rings) dropRoutesOf(r *ring, gone []*route) {
 	set := r.routes.Load().without(gone)
 	for _, rt := range gone {
 		rt.step.Store(goneStep | a.steps)
+		a.digest(rt).add(rt, -1)
 		rt.at = -1
 	}
 	// A sender by key sets keyed before it loads the routes. If keyed is not set here, any
@@ -100,6 +106,10 @@ func (a *rings) tidy(r *ring) {
 		return
 	}
 	if !r.routes.Load().empty() {
+		return
+	}
+	if a.surveys > 0 {
+		a.untidy = append(a.untidy, r)
 		return
 	}
 	r.gone = true
@@ -214,7 +224,7 @@ func (a *rings) bookAt(address string, what counter) {
 	if r := a.dir.get(address); r != nil {
 		r.book(what, 1)
 	} else {
-		a.books.countForgotten(what)
+		a.books.bookForgotten(what)
 	}
 }
 

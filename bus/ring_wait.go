@@ -61,7 +61,8 @@ func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 	}
 	r.flush()
 
-	t := time.NewTimer(time.Duration(deadline - r.clock.now()))
+	began := r.clock.now()
+	t := time.NewTimer(time.Duration(deadline - began))
 	defer t.Stop()
 	select {
 	case <-w.ready:
@@ -73,6 +74,7 @@ func (r *ring) wait(ctx context.Context, o *outgoing) (*route, error) {
 		r.remove(w, r.busy(context.DeadlineExceeded))
 	}
 	<-w.ready // removed, or posted meanwhile
+	r.end(spanStall, timing{began, 1}, 1)
 	if w.rt == nil {
 		r.registry.forget(r.address)
 	}

@@ -177,16 +177,15 @@ func (s *sender) request(ctx context.Context, address string, body any, opts []C
 	if err != nil {
 		return nil, err
 	}
+	asked := s.asks(r)
 	for {
 		m, err := s.ask(ctx, r, address, &o)
 		if err == nil && set != nil && set.answer != nil {
 			*set.answer = m.Header()
 		}
-		if err == nil || set == nil || !set.idempotent || !errors.Is(err, ErrLinkLost) {
+		if err == nil || set == nil || !set.idempotent || !errors.Is(err, ErrLinkLost) || o.whyOver(ctx, s.services) != nil {
+			s.asked(r, address, asked, err)
 			return m, err
-		}
-		if o.whyOver(ctx, s.services) != nil {
-			return nil, err
 		}
 	}
 }

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -74,10 +75,14 @@ func TestAddressStatsCount(t *testing.T) {
 			p.from.Publish(t.Context(), "a", []byte(body))
 		}
 		atRest(t, p.from, p.to)
-		from := bus.AddressStats{Address: "a", Consumers: 1, Stats: bus.Stats{Sent: 9, Settled: 9}}
-		to := bus.AddressStats{Address: "a", Consumers: 1, Local: 1, Stats: bus.Stats{Handled: 9, Failed: 2, Panics: 3}}
+		from := bus.AddressStats{Address: "a", Consumers: 1, Stats: bus.Stats{
+			Sent: 9, Settled: 9, Published: 3, Requested: 3, Requests: bus.RequestStats{Replied: 1, Refused: 2},
+		}}
+		to := bus.AddressStats{Address: "a", Consumers: 1, Local: 1, Stats: bus.Stats{Handled: 9, Failed: 2, FailedRequests: 1, Panics: 3}}
 		if !p.linked {
-			to.Sent, to.Settled = from.Sent, from.Settled
+			s := &to.Stats
+			s.Sent, s.SentLocal, s.Settled = 9, 9, 9
+			s.Published, s.Requested, s.Requests = from.Published, from.Requested, from.Requests
 		} else {
 			wantStats(t, p.from, from)
 		}
@@ -169,5 +174,36 @@ func TestAddressStatsAddUp(t *testing.T) {
 			t.Errorf("too little has happened: %+v", s)
 		}
 		atRest(t, p.from, p.to)
+	})
+}
+
+// The top addresses are those of the highest rank, in order; all others are one sum.
+func TestTopAddresses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		eb := bus.New(quiet)
+		defer eb.Close()
+		for i := range 100 {
+			consume(t, eb, fmt.Sprint("a", i), nothing)
+			for range i {
+				send(t, eb, fmt.Sprint("a", i), "x")
+			}
+		}
+		synctest.Wait()
+		calls := 0
+		rank := func(a *bus.AddressStats) uint64 { calls++; return a.Sent / 2 }
+		top, rest := eb.TopAddresses(3, rank)
+		if calls != 100 || len(top) != 3 || top[0].Address != "a98" || top[1].Address != "a99" || top[2].Address != "a96" {
+			t.Errorf("of %d: %+v", calls, top)
+		}
+		if want := uint64(99*100/2 - 98 - 99 - 96); rest.Address != "" || rest.Sent != want || rest.Consumers != 97 {
+			t.Errorf("the rest is %+v, want %d sent", rest, want)
+		}
+		for n, want := range map[int]int{-1: 0, 0: 0, 100: 100, 1000: 100} {
+			top, rest := eb.TopAddresses(n, rank)
+			if len(top) != want || len(top)+rest.Consumers != 100 {
+				t.Errorf("%d addresses and %d of the rest, of %d", len(top), rest.Consumers, n)
+			}
+		}
 	})
 }

@@ -157,9 +157,13 @@ func (h *home) lose(what Loss, n int) {
 	h.losses.add(what, h.address, n)
 }
 
-// unknown books what was under way on a link that has ended, some of it requests. The
+// lose books what was under way on a route of a link that has ended, some of it requests. The
 // link counts it.
-func (h *home) unknown(n, requests int) {
-	h.book(countUnknown, n)
-	h.losses.add(LossUnknown, h.address, max(0, n-requests))
+func (rt *route) lose(requests int) {
+	n := rt.unsettled
+	rt.bookLate(0, -n)
+	rt.unsettled = 0
+	h := rt.home
+	h.book(countUnknown, int(n))
+	h.losses.add(LossUnknown, h.address, max(0, int(n)-requests))
 }

@@ -52,6 +52,11 @@ func (c *Client) Cluster(ctx context.Context, q Query) (s Cluster, err error) {
 	return s, c.get(ctx, "cluster", q.values(), &s)
 }
 
+// Consumers returns how many consumers of an address each node has, as the node knows them.
+func (c *Client) Consumers(ctx context.Context, address string) (all []Consumers, err error) {
+	return all, c.get(ctx, "consumers", url.Values{"address": {address}}, &all)
+}
+
 // Ping has the node send packets to the others.
 func (c *Client) Ping(ctx context.Context) (all []Ping, err error) {
 	return all, c.get(ctx, "ping", nil, &all)

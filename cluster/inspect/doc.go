@@ -24,9 +24,9 @@
 //
 // While nobody asks, an inspector is one goroutine that waits for the node's events, of
 // which it keeps the last 256. A snapshot of a node takes as long as
-// [bus.EventBus.Addresses], about a microsecond for each address, and some ten
-// microseconds. All who ask share the addresses of one moment: they are looked up anew
-// only when twenty times as long has passed as that took.
+// [bus.EventBus.TopAddresses], about a microsecond for each address, and some ten
+// microseconds. All who ask the same share the addresses of one moment: they are looked
+// up anew only when twenty times as long has passed as that took.
 //
 // A snapshot is bounded, and says what it left out ([LeftOut]): see [Query].
 //

@@ -21,7 +21,7 @@ const (
 
 // Examine returns what is wrong in two snapshots, the worst first. What is wrong in one
 // of them only has come or gone meanwhile, and is left out; so some 300 ms should be
-// between them. Ghosts are looked for where both have all addresses.
+// between them.
 func Examine(before, now *Cluster) (all []Finding) {
 	all = append(all, checkMembers(now)...)
 	all = append(all, both(before, now, checkAnswers)...)
@@ -122,24 +122,14 @@ func checkLinks(s *Cluster) (all []Finding) {
 	return all
 }
 
-// checkGhosts looks for consumers that a node knows and no node has. (There may be more
-// than it knows: those that are for their own node only.)
+// checkGhosts looks for nodes that know other consumers of each other than there are.
 func checkGhosts(s *Cluster) (all []Finding) {
-	if len(s.Missing) > 0 || slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.LeftOut.Addresses > 0 }) {
-		return nil // what is not told may have them
-	}
-	real := map[string]int{}
-	for i := range s.Nodes {
-		for _, a := range s.Nodes[i].Addresses {
-			real[a.Address] += a.Local
+	for _, g := range s.Ghosts() {
+		text := fmt.Sprintf("%s knows %d consumers of %s, which has %d", g.Node, g.Believed.Count, g.Of, g.Has.Count)
+		if g.Believed.Count == g.Has.Count {
+			text += ", not all the same"
 		}
-	}
-	for i := range s.Nodes {
-		for _, a := range s.Nodes[i].Addresses {
-			if ghosts := a.Consumers - real[a.Address]; ghosts > 0 {
-				all = append(all, Finding{LevelCritical, "ghosts", fmt.Sprintf("%s knows %d consumers of %s that no node has", s.Nodes[i].Self.ID, ghosts, a.Address)})
-			}
-		}
+		all = append(all, Finding{LevelCritical, "ghosts", text + fmt.Sprintf(" (digests %s and %s)", g.Believed.Digest, g.Has.Digest)})
 	}
 	return all
 }

@@ -16,9 +16,10 @@ func healthy() inspect.Cluster {
 		n := inspect.Node{Time: now, Self: inspect.Self{ID: name, Name: name, Boot: name, MinVersion: 1, MaxVersion: 1, Started: now.Add(-time.Hour)}}
 		for _, other := range []string{"a", "b", "c"} {
 			if other != name {
-				n.Links = append(n.Links, inspect.Link{ID: other, Boot: other})
+				n.Links = append(n.Links, inspect.Link{ID: other, Boot: other, Believed: &inspect.Routes{Count: 1, Digest: other}})
 			}
 		}
+		n.Routes = &inspect.Routes{Count: 1, Digest: name}
 		n.Addresses = []inspect.Address{{Address: "x", Consumers: 3, Local: 1}}
 		s.Nodes = append(s.Nodes, n)
 		s.Members = append(s.Members, inspect.Member{ID: name, Boot: name, Status: "alive", Linked: true})
@@ -59,10 +60,11 @@ func TestExamine(t *testing.T) {
 		"no answer":           {func(s *inspect.Cluster) { s.Missing = append(s.Missing, inspect.Missing{ID: "c"}) }, false, []string{"CRITICAL answers"}},
 		"no answer, once":     {func(s *inspect.Cluster) { s.Missing = append(s.Missing, inspect.Missing{ID: "c"}) }, true, nil},
 		"no link one way":     {func(s *inspect.Cluster) { s.Nodes[0].Links = s.Nodes[0].Links[1:] }, false, []string{"CRITICAL links"}},
-		"a ghost":             {func(s *inspect.Cluster) { s.Nodes[2].Addresses[0].Consumers = 4 }, false, []string{"CRITICAL ghosts"}},
-		"a ghost, once":       {func(s *inspect.Cluster) { s.Nodes[2].Addresses[0].Consumers = 4 }, true, nil},
-		"consumers for here":  {func(s *inspect.Cluster) { s.Nodes[2].Addresses[0].Local = 2 }, false, nil},
-		"what is not told":    {func(s *inspect.Cluster) { s.Nodes[2].Addresses[0].Consumers = 4; s.Nodes[0].LeftOut.Addresses = 1 }, false, nil},
+		"a ghost":             {func(s *inspect.Cluster) { s.Nodes[2].Links[0].Believed.Count = 2 }, false, []string{"CRITICAL ghosts"}},
+		"a ghost, once":       {func(s *inspect.Cluster) { s.Nodes[2].Links[0].Believed.Count = 2 }, true, nil},
+		"another consumer":    {func(s *inspect.Cluster) { s.Nodes[2].Links[0].Believed.Digest = "x" }, false, []string{"CRITICAL ghosts"}},
+		"an older release":    {func(s *inspect.Cluster) { s.Nodes[2].Links[0].Believed, s.Nodes[1].Routes = nil, nil }, false, nil},
+		"what is not told":    {func(s *inspect.Cluster) { s.Nodes[2].Addresses, s.Nodes[0].LeftOut.Addresses = nil, 1 }, false, nil},
 		"messages that wait":  {func(s *inspect.Cluster) { s.Nodes[0].Addresses[0].Waiting = 2 }, false, []string{"WARNING stalls"}},
 		"skipped publishes":   {func(s *inspect.Cluster) { s.Nodes[0].Messages.Skipped = 2 }, true, []string{"WARNING stalls"}},
 		"skipped long ago":    {func(s *inspect.Cluster) { s.Nodes[0].Messages.Skipped = 2 }, false, nil},

@@ -1,10 +1,8 @@
 package inspect
 
-import "time"
-
 // Forget has the addresses looked up anew.
 func Forget(i *Inspector) {
 	i.book.mu.Lock()
 	defer i.book.mu.Unlock()
-	i.book.at = time.Time{}
+	i.book.extracts = nil
 }

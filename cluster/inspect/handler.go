@@ -21,8 +21,9 @@ const (
 
 // Handler is for cluster.Config.Admin. It serves what the command runrig shows and does:
 //
-//	GET  /v1/node      a Node      (parameters: addresses, members, links, verticles, sort, match: see Query)
+//	GET  /v1/node      a Node      (parameters: addresses, members, links, verticles, sort, match, buckets: see Query)
 //	GET  /v1/cluster   a Cluster   (the same)
+//	GET  /v1/consumers how many each node has of an address (parameter: address)
 //	GET  /v1/ping      Pings, a list
 //	GET  /v1/events    Events, a line each, as they happen (last: how many of before; own: no changes at other nodes)
 //	POST /v1/call      takes a Call, sends the message, and answers with an Answer
@@ -57,6 +58,9 @@ func reading(n *cluster.Node) *http.ServeMux {
 		answer(w, r, func(_ context.Context, q Query) (Node, error) { return i.Node(q) })
 	})
 	mux.HandleFunc("GET /v1/cluster", func(w http.ResponseWriter, r *http.Request) { answer(w, r, i.Cluster) })
+	mux.HandleFunc("GET /v1/consumers", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, i.Consumers(r.URL.Query().Get("address")))
+	})
 	mux.HandleFunc("GET /v1/ping", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, i.Ping()) })
 	mux.HandleFunc("GET /v1/events", i.serveEvents)
 	mux.Handle("GET /livez", Livez(n))

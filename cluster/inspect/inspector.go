@@ -3,7 +3,6 @@ package inspect
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/runrig-go/runrig/bus"
@@ -61,14 +60,10 @@ func (i *Inspector) Node(q Query) (Node, error) {
 	}
 	n.Links, n.LeftOut.Links = cut(i.links(), limit(q.Links, 1000))
 	n.Verticles, n.LeftOut.Verticles, n.LeftOut.Consumers = i.verticles(limit(q.Verticles, 200))
-	var rest Messages
-	n.Addresses, n.LeftOut.Addresses, rest = q.pick(i.book.read(i.eb))
-	if rest != (Messages{}) {
-		n.LeftOut.Rest = &rest
-	}
+	i.book.read(i.eb, q).tell(&n)
 	stats := i.eb.Stats()
 	n.Messages, n.Gossip, n.Network = messagesOf(&stats), Gossip(stats.Gossip), networkOf(i.node.Stats())
-	n.Changes = i.log.counted()
+	n.Routes, n.Changes = routesOf(i.eb.Routes()), i.log.counted()
 	return n, nil
 }
 
@@ -100,7 +95,7 @@ func (i *Inspector) links() []Link {
 		link := Link{
 			ID: l.Peer.String(), Name: l.Peer.Name, Boot: bootText(l.Peer.Boot), Address: l.Peer.Addr, Since: l.Peer.Since,
 			BytesIn: &l.BytesIn, BytesOut: &l.BytesOut, Queued: count(l.Queued), Sent: &l.Sent, Unsettled: count(l.Unsettled),
-			Coming: count(l.Coming), Requests: count(l.Requests), Stalls: &l.Stalls,
+			Believed: routesOf(l.Routes), Coming: count(l.Coming), Requests: count(l.Requests), Stalls: &l.Stalls,
 		}
 		if silent := now.Sub(l.LastRead).Seconds(); silent >= 0 {
 			link.Silent = &silent
@@ -139,36 +134,4 @@ func (i *Inspector) verticles(most int) (all []Verticle, left, consumers int) {
 		all = append(all, v)
 	}
 	return all, left, consumers
-}
-
-// An addressBook has the addresses of a moment, for all who ask.
-type addressBook struct {
-	mu    sync.Mutex
-	at    time.Time
-	took  time.Duration
-	known []Address
-}
-
-// costShare is which part of the time may go to looking up addresses, at most.
-const costShare = 20
-
-// read returns a copy of the addresses.
-func (b *addressBook) read(eb *bus.EventBus) []Address {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.at.IsZero() || time.Since(b.at) >= costShare*b.took {
-		began := time.Now()
-		stats := eb.Addresses()
-		b.known = make([]Address, 0, len(stats))
-		for k := range stats {
-			s := &stats[k]
-			b.known = append(b.known, Address{
-				Address: s.Address, Consumers: s.Consumers, Local: s.Local, Paused: s.Paused, Waiting: s.Waiting,
-				Unsettled: s.Unsettled, Queued: s.Queued, Running: s.Running, Messages: messagesOf(&s.Stats),
-			})
-		}
-		b.at = time.Now()
-		b.took = b.at.Sub(began)
-	}
-	return append([]Address{}, b.known...)
 }

@@ -1,12 +1,13 @@
 package inspect
 
 import (
-	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/runrig-go/runrig/bus"
 )
 
 // Query says how much a snapshot is to hold. What is over is left out, and counted.
@@ -22,6 +23,9 @@ type Query struct {
 	// Sort says which addresses are kept where there are too many: those with the
 	// most "traffic", the default, or the most "pain": what waits, was lost or failed.
 	Sort string `json:"sort,omitempty"`
+
+	// Buckets says that durations are to have their buckets.
+	Buckets bool `json:"buckets,omitempty"`
 
 	// Match is a text that addresses must have in them.
 	Match string `json:"match,omitempty"`
@@ -67,6 +71,9 @@ func (q Query) values() url.Values {
 			v.Set(name, s)
 		}
 	}
+	if q.Buckets {
+		v.Set("buckets", "true")
+	}
 	return v
 }
 
@@ -79,45 +86,29 @@ func queryOf(v url.Values) (q Query, err error) {
 			}
 		}
 	}
+	if s := v.Get("buckets"); s != "" {
+		if q.Buckets, err = strconv.ParseBool(s); err != nil {
+			return q, fmt.Errorf("inspect: buckets=%q is neither true nor false", s)
+		}
+	}
 	q.Sort, q.Match = v.Get("sort"), v.Get("match")
 	return q, q.check()
 }
 
-// traffic is how much an address is used.
-func traffic(a *Address) uint64 { return a.Sent + a.Handled }
-
-// pain is how much is wrong with an address.
-func pain(a *Address) uint64 {
-	return uint64(a.Waiting+a.Queued) + a.Failed + a.Panics + a.Expired + a.Skipped + a.Dropped + a.DeadLetters + a.Unknown + a.Undecodable + a.CutOff
+// rank is the place of an address where there are too many; 0 if it does not match.
+func (q Query) rank(a *bus.AddressStats) uint64 {
+	switch {
+	case !strings.Contains(a.Address, q.Match):
+		return 0
+	case q.Sort == SortPain:
+		return 1 + pain(a)<<20 + min(a.Sent+a.Handled, 1<<20-1)
+	}
+	return 1 + a.Sent + a.Handled
 }
 
-// pick returns the addresses that the query asks for, in order, and what it leaves out.
-// It may reorder all.
-func (q Query) pick(all []Address) (picked []Address, left int, rest Messages) {
-	all = slices.DeleteFunc(all, func(a Address) bool {
-		if a.Address == "" { // what the bus has forgotten
-			rest.add(&a.Messages)
-			return true
-		}
-		return !strings.Contains(a.Address, q.Match)
-	})
-	n := limit(q.Addresses, 200)
-	if len(all) > n {
-		score := traffic
-		if q.Sort == SortPain {
-			score = pain
-		}
-		slices.SortFunc(all, func(a, b Address) int {
-			return cmp.Or(cmp.Compare(score(&b), score(&a)), cmp.Compare(traffic(&b), traffic(&a)), strings.Compare(a.Address, b.Address))
-		})
-		for i := range all[n:] {
-			rest.add(&all[n+i].Messages)
-		}
-		left = len(all) - n
-		all = all[:n]
-	}
-	slices.SortFunc(all, func(a, b Address) int { return strings.Compare(a.Address, b.Address) })
-	return all, left, rest
+// pain is how much is wrong with an address.
+func pain(a *bus.AddressStats) uint64 {
+	return uint64(a.Waiting+a.Queued) + a.Failed + a.Panics + a.Expired + a.Skipped + a.Dropped + a.DeadLetters + a.Unknown + a.Undecodable + a.CutOff
 }
 
 // cut returns at most n of all, and how many it leaves out.

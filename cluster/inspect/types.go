@@ -18,10 +18,12 @@ type Node struct {
 	Verticles []Verticle `json:"verticles"` // parents before children
 	LeftOut   LeftOut    `json:"left_out,omitzero"`
 
-	Messages Messages `json:"messages"` // of all addresses
-	Gossip   Gossip   `json:"gossip"`
-	Network  Network  `json:"network"`
-	Changes  Changes  `json:"changes"`
+	Messages  Messages   `json:"messages"`            // of all addresses
+	Durations *Durations `json:"durations,omitempty"` // the same
+	Routes    *Routes    `json:"routes,omitempty"`    // consumers that other nodes are to know
+	Gossip    Gossip     `json:"gossip"`
+	Network   Network    `json:"network"`
+	Changes   Changes    `json:"changes"`
 }
 
 // Self is who a node is and how it is set up.
@@ -93,6 +95,7 @@ type Link struct {
 	Coming    *uint64  `json:"unsettled_in,omitempty"`       // messages from there that are not handled yet
 	Requests  *uint64  `json:"requests,omitempty"`           // that wait for a reply from there
 	Stalls    *uint64  `json:"stalls,omitempty"`             // how often a message found no room in the link
+	Believed  *Routes  `json:"believed,omitempty"`           // what this node knows of the other's consumers: see Ghosts
 	Silent    *float64 `json:"silent_seconds,omitempty"`     // since something was read
 	RoundTrip *float64 `json:"round_trip_seconds,omitempty"` // of the link's own ping
 }
@@ -100,35 +103,88 @@ type Link struct {
 // Address is what a node knows of an address; see bus.AddressStats.
 type Address struct {
 	Address   string `json:"address"`
-	Consumers int    `json:"consumers"` // on all nodes
-	Local     int    `json:"local"`     // of those, on this node
+	Consumers int    `json:"consumers"`                // on all nodes
+	Local     int    `json:"local"`                    // of those, on this node
+	Hearing   int    `json:"published_only,omitempty"` // of Consumers, those that take no turn
 	Paused    int    `json:"paused,omitempty"`
 	Waiting   int    `json:"waiting,omitempty"`   // messages of this node for which no consumer has room
 	Unsettled int    `json:"unsettled,omitempty"` // messages of this node that consumers have
 	Queued    int    `json:"queued,omitempty"`    // messages that wait at this node's consumers
 	Running   int    `json:"running,omitempty"`   // messages that those handle
 	Messages
+	Durations *Durations `json:"durations,omitempty"`
+}
+
+// Consumers is how many consumers of an address a node has.
+type Consumers struct {
+	Node    string `json:"node"` // its ID
+	Count   int    `json:"count"`
+	Hearing int    `json:"published_only,omitempty"` // of those, that take no turn
+}
+
+// Routes are the consumers of a node in short; see bus.RoutesDigest.
+type Routes struct {
+	Count  int    `json:"count"`
+	Digest string `json:"digest"` // 16 digits of hexadecimal
+}
+
+// Durations are how long things took; see bus.Durations. What has not happened is absent.
+type Durations struct {
+	Request  *Spread `json:"request,omitempty"`
+	Handling *Spread `json:"handling,omitempty"`
+	Stall    *Spread `json:"stall,omitempty"`
+}
+
+// Spread is a histogram of durations in short.
+type Spread struct {
+	Count uint64  `json:"count"`
+	Sum   float64 `json:"sum_seconds"`
+	P50   float64 `json:"p50_seconds"`
+	P99   float64 `json:"p99_seconds"`
+
+	// Buckets are those of a bus.Histogram up to the last that is not 0: the first is of
+	// what took less than 128 ns, each other up to double as long as the one before it.
+	// They are there if the Query asked for them.
+	Buckets []uint64 `json:"buckets,omitempty"`
 }
 
 // Messages are counters of messages since the node started; see bus.Stats.
 type Messages struct {
-	Sent        uint64 `json:"sent"`
-	Settled     uint64 `json:"settled"`
-	Bounced     uint64 `json:"bounced,omitempty"`
-	Unknown     uint64 `json:"unknown,omitempty"`
-	Rerouted    uint64 `json:"rerouted,omitempty"`
-	DeadLetters uint64 `json:"dead_letters,omitempty"`
-	Skipped     uint64 `json:"skipped,omitempty"`
-	LateReplies uint64 `json:"late_replies,omitempty"`
-	Handled     uint64 `json:"handled"`
-	Failed      uint64 `json:"failed,omitempty"`
-	Panics      uint64 `json:"panics,omitempty"`
-	Expired     uint64 `json:"expired,omitempty"`
-	Canceled    uint64 `json:"canceled,omitempty"`
-	Undecodable uint64 `json:"undecodable,omitempty"`
-	Dropped     uint64 `json:"dropped,omitempty"`
-	CutOff      uint64 `json:"cut_off,omitempty"`
-	Forgotten   uint64 `json:"forgotten,omitempty"`
+	Sent           uint64 `json:"sent"`
+	SentLocal      uint64 `json:"sent_local,omitempty"` // of Sent: to consumers of the same node
+	Published      uint64 `json:"published,omitempty"`  // of Sent: copies of a publish
+	Requested      uint64 `json:"requested,omitempty"`  // of Sent: requests; all others are sends
+	Settled        uint64 `json:"settled"`
+	Bounced        uint64 `json:"bounced,omitempty"`
+	Unknown        uint64 `json:"unknown,omitempty"`
+	Rerouted       uint64 `json:"rerouted,omitempty"`
+	DeadLetters    uint64 `json:"dead_letters,omitempty"`
+	Skipped        uint64 `json:"skipped,omitempty"`
+	LateReplies    uint64 `json:"late_replies,omitempty"`
+	Handled        uint64 `json:"handled"`
+	Failed         uint64 `json:"failed,omitempty"` // sends and publishes
+	FailedRequests uint64 `json:"failed_requests,omitempty"`
+	Panics         uint64 `json:"panics,omitempty"`
+	Expired        uint64 `json:"expired,omitempty"`
+	Canceled       uint64 `json:"canceled,omitempty"`
+	Undecodable    uint64 `json:"undecodable,omitempty"`
+	Dropped        uint64 `json:"dropped,omitempty"`
+	CutOff         uint64 `json:"cut_off,omitempty"`
+	Forgotten      uint64 `json:"forgotten,omitempty"`
+
+	Requests Requests `json:"requests,omitzero"` // of this node, that have ended
+}
+
+// Requests are requests by how they ended; see bus.RequestStats.
+type Requests struct {
+	Replied    uint64 `json:"replied,omitempty"`
+	Refused    uint64 `json:"refused,omitempty"`
+	NoConsumer uint64 `json:"no_consumer,omitempty"`
+	Busy       uint64 `json:"busy,omitempty"`
+	LinkLost   uint64 `json:"link_lost,omitempty"`
+	TimedOut   uint64 `json:"timed_out,omitempty"`
+	Canceled   uint64 `json:"canceled,omitempty"`
+	Other      uint64 `json:"other,omitempty"`
 }
 
 // Gossip are counters of the gossip lane; see bus.GossipStats.
