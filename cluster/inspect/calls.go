@@ -150,12 +150,14 @@ type Listen struct {
 }
 
 // Listen consumes an address until ctx ends, and calls f with each message, one at a
-// time. With Turns the consumer takes its turn like any other of the address: what it
-// hears, others do not. known is called when the linked nodes know the consumer. It ends
-// early, and returns nil, when f returns false.
+// time. Without Turns it hears what is published, and takes nothing from others. With
+// Turns the consumer takes its turn like any other of the address: what it hears, others
+// do not. known is called when the linked nodes know the consumer. It ends early, and
+// returns nil, when f returns false.
 func (i *Inspector) Listen(ctx context.Context, l Listen, known func(), f func(Said) bool) error {
+	var opts []bus.ConsumeOption
 	if !l.Turns {
-		return errors.New("inspect: to hear only what is published needs a later release; turns takes turns with the other consumers")
+		opts = append(opts, bus.PublishedOnly())
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -167,7 +169,7 @@ func (i *Inspector) Listen(ctx context.Context, l Listen, known func(), f func(S
 			return echo(ctx, m)
 		}
 		return nil
-	}))
+	}), opts...)
 	if err != nil {
 		return err
 	}

@@ -104,6 +104,34 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// TestListenAside: without turns it hears what is published, and takes nothing.
+func TestListenAside(t *testing.T) {
+	t.Parallel()
+	a := join(t, cluster.Config{Name: "a", Secrets: secrets, Admin: inspect.Handler})
+	consume(t, a.EventBus(), "news", func(ctx context.Context, m *bus.Message) error { return m.Reply(ctx, "mine") })
+	ctx, cancel := context.WithCancel(t.Context())
+	known, heard, over := make(chan struct{}), make(chan inspect.Said, 8), make(chan error, 1)
+	go func() {
+		over <- clientOf(t, a, secrets).Listen(ctx, inspect.Listen{Address: "news"}, func() { close(known) }, func(s inspect.Said) bool { heard <- s; return true })
+	}()
+	<-known
+	for range 4 {
+		if reply, err := bus.Request[string](t.Context(), a.EventBus(), "news", "asked"); err != nil || reply != "mine" {
+			t.Errorf("reply %q, %v", reply, err)
+		}
+	}
+	if err := a.EventBus().Publish(t.Context(), "news", "told"); err != nil {
+		t.Fatal(err)
+	}
+	if s := <-heard; *s.Text != `"told"` {
+		t.Errorf("heard %q", *s.Text)
+	}
+	cancel()
+	if err := <-over; err != nil || len(heard) > 0 {
+		t.Errorf("%v, and %d more heard", err, len(heard))
+	}
+}
+
 // TestNotAllowed: what is wrong between a client and a node has a class of its own.
 func TestNotAllowed(t *testing.T) {
 	t.Parallel()

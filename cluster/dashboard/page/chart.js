@@ -9,8 +9,8 @@ themes.observe(document.documentElement, { attributes: true, attributeFilter: ["
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach((c) => c.paint()));
 
 // chart shows series, each { label, colour (a variable of the style sheet), fill, dash },
-// of which show(value) makes a text.
-export function chart({ label, series, show }) {
+// of which show(value) makes a text; floor is the least that the axis reaches to.
+export function chart({ label, series, show, floor = 4 }) {
   const box = h("div", { class: "chart", role: "img" });
   const legend = h("p", { class: "key", "aria-hidden": "true" }, series.map((one) => h("span", { "data-colour": one.colour }, one.label)));
   const element = h("figure", null, h("figcaption", null, h("span", null, label), legend), box);
@@ -37,10 +37,10 @@ export function chart({ label, series, show }) {
         padding: [8, 26, 0, 0],
         legend: { show: false },
         cursor: { show: false },
-        scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.12] } },
+        scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, floor) * 1.12] } },
         axes: [
           { ...axis, grid: { show: false }, space: 76, size: 22, incrs: [1, 2, 5, 10, 15, 30, 60, 120], values: (_, ticks) => ticks.map((t) => new Date(t * 1000).toTimeString().slice(0, 8)) },
-          { ...axis, space: 28, size: 52, values: (_, ticks) => ticks.map(show) },
+          { ...axis, space: Math.max(28, box.clientHeight / 6), size: 52, values: (_, ticks) => ticks.map(show) },
         ],
         series: [
           {},

@@ -77,7 +77,7 @@ function strip(frame) {
   const worst = Math.max(0, ...frame.findings.map((f) => f.level));
   attr(verdict, "data-mood", ["good", "warn", "bad"][worst]);
   text(verdict, frame.findings.length ? plural(frame.findings.length, "thing is", "things are") + " wrong" : "All is well");
-  const told = [...new Map(frame.findings.map((f) => [f.what + f.text, f])).values()].slice(0, 5);
+  const told = [...new Map(frame.findings.map((f) => [f.what + f.text, f])).values()].slice(0, 3);
   if (frame.findings.length > told.length) told.push({ level: 1, what: "", text: `and ${frame.findings.length - told.length} more` });
   keyed(findings, told, (f) => f.what + f.text, () => h("li", null, h("b"), h("span")), (item, f) => {
     attr(item, "data-mood", f.level > 1 ? "bad" : "warn");
@@ -88,9 +88,9 @@ function strip(frame) {
   const m = frame.members;
   const releases = Object.keys(frame.releases);
   const unlinked = frame.pairs.filter((p) => p[2] >= 2).length;
-  const split = frame.findings.some((f) => f.what === "links");
   const unreplaced = frame.nodes.filter((n) => n.status === "failed" && !n.replaced).length;
   const silent = frame.nodes.filter((n) => n.silent && n.status === "alive").length;
+  const split = frame.findings.some((f) => f.what === "links") || (silent > 1 && silent * 2 >= m.alive);
   const entries = [
     ["nodes", [plural(m.alive ?? 0, "alive", "alive"), silent && "of them " + silent + " silent", m.leaving && m.leaving + " leaving", m.failed && m.failed + " failed", m.left && m.left + " left"].filter(Boolean).join(", "), unreplaced || silent ? "bad" : null],
     ["links", frame.pairs.length - unlinked + " up" + (unlinked ? ", " + unlinked + " missing" : ""), unlinked ? "bad" : null],

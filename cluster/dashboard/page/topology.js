@@ -74,7 +74,7 @@ function ring(choose) {
     const wide = (angle) => radius * Math.abs(Math.cos(angle)) + (tight ? 105 : isBeside(angle) && !narrow ? size + 150 : 70);
     const side = Math.max(...nodes.map((_, i) => wide((i / n) * 2 * Math.PI - Math.PI / 2)), 100);
     const above = n <= 1 ? 60 : radius * (n === 3 ? 0.55 : 1) + size + (tight ? 40 : 46);
-    const top = (n === 3 ? radius + size + 46 : above) - (narrow ? 30 : 0);
+    const top = n === 3 ? radius + size + 46 : above;
     attr(drawing, "viewBox", [-side, -top, 2 * side, top + above + (narrow ? 12 : 0)].join(" "));
     const places = new Map();
     nodes.forEach((node, i) => {
@@ -164,7 +164,7 @@ function updateSpot(g, node) {
   attr(figure, "font-size", node.mood in signs ? size * 0.8 : size * 0.56);
   const cos = Math.cos(angle);
   const beside = (isBeside(angle) && !narrow) || tight;
-  const above = Math.sin(angle) < 0 && !narrow;
+  const above = Math.sin(angle) < -0.3;
   attr(name, "text-anchor", beside ? (cos > 0 ? "start" : "end") : "middle");
   attr(where, "text-anchor", name.getAttribute("text-anchor"));
   const out = size + 10;

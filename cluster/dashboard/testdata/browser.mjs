@@ -167,6 +167,34 @@ const scenarios = {
     await p.waitForSelector('body[data-is="live"]', { timeout: 15000 });
   },
 
+  // What the page costs: first paint, script a second, and what it keeps.
+  async figures() {
+    const p = await page();
+    const paint = await p.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
+    figure("first_paint_ms", paint);
+    figure("wire_bytes", await p.evaluate(() => [...performance.getEntriesByType("resource"), ...performance.getEntriesByType("navigation")].filter((e) => !e.name.endsWith("/stream")).reduce((sum, e) => sum + e.transferSize, 0)));
+    const cdp = await p.context().newCDPSession(p);
+    await cdp.send("Performance.enable");
+    const metrics = async () => Object.fromEntries((await cdp.send("Performance.getMetrics")).metrics.map((m) => [m.name, m.value]));
+    for (const panel of ["overview", "addresses", "links", "nodes"]) {
+      await show(p, panel);
+      await p.waitForTimeout(2000);
+      const before = await metrics();
+      await p.waitForTimeout(8000);
+      const after = await metrics();
+      const over = after.Timestamp - before.Timestamp;
+      figure("script_ms_" + panel, ((after.ScriptDuration - before.ScriptDuration) * 1000) / over);
+      figure("task_ms_" + panel, ((after.TaskDuration - before.TaskDuration) * 1000) / over);
+    }
+    for (let i = 0; i < 3; i++) {
+      await cdp.send("HeapProfiler.collectGarbage");
+      const m = await metrics();
+      figure("heap_mib_" + i, m.JSHeapUsedSize / 2 ** 20);
+      figure("elements_" + i, m.Nodes);
+      await p.waitForTimeout(5000);
+    }
+  },
+
   // Pictures for people.
   async pictures() {
     mkdirSync(given.to, { recursive: true });
