@@ -134,11 +134,11 @@ func (b *Bridge) Close() error {
 	return nil
 }
 
-// add makes a session part of the bridge, unless that is closing.
+// add makes a session part of the bridge, unless that is closing, or full.
 func (b *Bridge) add(s *session) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
+	if b.closed || b.isFullLocked() {
 		return false
 	}
 	b.sessions[s] = struct{}{}
@@ -146,6 +146,22 @@ func (b *Bridge) add(s *session) bool {
 	b.stats.connected.Add(1)
 	b.stats.clients.Add(1)
 	return true
+}
+
+// isFullLocked reports, and counts, that there is no room for another client.
+func (b *Bridge) isFullLocked() bool {
+	if len(b.sessions) < b.limits.Clients {
+		return false
+	}
+	b.stats.full.Add(1)
+	return true
+}
+
+// mayConnect reports whether a connection is worth the effort of a handshake.
+func (b *Bridge) mayConnect() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.closed && !b.isFullLocked()
 }
 
 func (b *Bridge) remove(s *session) {

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // Whatever bytes come, a frame is taken apart as encoding/json does it, or refused with
@@ -122,6 +124,40 @@ func FuzzMatch(f *testing.F) {
 		}
 		if !contains(m, m) || len(std) != len(m) {
 			t.Errorf("%q does not contain itself", b)
+		}
+	})
+}
+
+// FuzzSockJS takes the frames out of a message: those of an array, as package json finds
+// them, or one.
+func FuzzSockJS(f *testing.F) {
+	for _, s := range []string{``, `["a"]`, ` [ "a" , "\"\u0062" ] `, `"a"`, `[1,{"a":["]"]},null]`, `{`, `[`, `true`, "[\"\xff\"]"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var w sockjsWire
+		var got []string
+		if one, ok := w.begin(b); ok {
+			got = append(got, string(one))
+		}
+		for next, ok := w.next(); ok; next, ok = w.next() {
+			got = append(got, string(next))
+		}
+		var list []json.RawMessage
+		if err := json.Unmarshal(b, &list); err != nil || list == nil {
+			if len(got) != 1 && len(b) > 0 {
+				t.Fatalf("%q: %d frames", b, len(got))
+			}
+			return
+		}
+		if len(list) < len(got) || len(list) > len(got) && !strings.Contains(string(b), strings.Repeat("[", 2)) && !strings.Contains(string(b), "{") {
+			t.Fatalf("%q: %d frames, not %d", b, len(got), len(list))
+		}
+		for i, frame := range got {
+			var s string
+			if json.Unmarshal(list[i], &s) == nil && list[i][0] == '"' && utf8.ValidString(frame) && s != frame {
+				t.Fatalf("%q: frame %d is %q, not %q", b, i, frame, s)
+			}
 		}
 	})
 }

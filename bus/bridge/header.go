@@ -17,6 +17,10 @@ const (
 	headerCodec     = "codecName" // which a client cannot choose
 )
 
+// maxHeaders is how long the JSON of headers may be: what the bus takes of their text fits,
+// however it is written.
+const maxHeaders = 128 << 10
+
 // delivery is what the headers of a frame say.
 type delivery struct {
 	header    bus.Header // nil: none
@@ -30,6 +34,9 @@ func parseHeaders(b []byte) (delivery, error) {
 	var d delivery
 	if b == nil {
 		return d, nil
+	}
+	if len(b) > maxHeaders {
+		return d, badHeader("%d bytes of headers; the limit is %d, and 16 KiB of text", len(b), maxHeaders)
 	}
 	err := fields(b, func(quoted, raw []byte) error {
 		key := unquote(quoted)

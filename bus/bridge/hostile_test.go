@@ -34,6 +34,9 @@ func TestNonsense(t *testing.T) {
 			{`{"type":"send","address":"echo","headers":{"localOnly":"perhaps"}}`, "invalid_header"}, {`{"type":"send","address":"echo","headers":{"codecName":"x"}}`, "invalid_header"},
 			{`{"type":"send","address":"_runrig.lease","body":1}`, "access_denied"}, {`{"type":"register","address":"_runrig.lease"}`, "access_denied"},
 			{`{"type":"send","address":"` + strings.Repeat("a", 256) + `","body":1}`, "not_sent"},
+			{`{"type":"publish","address":"` + strings.Repeat("a", 1<<19) + `","body":1}`, "not_sent"},
+			{`{"type":"send","address":"echo","headers":{"a":[` + strings.Repeat(`1,`, 1<<17) + `1]}}`, "invalid_header"},
+			{`{"type":"send","address":"echo","headers":{"a":"` + strings.Repeat("a", 17<<10) + `"}}`, "not_sent"},
 			{`{"type":"register","address":"` + strings.Repeat("a", 256) + `"}`, "max_address_length_reached"},
 		} {
 			p.write(c.frame)

@@ -25,7 +25,8 @@ const sockjsBeat = 25 * time.Second
 // Official clients are given the URL of /eventbus, others that of
 // /eventbus/websocket. SockJS's other transports are refused with 501. ServeHTTP
 // returns when the connection is a WebSocket, which [Bridge.Close] ends, and not
-// http.Server.Shutdown.
+// http.Server.Shutdown. A client has its request, with its headers, for as long as it is
+// connected: set http.Server.MaxHeaderBytes to less than the usual megabyte.
 func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	last := parts[len(parts)-1]
@@ -93,8 +94,12 @@ func (b *Bridge) isAllowed(origin string) bool {
 
 // serveWebSocket makes a session of a request.
 func (b *Bridge) serveWebSocket(w http.ResponseWriter, r *http.Request, sockjs bool) {
-	if b.isClosed() {
+	switch {
+	case b.isClosed():
 		http.Error(w, ErrClosed.Error(), http.StatusServiceUnavailable)
+		return
+	case !b.mayConnect():
+		http.Error(w, fmt.Sprintf("bridge: it has %d clients, and takes no more", b.limits.Clients), http.StatusServiceUnavailable)
 		return
 	}
 	h := &hijacker{ResponseWriter: w}

@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -174,6 +175,47 @@ func TestSockJSFraming(t *testing.T) {
 	}
 	if strings.Count(all, "invalid_json") != 2 {
 		t.Errorf("%s", all)
+	}
+}
+
+// The frames of a SockJS message are taken out of it one by one, whatever is between them.
+func TestSockJSArrays(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t, bustest.NewBus(t), bridge.Config{Rules: everything})
+	ask := func(r string) string {
+		b, _ := json.Marshal(fmt.Sprintf(`{"type":"send","address":"nobody","replyAddress":%q}`, r))
+		return string(b)
+	}
+	deep := strings.Repeat("[", 2000) + strings.Repeat("]", 2000)
+	for _, c := range []struct{ message, want string }{
+		{" [ " + ask("1") + " , " + ask("2") + " ] ", "1 2"},
+		{"[" + ask("1") + `,1,{"a":[]},null,["x"],` + ask("2") + "]", "1 - - - - 2"},
+		{"[" + ask("1") + "," + deep + "," + ask("2") + "]", "1 -"}, // what follows is lost with it
+		{`["",` + ask("1") + `,"\"]"]`, "- 1 -"},
+		{`[]`, ""}, {` [ ] `, ""}, {`true`, "-"}, {`["a"`, "-"},
+		{"[" + strings.Repeat(`"",`, 1000) + ask("1") + "]", strings.Repeat("- ", 1000) + "1"},
+	} {
+		p := s.dial("sockjs").(*wsPeer)
+		for _, message := range []string{c.message, "[" + ask("end") + "]"} {
+			if err := p.conn.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got []string
+		for {
+			var m struct{ Address string }
+			if err := json.Unmarshal([]byte(p.read()), &m); err != nil {
+				t.Fatal(err)
+			}
+			if m.Address == "end" {
+				break
+			}
+			got = append(got, cmp.Or(m.Address, "-"))
+		}
+		if all := strings.Join(got, " "); all != c.want {
+			t.Errorf("%.80s: answers %.80s, want %.80s", c.message, all, c.want)
+		}
+		p.close()
 	}
 }
 

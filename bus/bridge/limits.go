@@ -2,9 +2,12 @@ package bridge
 
 import "time"
 
-// Limits bound what one client may cost. A field that is 0 stands for its default; a
-// duration below 0 for none.
+// Limits bound what one client may cost, and the first two what all may. A field that is 0
+// stands for its default; a duration below 0 for none.
 type Limits struct {
+	Clients      int // that may be connected: 50,000; further connections are closed at once
+	AllConsumers int // addresses that all clients together may be registered at: 250,000, as all nodes know them, and a node has a million
+
 	Frame          int           // bytes of a frame of a client: 1 MiB. Over TCP a longer one ends the connection
 	Consumers      int           // addresses that a client may be registered at: 1,000
 	Requests       int           // requests of a client that may wait for their replies: 1,000
@@ -20,6 +23,8 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
+	or(&l.Clients, 50_000)
+	or(&l.AllConsumers, 250_000)
 	or(&l.Frame, 1<<20)
 	or(&l.Consumers, 1000)
 	or(&l.Requests, 1000)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,61 @@ func TestLimitsOfAClient(t *testing.T) {
 		p.write(`{"type":"send","address":"wait","replyAddress":"3"}`)
 		if got := p.read(); !strings.Contains(got, `"3"`) {
 			t.Errorf("%s", got)
+		}
+	})
+}
+
+// A bridge has so many clients, and these so many consumers, and no more; where some go
+// others have room.
+func TestLimitsOfAllClients(t *testing.T) {
+	t.Parallel()
+	overAll(t, bridge.Config{Rules: everything, Limits: bridge.Limits{Clients: 2, AllConsumers: 3}}, func(t *testing.T, s *setup, tr string) {
+		a, b := s.dial(tr), s.dial(tr)
+		for i, p := range []peer{a, b, a} {
+			p.write(fmt.Sprintf(`{"type":"register","address":"%d"}`, i))
+			s.registered(t, i+1)
+		}
+		b.write(`{"type":"register","address":"one more"}`)
+		if got := word(b.read()); got != "max_handlers_reached" {
+			t.Errorf("the registration was answered %q", got)
+		}
+		conn, err := net.Dial("tcp", s.address(tr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tr != "tcp" {
+			_, _ = fmt.Fprintf(conn, "GET /eventbus/websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+		}
+		answer := make([]byte, 16)
+		if n, _ := conn.Read(answer); tr == "tcp" && n > 0 || tr != "tcp" && !strings.Contains(string(answer[:n]), "503") {
+			t.Errorf("a third client was answered %q", answer[:n])
+		}
+		_ = conn.Close()
+		if st := s.bridge.Stats(); st.Full != 1 || st.Clients != 2 || st.Connected != 2 {
+			t.Errorf("%+v", st)
+		}
+		a.close()
+		within(t, "gone", func() bool { return s.bridge.Stats().Clients == 1 })
+		c := s.dial(tr)
+		c.write(`{"type":"register","address":"x"}`)
+		s.registered(t, 2)
+	})
+}
+
+// A client is not idle while the hook is asked whether it may connect.
+func TestIdleAfterConnect(t *testing.T) {
+	t.Parallel()
+	limits := bridge.Limits{PingTimeout: 200 * time.Millisecond, TCPPingTimeout: 200 * time.Millisecond}
+	overAll(t, bridge.Config{Rules: everything, Limits: limits, Authorize: func(_ context.Context, _ *bridge.Client, e *bridge.Event) error {
+		if e.Kind == bridge.Connect {
+			time.Sleep(500 * time.Millisecond)
+		}
+		return nil
+	}}, func(t *testing.T, s *setup, tr string) {
+		p := s.dial(tr)
+		p.write(`{"type":"send","address":"nobody","replyAddress":"r"}`)
+		if got := p.read(); !strings.Contains(got, "NO_HANDLERS") {
+			t.Errorf("read %q", got)
 		}
 	})
 }

@@ -76,6 +76,9 @@ func (s *session) refusesRegister(address string) (code, string) {
 	if len(s.registrations) >= l.Consumers && s.registrations[address] == nil {
 		return tooMany, fmt.Sprintf("the client is registered at %d addresses", len(s.registrations))
 	}
+	if n := s.bridge.stats.consumers.Load(); n >= int64(l.AllConsumers) {
+		return tooMany, fmt.Sprintf("all clients of the bridge are registered at %d addresses", n)
+	}
 	return "", ""
 }
 

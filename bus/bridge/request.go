@@ -79,13 +79,13 @@ func (s *session) sent(err error) error {
 	return &refusal{notSent, err.Error()}
 }
 
-// within returns the context of a call that has so long, 0 for as long as the bus
-// gives it.
+// within returns the context of a send that has so long, 0 for as long as the bus gives
+// it: no longer than a request, as the client is not read meanwhile.
 func (s *session) within(d time.Duration) (context.Context, context.CancelFunc) {
 	if d == 0 {
 		return s.ctx, func() {}
 	}
-	return context.WithTimeout(s.ctx, d)
+	return context.WithTimeout(s.ctx, min(d, s.bridge.limits.Reply))
 }
 
 // ask has a request made, beside what the client says next, and gives the client its

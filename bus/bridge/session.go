@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -66,7 +67,7 @@ type session struct {
 	running sync.WaitGroup // goroutines beside the reader's
 	placed  chan struct{}  // a request is on its way, or at its end
 	seen    atomic.Int64   // when a frame came, in ns
-	busy    atomic.Bool    // one is being handled
+	busy    atomic.Bool    // one is being handled, or the hook is asked whether the client may begin
 
 	outbox  outbox
 	writing sync.Mutex
@@ -83,6 +84,7 @@ type session struct {
 // start begins a session, which is added to the bridge, unless that is closing.
 func (b *Bridge) start(c *Client, d dialect, conn wire, beat, idle time.Duration) {
 	s := &session{bridge: b, client: c, dialect: d, conn: conn, placed: make(chan struct{}, 1)}
+	s.busy.Store(true) // until the client may begin
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	c.session = s
 	if !b.add(s) {
@@ -111,6 +113,7 @@ func (s *session) serve() {
 		connected = true
 		s.open()
 	}
+	s.heard()
 	for {
 		b, err := s.conn.read()
 		if err != nil {
@@ -124,9 +127,14 @@ func (s *session) serve() {
 		s.bridge.stats.bytesIn.Add(uint64(len(b)))
 		s.busy.Store(true)
 		s.handle(b)
-		s.seen.Store(time.Now().UnixNano())
-		s.busy.Store(false)
+		s.heard()
 	}
+}
+
+// heard notes that the client does not wait for the bridge from here on.
+func (s *session) heard() {
+	s.seen.Store(time.Now().UnixNano())
+	s.busy.Store(false)
 }
 
 // open tells the client that it may begin.
@@ -146,6 +154,9 @@ func (s *session) refusalOf(err error) *refusal {
 	}
 	return nil
 }
+
+// maxAddress is how long an address of the bus may be.
+const maxAddress = 255
 
 // handle handles a frame.
 func (s *session) handle(b []byte) {
@@ -173,6 +184,8 @@ func (s *session) dispatch(f *frame) (err error) {
 		return &refusal{code: invalidType, detail: "a type is send, publish, register, unregister or ping"}
 	case f.address == "":
 		return &refusal{code: missingAddress}
+	case len(f.address) > maxAddress && f.kind != "register": // before any rule looks at it
+		return &refusal{notSent, fmt.Sprintf("the address has %d bytes; the bus takes %d", len(f.address), maxAddress)}
 	}
 	switch f.kind {
 	case "send":

@@ -11,7 +11,8 @@ type Stats struct {
 	Unanswered int // requests that clients have been given and have not answered
 
 	Connected uint64 // clients
-	Refused   uint64 // of those: by Authorize
+	Full      uint64 // connections that were closed, as there were too many ([Limits.Clients])
+	Refused   uint64 // of those connected: by Authorize
 	Idle      uint64 // of those: closed, as nothing came from them
 	Slow      uint64 // of those: cut, as they did not read
 	Broken    uint64 // of those: cut, as what they sent was no frame
@@ -30,7 +31,8 @@ type Stats struct {
 
 type counters struct {
 	clients, consumers, requests, unanswered atomic.Int64
-	connected, refused, idle, slow, broken   atomic.Uint64
+	connected, full, refused                 atomic.Uint64
+	idle, slow, broken                       atomic.Uint64
 	framesIn, bytesIn, framesOut, bytesOut   atomic.Uint64
 	denied, invalid, notSent                 atomic.Uint64
 	withheld, skipped, undelivered           atomic.Uint64
@@ -43,7 +45,7 @@ func (b *Bridge) Stats() Stats {
 	return Stats{
 		Clients: int(s.clients.Load()), Consumers: int(s.consumers.Load()),
 		Requests: int(s.requests.Load()), Unanswered: int(s.unanswered.Load()),
-		Connected: s.connected.Load(), Refused: s.refused.Load(), Idle: s.idle.Load(), Slow: s.slow.Load(), Broken: s.broken.Load(),
+		Connected: s.connected.Load(), Full: s.full.Load(), Refused: s.refused.Load(), Idle: s.idle.Load(), Slow: s.slow.Load(), Broken: s.broken.Load(),
 		FramesIn: s.framesIn.Load(), BytesIn: s.bytesIn.Load(), FramesOut: s.framesOut.Load(), BytesOut: s.bytesOut.Load(),
 		Denied: s.denied.Load(), Invalid: s.invalid.Load(), NotSent: s.notSent.Load(),
 		Withheld: s.withheld.Load(), Skipped: s.skipped.Load(), Undelivered: s.undelivered.Load(), LateAnswers: s.lateAnswers.Load(),

@@ -80,6 +80,10 @@ func (b *Bridge) isClosed() bool {
 
 // serveConn makes a session of a connection, after its TLS handshake if it has one.
 func (b *Bridge) serveConn(conn net.Conn) {
+	if !b.mayConnect() {
+		_ = conn.Close()
+		return
+	}
 	c := &Client{Transport: "tcp", Remote: conn.RemoteAddr()}
 	if t, ok := conn.(*tls.Conn); ok {
 		ctx, cancel := context.WithTimeout(b.ctx, handshakeWait)

@@ -138,35 +138,68 @@ func closeText(reason error) string {
 // each a frame, and what it gets is one letter and, for "a", such an array.
 type sockjsWire struct {
 	*wsWire
-	opened  bool     // "o" was written
-	waiting []string // frames that came with the last message
-	out     []byte
+	opened bool   // "o" was written
+	rest   []byte // of the last message: an array of strings, from one of its items, comma or end on
+	out    []byte
 }
 
 func (w *sockjsWire) read() ([]byte, error) {
-	for len(w.waiting) == 0 {
-		b, err := w.wsWire.read()
-		if err != nil {
-			return nil, err
-		}
-		if len(b) == 0 { // which SockJS ignores
-			continue
-		}
-		var one string
-		if json.Unmarshal(b, &w.waiting) != nil {
-			w.waiting = nil
-			if json.Unmarshal(b, &one) != nil {
-				return b, nil // and no frame either: the client is told
+	for {
+		next, ok := w.next()
+		if !ok {
+			b, err := w.wsWire.read()
+			if err != nil {
+				return nil, err
 			}
-			w.waiting = []string{one}
+			if next, ok = w.begin(b); !ok {
+				continue
+			}
 		}
+		if len(next) > w.limit {
+			return nil, fmt.Errorf("%w: a frame of %d bytes; the limit is %d", ErrFrame, len(next), w.limit)
+		}
+		return next, nil
 	}
-	next := w.waiting[0]
-	w.waiting = w.waiting[1:]
-	if len(next) > w.limit {
-		return nil, fmt.Errorf("%w: a frame of %d bytes; the limit is %d", ErrFrame, len(next), w.limit)
+}
+
+// begin takes over a message. It returns a frame if the message is one, or no array; the
+// client is told that the latter is none.
+func (w *sockjsWire) begin(b []byte) (frame []byte, ok bool) {
+	switch i := space(b, 0); {
+	case len(b) == 0: // which SockJS ignores
+		return nil, false
+	case !json.Valid(b):
+		return b, true
+	case b[i] == '"':
+		return []byte(unquote(b[i:endOfString(b, i)])), true
+	case b[i] == '[':
+		w.rest = b[i+1:]
+		return nil, false
 	}
-	return []byte(next), nil
+	return b, true
+}
+
+// next returns the next frame of an array, taken out of it only now: a message of very many
+// small ones takes no more memory than it has. What is no string is no frame either.
+func (w *sockjsWire) next() (frame []byte, ok bool) {
+	i := space(w.rest, 0)
+	if i < len(w.rest) && w.rest[i] == ',' {
+		i = space(w.rest, i+1)
+	}
+	if i >= len(w.rest) || w.rest[i] == ']' {
+		w.rest = nil
+		return nil, false
+	}
+	end, ok := endOfValue(w.rest, i)
+	if item := w.rest[i:end]; !ok || item[0] != '"' {
+		frame = item
+	} else {
+		frame = []byte(unquote(item))
+	}
+	if w.rest = w.rest[end:]; !ok { // nested too deep: the others are lost with it
+		w.rest = nil
+	}
+	return frame, true
 }
 
 // open tells the client that the connection is there: once, before all else.
