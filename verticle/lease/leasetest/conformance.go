@@ -265,8 +265,20 @@ func testWatch(t *testing.T, open func(t testing.TB) lease.Store) {
 	}
 }
 
-// testHandOver wants a lease that is released to be had at once.
+// testHandOver wants a lease that is released to be had at once, in one of a few
+// attempts: a busy machine is late, too, and not each time.
 func testHandOver(t *testing.T, open func(t testing.TB) lease.Store) {
+	var took time.Duration
+	for range 5 {
+		if took = handOver(t, open); t.Failed() || took <= time.Second {
+			return
+		}
+	}
+	t.Errorf("the next one had the lease %v after it was released; want a second", took)
+}
+
+// handOver returns how long after the release of a lease the next one had it.
+func handOver(t *testing.T, open func(t testing.TB) lease.Store) time.Duration {
 	name := rand.Text()
 	holder, next := newLock(t, open(t), name), newLock(t, open(t), name)
 	h, err := holder.Acquire(t.Context())
@@ -286,20 +298,19 @@ func testHandOver(t *testing.T, open func(t testing.TB) lease.Store) {
 	}
 	began := time.Now()
 	second := <-got
+	took := time.Since(began)
 	if second == nil {
-		return
+		return took
 	}
 	defer func() {
 		if err := second.Release(); err != nil {
 			t.Error(err)
 		}
 	}()
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("the next one had the lease %v after it was released; want a second", took)
-	}
 	if second.Fence() <= h.Fence() {
 		t.Errorf("fence %d after %d", second.Fence(), h.Fence())
 	}
+	return took
 }
 
 func newLock(t *testing.T, s lease.Store, name string) *lease.Lock {
