@@ -187,46 +187,6 @@ func mix(n uint64) uint64 {
 	return n ^ n>>31
 }
 
-// owner returns the route that owns a key: the one with the highest weight, which is
-// computed of the key, the boot of the consumer's node and the consumer's number there. So
-// all nodes find the same owner, in whatever order they know the routes, and when a route
-// comes or goes only its own keys move. It is nil if no route has a number that other nodes
-// know.
-func (s *self) owner(ch choice, routes *routeSet) (owner *route) {
-	k, most := s.keyOf(ch), uint64(0)
-	for part := range routes.parts() {
-		owner, most = k.heaviest(part, owner, most)
-	}
-	return owner
-}
-
-// key is what the weights of routes come of.
-type key struct{ hash, self uint64 }
-
-func (s *self) keyOf(ch choice) key { return key{uint64(ch >> choiceBits), s.boot.Load()} }
-
-// heaviest returns the route with the highest weight, and that weight, of the routes and of
-// than, whose weight is most. Routes without a number have no weight.
-func (k key) heaviest(rts []*route, than *route, most uint64) (*route, uint64) {
-	for _, rt := range rts {
-		if rt.num == 0 {
-			continue
-		}
-		if w := k.weight(rt); than == nil || w > most {
-			than, most = rt, w
-		}
-	}
-	return than, most
-}
-
-func (k key) weight(rt *route) uint64 {
-	boot := k.self
-	if rt.link() != nil {
-		boot = rt.link().peer.Boot
-	}
-	return mix(k.hash ^ mix(boot+uint64(rt.num)*0x9e3779b97f4a7c15))
-}
-
 func (r *ring) aimAtOne(o *outgoing) (to reach, held *route) {
 	if o.choice&byKey != 0 && !r.keyed.Load() {
 		r.keyed.Store(true) // before the routes are loaded: see dropRoutesOf

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -106,16 +107,65 @@ func TestChoiceAllocs(t *testing.T) {
 	}
 }
 
-// BenchmarkKeyPick is BenchmarkRoutePick by key.
+// The owner of a key is the same among few routes and many, and after this node's boot has
+// changed, as it joins a cluster.
+func TestOwnerAmongMany(t *testing.T) {
+	c := newCore(config{})
+	r := newRing(c.services, &c.rings, "a")
+	l := c.newLink(Peer{Boot: 2}, nil, nil)
+	var routes []*route
+	for i := range uint32(1000) {
+		rt := &route{home: &r.home, num: i, to: &Consumer{}} // the first one has no number
+		if i%2 == 1 {
+			rt.to = l
+		}
+		routes = append(routes, rt)
+	}
+	set := newRouteSet(routes)
+	for _, boot := range []uint64{0, 1 << 60} {
+		c.self.boot.Store(boot)
+		for i := range 5000 {
+			name := fmt.Sprint("key ", i)
+			ch := c.self.choice(&callOptions{byKey: &name})
+			want, _ := c.self.keyOf(ch).heaviest(routes, nil, 0)
+			for range 2 { // looked for, and found before
+				if got := c.self.owner(ch, &set); got != want {
+					t.Fatalf("%s: the owner is %d, among few %d", name, got.num, want.num)
+				}
+			}
+		}
+	}
+	if set := newRouteSet(make([]*route, 0)); c.self.owner(byKey, &set) != nil {
+		t.Error("no routes, and an owner")
+	}
+	for _, rt := range routes {
+		rt.num = 0
+	}
+	if set := newRouteSet(routes); c.self.owner(byKey, &set) != nil {
+		t.Error("routes without numbers, and an owner")
+	}
+}
+
+// BenchmarkKeyPick is BenchmarkRoutePick by key, each time another one.
 func BenchmarkKeyPick(b *testing.B) {
-	l, r := benchRoutes(10)
+	for _, n := range []int{10, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) { benchKeyPick(b, n) })
+	}
+}
+
+func benchKeyPick(b *testing.B, n int) {
+	l, r := benchRoutes(n)
 	h, body := benchFrame()
 	o := outgoing{head: h, body: body, owned: true, cost: messageCost + 128}
-	key := "ada"
-	set := &callOptions{byKey: &key}
+	keys := make([]string, 1000)
+	for i := range keys {
+		keys[i] = fmt.Sprint("key ", i)
+	}
+	i := 0
 	b.ReportAllocs()
 	for b.Loop() {
-		o.choose(r.self.choice(set))
+		i++
+		o.choose(r.self.choice(&callOptions{byKey: &keys[i%len(keys)]}))
 		to, _ := r.aim(&o)
 		rt, _ := r.try(&o, to)
 		if rt == nil {

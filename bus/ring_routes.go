@@ -3,6 +3,7 @@ package bus
 import (
 	"iter"
 	"slices"
+	"sync/atomic"
 
 	"github.com/runrig-go/runrig/bus/internal/sequence"
 )
@@ -22,6 +23,7 @@ type routeSet struct {
 type byNode struct {
 	size  int
 	nodes []nodeRoutes
+	seeds atomic.Pointer[seeds] // by which keys find their owners; nil: none was looked for
 }
 
 type nodeRoutes struct {
