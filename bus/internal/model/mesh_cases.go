@@ -48,7 +48,7 @@ func meshCases() []meshCase {
 	all := append(closingCases(), leavingCases()...)
 	all = append(all, publishCases()...)
 	all = append(all, orderCases()...)
-	return append(all, faultCases()...)
+	return append(append(all, faultCases()...), partialCases()...)
 }
 
 func closingCases() []meshCase {
@@ -128,6 +128,28 @@ func leavingCases() []meshCase {
 			consumers: cs{at(1, 0), at(2, 0)}, messages: ms{sends(0, 0, rq), sends(0, 0, rq)}}},
 		{"four nodes", false, config{nodes: 4, window: 1, graceful: true, leaver: nodes(0, 1),
 			consumers: cs{at(1, 0), at(2, 0), at(3, 0)}, messages: ms{sends(0, 0, rq)}}},
+	}
+}
+
+// partialCases have nodes that are never linked with each other, as those would be that have
+// no need of each other.
+func partialCases() []meshCase {
+	apart := [][2]int{{1, 2}}
+	return []meshCase{
+		{"apart, closing", false, config{nodes: 3, window: 1, graceful: true, slow: true, unlinked: apart,
+			consumers: cs{closes(at(1, 0)), at(2, 0)}, messages: ms{sends(0, 0, rq), sends(0, 0, sd)}}},
+		{"apart, consumer leaves", false, config{nodes: 3, window: 1, graceful: true, leaver: nodes(1), unlinked: apart,
+			consumers: cs{at(1, 0), at(2, 0)}, messages: ms{sends(0, 0, rq), sends(0, 0, sd)}}},
+		{"apart, caller leaves", false, config{nodes: 3, window: 1, graceful: true, leaver: nodes(0), unlinked: apart,
+			consumers: cs{closes(at(1, 0)), at(2, 0)}, messages: ms{sends(0, 0, rq), sends(0, 0, sd)}}},
+		{"apart, publish", false, config{nodes: 3, window: 1, graceful: true, slow: true, unlinked: apart,
+			consumers: cs{closes(at(1, 0)), at(2, 0)}, messages: ms{sends(0, 0, pb), sends(0, 0, pb)}}},
+		{"apart, relay", false, config{nodes: 3, window: 1, graceful: true, leaver: nodes(0), late: true, unlinked: apart,
+			consumers: cs{at(0, 0), at(2, 1)}, messages: ms{sends(1, 0, rq), relays(0, 1, rq, 0)}}},
+		{"apart, breaks", false, config{nodes: 3, window: 1, breaks: 1, relinks: 1, late: true, unlinked: apart,
+			consumers: cs{at(1, 0), at(2, 0)}, messages: ms{sends(0, 0, rq), sends(0, 0, sd)}}},
+		{"apart, handover", false, config{nodes: 3, window: 1, graceful: true, leaver: nodes(0), late: true, unlinked: apart,
+			consumers: cs{closes(at(2, 0)), later(at(2, 0), 0)}, messages: ms{sends(0, 0, sd)}}},
 	}
 }
 

@@ -1,5 +1,7 @@
 package model
 
+import "slices"
+
 // send has a node send a message, or begin with a publish.
 func (x *mesh) send(s *meshState, i, m int) {
 	mc, w := x.messages[m], &s.message[m]
@@ -104,6 +106,11 @@ func (x *mesh) nextOfFirst(s *meshState, i, a, at int, do doing) {
 	x.nextOfStuck(s, i, a, at, open, do)
 }
 
+// isApart reports whether a node is never linked with some other.
+func (x *mesh) isApart(j int) bool {
+	return x.relinks == 0 && slices.ContainsFunc(x.unlinked, func(u [2]int) bool { return u[0] == j || u[1] == j })
+}
+
 // nextOfStuck ends the waiting of a message that nobody takes: it is handed over, or
 // its deadline comes, or its caller gives up.
 func (x *mesh) nextOfStuck(s *meshState, i, a, at int, open bool, do doing) {
@@ -111,7 +118,8 @@ func (x *mesh) nextOfStuck(s *meshState, i, a, at int, open bool, do doing) {
 	stays := false
 	if s.node[i] == leaving && x.messages[m].kind == kindSend && s.message[m].back && !open && !x.held(s, i, a) {
 		for j := range x.others(i) {
-			if e := s.end(i, j); e.state == linkUp && !e.saidGoodbye && (!e.peerLeaves || x.out.has(handoverToStayer)) {
+			if e := s.end(i, j); e.state == linkUp && !e.saidGoodbye && (!e.peerLeaves || x.out.has(handoverToStayer)) &&
+				(!x.isApart(j) || x.out.has(handoverWhereCalled)) {
 				stays = true
 				do(does("n%d hands m%d over to n%d", i, m, j), func(s *meshState) {
 					s.wait[i][a] = remove(s.wait[i][a], at)

@@ -40,6 +40,7 @@ const (
 	goodbyeWhenAnswered
 	creditBeforeGoodbye
 	handoverToStayer
+	handoverWhereCalled
 	readToTheEnd
 	oldLinkReadOut
 	downBeforeUp
@@ -174,6 +175,8 @@ var rules = []rule{
 		"GOODBYE comes while 1 messages to its node are unsettled"},
 	{handoverToStayer, "L3", "a message is handed over to a node that leaves too", "mesh/handover between leavers",
 		"a HANDOVER comes after the own GOODBYE"},
+	{handoverWhereCalled, "L3", "a message is handed over to a node that is not linked with those who may consume it", "mesh/apart, handover",
+		"a message is lost though nothing broke"},
 	{readToTheEnd, "L4", "a link is closed with input unread", "mesh/handover small",
 		"a message is lost though nothing broke"},
 	{oldLinkReadOut, "H5", "the successor's HELLO ends the old link at once", "mesh/successor",
