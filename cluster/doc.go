@@ -65,7 +65,7 @@
 // node behind address translation sets [Config].Advertise.
 //
 // Every node is linked with every other, which suits clusters of up to a few
-// hundred nodes.
+// hundred nodes; SCALE.md says what that costs.
 //
 // # The gossip lane
 //

@@ -369,6 +369,29 @@ func (c *Child) Status(_ None, s *Status) error {
 	return nil
 }
 
+// Usage is what a child takes of the machine.
+type Usage struct {
+	CPU        time.Duration // since it started
+	RSS        int64         // bytes
+	Heap       int64         // bytes of objects and stacks, after a collection if Collect
+	Goroutines int
+	Bytes      uint64 // written to links
+}
+
+// Usage returns what the child takes of the machine.
+func (c *Child) Usage(collect bool, u *Usage) error {
+	if collect {
+		debug.FreeOSMemory()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	u.CPU, u.RSS, u.Heap, u.Goroutines = cpuTime(), rss(), int64(m.HeapAlloc+m.StackInuse), runtime.NumGoroutine()
+	for _, l := range c.eb.Links() {
+		u.Bytes += l.BytesOut
+	}
+	return nil
+}
+
 // Heap returns how many objects the child's heap holds.
 func (c *Child) Heap(_ None, objects *uint64) error {
 	runtime.GC()
@@ -423,6 +446,12 @@ func (c *Child) Refill(None, *None) error {
 // Record returns what the child's ledger knows.
 func (c *Child) Record(_ None, r *bustest.Record) error {
 	*r = c.ledger.Record()
+	return nil
+}
+
+// Renew has the child begin a new ledger. Nothing is under way.
+func (c *Child) Renew(None, *None) error {
+	c.ledger = bustest.NewLedger()
 	return nil
 }
 

@@ -33,13 +33,19 @@ type process struct {
 // of the test.
 func spawn(t *testing.T, name string, start Start, others ...*process) *process {
 	t.Helper()
+	p, in, out := launch(t, name, exec.Command(executable(t)))
+	p.join(in, out, start, others)
+	return p
+}
+
+// executable returns the path of this program.
+func executable(t *testing.T) string {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, in, out := launch(t, name, exec.Command(exe))
-	p.join(in, out, start, others)
-	return p
+	return exe
 }
 
 // launch starts the command that is, or becomes, the process.
