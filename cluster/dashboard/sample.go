@@ -51,6 +51,22 @@ func (s *sample) at(boot string) *sampled {
 	return s.nodes[boot]
 }
 
+// durations are those of an address, nil if they are not known.
+func (d *sampled) durations(address string) *inspect.Durations {
+	if d == nil || d.addresses[address] == nil {
+		return nil
+	}
+	return d.addresses[address].Durations
+}
+
+// ofAll are the durations of all addresses together.
+func (d *sampled) ofAll() *inspect.Durations {
+	if d == nil {
+		return nil
+	}
+	return d.Node.Durations
+}
+
 // A pace turns what was counted between two moments into figures of a second. It is 0
 // where the time is not known.
 type pace float64
@@ -100,4 +116,4 @@ func lost(m *inspect.Messages) uint64 {
 	return m.Unknown + m.DeadLetters + m.Skipped + m.Expired + m.Undecodable + m.Dropped + m.CutOff
 }
 
-func failed(m *inspect.Messages) uint64 { return m.Failed + m.Panics }
+func failed(m *inspect.Messages) uint64 { return m.Failed + m.FailedRequests }

@@ -143,15 +143,27 @@ func (l *look) rest(took time.Duration) {
 // maxAddresses is how many addresses of all nodes together are asked for.
 const maxAddresses = 50_000
 
+// maxBuckets is how many addresses, of all nodes, tell each duration of late; of more,
+// each node tells those since it started.
+const maxBuckets = 5000
+
+// query is what the cluster is asked, by how large it was when it was asked last.
+func (l *look) query() inspect.Query {
+	nodes, addresses := 1, maxBuckets+1
+	if l.last != nil {
+		nodes, addresses = max(1, len(l.last.Nodes)), 0
+		for i := range l.last.Nodes {
+			addresses += len(l.last.Nodes[i].Addresses)
+		}
+	}
+	return inspect.Query{Addresses: min(10_000, max(200, maxAddresses/nodes)), Sort: inspect.SortPain, Buckets: addresses <= maxBuckets}
+}
+
 // ask takes a sample, shows it to all tabs, and returns who has told.
 func (l *look) ask() (asker string) {
 	ctx, cancel := context.WithTimeout(l.ctx, askWithin)
 	defer cancel()
-	nodes := 1
-	if l.last != nil {
-		nodes = max(1, len(l.last.Nodes))
-	}
-	c, err := l.of.from.cluster(ctx, inspect.Query{Addresses: min(10_000, max(200, maxAddresses/nodes)), Sort: inspect.SortPain})
+	c, err := l.of.from.cluster(ctx, l.query())
 	if l.ctx.Err() != nil {
 		return l.asker
 	}

@@ -74,7 +74,8 @@ func twoNodes(n uint64) inspect.Cluster {
 		c.Members = append(c.Members, inspect.Member{ID: name + "-1", Name: name, Boot: name, Status: "alive"})
 		c.Nodes = append(c.Nodes, inspect.Node{
 			Time: time.Now(), Self: inspect.Self{ID: name + "-1", Name: name, Boot: name, State: "ready", Cluster: "c"},
-			Links:     []inspect.Link{{ID: other + "-1", Name: other, Boot: other, BytesOut: &out}},
+			Links:     []inspect.Link{{ID: other + "-1", Name: other, Boot: other, BytesOut: &out, Believed: &inspect.Routes{Count: 1, Digest: other}}},
+			Routes:    &inspect.Routes{Count: 1, Digest: name},
 			Addresses: []inspect.Address{{Address: "x", Consumers: 2, Local: 1, Messages: inspect.Messages{Sent: 10 * n}}},
 			Messages:  inspect.Messages{Sent: 10 * n},
 		})

@@ -79,6 +79,8 @@ type totals struct {
 	Running    int      `json:"running"`
 	FailedEver uint64   `json:"failed"`
 	LostEver   uint64   `json:"lost"`
+	P50        *float64 `json:"p50_seconds,omitempty"` // of requests
+	P99        *float64 `json:"p99_seconds,omitempty"`
 }
 
 func newView(base, now *sample, last *inspect.Cluster, slow map[string]time.Time) *view {
@@ -152,10 +154,12 @@ func (v *view) fill(n *node, d *sampled) {
 
 func (v *view) addTotals() {
 	t := &v.frame.Totals
+	var took spread
 	for _, d := range v.now.nodes {
 		t.FailedEver += failed(&d.Messages)
 		t.LostEver += lost(&d.Messages)
 		before := v.base.at(d.Self.Boot)
+		took.add(before.ofAll(), d.Durations)
 		p := paceOf(before, d)
 		if p == 0 {
 			continue
@@ -170,6 +174,7 @@ func (v *view) addTotals() {
 			}
 		}
 	}
+	t.P50, t.P99 = took.quantiles()
 	for i := range v.addresses {
 		a := &v.addresses[i]
 		t.Waiting, t.Queued, t.Running = t.Waiting+a.Waiting, t.Queued+a.Queued, t.Running+a.Running

@@ -25,6 +25,7 @@ type address struct {
 	Paused    int      `json:"paused"`
 	P50       *float64 `json:"p50_seconds,omitempty"`
 	P99       *float64 `json:"p99_seconds,omitempty"`
+	took      *spread
 }
 
 // own begins the addresses of the library's own, which are shown to who looks for them.
@@ -47,6 +48,12 @@ func (v *view) addAddresses() {
 			v.addresses[k].add(a, before, p)
 		}
 	}
+	for i := range v.addresses {
+		if a := &v.addresses[i]; a.took != nil {
+			a.P50, a.P99 = a.took.quantiles()
+			a.took = nil
+		}
+	}
 	v.frame.Ghosts = v.ghosts()
 	v.addWorst()
 }
@@ -61,6 +68,12 @@ func (a *address) add(of *inspect.Address, before *sampled, p pace) {
 	a.Lost += lost(&of.Messages)
 	a.Waiting, a.Queued, a.Unsettled = a.Waiting+of.Waiting, a.Queued+of.Queued, a.Unsettled+of.Unsettled
 	a.Running, a.Paused = a.Running+of.Running, a.Paused+of.Paused
+	if of.Durations != nil {
+		if a.took == nil {
+			a.took = new(spread)
+		}
+		a.took.add(before.durations(of.Address), of.Durations)
+	}
 	if p == 0 {
 		return
 	}
@@ -78,11 +91,12 @@ func (a *address) pain() float64 {
 	return 1e6*value(a.Wrong) + 1e3*float64(a.Waiting) + float64(a.Queued) + float64(a.Failed+a.Lost)/1e3
 }
 
-// ghosts counts the consumers that were found twice to be known where no node has them.
+// ghosts counts the pairs of nodes of which one was found twice to know other consumers
+// of the other than that has. It is nil where not all nodes tell.
 func (v *view) ghosts() *int {
 	n := 0
 	for i := range v.now.Nodes {
-		if v.now.Nodes[i].LeftOut.Addresses > 0 {
+		if d := &v.now.Nodes[i]; d.Routes == nil || d.LeftOut.Links > 0 {
 			return nil
 		}
 	}

@@ -90,7 +90,7 @@ func TestPairs(t *testing.T) {
 // TestGhosts: they are counted where all is told, and not known otherwise.
 func TestGhosts(t *testing.T) {
 	t.Parallel()
-	ghost := func(c *inspect.Cluster) { c.Nodes[0].Addresses[0].Consumers = 3 }
+	ghost := func(c *inspect.Cluster) { c.Nodes[0].Links[0].Believed.Count = 2 }
 	for what, c := range map[string]struct {
 		looks []func(*inspect.Cluster)
 		want  int // less than 0: not known
@@ -98,13 +98,40 @@ func TestGhosts(t *testing.T) {
 		"none":         {[]func(*inspect.Cluster){same, same}, 0},
 		"one":          {[]func(*inspect.Cluster){ghost, ghost}, 1},
 		"for a moment": {[]func(*inspect.Cluster){same, ghost}, 0},
-		"left out":     {[]func(*inspect.Cluster){same, func(c *inspect.Cluster) { c.Nodes[1].LeftOut.Addresses = 1 }}, -1},
+		"left out":     {[]func(*inspect.Cluster){same, func(c *inspect.Cluster) { c.Nodes[1].LeftOut.Links = 1 }}, -1},
+		"older":        {[]func(*inspect.Cluster){same, func(c *inspect.Cluster) { c.Nodes[1].Routes = nil }}, -1},
 		"missing":      {[]func(*inspect.Cluster){same, func(c *inspect.Cluster) { c.Missing = []inspect.Missing{{ID: "c"}} }}, -1},
 	} {
 		got := viewsOf(c.looks...).frame.Ghosts
 		if known := got != nil; known != (c.want >= 0) || known && *got != c.want {
 			t.Errorf("%s: %v", what, got)
 		}
+	}
+}
+
+// TestDurations: they are of late, of all nodes together, and where nodes tell no buckets
+// the longest of what they tell.
+func TestDurations(t *testing.T) {
+	t.Parallel()
+	took := func(p99 float64, buckets ...uint64) func(*inspect.Cluster) {
+		return func(c *inspect.Cluster) {
+			c.Nodes[0].Addresses[0].Durations = &inspect.Durations{Request: &inspect.Spread{P50: p99 / 2, P99: p99, Buckets: buckets}}
+			c.Nodes[1].Addresses[0].Durations = &inspect.Durations{Handling: &inspect.Spread{P50: 1, P99: 1, Buckets: buckets}}
+		}
+	}
+	p99 := func(looks ...func(*inspect.Cluster)) float64 { return value(viewsOf(looks...).addresses[0].P99) }
+	slow, quick, mixed := p99(took(9, 0, 0, 0, 0, 100)), p99(took(9, 100)), p99(took(9, 1000, 0, 0, 0, 0), took(9, 1000, 0, 0, 0, 100))
+	if !(slow > quick) || mixed != slow {
+		t.Errorf("slow %v, quick %v, slow of late %v", slow, quick, mixed)
+	}
+	if got := p99(took(9, 100), took(9, 100)); got != quick {
+		t.Errorf("%v where nothing happened of late, want %v", got, quick)
+	}
+	if got := p99(took(9)); got != 9 {
+		t.Errorf("%v without buckets", got)
+	}
+	if got := p99(same); got != 0 {
+		t.Errorf("%v of a node that tells none", got)
 	}
 }
 

@@ -7,10 +7,10 @@ import { board, table } from "./table.js";
 
 const names = {
   sent: "sent", settled: "settled", bounced: "sent back", unknown: "unknown: lost with a link", rerouted: "rerouted", dead_letters: "no consumer until the deadline", skipped: "skipped: the consumer lags",
-  late_replies: "replies that came late", handled: "handled", failed: "handler failed", panics: "handler panicked", expired: "expired before a handler", canceled: "given up by the caller", undecodable: "not to be decoded",
+  late_replies: "replies that came late", handled: "handled", failed: "handler failed", failed_requests: "requests whose handler failed", panics: "handler panicked", expired: "expired before a handler", canceled: "given up by the caller", undecodable: "not to be decoded",
   dropped: "dropped at a close", cut_off: "cut off", forgotten: "never answered",
 };
-const losses = ["unknown", "dead_letters", "skipped", "late_replies", "failed", "panics", "expired", "undecodable", "dropped", "cut_off", "forgotten"];
+const losses = ["unknown", "dead_letters", "skipped", "late_replies", "failed", "failed_requests", "panics", "expired", "undecodable", "dropped", "cut_off", "forgotten"];
 
 export function addresses({ rest }) {
   const b = board({
@@ -29,8 +29,8 @@ export function addresses({ rest }) {
       { id: "consumers", label: "Consumers", number: true, show: (a) => (a.consumers ? a.consumers + (a.nodes > 1 ? " on " + a.nodes : "") : "none"), mood: (a) => !a.consumers && a.sent_rate > 0 && "bad" },
       { id: "sent", label: "Sent/s", number: true, show: (a) => rate(a.sent_rate) },
       { id: "handled", label: "Handled/s", number: true, wide: 1, show: (a) => rate(a.handled_rate) },
-      { id: "p50", label: "p50", number: true, wide: 2, show: (a) => span(a.p50_seconds), hint: "half of the requests took no longer" },
-      { id: "p99", label: "p99", number: true, wide: 1, show: (a) => span(a.p99_seconds), hint: "99 of 100 requests took no longer" },
+      { id: "p50", label: "p50", number: true, wide: 2, show: (a) => span(a.p50_seconds), hint: "half of the requests of late took no longer, as their callers see it" },
+      { id: "p99", label: "p99", number: true, wide: 1, show: (a) => span(a.p99_seconds), hint: "99 of 100 requests of late took no longer, as their callers see it" },
       { id: "waiting", label: "Waiting", number: true, wide: 1, show: (a) => count(a.waiting), mood: (a) => a.waiting && "bad", hint: "for room at a consumer: it is slower than what is sent to it" },
       { id: "queued", label: "Queued", number: true, wide: 2, show: (a) => count(a.queued), hint: "at consumers, behind others" },
       { id: "running", label: "Running", number: true, wide: 3, show: (a) => count(a.running) },

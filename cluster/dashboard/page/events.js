@@ -6,7 +6,7 @@ import { live, listen } from "./live.js";
 
 const moods = { failed: "bad", unlinked: "bad", refused: "warn", conflict: "bad", unreached: "bad", messages: "warn", joined: "good", linked: "good", left: "calm", forgotten: "calm" };
 const losses = {
-  failed: "handlers failed", panics: "handlers panicked", unknown: "lost with a link", dead_letters: "found no consumer", skipped: "publishes skipped",
+  failed: "handlers failed", failed_requests: "handlers refused", panics: "handlers panicked", unknown: "lost with a link", dead_letters: "found no consumer", skipped: "publishes skipped",
   late_replies: "replies came late", expired: "expired", undecodable: "could not be decoded", dropped: "dropped", cut_off: "cut off", forgotten: "never answered",
 };
 

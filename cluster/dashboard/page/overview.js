@@ -19,7 +19,7 @@ export function overview({ go }) {
     handled: figure("handled", "messages that consumers have handled, a second, on all nodes"),
     sent: figure("sent", "sends, publishes and requests, a second, from all nodes"),
     wrong: figure("failed or lost", "messages whose handler failed, or that reached none, a second"),
-    ghosts: figure("ghosts", "consumers that some node believes in and no node has"),
+    ghosts: figure("ghosts", "pairs of nodes of which one knows other consumers of the other than that has"),
   };
   const traffic = chart({
     label: "Messages a second",
@@ -67,7 +67,8 @@ export function overview({ go }) {
     showWorst(frame);
     const states = Object.entries(frame.verticles);
     const all = states.reduce((sum, [, n]) => sum + n, 0);
-    text(verticles, all ? plural(all, "verticle") + ": " + states.map(([state, n]) => n + " " + state).join(", ") : "No verticle is deployed.");
+    const deployed = all ? plural(all, "verticle") + ": " + states.map(([state, n]) => n + " " + state).join(", ") + "." : "No verticle is deployed.";
+    text(verticles, deployed + (t.p99_seconds ? ` Requests take ${span(t.p50_seconds)} (p50), ${span(t.p99_seconds)} (p99).` : ""));
     attr(verticles, "data-mood", frame.verticles.failed || frame.verticles.restarting ? "bad" : null);
   }
 
