@@ -43,10 +43,14 @@ func (ch choice) key() uint64 {
 	return uint64(ch>>choiceBits<<choiceBits | byKey)
 }
 
-// ofRequest returns the key of a request that comes to a consumer, if that gives turns to
-// keys, as it handles several messages at once. A send has its key in its choice, which it
-// brings along anyway.
-func (ch choice) ofRequest(kind uint64, c *Consumer) uint64 {
+// comeTo notes a message by key that comes to a consumer, and returns the key if it is a
+// request and the consumer gives turns to keys, as it handles several messages at once. A
+// send has its key in its choice, which it brings along anyway.
+func (ch choice) comeTo(c *Consumer, kind uint64) uint64 {
+	if ch&byKey == 0 {
+		return 0
+	}
+	c.local.home.cameByKey()
 	if c.concurrency == 1 || kind != kindRequest {
 		return 0
 	}

@@ -36,7 +36,7 @@ func (c *Consumer) acceptLocked(rt *route, o *outgoing) (ok, start bool) {
 	m := c.box.slab.message(o, c.node.bodies)
 	m.in, m.deadline, m.cost, m.id = c.node.originOf(c), o.due(c.node.services), uint32(o.cost), uint64(o.choice)
 	m.bits = traits(uint8(o.head.Kind()), o.codec, uint8(o.head.Hops()))
-	m.setRare(o.header, o.choice.ofRequest(o.head.Kind(), c))
+	m.setRare(o.header, o.choice.comeTo(c, o.head.Kind()))
 	if o.call != nil {
 		if m.id = c.node.pend.add(o.call, 0, m); m.id == 0 {
 			c.restIfIdleLocked()

@@ -58,6 +58,7 @@ func (c *core) attach(self Peer, lane Gossiper) (*Attachment, error) {
 	}
 	self.Since = time.Now()
 	c.self.set(self)
+	c.rings.newEpochs()
 	c.gossip.attach(lane)
 	return &Attachment{c}, nil
 }

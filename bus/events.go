@@ -9,8 +9,8 @@ import (
 
 // Event is something that a program may want to know of the life of its bus; see
 // [WithEvents]. It is one of [PeerUp], [PeerDown], [ConsumerOpened],
-// [ConsumerClosed], [ConsumerLags], [DeadLetter], [MessagesLost] and [EventsMissed];
-// there may be more in later versions.
+// [ConsumerClosed], [ConsumerLags], [KeysMoved], [DeadLetter], [MessagesLost] and
+// [EventsMissed]; there may be more in later versions.
 //
 // Events of this package tell of links: to whom messages can be sent. Those of a
 // cluster.Node tell of members: who is known by gossip to be there.
@@ -48,6 +48,15 @@ type ConsumerLags struct {
 	Peer    Peer
 }
 
+// KeysMoved says that keys may have come to a consumer of this node, or gone from it, as a
+// consumer of the address, on any node, came or went, or this node has become part of a
+// cluster. Epoch is the one that began: see [Message.Epoch]. It is told of addresses at which
+// a consumer of this node has got messages by key ([ByKey]).
+type KeysMoved struct {
+	Address string
+	Epoch   uint64
+}
+
 // DeadLetter is a message that this node sent, or was sent back by a consumer
 // that closed, and that could not be placed with any by its deadline.
 type DeadLetter struct {
@@ -77,6 +86,7 @@ func (PeerDown) event()       {}
 func (ConsumerOpened) event() {}
 func (ConsumerClosed) event() {}
 func (ConsumerLags) event()   {}
+func (KeysMoved) event()      {}
 func (DeadLetter) event()     {}
 func (MessagesLost) event()   {}
 func (EventsMissed) event()   {}

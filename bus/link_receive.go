@@ -167,7 +167,7 @@ func (r *receiver) message(f *frame.Frame, owned bool) error {
 	}
 	e := &r.run.entries[r.n]
 	*e = r.entry(f, cost)
-	key := choice(f.Choice()).ofRequest(kind, r.to.consumer)
+	key := choice(f.Choice()).comeTo(r.to.consumer, kind)
 	if e.extra = !small || f.Header != nil || key != 0; e.extra {
 		x := &r.run.extra[r.n]
 		if x.header, x.key = f.Header, key; !small {
@@ -347,7 +347,7 @@ func (r *receiver) fanOut(e *entry, f *frame.Frame, ins []*inbound, body []byte)
 		ms := make([]Message, 1)
 		e.message(&ms[0], in)
 		ms[0].setBody(body)
-		ms[0].setRare(f.Header, choice(f.Choice()).ofRequest(f.Kind(), in.consumer))
+		ms[0].setRare(f.Header, choice(f.Choice()).comeTo(in.consumer, f.Kind()))
 		in.put(ms)
 	}
 }

@@ -145,6 +145,23 @@ func (m *Message) Verb() string {
 // sender sent them.
 func (m *Message) Rerouted() bool { return m.hops() > 0 }
 
+// Epoch says whether keys may have moved, for a handler that remembers something by the key
+// of [ByKey]: it is another one, and higher, once this node knows that a consumer of the address
+// that all nodes know, on any node, has come or gone. What was read in the same epoch need
+// not be read again. Ask for the epoch before reading. The events of the bus have it, too: see
+// [KeysMoved].
+//
+// Nodes hear of a consumer one after the other. Until all have heard of one that came, its
+// keys may still be sent to their former owner, too: so what is written is to be checked by
+// the store (a version, a condition), and a handler that finds itself behind reads again. It
+// is 0 for a reply, and for a message that a program makes.
+func (m *Message) Epoch() uint64 {
+	if m.in == nil || m.in.to == nil {
+		return 0
+	}
+	return m.in.to.epoch()
+}
+
 // Decode decodes the body into what v points to: a JSON body as
 // [encoding/json.Unmarshal] does, a protobuf body into a [proto.Message], and
 // one of bytes into a *[]byte, which then shares the message's memory, and one

@@ -22,6 +22,7 @@ type recipient interface {
 	gaveUp()        // the requester of a message that it has does not wait any more
 	mayDefer() bool // an answer
 	handles(m *Message) bool
+	epoch() uint64 // of its address
 	release(m *Message)
 }
 

@@ -246,6 +246,9 @@ func SameTag(tag string) CallOption {
 // old one is still at it. Nor does the next one wait for a handler that runs
 // when its consumer closes: it goes on beside it.
 //
+// The owner of keys may remember what it knows of them: [Message.Epoch] tells when that may
+// be out of date.
+//
 // A consumer is known by the boot id of its node and its number there. Consumers
 // that are [LocalOnly] have none: they get no message by key, and without another
 // consumer it is [ErrNoConsumer]. On a bus that is not part of a cluster all

@@ -30,10 +30,16 @@ type home struct {
 	*services
 	granter
 	address string
-	waiting atomic.Int32 // messages in lanes, and publishers
-	keyed   atomic.Bool  // a message was sent by key
-	page    page         // of the books
+	waiting atomic.Int32  // messages in lanes, and publishers
+	keyed   atomic.Uint32 // whether messages were sent by key from this node, and to it
+	page    page          // of the books
 }
+
+// What keyed says.
+const (
+	keySent = 1 << iota // a message was sent by key
+	keyCame             // one that was has come to a consumer of this node
+)
 
 // granter is a ring: grant places messages that wait there, as far as there is credit.
 type granter interface{ grant() }

@@ -188,8 +188,8 @@ func mix(n uint64) uint64 {
 }
 
 func (r *ring) aimAtOne(o *outgoing) (to reach, held *route) {
-	if o.choice&byKey != 0 && !r.keyed.Load() {
-		r.keyed.Store(true) // before the routes are loaded: see dropRoutesOf
+	if o.choice&byKey != 0 && r.keyed.Load()&keySent == 0 {
+		r.keyed.Or(keySent) // before the routes are loaded: see dropRoutesOf
 	}
 	return r.seat(o, r.routes.Load())
 }

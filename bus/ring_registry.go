@@ -36,7 +36,7 @@ func (a *rings) addRoute(rt *route) {
 	a.steps++
 	rt.step.Store(a.steps)
 	a.digest(rt).add(rt, 1)
-	rt.ring().routes.Store(rt.ring().routes.Load().with(rt))
+	rt.ring().change(rt.ring().routes.Load().with(rt), a.epochAfter([]*route{rt}))
 }
 
 // dropRoutes takes routes out of their rings, those of a ring in one step. The
@@ -66,10 +66,10 @@ func (a *rings) dropRoutesOf(r *ring, gone []*route) {
 	}
 	// A sender by key sets keyed before it loads the routes. If keyed is not set here, any
 	// such sender loads the set that is stored next, and chooses none of these routes.
-	if r.keyed.Load() {
+	if r.keyed.Load()&keySent != 0 {
 		set.hold(gone)
 	}
-	r.routes.Store(set)
+	r.change(set, a.epochAfter(gone))
 }
 
 // ringOf returns the ring of an address and makes it if need be. The caller

@@ -17,6 +17,7 @@ type routeSet struct {
 	many    *byNode              // else; nil if they do
 	hears   *routeSet            // the routes that take no turn, see PublishedOnly; nil: none
 	holding *sequence.Of[*route] // routes that have gone and hold keys, see hold; nil: none
+	epoch   uint64               // rings.steps when keys last came to other routes: see ring_epoch.go
 }
 
 // byNode is many routes, in turn, those of a node side by side.

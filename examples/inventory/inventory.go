@@ -15,7 +15,8 @@ import (
 // node has all that concerns a SKU.
 const Reserving bus.Endpoint[Reserve, Stock] = "inventory.reserve"
 
-// Reserve asks for pieces of a SKU.
+// Reserve asks for pieces of a SKU; for none, only what is left of it, which is answered out
+// of memory.
 type Reserve struct {
 	SKU   string
 	Count int
@@ -36,9 +37,10 @@ func reserve(ctx context.Context, eb *bus.EventBus, r Reserve) (Stock, error) {
 }
 
 // Inventory is a verticle that has the stock of the SKUs it owns in memory, and that of
-// all in a store. It is deployed on several nodes. No node is told that a SKU has come
-// to it, or gone to another; it need not be: what it remembers has a version, and the
-// store takes a change of the newest version only. Who is behind reads anew.
+// all in a store. It is deployed on several nodes. What it remembers has a version, and the
+// store takes a change of the newest version only: whoever is behind reads anew. What it
+// answers without asking the store is of the epoch of the message: in another one the SKU may
+// have been at another node, which has changed it.
 type Inventory struct {
 	Store lease.Store
 
@@ -49,6 +51,7 @@ type Inventory struct {
 type entry struct {
 	stock   Stock
 	version uint64
+	epoch   uint64 // in which it was the store's
 }
 
 // Start consumes.
@@ -62,7 +65,8 @@ func (v *Inventory) Start(_ context.Context, d *verticle.Deployment) error {
 func (v *Inventory) Stop(context.Context) error { return nil }
 
 func (v *Inventory) reserve(ctx context.Context, r Reserve) (Stock, error) {
-	if e, ok := v.known[r.SKU]; ok && e.stock.Left >= r.Count {
+	epoch := bus.MessageOf(ctx).Epoch()
+	if e, ok := v.known[r.SKU]; ok && e.stock.Left >= r.Count && (r.Count > 0 || e.epoch == epoch) {
 		left, err := v.take(ctx, e, r.Count)
 		if !errors.Is(err, lease.ErrConflict) {
 			return left, err // also where it is not known whether the store has taken it
@@ -73,6 +77,7 @@ func (v *Inventory) reserve(ctx context.Context, r Reserve) (Stock, error) {
 		if err != nil {
 			return Stock{}, err
 		}
+		e.epoch = epoch
 		left, err := v.take(ctx, e, r.Count)
 		if !errors.Is(err, lease.ErrConflict) {
 			return left, err
@@ -83,6 +88,10 @@ func (v *Inventory) reserve(ctx context.Context, r Reserve) (Stock, error) {
 // take takes so many pieces out of what e says is there, and remembers what is left. If
 // it fails nothing is remembered.
 func (v *Inventory) take(ctx context.Context, e entry, count int) (Stock, error) {
+	if count == 0 {
+		v.known[e.stock.SKU] = e
+		return e.stock, nil
+	}
 	delete(v.known, e.stock.SKU)
 	if e.stock.Left < count {
 		return Stock{}, &bus.ReplyError{Code: CodeSoldOut, Message: fmt.Sprintf("%d of %s left, of %d asked for", e.stock.Left, e.stock.SKU, count)}
@@ -104,7 +113,7 @@ func (v *Inventory) read(ctx context.Context, sku string) (e entry, err error) {
 	if err != nil {
 		return e, err
 	}
-	e = entry{Stock{SKU: sku}, version}
+	e = entry{stock: Stock{SKU: sku}, version: version}
 	if version == 0 { // there is none
 		return e, nil
 	}

@@ -100,6 +100,49 @@ func TestStockIsKept(t *testing.T) {
 	}
 }
 
+// What is left is answered out of memory, and read again when the SKU may have been at
+// another node meanwhile.
+func TestLookingIsCached(t *testing.T) {
+	t.Parallel()
+	quiet := bus.WithLogger(slog.New(slog.DiscardHandler))
+	c := bustest.NewCluster(t, 3, quiet)
+	store := &counting{Store: new(lease.Memory)}
+	if err := fill(t.Context(), store, "apple", 10); err != nil {
+		t.Fatal(err)
+	}
+	deploy := func(i int) *verticle.Deployment {
+		d, err := verticle.Deploy(t.Context(), c.Bus(i), &Inventory{Store: store}, verticle.WithLogger(slog.New(slog.DiscardHandler)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	reads := func(what string, want int64, count, left int) {
+		t.Helper()
+		before := store.reads.Load()
+		for range 5 {
+			if got, err := reserve(t.Context(), c.Bus(0), Reserve{"apple", count}); err != nil || got.Left != left {
+				t.Fatalf("%s: %v, %v", what, got, err)
+			}
+			left -= count
+		}
+		if n := store.reads.Load() - before; n != want {
+			t.Errorf("%s: the store was read %d times", what, n)
+		}
+	}
+	deploy(1)
+	reads("first", 1, 0, 10)
+	reads("again", 0, 0, 10)
+	reads("beside what is reserved", 0, 1, 9)
+	other := deploy(2)
+	reads("another node has come", 1, 0, 5)
+	reads("and is there", 0, 0, 5)
+	if err := other.Undeploy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	reads("it has gone", 1, 0, 5)
+}
+
 func Example() {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	fmt.Println(run(context.Background()))
