@@ -85,7 +85,7 @@ func TestSelectCases(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"send/128B":      "send/128B",
 		"send":           "send/16B send/128B send/1KiB send/64KiB send/1MiB send/128B/tls",
-		"request/64/*":   "request/64/timeout request/64/tls",
+		"request/64/*":   "request/64/timeout request/64/within request/64/tls",
 		"idle,request/1": "request/1 idle",
 	} {
 		cs, err := selectCases(cases(quickScale), strings.Split(pattern, ","))

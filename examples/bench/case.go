@@ -23,7 +23,7 @@ type benchCase struct {
 
 	size    int
 	callers int
-	timeout bool // of each request, by a context of its own
+	bound   string // of each request: see RequestArgs
 
 	slices int           // a round is split into so many turns; 0 is 1
 	takes  time.Duration // what a run takes that needs as long as it needs; 0: what it is given
@@ -58,8 +58,8 @@ func cases(scale scale) []*benchCase {
 	}
 	secret := sendCase(128)
 	secret.name, secret.what, secret.tls = "send/128B/tls", "one way, 128 B, TLS", true
-	cs = append(cs, secret, requestCase(1, ""), requestCase(64, ""), requestCase(64, "timeout"), requestCase(64, "tls"),
-		requestCase(256, ""), requestCase(256, "timeout"))
+	cs = append(cs, secret, requestCase(1, ""), requestCase(64, ""), requestCase(64, byContext), requestCase(64, byOption), requestCase(64, "tls"),
+		requestCase(256, ""), requestCase(256, byContext), requestCase(256, byOption))
 	cs = append(cs, publishCase(), localSendCase(), localRequestCase())
 	cs = append(cs, mixedCases()...)
 	return append(cs, idleCase(scale.consumers), startCase(), nodesCase(scale.nodes))
@@ -80,9 +80,12 @@ func requestCase(callers int, variant string) *benchCase {
 		systems: all, receivers: 1, size: 128, callers: callers, prepare: prepareEcho, run: runRequest,
 	}
 	switch variant {
-	case "timeout":
+	case byContext:
 		c.what += ", each with a context.WithTimeout"
-		c.systems, c.timeout = notFloor, true
+		c.systems, c.bound = notFloor, variant
+	case byOption:
+		c.what += ", each with a bus.Within"
+		c.systems, c.bound = onlyOurs, variant
 	case "tls":
 		c.what += ", TLS"
 		c.tls = true

@@ -13,7 +13,17 @@ type RequestArgs struct {
 	Callers int
 	Size    int
 	For     time.Duration
-	Timeout bool // each request has a context with a deadline of its own
+	Bound   string // how each request has a deadline of its own: byContext, byOption, or "" for not at all
+}
+
+const (
+	byContext = "timeout"
+	byOption  = "within"
+)
+
+// bounder is a transport that has a way of its own to bound a request.
+type bounder interface {
+	RequestWithin(d time.Duration, address string, body []byte) ([]byte, error)
 }
 
 // Replied is what came of a run of requests.
@@ -85,8 +95,11 @@ func (c *caller) call(t transport, id uint64, a RequestArgs, start time.Time) {
 }
 
 func (c *caller) request(t transport, a RequestArgs, body []byte) ([]byte, error) {
-	if !a.Timeout {
+	switch a.Bound {
+	case "":
 		return t.Request(context.Background(), echoAddress, body)
+	case byOption:
+		return t.(bounder).RequestWithin(callTimeout, echoAddress, body)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()

@@ -106,7 +106,7 @@ func runRequest(ctx context.Context, f *fleet, c *benchCase, d time.Duration) (s
 // request lets the sender request and counts at both ends.
 func (f *fleet) request(ctx context.Context, c *benchCase, d time.Duration, s *sample) error {
 	var r Replied
-	a := RequestArgs{Callers: c.callers, Size: c.size, For: d, Timeout: c.timeout}
+	a := RequestArgs{Callers: c.callers, Size: c.size, For: d, Bound: c.bound}
 	if err := f.sender.call(ctx, "Request", a, &r); err != nil {
 		return err
 	}

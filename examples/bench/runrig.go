@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/runrig-go/runrig/bus"
 	"github.com/runrig-go/runrig/cluster"
@@ -89,7 +90,15 @@ func (r *runrig) Publish(address string, body []byte) error {
 }
 
 func (r *runrig) Request(ctx context.Context, address string, body []byte) ([]byte, error) {
-	m, err := r.eb.Request(ctx, address, body)
+	return r.request(ctx, address, body)
+}
+
+func (r *runrig) RequestWithin(d time.Duration, address string, body []byte) ([]byte, error) {
+	return r.request(context.Background(), address, body, bus.Within(d))
+}
+
+func (r *runrig) request(ctx context.Context, address string, body []byte, opts ...bus.CallOption) ([]byte, error) {
+	m, err := r.eb.Request(ctx, address, body, opts...)
 	if err != nil {
 		return nil, notYet(err)
 	}
