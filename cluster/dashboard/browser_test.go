@@ -171,12 +171,19 @@ func TestHostileNames(t *testing.T) {
 func TestKillSeen(t *testing.T) {
 	s := openShop(t, child{Names: []string{"web-1"}, Addresses: 8, Rate: 60})
 	began := time.Now()
-	figures := browser(t, "kill", s.url(), map[string]any{"pictures": *pictures}, map[string]func(){
+	given := map[string]any{"pictures": *pictures}
+	if *pictures != "" {
+		given["film"] = *pictures + "/kill"
+	}
+	figures := browser(t, "kill", s.url(), given, map[string]func(){
 		"kill":         s.others[1].kill,
 		"replace":      s.add,
 		"kill server":  func() { s.server.kill() },
 		"start server": s.restart,
 	})
+	if *pictures != "" && !t.Failed() {
+		animate(t, *pictures+"/kill", *pictures+"/dashboard-kill.gif")
+	}
 	t.Logf("red after %v ms; %v in all", figures["red_ms"], time.Since(began))
 }
 

@@ -116,4 +116,4 @@ func lost(m *inspect.Messages) uint64 {
 	return m.Unknown + m.DeadLetters + m.Skipped + m.Expired + m.Undecodable + m.Dropped + m.CutOff
 }
 
-func failed(m *inspect.Messages) uint64 { return m.Failed + m.FailedRequests }
+func failed(m *inspect.Messages) uint64 { return m.Failed + m.FailedRequests + m.Panics }

@@ -68,6 +68,25 @@ async function opened(p) {
   await p.waitForTimeout(600);
 }
 
+// film takes pictures of what happens, until what it returns is called.
+function film(p, folder) {
+  mkdirSync(folder, { recursive: true });
+  let going = true;
+  const clip = { x: 0, y: 0, width: 744, height: 640 };
+  const taken = (async () => {
+    for (let i = 100; going; i++) {
+      const next = p.waitForTimeout(200);
+      await p.screenshot({ path: `${folder}/${i}.png`, clip });
+      await next;
+    }
+  })();
+  return async () => {
+    await p.waitForTimeout(2500);
+    going = false;
+    await taken;
+  };
+}
+
 const scenarios = {
   // Every panel, in light and dark, narrow and wide, by mouse and by keys.
   async panels() {
@@ -143,15 +162,19 @@ const scenarios = {
   async kill() {
     const p = await page({ scheme: given.scheme ?? "light" });
     await p.waitForFunction(() => document.querySelectorAll('.spot[data-mood="good"]').length === 3);
-    if (given.film) await film(p);
+    if (given.film) await p.waitForTimeout(4000); // so that the chart has begun
+    const cut = given.film ? film(p, given.film) : () => {};
+    if (given.film) await p.waitForTimeout(1500);
     await ask("kill");
     const began = Date.now();
     await p.waitForSelector('.spot[data-mood="bad"]', { timeout: 5000 });
     figure("red_ms", Date.now() - began);
     await p.waitForSelector('.verdict[data-mood="warn"], .verdict[data-mood="bad"]', { timeout: 20000 });
     if (given.pictures) await p.screenshot({ path: given.pictures + "/failure.png" });
+    if (given.film) await p.waitForTimeout(1500);
     await ask("replace");
     await p.waitForFunction(() => document.querySelectorAll('.spot[data-mood="good"]').length === 3 && !document.querySelector('.spot[data-mood="bad"]') && document.querySelector('.verdict[data-mood="good"]'), null, { timeout: 30000 });
+    await cut();
     p.expect("ERR_CONNECTION_REFUSED");
     p.expect("ERR_INCOMPLETE_CHUNKED_ENCODING");
     p.expect("ERR_CONNECTION_RESET");
