@@ -60,7 +60,7 @@ func run(ctx context.Context, web string, peers []string) error {
 	}
 	defer func() { _ = node.Close() }() // logs what it could not do
 	b, err := bridge.New(eb, bridge.Config{
-		Rules:     []bridge.Rule{{Direction: bridge.In | bridge.Out, Prefix: "chat."}},
+		Rules:     []bridge.Rule{{Direction: bridge.In | bridge.Out, Prefix: "chat.", PublishedOnly: true}}, // all hear what is said, and nobody takes turns
 		Authorize: sign,
 		Origins:   []string{"127.0.0.1:*", "localhost:*"}, // the pages of the other nodes
 	})
