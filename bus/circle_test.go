@@ -28,6 +28,24 @@ func TestCircleOfTypes(t *testing.T) {
 	}
 }
 
+// mostMethods is how many methods a type may have.
+const mostMethods = 40
+
+func TestMethodsOfTypes(t *testing.T) {
+	t.Parallel()
+	n := map[string]int{}
+	for f := range loadSource(t).calls() {
+		if of, _, ok := strings.Cut(f, "."); ok {
+			n[of]++
+		}
+	}
+	for name, methods := range n {
+		if methods > mostMethods {
+			t.Errorf("%s has %d methods: make a type of a part of it, to have at most %d", name, methods, mostMethods)
+		}
+	}
+}
+
 // The ground is files that name nothing of the package's but each other.
 const ground = "clock crew departure ids shrink signal warnings window work"
 

@@ -40,11 +40,12 @@ func (i *idlers) dismiss() {
 	}
 }
 
-// lingerLocked makes the consumer idle, which has no worker any more, soon: see idlers.
-func (c *Consumer) lingerLocked() {
+// linger makes a consumer idle, which has no worker any more, soon. The caller holds
+// Consumer.mu.
+func (i *idlers) linger(c *Consumer) {
 	b := c.box
 	if !c.closed && b.len() == 0 {
-		if b.lingers = b.lingers || c.node.idlers.add(c); b.lingers {
+		if b.lingers = b.lingers || i.add(c); b.lingers {
 			return
 		}
 	}

@@ -4,22 +4,26 @@ import (
 	"runtime/debug"
 )
 
+// consumerWorker is a goroutine that handles the messages of a consumer, or a turn of the
+// scope in which they are handled.
+type consumerWorker struct{ *Consumer }
+
 // start has a worker run, in turn if the consumer is in a scope. The worker ends when the
 // mailbox is empty; closing the bus waits for that.
 func (c *Consumer) start() {
 	c.node.clock.tick()
 	if c.holder.scope != nil {
-		c.holder.scope.push(c)
+		c.holder.scope.push(consumerWorker{c})
 	} else {
-		c.node.crew.start(c)
+		c.node.crew.start(consumerWorker{c})
 	}
 }
 
 // work handles messages until the mailbox is empty.
-func (c *Consumer) work() { c.drain(nil, -1) }
+func (c consumerWorker) work() { c.drain(nil, -1) }
 
 // drainSome handles up to n messages, and reports whether there are more.
-func (c *Consumer) drainSome(n int) (more bool) { return c.drain(nil, n) }
+func (c consumerWorker) drainSome(n int) (more bool) { return c.drain(nil, n) }
 
 // drain ends the handling of last, if it is not nil, and handles up to n messages, all if
 // n is negative. It reports whether more messages wait.
@@ -30,7 +34,7 @@ func (c *Consumer) drainSome(n int) (more bool) { return c.drain(nil, n) }
 //
 // Frames that handling has left in a link's buffer are written by the link's writer before
 // the next handler runs, or by this goroutine when the mailbox is empty.
-func (c *Consumer) drain(last *Message, n int) (more bool) {
+func (c consumerWorker) drain(last *Message, n int) (more bool) {
 	var dirty flusher
 	if last != nil && !c.park(last) {
 		dirty = last.handled()
@@ -74,7 +78,7 @@ func (c *Consumer) drain(last *Message, n int) (more bool) {
 // next ends the handling of a batch, or of last, begins another batch of at most n messages,
 // and returns the first message of it. It returns nil if there is none, or if n is 0: the
 // worker's work is done then, and more says whether messages are left.
-func (c *Consumer) next(last *Message, n int, dirty *flusher) (m *Message, more bool) {
+func (c consumerWorker) next(last *Message, n int, dirty *flusher) (m *Message, more bool) {
 	c.mu.Lock()
 	grant := c.ranLocked(last)
 	m = c.pickLocked(n)
@@ -97,7 +101,7 @@ func (c *Consumer) next(last *Message, n int, dirty *flusher) (m *Message, more 
 	over := m == nil && c.overLocked()
 	c.mu.Unlock()
 	if over {
-		c.node.consumers.consumerOver(c)
+		c.node.consumers.consumerOver(c.Consumer)
 	}
 	if spawn {
 		c.node.crew.start(c)
@@ -130,7 +134,7 @@ func (c *Consumer) idleLocked() {
 	if c.box.workers--; c.box.workers > 0 || c.box.parked > 0 {
 		return
 	}
-	c.lingerLocked()
+	c.node.idlers.linger(c)
 	c.node.work.active.Add(-1)
 	c.node.leave.recheck()
 }
@@ -261,7 +265,7 @@ func (m *Message) handled() (dirty flusher) {
 // call calls the handler, and answers a request that the handler has not answered. A panic
 // of the handler ends here. A handler that ends its goroutine (runtime.Goexit, as t.FailNow
 // does) ends the worker too; another worker goes on in its place.
-func (c *Consumer) call(m *Message) {
+func (c consumerWorker) call(m *Message) {
 	returned := false
 	defer func() {
 		if returned {
@@ -294,7 +298,7 @@ func (c *Consumer) call(m *Message) {
 
 // failed answers and logs that the handler panicked with p, or, if p is nil, ended its
 // goroutine. It logs last, as a log handler may be slow.
-func (c *Consumer) failed(m *Message, p any) {
+func (c consumerWorker) failed(m *Message, p any) {
 	text := "the handler panicked"
 	if p == nil {
 		text, p = "the handler ended its goroutine", "runtime.Goexit was called"
@@ -306,7 +310,7 @@ func (c *Consumer) failed(m *Message, p any) {
 }
 
 // goOn goes on after a handler that ended its goroutine.
-func (c *Consumer) goOn(last *Message) {
+func (c consumerWorker) goOn(last *Message) {
 	if c.holder.scope == nil {
 		c.drain(last, -1)
 		return

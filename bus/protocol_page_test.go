@@ -42,7 +42,7 @@ func TestTripOfASend(t *testing.T) {
 			files = append(files, file)
 		}
 		for f := range strings.FieldsSeq(strings.ReplaceAll(row[3], "`", "")) {
-			begins := slices.Contains([]string{"EventBus.Send", "reader.read", "Consumer.drain"}, f)
+			begins := slices.Contains([]string{"EventBus.Send", "reader.read", "consumerWorker.drain"}, f)
 			called := func(by string) bool { return calls[by][f] }
 			if !declared(t, file)[f] || !begins && !slices.ContainsFunc(passed, called) {
 				t.Errorf("no function that INSIDE.md names before %s calls it, or %s has none of that name", f, file)
@@ -50,7 +50,7 @@ func TestTripOfASend(t *testing.T) {
 			passed = append(passed, f)
 		}
 	}
-	if len(files) != tripFiles || !calls["Consumer.call"]["Handler.Handle"] {
+	if len(files) != tripFiles || !calls["consumerWorker.call"]["Handler.Handle"] {
 		t.Errorf("a Send passes through %d files: %v\ntripFiles is %d: take one out, or lower it", len(files), files, tripFiles)
 	}
 }
