@@ -140,6 +140,7 @@ func (s *shop) restart() {
 func TestBrowser(t *testing.T) {
 	s := openShop(t, child{Names: []string{"web-1"}, Addresses: 8, Rate: 60, Try: true})
 	browser(t, "panels", s.url(), nil, nil)
+	browser(t, "trying", s.url(), map[string]any{"pictures": *pictures}, nil)
 }
 
 // TestHostileNames: whatever an address or a verticle is called is shown as text.

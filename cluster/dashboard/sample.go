@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"strings"
 	"time"
 
 	"github.com/runrig-go/runrig/cluster/inspect"
@@ -15,7 +16,8 @@ type sample struct {
 // sampled is a node of a sample.
 type sampled struct {
 	*inspect.Node
-	index     int // in the frame's list
+	index     int              // in the frame's list
+	messages  inspect.Messages // without those to addresses of the library's own, as the page's questions are
 	addresses map[string]*inspect.Address
 	links     map[string]*inspect.Link // by boot
 	verticles map[string]*inspect.Verticle
@@ -26,11 +28,15 @@ func newSample(c *inspect.Cluster) *sample {
 	for i := range c.Nodes {
 		n := &c.Nodes[i]
 		d := &sampled{
-			Node: n, addresses: make(map[string]*inspect.Address, len(n.Addresses)),
+			Node: n, messages: n.Messages, addresses: make(map[string]*inspect.Address, len(n.Addresses)),
 			links: make(map[string]*inspect.Link, len(n.Links)), verticles: make(map[string]*inspect.Verticle, len(n.Verticles)),
 		}
 		for k := range n.Addresses {
 			d.addresses[n.Addresses[k].Address] = &n.Addresses[k]
+			if strings.HasPrefix(n.Addresses[k].Address, own) {
+				d.messages.Sent -= min(d.messages.Sent, n.Addresses[k].Sent)
+				d.messages.Handled -= min(d.messages.Handled, n.Addresses[k].Handled)
+			}
 		}
 		for k := range n.Links {
 			d.links[n.Links[k].Boot] = &n.Links[k]
@@ -57,14 +63,6 @@ func (d *sampled) durations(address string) *inspect.Durations {
 		return nil
 	}
 	return d.addresses[address].Durations
-}
-
-// ofAll are the durations of all addresses together.
-func (d *sampled) ofAll() *inspect.Durations {
-	if d == nil {
-		return nil
-	}
-	return d.Node.Durations
 }
 
 // A pace turns what was counted between two moments into figures of a second. It is 0

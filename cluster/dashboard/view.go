@@ -16,6 +16,7 @@ type view struct {
 	now, base *sample
 	slow      map[string]time.Time
 	addresses []address
+	took      spread // of all of them
 	frame     frame
 }
 
@@ -147,34 +148,32 @@ func (v *view) fill(n *node, d *sampled) {
 	}
 	before := v.base.at(n.Boot)
 	if p := paceOf(before, d); p != 0 {
-		n.Sent, n.Handled = p.of(before.Messages.Sent, d.Messages.Sent), p.of(before.Messages.Handled, d.Messages.Handled)
-		n.Wrong = p.of(failed(&before.Messages)+lost(&before.Messages), failed(&d.Messages)+lost(&d.Messages))
+		n.Sent, n.Handled = p.of(before.messages.Sent, d.messages.Sent), p.of(before.messages.Handled, d.messages.Handled)
+		n.Wrong = p.of(failed(&before.messages)+lost(&before.messages), failed(&d.messages)+lost(&d.messages))
 	}
 }
 
 func (v *view) addTotals() {
 	t := &v.frame.Totals
-	var took spread
 	for _, d := range v.now.nodes {
-		t.FailedEver += failed(&d.Messages)
-		t.LostEver += lost(&d.Messages)
+		t.FailedEver += failed(&d.messages)
+		t.LostEver += lost(&d.messages)
 		before := v.base.at(d.Self.Boot)
-		took.add(before.ofAll(), d.Durations)
 		p := paceOf(before, d)
 		if p == 0 {
 			continue
 		}
-		t.Sent = add(t.Sent, p.of(before.Messages.Sent, d.Messages.Sent))
-		t.Handled = add(t.Handled, p.of(before.Messages.Handled, d.Messages.Handled))
-		t.Failed = add(t.Failed, p.of(failed(&before.Messages), failed(&d.Messages)))
-		t.Lost = add(t.Lost, p.of(lost(&before.Messages), lost(&d.Messages)))
+		t.Sent = add(t.Sent, p.of(before.messages.Sent, d.messages.Sent))
+		t.Handled = add(t.Handled, p.of(before.messages.Handled, d.messages.Handled))
+		t.Failed = add(t.Failed, p.of(failed(&before.messages), failed(&d.messages)))
+		t.Lost = add(t.Lost, p.of(lost(&before.messages), lost(&d.messages)))
 		for boot, l := range d.links {
 			if was := before.links[boot]; was != nil {
 				t.Bytes = add(t.Bytes, p.of(value(was.BytesOut), value(l.BytesOut)))
 			}
 		}
 	}
-	t.P50, t.P99 = took.quantiles()
+	t.P50, t.P99 = v.took.quantiles()
 	for i := range v.addresses {
 		a := &v.addresses[i]
 		t.Waiting, t.Queued, t.Running = t.Waiting+a.Waiting, t.Queued+a.Queued, t.Running+a.Running

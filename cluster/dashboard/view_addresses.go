@@ -46,6 +46,9 @@ func (v *view) addAddresses() {
 				v.addresses = append(v.addresses, address{Address: a.Address})
 			}
 			v.addresses[k].add(a, before, p)
+			if !strings.HasPrefix(a.Address, own) {
+				v.took.add(before.durations(a.Address), a.Durations)
+			}
 		}
 	}
 	for i := range v.addresses {

@@ -55,6 +55,24 @@ func TestRates(t *testing.T) {
 	is(t, "sent by one that counts anew, and one that does not", v.frame.Totals.Sent, 10)
 }
 
+// TestOwnMessages: what the page asks is not counted as the program's.
+func TestOwnMessages(t *testing.T) {
+	t.Parallel()
+	n := uint64(0)
+	asked := func(c *inspect.Cluster) {
+		n += 100
+		c.Nodes[0].Addresses = append(c.Nodes[0].Addresses, inspect.Address{Address: own + "inspect", Messages: inspect.Messages{Sent: n, Handled: n}})
+		c.Nodes[0].Messages.Sent += n
+		c.Nodes[0].Messages.Handled += n
+	}
+	f := viewsOf(asked, asked).frame
+	is(t, "sent by all", f.Totals.Sent, 20)
+	is(t, "sent by one", f.Nodes[0].Sent, 10)
+	if value(f.Totals.Handled) != 0 || f.Addresses != 1 {
+		t.Errorf("handled %v, %d addresses", value(f.Totals.Handled), f.Addresses)
+	}
+}
+
 // TestPairs: what is between two nodes.
 func TestPairs(t *testing.T) {
 	t.Parallel()

@@ -72,8 +72,8 @@ function ring(choose) {
     const tight = n > 12;
     const narrow = !tight && element.clientWidth > 0 && element.clientWidth < 520; // names are below their nodes then
     const wide = (angle) => radius * Math.abs(Math.cos(angle)) + (tight ? 105 : isBeside(angle) && !narrow ? size + 150 : 70);
-    const side = Math.max(...nodes.map((_, i) => wide((i / n) * 2 * Math.PI - Math.PI / 2)), 100);
-    const above = n <= 1 ? 60 : radius * (n === 3 ? 0.55 : 1) + size + (tight ? 40 : 46);
+    const side = Math.max(...nodes.map((_, i) => wide((i / n) * 2 * Math.PI - Math.PI / 2)), narrow ? 150 : 230);
+    const above = n <= 1 ? 130 : radius * (n === 3 ? 0.55 : 1) + size + (tight ? 40 : 46);
     const top = n === 3 ? radius + size + 46 : above;
     attr(drawing, "viewBox", [-side, -top, 2 * side, top + above + (narrow ? 12 : 0)].join(" "));
     const places = new Map();

@@ -136,6 +136,32 @@ const scenarios = {
     await p.waitForSelector('button[aria-pressed="true"][title="p"]');
   },
 
+  // Messages are sent and heard, where that is allowed.
+  async trying() {
+    const p = await page();
+    await show(p, "try");
+    const [send, watch] = [p.locator('section[aria-label="Send a message"]'), p.locator('section[aria-label="Watch an address"]')];
+    await send.locator('[name="address"]').fill("audit");
+    await send.locator('[name="body"]').fill("17");
+    await send.locator("button").click();
+    await p.waitForSelector(".waterfall li");
+    if ((await send.locator(".said-message pre").textContent()).trim() !== "17") wrong("the reply: " + (await send.textContent()));
+    await send.locator('[name="address"]').fill("nobody.is.here");
+    await send.locator("button").click();
+    await p.waitForSelector('.answer p[data-mood="bad"]');
+    await watch.locator('[name="watched"]').fill("news");
+    await watch.locator("button").click();
+    await p.waitForFunction(() => document.querySelector('section[aria-label="Watch an address"] .told').textContent.startsWith("Hearing"));
+    await send.locator('[name="verb"]').selectOption("publish");
+    await send.locator('[name="address"]').fill("news");
+    await send.locator('[name="body"]').fill("<b>late</b>");
+    await send.locator("button").click();
+    await p.waitForSelector(".heard pre");
+    if ((await watch.locator(".heard pre").textContent()).trim() !== '"<b>late</b>"') wrong("heard: " + (await watch.textContent()));
+    if (given.pictures) await p.screenshot({ path: given.pictures + "/tried.png" });
+    await watch.locator("button").click();
+  },
+
   // What others have named is text, wherever it is shown.
   async hostile() {
     const p = await page();
