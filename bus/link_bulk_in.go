@@ -259,14 +259,14 @@ func (r *receiver) gotBulkReset(f *frame.Frame) {
 	}
 	r.endBulk(b)
 	var free []*Consumer
-	r.link.mu.Lock()
+	r.writer.mu.Lock()
 	for _, in := range b.ins {
 		in.received--
 		in.taken -= b.cost
 		r.inbounds.unsettled.Add(-1)
 		free = r.inbounds.freeLocked(in, free)
 	}
-	r.link.mu.Unlock()
+	r.writer.mu.Unlock()
 	r.owner.unpin(free...)
 	r.leave.recheck()
 }

@@ -191,7 +191,7 @@ type pending struct {
 	replies *origin     // of what answers the requests
 	n       atomic.Int32
 
-	mu    sync.Mutex // after link.mu and Consumer.mu
+	mu    sync.Mutex // after writer.mu and Consumer.mu
 	table ids[call]
 	next  int64 // when the timer fires
 	timer *time.Timer

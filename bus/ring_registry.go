@@ -41,7 +41,7 @@ func (a *rings) addRoute(rt *route) {
 
 // dropRoutes takes routes out of their rings, those of a ring in one step. The
 // caller holds core.mu, and has marked them removed or marks them before it
-// lets go of link.mu.
+// lets go of writer.mu.
 func (a *rings) dropRoutes(drop []*route) {
 	a.steps++
 	if len(drop) == 1 {
