@@ -262,3 +262,27 @@ func TestBodyMayBeReused(t *testing.T) {
 		}
 	})
 }
+
+// A message says how its body is encoded, and so does a reply.
+func TestMessageCodec(t *testing.T) {
+	both(t, func(t *testing.T, p pair) {
+		consume(t, p.to, "a", func(ctx context.Context, m *bus.Message) error {
+			if m.Codec() == "JSON" {
+				return m.Reply(ctx, wrapperspb.String(m.Codec()))
+			}
+			return m.Reply(ctx, []byte(m.Codec()))
+		})
+		for want, body := range map[string]any{"bytes": []byte("x"), "JSON": "x", "protobuf": wrapperspb.String("x")} {
+			m, err := p.from.Request(t.Context(), "a", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if replied := map[bool]string{true: "protobuf", false: "bytes"}[want == "JSON"]; m.Codec() != replied || !strings.Contains(string(m.Body), want) {
+				t.Errorf("a body of %s: %q was answered by %q", want, m.Body, m.Codec())
+			}
+		}
+		if made := new(bus.Message); made.Codec() != "" {
+			t.Errorf("a message of no bus: %q", made.Codec())
+		}
+	})
+}

@@ -31,6 +31,7 @@ type mailbox struct {
 	keys     *keyTurns          // nil: no message by key has come where several are handled at a time
 	slab     slab               // for what this node sends
 	growth   growth             // of the window for that
+	sampler  sampler            // of batches
 	lingers  bool               // the consumer is one of ownNode.idlers
 }
 

@@ -45,9 +45,10 @@ func (c consumerWorker) drain(last *Message, n int) (more bool) {
 	for ; ; n-- {
 		m := box.begin()
 		if m == nil {
-			home.endStint(&timed)
-			if m, more = c.next(last, n, &dirty); m != nil {
-				timed = home.beginStint()
+			home.endStint(&timed, timed.left-n)
+			var stands uint32
+			if m, more, stands = c.next(last, n, &dirty); stands > 0 {
+				timed = home.beginStint(stands, n)
 			}
 		} else if waiting.Load() > 0 { // loaded after begin: see passBegun
 			c.passBegun()
@@ -68,17 +69,18 @@ func (c consumerWorker) drain(last *Message, n int) (more bool) {
 		if !c.park(m) {
 			dirty = m.handled()
 		}
-		if timed.n++; timed.n == timed.most {
-			home.endStint(&timed)
-			timed = home.beginStint()
+		if timed.each {
+			home.endStint(&timed, 1)
+			timed = home.beginStint(1, n-1)
 		}
 	}
 }
 
 // next ends the handling of a batch, or of last, begins another batch of at most n messages,
 // and returns the first message of it. It returns nil if there is none, or if n is 0: the
-// worker's work is done then, and more says whether messages are left.
-func (c consumerWorker) next(last *Message, n int, dirty *flusher) (m *Message, more bool) {
+// worker's work is done then, and more says whether messages are left. Stands says for how
+// many batches this one stands, if it is timed; 0: it is not.
+func (c consumerWorker) next(last *Message, n int, dirty *flusher) (m *Message, more bool, stands uint32) {
 	c.mu.Lock()
 	grant := c.ranLocked(last)
 	m = c.pickLocked(n)
@@ -93,6 +95,8 @@ func (c consumerWorker) next(last *Message, n int, dirty *flusher) (m *Message, 
 		if more = c.box.ready() && !c.paused.Load(); !more {
 			c.idleLocked()
 		}
+	} else {
+		stands = c.box.sampler.next(c.node.clock.coarse.Load())
 	}
 	spawn := m != nil && c.box.ready() && c.box.workers < int(c.concurrency)
 	if spawn {
@@ -109,7 +113,7 @@ func (c consumerWorker) next(last *Message, n int, dirty *flusher) (m *Message, 
 	if grant {
 		c.local.home.grant()
 	}
-	return m, more
+	return m, more, stands
 }
 
 // pickLocked begins the message to be handled next: none while the consumer is
@@ -196,7 +200,11 @@ func (c *Consumer) passBegun() {
 func (c *Consumer) passLocked(ms ...*Message) (grant bool) {
 	var bytes, n int64
 	for _, m := range ms {
-		c.countLocked(m)
+		if outcome := m.outcome(); c.closed || outcome == outcomeRefused {
+			c.countLocked(m, outcome)
+		} else {
+			c.counts[outcome]++
+		}
 		switch {
 		case m.in.linked:
 		case m.state()&byGossip != 0:
@@ -214,9 +222,8 @@ func (c *Consumer) passLocked(ms ...*Message) (grant bool) {
 	return c.local.credit() >= c.local.window/2 || c.box.len() == 0 || c.paused.Load()
 }
 
-// countLocked counts what became of a message.
-func (c *Consumer) countLocked(m *Message) {
-	outcome := m.outcome()
+// countLocked counts what became of a message, if that is rare or the consumer closed.
+func (c *Consumer) countLocked(m *Message, outcome uint8) {
 	if outcome == outcomeRefused {
 		c.node.stats.add(countFailedRequests, 1)
 	}

@@ -140,6 +140,18 @@ func (m *Message) Verb() string {
 	return ""
 }
 
+// Codec names how the body is encoded: "bytes", "JSON", "protobuf", or the codec's own
+// name ([WithCodec]). It is "" of a message that a program has made.
+func (m *Message) Codec() string {
+	switch {
+	case m.in == nil:
+		return ""
+	case m.codec() >= codecOwn:
+		return m.in.codecs.name(m.codec())
+	}
+	return codecName(m.codec())
+}
+
 // Rerouted reports whether the message was first at a consumer that closed
 // before it handled it. Such messages are exempt from the order in which their
 // sender sent them.

@@ -120,13 +120,10 @@ func (a *account) span(s span) *meter {
 	return m
 }
 
-// meter is a Histogram that any goroutine adds to.
-type meter struct {
-	tick  atomic.Int64  // of the coarse clock
-	begun atomic.Uint32 // since then
-	slow  atomic.Bool   // the messages of the last stint took slowMessage or more
-	sum   atomic.Uint64
-	by    [HistogramBuckets]atomic.Uint64
+// sampler says what is timed of what happens.
+type sampler struct {
+	tick int64  // of the coarse clock
+	n    uint32 // since then
 }
 
 const (
@@ -134,25 +131,52 @@ const (
 	timedOneIn  = 16
 )
 
-// timing is something that has begun; one of 0 is not timed.
+// next returns for how many things the next one stands, in a tick of the coarse clock; 0
+// if it is not timed.
+func (s *sampler) next(tick int64) uint32 {
+	if s.tick != tick {
+		s.tick, s.n = tick, 0
+	}
+	s.n++
+	return standsFor(s.n)
+}
+
+// standsFor returns for how many things number n of a tick stands.
+func standsFor(n uint32) uint32 {
+	switch {
+	case n <= timedAlways:
+		return 1
+	case n%timedOneIn == 0:
+		return timedOneIn
+	}
+	return 0
+}
+
+// meter is a Histogram that any goroutine adds to, and a sampler that any may ask.
+type meter struct {
+	tick  atomic.Int64
+	begun atomic.Uint32
+	slow  atomic.Bool // the messages of the last stint took slowMessage or more
+	sum   atomic.Uint64
+	by    [HistogramBuckets]atomic.Uint64
+}
+
+// timing is something that has begun; one that stands for 0 is not timed.
 type timing struct {
-	at     int64  // by the bus's clock
-	stands uint32 // for how many it counts
+	at     int64 // by the bus's clock
+	stands uint32
 }
 
 // begin begins something, which is timed or not.
-func (m *meter) begin(c *clock) timing {
+func (m *meter) begin(c *clock) (t timing) {
 	if tick := c.roughly(); m.tick.Load() != tick {
 		m.tick.Store(tick)
 		m.begun.Store(0)
 	}
-	switch n := m.begun.Add(1); {
-	case n <= timedAlways:
-		return timing{c.now(), 1}
-	case n%timedOneIn == 0:
-		return timing{c.now(), timedOneIn}
+	if t.stands = standsFor(m.begun.Add(1)); t.stands > 0 {
+		t.at = c.now()
 	}
-	return timing{}
+	return t
 }
 
 // end adds what n things took that have begun together, each the same.
@@ -205,25 +229,21 @@ func (h *home) end(s span, t timing, n int) {
 // those of a batch or, where handlers take long, one.
 type stint struct {
 	timing
-	n    int // messages that were handled
-	most int // 0: no limit
+	left int  // messages that the worker was to handle yet, when it began
+	each bool // it is over after one
 }
 
 // slowMessage is from how long a message may take on that each is timed by itself.
 const slowMessage = int64(4 * time.Microsecond)
 
-// beginStint begins a stint.
-func (h *home) beginStint() (s stint) {
-	m := h.books.of(&h.page).span(spanHandling)
-	if m.slow.Load() {
-		s.most = 1
-	}
-	s.timing = m.begin(&h.clock)
-	return s
+// beginStint begins a stint that stands for so many.
+func (h *home) beginStint(stands uint32, left int) stint {
+	slow := h.books.of(&h.page).span(spanHandling).slow.Load()
+	return stint{timing{h.clock.now(), stands}, left, slow}
 }
 
-// endStint ends a stint.
-func (h *home) endStint(s *stint) {
-	h.end(spanHandling, s.timing, s.n)
-	s.timing, s.n = timing{}, 0
+// endStint ends a stint of n messages.
+func (h *home) endStint(s *stint, n int) {
+	h.end(spanHandling, s.timing, n)
+	*s = stint{}
 }

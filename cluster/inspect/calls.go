@@ -46,7 +46,8 @@ type Said struct {
 	Via     string              `json:"via"`  // local, link or gossip
 	Headers map[string][]string `json:"headers,omitempty"`
 	Size    int                 `json:"size_bytes"`
-	Text    *string             `json:"text,omitempty"` // the body, where it is text
+	Codec   string              `json:"codec,omitempty"` // of the body: see bus.Message.Codec
+	Text    *string             `json:"text,omitempty"`  // the body, where it is text
 	Base64  string              `json:"base64,omitempty"`
 	Cut     bool                `json:"cut,omitempty"` // only the first 64 KiB are here
 	Request bool                `json:"request,omitempty"`
@@ -59,7 +60,7 @@ const maxSaid = 64 << 10
 func SaidBy(m *bus.Message) Said {
 	s := Said{
 		Time: time.Now(), Address: m.Address(), From: m.From(), Via: m.Via().String(),
-		Headers: m.Header(), Size: len(m.Body), Request: m.WantsReply(),
+		Headers: m.Header(), Size: len(m.Body), Codec: m.Codec(), Request: m.WantsReply(),
 	}
 	body := m.Body
 	if s.Cut = len(body) > maxSaid; s.Cut {

@@ -63,7 +63,7 @@ func verbs() []verb {
 		{name: "req", args: "ADDRESS [BODY]", about: "send a request, and show the reply", run: send("request"), flags: sendFlags, least: 1, most: 2},
 		{name: "send", args: "ADDRESS [BODY]", about: "send a message to one consumer", run: send("send"), flags: sendFlags, least: 1, most: 2},
 		{name: "pub", args: "ADDRESS [BODY]", about: "publish a message to all consumers", run: send("publish"), flags: sendFlags, least: 1, most: 2},
-		{name: "sub", args: "ADDRESS", about: "show the messages of an address", run: sub, flags: subFlags, least: 1, most: 1},
+		{name: "sub", args: "ADDRESS", about: "show what is published at an address", run: sub, flags: subFlags, least: 1, most: 1},
 		{name: "reply", args: "ADDRESS", about: "answer requests with what they say, or with nothing", run: reply, flags: replyFlags, least: 1, most: 1},
 		{name: "trace", args: "ADDRESS [BODY]", about: "send a request, and show where its time goes", run: trace, flags: sendFlags, least: 1, most: 2},
 		{name: "bench", args: "req|send|pub ADDRESS", about: "join, send many messages, and show how fast they went", run: bench, flags: benchFlags, least: 2, most: 2},

@@ -231,6 +231,38 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+// TestListeningTakesNothing: sub without turns shows what is published, and no consumer of
+// the address goes short.
+func TestListeningTakesNothing(t *testing.T) {
+	t.Parallel()
+	a, b := pair(t)
+	heard := make(chan struct{}, 10)
+	c, err := b.EventBus().Consume("news", bus.HandlerFunc(func(context.Context, *bus.Message) error { heard <- struct{}{}; return nil }))
+	if err == nil {
+		err = c.Known(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"RUNRIG_SECRET": secret, "RUNRIG_NODE": a.Self().Addr}
+	out, errs, code := begin(t.Context(), env, "sub", "news", "-n", "1")
+	await(t, "it listens", func() bool { return has(errs.String(), "listening at news") })
+	for range 4 {
+		if err := b.EventBus().Send(t.Context(), "news", "sent"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.EventBus().Publish(t.Context(), "news", "published"); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		<-heard
+	}
+	if c := <-code; c != 0 || !has(out.String(), "from b", `"published"`) || has(out.String(), `"sent"`) || has(errs.String(), "takes turns") {
+		t.Errorf("code %d\n%s\n%s", c, out, errs)
+	}
+}
+
 // TestListening: sub with turns and reply say what they do, and show what comes.
 func TestListening(t *testing.T) {
 	t.Parallel()
