@@ -53,7 +53,7 @@ func (a *AddressStats) add(o *AddressStats) {
 // topList is the addresses of the highest rank so far, and some others.
 type topList struct {
 	most  int
-	best  []rankedAddress
+	best  []*rankedAddress
 	floor uint64 // a lower rank is out
 }
 
@@ -68,7 +68,7 @@ func (t *topList) offer(a *AddressStats, rank uint64, rest *AddressStats) {
 		rest.add(a)
 		return
 	}
-	t.best = append(t.best, rankedAddress{*a, rank})
+	t.best = append(t.best, &rankedAddress{*a, rank})
 	if len(t.best) >= 2*t.most+16 {
 		t.cut(rest)
 	}
@@ -76,7 +76,7 @@ func (t *topList) offer(a *AddressStats, rank uint64, rest *AddressStats) {
 
 // cut leaves the first addresses, in order.
 func (t *topList) cut(rest *AddressStats) {
-	slices.SortFunc(t.best, func(a, b rankedAddress) int {
+	slices.SortFunc(t.best, func(a, b *rankedAddress) int {
 		return cmp.Or(cmp.Compare(b.rank, a.rank), strings.Compare(a.Address, b.Address))
 	})
 	if len(t.best) < t.most {

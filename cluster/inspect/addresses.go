@@ -109,10 +109,10 @@ func durationsOf(d bus.Durations, buckets bool) *Durations {
 }
 
 func spreadOf(h *bus.Histogram, buckets bool) *Spread {
-	s := Spread{Count: h.Count(), Sum: h.Sum.Seconds(), P50: h.Quantile(0.5).Seconds(), P99: h.Quantile(0.99).Seconds()}
-	if s.Count == 0 {
+	if h.Sum == 0 && h.Count() == 0 {
 		return nil
 	}
+	s := Spread{Count: h.Count(), Sum: h.Sum.Seconds(), P50: h.Quantile(0.5).Seconds(), P99: h.Quantile(0.99).Seconds()}
 	if buckets {
 		last := len(h.Buckets)
 		for h.Buckets[last-1] == 0 {
