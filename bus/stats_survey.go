@@ -54,7 +54,7 @@ func (a *AddressStats) add(o *AddressStats) {
 type topList struct {
 	most  int
 	best  []*rankedAddress
-	floor uint64 // a lower rank is out
+	floor *rankedAddress // what comes behind it is out; nil: nothing is yet
 }
 
 type rankedAddress struct {
@@ -64,7 +64,7 @@ type rankedAddress struct {
 
 // offer adds an address; those that are out are added to rest.
 func (t *topList) offer(a *AddressStats, rank uint64, rest *AddressStats) {
-	if rank < t.floor {
+	if f := t.floor; f != nil && (rank < f.rank || rank == f.rank && a.Address > f.Address) {
 		rest.add(a)
 		return
 	}
@@ -87,7 +87,7 @@ func (t *topList) cut(rest *AddressStats) {
 	}
 	t.best = t.best[:t.most]
 	if t.most > 0 {
-		t.floor = t.best[t.most-1].rank
+		t.floor = t.best[t.most-1]
 	}
 }
 
