@@ -107,7 +107,7 @@ func codecName(codec uint8) string {
 
 const (
 	codecNamed   = 3   // on the wire: the codec that a field names
-	codecOwn     = 4   // in this node: the first of its own codecs, by number
+	codecOwn     = 4   // in this node: the first of its own codecs, by number; behind them protoTypes
 	codecUnknown = 255 // in this node: a codec that it does not have
 
 	maxCodecName = 64
@@ -121,13 +121,14 @@ type codec struct {
 	decode func(b []byte, v any) (fits bool, err error)
 }
 
-// codecs are those that this node has beside the built-in ones. They do not
+// codecs are those that this node has beside the built-in ones. But for types they do not
 // change once the bus is made.
 type codecs struct {
 	own      []codec // from number codecOwn on
 	byType   map[reflect.Type]uint8
 	byName   map[string]uint8
 	fallback uint8 // of bodies whose type has none; 0: the built-in ones
+	types    *protoTypes
 }
 
 // WithCodec registers an encoding of one's own: bodies whose type is exactly S
@@ -225,9 +226,14 @@ func (cs *codecs) addName(k codec) uint8 {
 // encode encodes a body by the codec of its type, or by a built-in one.
 func (cs *codecs) encode(body any) (b []byte, number uint8, err error) {
 	if len(cs.own) == 0 {
-		return encode(body)
+		b, number, err = encode(body)
+	} else {
+		b, number, err = cs.encodeOwn(body)
 	}
-	return cs.encodeOwn(body)
+	if number == codecProto {
+		number = cs.types.of(body.(proto.Message))
+	}
+	return b, number, err
 }
 
 // encodeOwn is on its own for the sake of the stack, which is small at first in a
@@ -249,10 +255,16 @@ func (cs *codecs) encodeOwn(body any) (b []byte, number uint8, err error) {
 
 // isShared reports whether encoding leaves a body in memory that may be its
 // sender's.
-func isShared(number uint8) bool { return number == codecBytes || number >= codecOwn }
+func (cs *codecs) isShared(number uint8) bool {
+	return number == codecBytes || number >= codecOwn && cs.types.at(number) == nil
+}
 
-// decode decodes the body of one of this node's own codecs.
+// decode decodes the body of one of this node's own codecs, or of a protobuf message whose
+// name has come with it.
 func (cs *codecs) decode(b []byte, number uint8, v any) error {
+	if t := cs.types.at(number); t != nil {
+		return t.decode(b, v)
+	}
 	k := &cs.own[number-codecOwn]
 	fits, err := k.decode(b, v)
 	if err != nil {
@@ -264,13 +276,22 @@ func (cs *codecs) decode(b []byte, number uint8, v any) error {
 	return nil
 }
 
-// wireCodec is a codec's number on the wire.
-func wireCodec(number uint8) uint64 { return uint64(min(number, codecNamed)) }
+// onWire returns a codec's number on the wire.
+func (cs *codecs) onWire(number uint8) uint64 {
+	if cs.types.at(number) != nil {
+		return codecProto
+	}
+	return uint64(min(number, codecNamed))
+}
 
-// field returns the field that names a codec, nil if its number says all.
+// field returns the field that names a codec, or a protobuf message; nil if the codec's
+// number says all.
 func (cs *codecs) field(number uint8) []byte {
 	if number < codecOwn {
 		return nil
+	}
+	if t := cs.types.at(number); t != nil {
+		return t.field
 	}
 	return cs.own[number-codecOwn].field
 }
@@ -280,13 +301,16 @@ func (cs *codecs) name(number uint8) string {
 	if number < codecOwn {
 		return ""
 	}
+	if t := cs.types.at(number); t != nil {
+		return t.name
+	}
 	return cs.own[number-codecOwn].name
 }
 
 // number returns the codec of a body that came, codecUnknown if this node does
 // not have it.
 func (cs *codecs) number(f *frame.Frame) uint8 {
-	if n := f.Codec(); n < codecNamed {
+	if n := f.Codec(); n < codecProto {
 		return uint8(n)
 	}
 	return cs.find(f.Codec(), f.CodecName)
@@ -294,6 +318,8 @@ func (cs *codecs) number(f *frame.Frame) uint8 {
 
 func (cs *codecs) find(onWire uint64, name []byte) uint8 {
 	switch n, ok := cs.byName[string(name)]; {
+	case onWire == codecProto && len(name) > 0:
+		return cs.types.named(name)
 	case onWire < codecNamed:
 		return uint8(onWire)
 	case onWire == codecNamed && ok:

@@ -124,7 +124,7 @@ func TestDecode(t *testing.T) {
 			{"bytes into protobuf", []byte("x"), &str, false, nil},
 			{"protobuf into a struct", wrapperspb.String("p"), &pt, false, nil},
 			{"protobuf into bytes", wrapperspb.String("p"), &raw, false, nil},
-			{"protobuf of another type", wrapperspb.String("p"), &other, true, func() bool { return other.Value == 0 }}, // as protobuf has it
+			{"protobuf of another type", wrapperspb.String("p"), &other, false, nil},
 		} {
 			if err := ask(c.body).Decode(c.into); (err == nil) != c.ok {
 				t.Errorf("%s: %v", c.name, err)

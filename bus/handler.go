@@ -89,7 +89,7 @@ func Request[Resp any](ctx context.Context, eb *EventBus, address string, body a
 // into a new one.
 func decode[T any](m *Message) (T, error) {
 	var v T
-	if m.codec() >= codecOwn { // whose type may be that of a protobuf message
+	if n := m.codec(); n >= codecOwn && m.in.codecs.types.at(n) == nil { // whose type may be that of a protobuf message
 		return v, m.Decode(&v)
 	}
 	if msg, ok := any(v).(proto.Message); ok {

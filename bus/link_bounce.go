@@ -52,7 +52,7 @@ func (bs *bounces) sendLocked(m *Message, free []*Consumer) []*Consumer {
 		in.hold(m)
 		return free
 	default:
-		h := frame.Head{frame.FKind: uint64(m.kind()), frame.FRoute: num, frame.FCodec: wireCodec(m.codec()), frame.FHops: nextHop(m.hops())}
+		h := frame.Head{frame.FKind: uint64(m.kind()), frame.FRoute: num, frame.FCodec: bs.codecs.onWire(m.codec()), frame.FHops: nextHop(m.hops())}
 		if h[frame.FID] = m.id; m.kind() == kindSend {
 			h[frame.FID], h[frame.FChoice] = 0, m.id
 		}

@@ -192,7 +192,7 @@ func (rs *replies) appendLocked(r *reply) {
 // headLocked returns the numbers of a reply, and notes that an answer to
 // it is waited for if it asks.
 func (rs *replies) headLocked(r *reply) frame.Head {
-	h := frame.Head{frame.FID: r.id, frame.FCodec: wireCodec(r.codec)}
+	h := frame.Head{frame.FID: r.id, frame.FCodec: rs.codecs.onWire(r.codec)}
 	if r.failed {
 		h[frame.FFailed], h[frame.FCode] = 1, frame.Zigzag(r.code)
 	}

@@ -175,10 +175,12 @@ func (m *Message) Epoch() uint64 {
 }
 
 // Decode decodes the body into what v points to: a JSON body as
-// [encoding/json.Unmarshal] does, a protobuf body into a [proto.Message], and
-// one of bytes into a *[]byte, which then shares the message's memory, and one
-// of a codec as [WithCodec] says. An empty body leaves v as it is. Other pairs
-// are an error.
+// [encoding/json.Unmarshal] does, a protobuf body into a [proto.Message] of the
+// same full name, which comes along with it, one of bytes into a *[]byte, which
+// then shares the message's memory, and one of a codec as [WithCodec] says. An
+// empty body leaves v as it is. Other pairs are an error. A body that comes without a
+// name is decoded into any protobuf message: those of more types than a bus has numbers
+// for, which with the codecs of [WithCodec] is 251.
 //
 // [proto.Message]: https://pkg.go.dev/google.golang.org/protobuf/proto#Message
 func (m *Message) Decode(v any) error {
@@ -259,7 +261,7 @@ func (m *Message) encodeReply(r *reply, verb string, body any, opts []CallOption
 	if r.body, r.codec, err = m.in.codecs.encode(body); err != nil {
 		return err
 	}
-	r.shared = isShared(r.codec)
+	r.shared = m.in.codecs.isShared(r.codec)
 	if len(opts) > 0 {
 		o, err := collect(verb, opts)
 		if err != nil {

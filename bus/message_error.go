@@ -90,7 +90,7 @@ func cutText(s string) string {
 func (s *services) encodeDetails(e *ReplyError) (b []byte, codec uint8, err error) {
 	switch {
 	case e.Details != nil:
-		if b, codec, err = s.codecs.encode(e.Details); isShared(codec) {
+		if b, codec, err = s.codecs.encode(e.Details); s.codecs.isShared(codec) {
 			b = bytes.Clone(b)
 		}
 	case e.came != nil && len(e.came.Body) > 0:
@@ -114,7 +114,7 @@ func (s *services) codecAs(m *Message) (uint8, error) {
 	if codec < codecOwn || codec == codecUnknown || m.in.services == s {
 		return codec, unknown(codec)
 	}
-	codec = s.codecs.find(codecNamed, []byte(m.in.codecs.name(codec)))
+	codec = s.codecs.find(m.in.codecs.onWire(codec), []byte(m.in.codecs.name(codec)))
 	return codec, unknown(codec)
 }
 

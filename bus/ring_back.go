@@ -193,7 +193,7 @@ func (c *core) takeBack(m *Message) {
 	c.stats.add(countBounced, 1)
 	cn.local.home.book(countBounced, 1)
 	o := outgoing{header: m.Header(), body: m.Body, owned: true, cost: int64(m.cost), deadline: m.deadline, codec: m.codec(), back: c.self.name()}
-	o.head[frame.FKind], o.head[frame.FCodec], o.head[frame.FHops] = uint64(m.kind()), wireCodec(m.codec()), nextHop(m.hops())
+	o.head[frame.FKind], o.head[frame.FCodec], o.head[frame.FHops] = uint64(m.kind()), c.codecs.onWire(m.codec()), nextHop(m.hops())
 	if m.kind() == kindRequest {
 		if o.call = c.own.pend.take(m.id); o.call == nil {
 			return // it has ended

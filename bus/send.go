@@ -68,9 +68,9 @@ func (s *sender) prepare(ctx context.Context, o *outgoing, verb string, kind uin
 	if err := s.checkSize("a message to", address, o.header, b); err != nil {
 		return nil, nil, err
 	}
-	o.body, o.owned, o.codec = b, !isShared(codec), codec
+	o.body, o.owned, o.codec = b, !s.codecs.isShared(codec), codec
 	o.cost = cost(len(b), o.header)
-	o.head[frame.FKind], o.head[frame.FCodec] = kind, wireCodec(codec)
+	o.head[frame.FKind], o.head[frame.FCodec] = kind, s.codecs.onWire(codec)
 	if set != nil {
 		o.choose(s.self.choice(set))
 		o.placed, o.awaits = set.placed, set.await

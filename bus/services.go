@@ -38,6 +38,7 @@ type services struct {
 
 func newServices(c config) *services {
 	s := &services{log: c.log, warnings: warnings{log: c.log}, codecs: c.codecs, bodyLimit: c.bodyLimit, memory: c.memory}
+	s.codecs.types = newProtoTypes(len(c.codecs.own))
 	s.leave.init()
 	s.clock.init(&s.work)
 	s.clock.onTick(s.crew.ticked)

@@ -248,6 +248,8 @@ var wireFrames = []struct {
 	{"codec", handFrame{kind: Msg, head: Head{FKind: 1, FRoute: 7, FTimeLeft: 30000, FCodec: 3}, codec: "order", body: []byte{1}}},
 	{"codec of a publish", handFrame{kind: Msg, head: Head{FKind: 3, FRoute: 1, FTimeLeft: 100, FCodec: 3}, skipped: []uint32{2}, codec: "ключ", body: []byte("news")}},
 	{"codec of a bounce", handFrame{kind: Bounce, head: Head{FKind: 1, FRoute: 7, FTimeLeft: 500, FCodec: 3, FHops: 1}, codec: "order"}},
+	{"protobuf", handFrame{kind: Msg, head: Head{FKind: 1, FRoute: 7, FTimeLeft: 30000, FCodec: 2}, codec: "shop.Quote", body: []byte{8, 42}}},
+	{"protobuf reply", handFrame{kind: Reply, head: Head{FID: 9, FCodec: 2}, codec: "shop.Price", body: []byte{8, 42}}},
 	{"handover", handFrame{kind: Handover, head: Head{FKind: 1, FChoice: 8, FTimeLeft: 500, FCodec: 3, FHops: 1}, header: Header{"k": {"v"}}, codec: "order", address: "greet", body: []byte{0}}},
 	{"send by key", handFrame{kind: Msg, head: Head{FKind: 1, FRoute: 7, FTimeLeft: 500, FStarved: 1, FChoice: 1<<40 | 8}, body: []byte{0}}},
 	{"request by key", handFrame{kind: Msg, head: Head{FKind: 2, FRoute: 7, FID: 9, FTimeLeft: 500, FChoice: 1<<40 | 8}, body: []byte{0}}},

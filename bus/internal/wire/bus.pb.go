@@ -445,7 +445,7 @@ type Msg struct {
 	Starved       bool                   `protobuf:"varint,8,opt,name=starved,proto3" json:"starved,omitempty"`                      // its sender had to wait for credit
 	Choice        uint64                 `protobuf:"varint,9,opt,name=choice,proto3" json:"choice,omitempty"`                        // of a send: which consumer its sender wants; a bounce, and a handover, bring it along; of a request: its key, if it is sent by key
 	Skipped       []uint32               `protobuf:"varint,10,rep,packed,name=skipped,proto3" json:"skipped,omitempty"`              // of a publish: numbers of the address that were not charged
-	CodecName     string                 `protobuf:"bytes,11,opt,name=codec_name,json=codecName,proto3" json:"codec_name,omitempty"` // of codec 3
+	CodecName     string                 `protobuf:"bytes,11,opt,name=codec_name,json=codecName,proto3" json:"codec_name,omitempty"` // of codec 3; of protobuf, the full name of the message, or none
 	Address       string                 `protobuf:"bytes,12,opt,name=address,proto3" json:"address,omitempty"`                      // of a handover
 	Body          []byte                 `protobuf:"bytes,15,opt,name=body,proto3" json:"body,omitempty"`
 	unknownFields protoimpl.UnknownFields
