@@ -28,7 +28,7 @@ type heldTurn struct {
 func (h *heldTurn) isOver() bool { return h.over.Load() }
 
 // isOver reports whether the turn is over that a consumer has for the message.
-func (m *Message) isOver() bool { return m.state()&(stateDone|stateParked) != 0 }
+func (w *word) isOver() bool { return w.state()&(stateDone|stateParked) != 0 }
 
 // turnKey is the key under which a context has its turn: a *heldTurn, or the *Message
 // whose handler has the context.
