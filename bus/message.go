@@ -146,10 +146,10 @@ func (m *Message) Codec() string {
 	switch {
 	case m.in == nil:
 		return ""
-	case m.codec() >= codecOwn:
+	case m.in.codecs.onWire(m.codec()) == codecNamed:
 		return m.in.codecs.name(m.codec())
 	}
-	return codecName(m.codec())
+	return codecName(uint8(m.in.codecs.onWire(m.codec())))
 }
 
 // Rerouted reports whether the message was first at a consumer that closed
