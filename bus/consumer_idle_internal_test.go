@@ -74,13 +74,14 @@ func TestIdleForAMoment(t *testing.T) {
 		eb := newQuiet(t)
 		block := make(chan struct{})
 		c := mustConsume(t, eb, "x", func(context.Context, *Message) error { <-block; return nil })
-		go func() {
+		burst := func() {
 			for range 64 {
 				if err := eb.Send(t.Context(), "x", make([]byte, 1<<10)); err != nil {
 					t.Error(err)
 				}
 			}
-		}()
+		}
+		go burst()
 		synctest.Wait() // the window is full
 		close(block)
 		synctest.Wait()
@@ -90,6 +91,14 @@ func TestIdleForAMoment(t *testing.T) {
 			return c.box, c.local.window - windowFloor
 		}
 		box, grown := state()
+		for range 100 { // until the sender has waited for a consumer that keeps up
+			if grown > 0 {
+				break
+			}
+			burst()
+			synctest.Wait()
+			box, grown = state()
+		}
 		if box == nil || box.busy() || grown == 0 {
 			t.Fatalf("just idle: mailbox %p, window grown by %d", box, grown)
 		}

@@ -146,23 +146,27 @@ func TestRegisterAndUnregister(t *testing.T) {
 	overAll(t, bridge.Config{Rules: everything}, func(t *testing.T, s *setup, tr string) {
 		consume(t, s.eb, "echo", bus.HandlerFunc(echo))
 		p, other := s.dial(tr), s.dial(tr)
+		echoes := func(p peer) {
+			p.write(`{"type":"send","address":"echo","replyAddress":"r","body":1}`)
+			expect(t, p, flavour(tr, `{"type":"message","address":"r","headers":{},"body":1,"send":true}`))
+		}
 		var stop atomic.Bool
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			for !stop.Load() {
-				p.write(`{"type":"register","address":"x"}`)
-				p.write(`{"type":"unregister","address":"x"}`)
+				for range 1000 { // no more wait in the sockets at once
+					p.write(`{"type":"register","address":"x"}`)
+					p.write(`{"type":"unregister","address":"x"}`)
+				}
+				echoes(p)
 			}
 		}()
 		for range 50 {
-			other.write(`{"type":"send","address":"echo","replyAddress":"r","body":1}`)
-			expect(t, other, flavour(tr, `{"type":"message","address":"r","headers":{},"body":1,"send":true}`))
+			echoes(other)
 		}
 		stop.Store(true)
 		<-done
-		p.write(`{"type":"send","address":"echo","replyAddress":"r","body":1}`)
-		expect(t, p, flavour(tr, `{"type":"message","address":"r","headers":{},"body":1,"send":true}`))
 		if st := s.bridge.Stats(); st.Consumers != 0 || st.Invalid != 0 {
 			t.Errorf("%+v", st)
 		}
