@@ -103,7 +103,8 @@ func (s *seeker) run(ctx context.Context) {
 		s.seek(ctx)
 		s.rest(ctx)
 	}
-	if !s.ever && s.missed != nil && !s.missTold { // a program that is soon at its end
+	// Others may have found this node since the last round.
+	if !s.ever && s.missed != nil && !s.missTold && s.outlook() == missed { // a program that is soon at its end
 		s.log.Warn("no other node was reached", "err", s.missed)
 	}
 }
